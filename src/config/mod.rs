@@ -1,0 +1,206 @@
+//! The settings of the server: what there is, the defaults, and what each value may be. Where the
+//! values come from is in [`load`].
+
+mod load;
+mod value;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::load::{ConfigError, DEFAULT_PATH, Flag, Sources, changed_keys};
+use crate::{broadcaster::LiveSettings, event_log::Retention, ticker::TickerSettings};
+
+/// Keys that take effect while the server runs. See [`Config::live_settings`].
+pub const RELOADABLE: [&str; 4] = [
+    "stream.heartbeat",
+    "ticker.enabled",
+    "ticker.interval",
+    "ticker.message",
+];
+
+/// Everything that can be set. `config/default.toml` documents each key with its unit, range and
+/// default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Sockets and threads.
+    pub server: ServerConfig,
+    /// The numbered messages.
+    pub ticker: TickerConfig,
+    /// What subscribers get.
+    pub stream: StreamConfig,
+    /// Pages of other origins.
+    pub cors: CorsConfig,
+    /// The log that operators read.
+    pub log: LogConfig,
+}
+
+/// Sockets and threads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "value::bind_address")]
+    pub bind: String,
+    /// Threads that serve connections; 0: one for each core.
+    #[serde(deserialize_with = "value::number::<_, 0, 1024>")]
+    pub workers: usize,
+    /// The folder served at `/`.
+    #[serde(deserialize_with = "value::path")]
+    pub static_dir: PathBuf,
+    /// How many subscribers there may be; 0: what the limit on open files allows.
+    #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
+    pub max_subscribers: usize,
+    /// A connection without an event stream that was written nothing for this long is closed.
+    #[serde(with = "value::timeout")]
+    pub request_timeout: Duration,
+    /// A connection whose socket takes nothing for this long is closed.
+    #[serde(with = "value::timeout")]
+    pub write_timeout: Duration,
+    /// How long a shutdown may take, at most.
+    #[serde(with = "value::drain_timeout")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: "127.0.0.1:3000".to_owned(),
+            workers: 0,
+            static_dir: "static".into(),
+            max_subscribers: 0,
+            request_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The numbered messages. All of it is reloadable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct TickerConfig {
+    /// Whether they are sent.
+    #[serde(deserialize_with = "value::boolean")]
+    pub enabled: bool,
+    /// From one to the next.
+    #[serde(with = "value::interval")]
+    pub interval: Duration,
+    /// The message; `{n}` in it becomes the number.
+    #[serde(deserialize_with = "value::message")]
+    pub message: String,
+}
+
+impl Default for TickerConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(1),
+            message: "Message number: {n}".to_owned(),
+        }
+    }
+}
+
+/// What subscribers get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct StreamConfig {
+    /// How long clients wait before they reconnect, on average.
+    #[serde(with = "value::retry")]
+    pub retry: Duration,
+    /// A subscriber that got nothing for this long is sent a comment. Reloadable.
+    #[serde(with = "value::timeout")]
+    pub heartbeat: Duration,
+    /// How many events are kept.
+    #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
+    pub history: usize,
+    /// How many bytes of encoded events are kept.
+    #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
+    pub history_bytes: usize,
+    /// How many events a subscriber may have waiting.
+    #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
+    pub queue: usize,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(15),
+            history: 1000,
+            history_bytes: 16 << 20,
+            queue: 64,
+        }
+    }
+}
+
+/// Pages of other origins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CorsConfig {
+    /// The origins that may read the stream; `*`: all.
+    #[serde(deserialize_with = "value::origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for CorsConfig {
+    fn default() -> Self {
+        Self {
+            allowed_origins: vec!["*".to_owned()],
+        }
+    }
+}
+
+/// The log that operators read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// The least important level that is logged.
+    #[serde(
+        deserialize_with = "value::level",
+        serialize_with = "value::write_level"
+    )]
+    pub level: log::LevelFilter,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: log::LevelFilter::Info,
+        }
+    }
+}
+
+impl Config {
+    /// The part that can change while the server runs: the keys in [`RELOADABLE`].
+    pub fn live_settings(&self) -> LiveSettings {
+        LiveSettings {
+            ticker: TickerSettings {
+                enabled: self.ticker.enabled,
+                interval: self.ticker.interval,
+                message: self.ticker.message.clone(),
+            },
+            heartbeat: self.stream.heartbeat,
+        }
+    }
+
+    /// How much the log keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: self.stream.history,
+            bytes: self.stream.history_bytes,
+        }
+    }
+
+    /// The whole as a TOML file that would load as the same.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every setting has a TOML form")
+    }
+}

@@ -1,0 +1,208 @@
+//! Events and their ids. Each field is checked where it is made, so that nothing past this file
+//! checks it again.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// An event's place in one log: `<epoch>-<seq>`, e.g. `1763856000000-42`.
+///
+/// The same form as a Redis stream id: short ASCII, comparable, and it tells a restart (another
+/// epoch) from a hole (a jump in the sequence).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// When the log was born, in milliseconds since 1970.
+    pub epoch: u64,
+    /// The event's number in its log, from 0 and without holes.
+    pub seq: u64,
+}
+
+/// The text is not an [`EventId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not an event id: expected <epoch>-<seq>, two decimal numbers")]
+pub struct InvalidEventId;
+
+impl EventId {
+    /// Reads the form that [`Display`](fmt::Display) writes, and no other: no sign, no space, no
+    /// leading zero. Two spellings of one id would be two ids to whoever compares them as text.
+    pub fn parse(text: &str) -> Result<Self, InvalidEventId> {
+        let (epoch, seq) = text.split_once('-').ok_or(InvalidEventId)?;
+        Ok(Self {
+            epoch: canonical_number(epoch)?,
+            seq: canonical_number(seq)?,
+        })
+    }
+}
+
+fn canonical_number(digits: &str) -> Result<u64, InvalidEventId> {
+    let canonical = match digits.as_bytes() {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !canonical {
+        return Err(InvalidEventId);
+    }
+    digits.parse().map_err(|_| InvalidEventId)
+}
+
+impl FromStr for EventId {
+    type Err = InvalidEventId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+/// An event's type, which a page listens to with `addEventListener(name, ...)`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventName(String);
+
+/// The text cannot be an [`EventName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidEventName {
+    /// A line break would end the field, and what follows would be read as another.
+    #[error("an event name cannot hold a line break")]
+    LineBreak,
+    /// `gap` is how this server says that events are missing; nobody else may say so.
+    #[error("the event name \"gap\" is the server's own")]
+    Reserved,
+    /// Longer than [`EventName::MAX_BYTES`].
+    #[error("an event name is at most {} bytes long", EventName::MAX_BYTES)]
+    TooLong,
+}
+
+impl EventName {
+    /// The longest name accepted.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks a name. An empty one is allowed, and is the same as none to a browser.
+    pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
+        let name = name.into();
+        if name.len() > Self::MAX_BYTES {
+            return Err(InvalidEventName::TooLong);
+        }
+        if name.contains(['\r', '\n']) {
+            return Err(InvalidEventName::LineBreak);
+        }
+        if name == crate::gap::EVENT_NAME {
+            return Err(InvalidEventName::Reserved);
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is published: the log gives it an [`EventId`] when it takes it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    name: Option<EventName>,
+    data: String,
+}
+
+impl Event {
+    /// An event without a name: a page's `onmessage` gets it. `data` may hold any text; CR, LF and
+    /// CRLF each reach the page as one `\n`.
+    pub fn message(data: impl Into<String>) -> Self {
+        Self {
+            name: None,
+            data: data.into(),
+        }
+    }
+
+    /// The same event under a name.
+    #[must_use]
+    pub fn named(self, name: EventName) -> Self {
+        Self {
+            name: Some(name),
+            ..self
+        }
+    }
+
+    /// The event's name, if it has one.
+    pub fn name(&self) -> Option<&EventName> {
+        self.name.as_ref()
+    }
+
+    /// The event's text.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_id_reads_back_as_itself(epoch: u64, seq: u64) {
+            let id = EventId { epoch, seq };
+
+            prop_assert_eq!(EventId::parse(&id.to_string()), Ok(id));
+        }
+
+        #[test]
+        fn whatever_parses_is_spelled_as_it_would_be_written(text in "[0-9+ -]{0,24}") {
+            if let Ok(id) = EventId::parse(&text) {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_an_id_are_refused() {
+        for text in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "01-1",
+            "1-01",
+            "+1-1",
+            "1-+1",
+            " 1-1",
+            "1-1 ",
+            "1-1-1",
+            "a-1",
+            "1-\u{661}",
+            "18446744073709551616-0",
+            "0-18446744073709551616",
+        ] {
+            assert_eq!(EventId::parse(text), Err(InvalidEventId), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_ordered_by_epoch_then_number() {
+        let id = |epoch, seq| EventId { epoch, seq };
+
+        assert!(id(1, 9) < id(2, 0));
+        assert!(id(2, 0) < id(2, 1));
+    }
+
+    #[test]
+    fn a_name_cannot_end_its_line_or_pose_as_the_server() {
+        assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::LineBreak));
+        assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::LineBreak));
+        assert_eq!(EventName::parse("gap"), Err(InvalidEventName::Reserved));
+        assert_eq!(
+            EventName::parse("x".repeat(EventName::MAX_BYTES + 1)),
+            Err(InvalidEventName::TooLong)
+        );
+        assert!(EventName::parse("price").is_ok());
+    }
+}

@@ -1,0 +1,71 @@
+//! The event log, the one source of truth: nothing reaches a subscriber that is not in it.
+//!
+//! A subscriber's place is a *cursor*: the number of the next event it is to get. A cursor that
+//! equals the log's [`next`](MemoryLog::next) is at the head.
+
+mod memory;
+
+use bytes::Bytes;
+
+pub(crate) use self::memory::MemoryLog;
+use crate::gap::Gap;
+
+/// How much a log retains. Reaching either bound evicts the oldest event; the newest is always
+/// kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Number of events.
+    pub events: usize,
+    /// Size of the encoded events, in bytes.
+    pub bytes: usize,
+}
+
+/// Where a new subscriber starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// The number of the first event it gets.
+    pub(crate) cursor: u64,
+    /// What it is to be told first, where it asked for something that cannot be given.
+    pub(crate) gap: Option<Gap>,
+}
+
+/// One event, encoded once and shared by everyone it is sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The event's number in the log.
+    pub(crate) seq: u64,
+    /// The event as it goes over the wire.
+    pub(crate) bytes: Bytes,
+}
+
+/// What the log has for a cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// The next events, as they go over the wire.
+    Batch {
+        /// The encoded events, one after the other.
+        bytes: Bytes,
+        /// How many they are.
+        events: u64,
+    },
+    /// Nothing: the cursor is at the head.
+    Head,
+    /// The event at the cursor is no longer retained. Go on at `cursor` after telling of `gap`.
+    Evicted {
+        /// The oldest event that is retained.
+        cursor: u64,
+        /// What was lost.
+        gap: Gap,
+    },
+}
+
+/// What a log holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The number of the oldest event retained; equals `next` if there is none.
+    pub(crate) oldest: u64,
+    /// The number that the next event will get.
+    pub(crate) next: u64,
+    /// Size of the encoded events that are retained, in bytes.
+    pub(crate) bytes: usize,
+}

@@ -1,0 +1,150 @@
+//! What a request handler needs of the Broadcaster: its address, the log that its subscribers read,
+//! and the counters. Cheap to clone, one for each worker.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use actix::prelude::*;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::{
+    broadcaster::{Broadcaster, Capacity, Drain, LiveSettings, Publish, Reconfigure},
+    event::{Event, EventId},
+    event_log::{MemoryLog, Retention},
+    ticker::TickerSettings,
+    totals::{Totals, TotalsSnapshot},
+};
+
+/// How a [`Hub`] is set up. The default has no ticker: it sends what is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubSettings {
+    /// Ticker and heartbeat.
+    pub live: LiveSettings,
+    /// How much is kept for those who resume or fall behind.
+    pub retention: Retention,
+    /// How many events a subscriber may have waiting before it catches up from the log.
+    pub queue: usize,
+    /// How many subscribers there may be at once; whoever comes then is told to come again.
+    pub max_subscribers: usize,
+    /// How long a client waits before it reconnects. Each is told its own, 50 to 150 % of this.
+    pub retry: Duration,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self {
+            live: LiveSettings {
+                ticker: TickerSettings {
+                    enabled: false,
+                    interval: Duration::from_secs(1),
+                    message: "Message number: {n}".to_owned(),
+                },
+                heartbeat: Duration::from_secs(15),
+            },
+            retention: Retention {
+                events: 1000,
+                bytes: 16 << 20,
+            },
+            queue: 64,
+            max_subscribers: 10_000,
+            retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The Broadcaster has stopped: the process should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the Broadcaster has stopped")]
+pub struct BroadcasterGone;
+
+/// A running Broadcaster and what belongs to it.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    broadcaster: Addr<Broadcaster>,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) totals: Arc<Totals>,
+    retry: Duration,
+}
+
+/// Resolves when the Broadcaster has stopped, which it never does by itself.
+pub type Gone = oneshot::Receiver<std::convert::Infallible>;
+
+impl Hub {
+    /// Starts a Broadcaster on an Arbiter of its own. Needs a running actix `System`.
+    ///
+    /// The second value tells of the Broadcaster's death; a server that goes on without it would
+    /// be up and mute.
+    pub fn start(settings: HubSettings) -> (Self, Gone) {
+        let log = Arc::new(MemoryLog::new(now_in_ms(), settings.retention));
+        let totals = Arc::new(Totals::default());
+        let (alive, gone) = oneshot::channel();
+        let capacity = Capacity {
+            subscribers: settings.max_subscribers,
+            queue: settings.queue,
+        };
+        let broadcaster = Broadcaster::start_in_arbiter(&Arbiter::new().handle(), {
+            let (log, totals) = (log.clone(), totals.clone());
+            move |_| Broadcaster::new(log, capacity, settings.live, totals, alive)
+        });
+        let hub = Self {
+            broadcaster,
+            log,
+            totals,
+            retry: settings.retry,
+        };
+        (hub, gone)
+    }
+
+    /// The actor's address: it takes [`Publish`], [`Reconfigure`] and [`Drain`].
+    pub fn broadcaster(&self) -> &Addr<Broadcaster> {
+        &self.broadcaster
+    }
+
+    /// What was counted since the start.
+    pub fn totals(&self) -> TotalsSnapshot {
+        self.totals.snapshot()
+    }
+
+    /// Publishes an event to every subscriber. Its id comes back once it is in the log.
+    pub async fn publish(&self, event: Event) -> Result<EventId, BroadcasterGone> {
+        self.ask(Publish { event }).await
+    }
+
+    /// Changes ticker and heartbeat without dropping a subscriber or skipping a number.
+    pub async fn reconfigure(&self, settings: LiveSettings) -> Result<(), BroadcasterGone> {
+        self.ask(Reconfigure { settings }).await
+    }
+
+    /// Ends every stream, each after the last event it can be given, with a `retry:` of its own.
+    /// New ones are turned away from now on.
+    pub async fn drain(&self) -> Result<(), BroadcasterGone> {
+        self.ask(Drain).await
+    }
+
+    pub(crate) async fn ask<M>(&self, message: M) -> Result<M::Result, BroadcasterGone>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Broadcaster: Handler<M>,
+    {
+        self.broadcaster
+            .send(message)
+            .await
+            .map_err(|_| BroadcasterGone)
+    }
+
+    /// How long one client is told to wait before it reconnects: spread, so that those who were
+    /// cut off together do not come back together.
+    pub(crate) fn jittered_retry(&self) -> Duration {
+        self.retry.mul_f64(0.5 + fastrand::f64())
+    }
+}
+
+fn now_in_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,69 @@
+//! A broadcaster of Server-Sent Events for actix-web: a server of its own, or a part of yours.
+//!
+//! Every subscriber is a cursor in one log. A [`Broadcaster`] actor appends each event to the log,
+//! encodes it once and hands the same bytes to every live client's bounded channel. Who cannot keep
+//! up is neither dropped nor buffered without bound, but catches up from the log; who asks for what
+//! the log no longer has is told so by an event named `gap`.
+//!
+//! In an application of your own:
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer, web};
+//! use sse_broadcaster::{Event, Hub, HubSettings, subscribe};
+//!
+//! #[actix_web::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let (hub, _gone) = Hub::start(HubSettings::default());
+//!     let publisher = hub.clone();
+//!     actix_web::rt::spawn(async move { publisher.publish(Event::message("hello")).await });
+//!
+//!     HttpServer::new(move || {
+//!         App::new()
+//!             .app_data(web::Data::new(hub.clone()))
+//!             .route("/events", web::get().to(subscribe))
+//!     })
+//!     .h1_allow_half_closed(false)
+//!     .bind(("127.0.0.1", 8080))?
+//!     .run()
+//!     .await
+//! }
+//! ```
+//!
+//! The bounds on slow and misbehaving connections (`server.request_timeout`, `.write_timeout`) are
+//! the work of [`Server`], which the binary `broadcaster` runs; an `HttpServer` has only its own.
+//!
+//! The source reads best in this order: `event`, `gap`, `wire` (what is sent), `event_log` (what is
+//! kept), `resume` (where a stream starts), `registry` and `ticker` (who gets what, when),
+//! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
+//! `connection`, `server`, and on the side `config` and `reload`.
+
+mod broadcaster;
+pub mod config;
+mod connection;
+mod descriptors;
+mod event;
+mod event_log;
+mod gap;
+mod hub;
+mod registry;
+mod reload;
+mod resume;
+mod routes;
+mod server;
+mod subscriber;
+mod ticker;
+mod totals;
+mod wire;
+
+pub use self::{
+    broadcaster::{Broadcaster, Drain, LiveSettings, Publish, Reconfigure},
+    event::{Event, EventId, EventName, InvalidEventId, InvalidEventName},
+    event_log::Retention,
+    gap::{Gap, GapReason},
+    hub::{BroadcasterGone, Gone, Hub, HubSettings},
+    reload::Reloader,
+    routes::subscribe,
+    server::Server,
+    ticker::TickerSettings,
+    totals::TotalsSnapshot,
+};

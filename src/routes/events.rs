@@ -1,0 +1,150 @@
+//! `GET /events/sse`: the event stream.
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
+    http::{
+        Method, Version,
+        header::{Accept, CACHE_CONTROL, Header as _, HeaderName, HeaderValue},
+    },
+    web,
+};
+
+use super::problem::Problem;
+use crate::{
+    broadcaster::Subscribe,
+    connection::{Connection, Shared},
+    hub::Hub,
+    resume::resume_from,
+    subscriber::EventStream,
+    wire,
+};
+
+/// Where the server has its stream.
+pub(super) const PATH: &str = "/events/sse";
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Answers with the event stream of the application's [`Hub`], which is to be there as
+/// `web::Data<Hub>`.
+///
+/// It begins where the request's `Last-Event-ID` header says, or its query's `last_event_id` or
+/// `lastEventId`, or else with the next event. An `Accept` header without `text/event-stream` is
+/// answered with 406, HEAD with the headers alone. Where there is no room, the answer is a stream,
+/// too, that tells the client when to come again: a browser would give up for good on an error.
+pub async fn subscribe(request: HttpRequest, hub: web::Data<Hub>) -> HttpResponse {
+    match answer(&request, &hub).await {
+        Ok(mut response) => {
+            // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
+            let chunks = request.version() >= Version::HTTP_11;
+            response.head_mut().no_chunking(!chunks);
+            response
+        }
+        Err(problem) => problem.error_response(),
+    }
+}
+
+async fn answer(request: &HttpRequest, hub: &Hub) -> Result<HttpResponse, Problem> {
+    if !accepts_event_stream(request) {
+        return Err(Problem::NotAcceptable);
+    }
+    if request.method() == Method::HEAD {
+        return Ok(event_stream().body(actix_web::body::None::new()));
+    }
+    let last_event_id = request.headers().get(LAST_EVENT_ID);
+    let from = resume_from(
+        last_event_id.map(HeaderValue::as_bytes),
+        request.query_string(),
+    );
+    let answer = hub.ask(Subscribe { from }).await;
+    match answer.map_err(|_| Problem::BroadcasterSilent)? {
+        Ok(subscribed) => {
+            if let (Some(connection), Some(shared)) = (
+                request.conn_data::<Connection>(),
+                request.app_data::<web::Data<Shared>>(),
+            ) {
+                connection.begin_stream(shared);
+            }
+            Ok(event_stream().body(EventStream::new(hub.clone(), subscribed)))
+        }
+        Err(reason) => {
+            log::debug!("turned a subscriber away: {reason:?}");
+            Ok(event_stream().body(wire::farewell(hub.jittered_retry())))
+        }
+    }
+}
+
+/// The head of a stream. Its connection is closed at its end: nothing else is answered on it.
+fn event_stream() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((X_ACCEL_BUFFERING, "no"))
+        .force_close();
+    response
+}
+
+/// Whether the most specific range that covers `text/event-stream` gives it a weight above zero. No
+/// header, or one that cannot be read, excludes nothing.
+fn accepts_event_stream(request: &HttpRequest) -> bool {
+    let ranges = match Accept::parse(request) {
+        Ok(Accept(ranges)) if !ranges.is_empty() => ranges,
+        _ => return true,
+    };
+    ranges
+        .iter()
+        .filter_map(|range| {
+            let specific = match (range.item.type_().as_str(), range.item.subtype().as_str()) {
+                ("text", "event-stream") => 2,
+                ("text", "*") => 1,
+                ("*", "*") => 0,
+                _ => return None,
+            };
+            Some((specific, range.quality))
+        })
+        .max()
+        .is_some_and(|(_, quality)| quality > actix_web::http::header::Quality::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{http::header::ACCEPT, test::TestRequest};
+
+    use super::*;
+
+    fn accepts(header: &str) -> bool {
+        let request = TestRequest::default()
+            .insert_header((ACCEPT, header))
+            .to_http_request();
+        accepts_event_stream(&request)
+    }
+
+    #[test]
+    fn what_excludes_event_streams_is_told_from_what_does_not() {
+        for header in [
+            "text/event-stream",
+            "*/*",
+            "text/*",
+            "text/html, */*;q=0.1",
+            "application/json, text/event-stream;q=0.5",
+            "*/*;q=0, text/event-stream",
+            "TEXT/Event-Stream",
+            "",
+        ] {
+            assert!(accepts(header), "{header:?}");
+        }
+        for header in [
+            "application/json",
+            "text/html",
+            "text/event-stream;q=0",
+            "*/*, text/event-stream;q=0",
+            "text/*;q=0, */*",
+        ] {
+            assert!(!accepts(header), "{header:?}");
+        }
+        assert!(accepts_event_stream(
+            &TestRequest::default().to_http_request()
+        ));
+    }
+}

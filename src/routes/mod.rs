@@ -1,0 +1,62 @@
+//! What the server answers, one file a resource: extract, ask, respond.
+
+mod events;
+mod health;
+mod page;
+mod problem;
+mod status;
+
+use std::path::PathBuf;
+
+use actix_cors::Cors;
+use actix_web::{HttpResponse, Route, http::header::ALLOW, web};
+
+pub use self::events::subscribe;
+use self::problem::Problem;
+pub(crate) use self::status::Started;
+
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Adds every route. `static_dir` is `None` where there is no such folder.
+pub(crate) fn configure(app: &mut web::ServiceConfig, static_dir: Option<&PathBuf>) {
+    app.service(resource(events::PATH, || web::to(subscribe)))
+        .service(resource("/status", || web::to(status::status)))
+        .service(resource("/healthz", || web::to(health::healthz)))
+        .service(resource("/readyz", || web::to(health::readyz)));
+    if let Some(folder) = static_dir {
+        app.service(page::files(folder));
+    }
+    app.default_service(web::to(async || -> Result<HttpResponse, Problem> {
+        Err(Problem::NotFound)
+    }));
+}
+
+/// A resource that answers GET and HEAD, and says so to any other method.
+fn resource(path: &'static str, handler: impl Fn() -> Route) -> actix_web::Resource {
+    web::resource(path)
+        .route(handler().method(actix_web::http::Method::GET))
+        .route(handler().method(actix_web::http::Method::HEAD))
+        .route(web::method(actix_web::http::Method::OPTIONS).to(async || {
+            HttpResponse::NoContent()
+                .insert_header((ALLOW, METHODS))
+                .finish()
+        }))
+        .default_service(web::to(async || -> Result<HttpResponse, Problem> {
+            Err(Problem::MethodNotAllowed(METHODS))
+        }))
+}
+
+/// Who may read answers from a page of another origin: those listed, without credentials.
+pub(crate) fn cors(allowed_origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "OPTIONS"])
+        .allow_any_header()
+        .max_age(86_400)
+        .block_on_origin_mismatch(false);
+    if allowed_origins.iter().any(|origin| origin == "*") {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    allowed_origins
+        .iter()
+        .fold(cors, |cors, origin| cors.allowed_origin(origin))
+}

@@ -1,0 +1,254 @@
+//! The whole server: build it from a config, ask its address, run it until it is told to stop.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, middleware::DefaultHeaders, web};
+use anyhow::{Context as _, anyhow};
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    config::Config,
+    connection::{ClientIo, ConnectionLimits, Shared},
+    descriptors::{self, Room},
+    hub::{Gone, Hub, HubSettings},
+    routes,
+};
+
+/// Connections that wait to be accepted, beyond what the workers hold; the kernel may allow fewer.
+const BACKLOG: i32 = 4096;
+
+/// How much is written to a socket at a time. Small, because every connection may hold as much.
+const WRITE_BUFFER: usize = 4096;
+
+/// A server that is bound to its address and not yet running.
+pub struct Server {
+    addr: SocketAddr,
+    hub: Hub,
+    gone: Gone,
+    running: actix_server::Server,
+    shared: Arc<Shared>,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Binds the address and starts the Broadcaster. Needs a running actix `System`.
+    pub fn build(config: &Config) -> anyhow::Result<Self> {
+        let listener = bind(&config.server.bind)
+            .with_context(|| format!("cannot listen on {} (server.bind)", config.server.bind))?;
+        let addr = listener.local_addr()?;
+        let room = descriptors::room();
+        let max_subscribers = max_subscribers(config.server.max_subscribers, room);
+        let (hub, gone) = Hub::start(HubSettings {
+            live: config.live_settings(),
+            retention: config.retention(),
+            queue: config.stream.queue,
+            max_subscribers,
+            retry: config.stream.retry,
+        });
+        let shared = Arc::new(Shared {
+            limits: ConnectionLimits {
+                request_timeout: config.server.request_timeout,
+                write_timeout: config.server.write_timeout,
+            },
+            totals: hub.totals.clone(),
+            streams: TaskTracker::new(),
+        });
+        let running = http_server(config, room, listener, &hub, &shared)?;
+        Ok(Self {
+            addr,
+            hub,
+            gone,
+            running,
+            shared,
+            drain_timeout: config.server.drain_timeout,
+        })
+    }
+
+    /// The address that was bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The Broadcaster's hub: to publish through, or to change settings.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and
+    /// returns when they are closed, or after `server.drain_timeout`. An error means that the
+    /// server could not go on.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self {
+            hub,
+            mut gone,
+            running,
+            shared,
+            drain_timeout,
+            ..
+        } = self;
+        let handle = running.handle();
+        let mut serving = actix_rt::spawn(running);
+        tokio::select! {
+            () = shutdown => {}
+            _ = &mut gone => return Err(broadcaster_died()),
+            ended = &mut serving => {
+                return Err(match ended {
+                    Ok(Ok(())) => anyhow!("the HTTP server stopped by itself"),
+                    Ok(Err(err)) => anyhow!(err).context("the HTTP server failed"),
+                    Err(err) => anyhow!(err).context("the HTTP server died"),
+                });
+            }
+        }
+        // Closes the listener: whoever connects from now on is refused, and not left waiting in the
+        // backlog. The connections there are go on, as long as the server is not dropped.
+        let _stopping = handle.stop(true);
+        let streams = &shared.streams;
+        log::info!(
+            "shutting down: {} streams are ended, for at most {}",
+            streams.len(),
+            humantime::format_duration(drain_timeout)
+        );
+        streams.close();
+        // What is left of the time is for the exit itself.
+        let patience = drain_timeout - (drain_timeout / 10).min(Duration::from_millis(500));
+        tokio::select! {
+            _ = tokio::time::timeout(patience, async {
+                hub.drain().await?;
+                streams.wait().await;
+                anyhow::Ok(())
+            }) => {}
+            _ = &mut gone => return Err(broadcaster_died()),
+        }
+        match streams.len() {
+            0 => log::info!("shut down: every stream was ended"),
+            left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),
+        }
+        serving.abort();
+        Ok(())
+    }
+}
+
+fn broadcaster_died() -> anyhow::Error {
+    anyhow!(
+        "the Broadcaster died; without it nobody would get a message (its panic is logged above)"
+    )
+}
+
+fn bind(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for addr in address.to_socket_addrs()? {
+        match bind_to(addr) {
+            Ok(listener) => return Ok(listener),
+            Err(err) => failure = err,
+        }
+    }
+    Err(failure)
+}
+
+fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM,
+        Some(Transport::TCP),
+    )?;
+    // A restart need not wait for the old process's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn max_subscribers(configured: usize, room: Room) -> usize {
+    if configured > room.subscribers {
+        log::warn!(
+            "server.max_subscribers is {configured}, but the limit on open files allows {}; \
+             raise it (ulimit -n, LimitNOFILE=)",
+            room.subscribers
+        );
+    }
+    match configured {
+        0 => room.subscribers,
+        configured => configured.min(room.subscribers),
+    }
+}
+
+fn http_server(
+    config: &Config,
+    room: Room,
+    listener: TcpListener,
+    hub: &Hub,
+    shared: &Arc<Shared>,
+) -> io::Result<actix_server::Server> {
+    let workers = match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        workers => workers,
+    };
+    let static_dir = static_dir(&config.server.static_dir);
+    let hub = web::Data::new(hub.clone());
+    let started = web::Data::new(routes::Started(Instant::now()));
+    let allowed_origins = config.cors.allowed_origins.clone();
+    let shared = shared.clone();
+    let request_timeout = config.server.request_timeout;
+    let server = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections(room.connections.div_ceil(workers))
+        .shutdown_timeout(config.server.drain_timeout.as_secs() + 1)
+        .disable_signals()
+        .listen("http", listener, move || {
+            let app = App::new()
+                .app_data(hub.clone())
+                .app_data(web::Data::from(shared.clone()))
+                .app_data(started.clone())
+                .wrap(routes::cors(&allowed_origins))
+                .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+                .configure(|app| routes::configure(app, static_dir.as_ref()));
+            let http = HttpService::build()
+                .keep_alive(KeepAlive::Timeout(request_timeout))
+                .client_request_timeout(request_timeout)
+                .client_disconnect_timeout(request_timeout)
+                // A client that closed its half is gone: there is nothing to wait for.
+                .h1_allow_half_closed(false)
+                .h1_write_buffer_size(WRITE_BUFFER)
+                .on_connect_ext(|io: &ClientIo, data: &mut _| {
+                    actix_http::Extensions::insert(data, io.connection());
+                })
+                .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+            let shared = shared.clone();
+            fn_service(move |tcp: TcpStream| {
+                let shared = shared.clone();
+                async move {
+                    let peer = tcp.peer_addr().ok();
+                    let io =
+                        ClientIo::new(tcp, shared).map_err(actix_http::error::DispatchError::Io)?;
+                    Ok((io, Protocol::Http1, peer))
+                }
+            })
+            .and_then(http)
+        })?
+        .run();
+    Ok(server)
+}
+
+fn static_dir(folder: &Path) -> Option<PathBuf> {
+    if folder.is_dir() {
+        return Some(folder.to_owned());
+    }
+    log::warn!(
+        "there is no folder {} (server.static_dir): no page is served, everything else is",
+        folder.display()
+    );
+    None
+}

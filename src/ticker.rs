@@ -1,0 +1,177 @@
+//! When the next numbered message is due. Pure: the time is an argument.
+
+use std::time::{Duration, Instant};
+
+/// What the ticker says, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TickerSettings {
+    /// Whether it ticks at all.
+    pub enabled: bool,
+    /// From one message to the next.
+    pub interval: Duration,
+    /// The message; each `{n}` in it becomes the message's number.
+    pub message: String,
+}
+
+/// Numbers messages from 0, one each interval.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    settings: TickerSettings,
+    /// The next message's number.
+    next: u64,
+    /// When the last message was due, or when the ticker was made or switched on.
+    last: Instant,
+}
+
+impl Ticker {
+    /// A ticker whose first message is due one interval from `now`.
+    pub(crate) fn new(settings: TickerSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            next: 0,
+            last: now,
+        }
+    }
+
+    /// What it was told to do.
+    pub(crate) fn settings(&self) -> &TickerSettings {
+        &self.settings
+    }
+
+    /// When the next message is due; `None` while switched off.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.settings
+            .enabled
+            .then(|| self.last + self.settings.interval)
+    }
+
+    /// The next message, if it is due by `now`. Deadlines follow one another at the interval,
+    /// whatever the lateness of each call; those missed altogether are skipped, not made up for in
+    /// a burst. No number is ever skipped.
+    pub(crate) fn fire(&mut self, now: Instant) -> Option<String> {
+        let due = self.due().filter(|due| *due <= now)?;
+        let missed = (now - due).as_nanos() / self.settings.interval.as_nanos();
+        self.last = u32::try_from(missed)
+            .ok()
+            .and_then(|missed| self.settings.interval.checked_mul(missed))
+            .map_or(now, |skipped| due + skipped);
+        let number = self.next.to_string();
+        self.next += 1;
+        Some(self.settings.message.replace("{n}", &number))
+    }
+
+    /// Changes what it does. The numbers go on. A new interval counts from the last message, so
+    /// it takes effect within one old interval.
+    pub(crate) fn change(&mut self, settings: TickerSettings, now: Instant) {
+        if settings.enabled && !self.settings.enabled {
+            self.last = now;
+        }
+        self.settings = settings;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every(interval: Duration) -> TickerSettings {
+        TickerSettings {
+            enabled: true,
+            interval,
+            message: "{n}".into(),
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_first_message_is_number_zero_one_interval_after_the_start() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(SECOND), start);
+
+        assert_eq!(ticker.fire(start + SECOND - MS), None);
+        assert_eq!(ticker.fire(start + SECOND), Some("0".into()));
+        assert_eq!(ticker.fire(start + SECOND), None, "not due again");
+        assert_eq!(ticker.due(), Some(start + 2 * SECOND));
+    }
+
+    #[test]
+    fn lateness_does_not_add_up() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(SECOND), start);
+
+        for n in 1..=100 {
+            assert!(ticker.fire(start + n * SECOND + 300 * MS).is_some());
+        }
+
+        assert_eq!(ticker.due(), Some(start + 101 * SECOND));
+    }
+
+    #[test]
+    fn missed_deadlines_are_skipped_and_numbers_are_not() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(SECOND), start);
+        ticker.fire(start + SECOND);
+
+        let late = ticker.fire(start + 5 * SECOND + 500 * MS);
+
+        assert_eq!(late, Some("1".into()));
+        assert_eq!(ticker.due(), Some(start + 6 * SECOND));
+        assert_eq!(ticker.fire(start + 6 * SECOND), Some("2".into()));
+    }
+
+    #[test]
+    fn a_clock_that_slept_for_years_is_no_overflow() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(MS), start);
+        let awake = start + Duration::from_secs(10 * 365 * 86400);
+
+        assert!(ticker.fire(awake).is_some());
+        assert!(ticker.due().unwrap() <= awake + MS);
+    }
+
+    #[test]
+    fn a_new_interval_takes_effect_within_an_old_one_without_skipping_a_number() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(SECOND), start);
+        ticker.fire(start + SECOND);
+
+        ticker.change(every(100 * MS), start + SECOND + 500 * MS);
+
+        assert_eq!(ticker.due(), Some(start + SECOND + 100 * MS));
+        assert_eq!(ticker.fire(start + SECOND + 500 * MS), Some("1".into()));
+        assert_eq!(ticker.due(), Some(start + SECOND + 600 * MS));
+    }
+
+    #[test]
+    fn switched_off_it_is_silent_and_switched_on_it_goes_on_counting() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(SECOND), start);
+        ticker.fire(start + SECOND);
+
+        let off = TickerSettings {
+            enabled: false,
+            ..every(SECOND)
+        };
+        ticker.change(off, start + SECOND);
+        assert_eq!(ticker.due(), None);
+        assert_eq!(ticker.fire(start + 10 * SECOND), None);
+
+        ticker.change(every(SECOND), start + 10 * SECOND);
+        assert_eq!(ticker.fire(start + 10 * SECOND), None);
+        assert_eq!(ticker.fire(start + 11 * SECOND), Some("1".into()));
+    }
+
+    #[test]
+    fn the_number_stands_wherever_the_message_asks_for_it() {
+        let start = Instant::now();
+        let settings = TickerSettings {
+            message: "{n} and {n}, {x}".into(),
+            ..every(SECOND)
+        };
+        let mut ticker = Ticker::new(settings, start);
+
+        assert_eq!(ticker.fire(start + SECOND), Some("0 and 0, {x}".into()));
+    }
+}
