@@ -1,0 +1,208 @@
+//! HTTP and event streams as they are on the wire, read with nothing of the server's own code.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use super::BOUND;
+
+pub struct Response {
+    /// The status line and the headers, as sent, in lower case.
+    pub head: String,
+    pub body: String,
+}
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        status(&self.head)
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+}
+
+pub fn connect(addr: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect_timeout(&addr, BOUND).unwrap();
+    socket.set_read_timeout(Some(BOUND)).unwrap();
+    socket.set_write_timeout(Some(BOUND)).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket
+}
+
+/// One request on a connection of its own; everything up to the end of the connection.
+pub fn request(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Response {
+    let mut socket = connect(addr);
+    write!(
+        socket,
+        "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8(all).unwrap();
+    let (head, body) = all.split_once("\r\n\r\n").expect("a complete head");
+    Response {
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+pub fn get(addr: SocketAddr, target: &str) -> Response {
+    request(addr, "GET", target, "")
+}
+
+/// One event, as the stream's fields give it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SseEvent {
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub data: String,
+}
+
+impl SseEvent {
+    /// The event's number in its log, from its id.
+    pub fn seq(&self) -> u64 {
+        let id = self.id.as_deref().expect("an event with an id");
+        id.rsplit_once('-').unwrap().1.parse().unwrap()
+    }
+
+    /// The data of a gap.
+    pub fn gap(&self) -> serde_json::Value {
+        assert_eq!(self.name.as_deref(), Some("gap"), "{self:?}");
+        serde_json::from_str(&self.data).unwrap()
+    }
+}
+
+/// An open event stream.
+pub struct Stream {
+    pub head: String,
+    reader: BufReader<TcpStream>,
+    /// What was read of the body and not yet given out.
+    pending: Vec<u8>,
+}
+
+impl Stream {
+    pub fn open(addr: SocketAddr) -> Self {
+        Self::resume(addr, None)
+    }
+
+    pub fn resume(addr: SocketAddr, last_event_id: Option<&str>) -> Self {
+        let header = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n"));
+        Self::request(addr, "/events/sse", header.unwrap_or_default().as_bytes())
+    }
+
+    pub fn request(addr: SocketAddr, target: &str, headers: &[u8]) -> Self {
+        Self::request_on(connect(addr), target, headers)
+    }
+
+    pub fn request_on(mut socket: TcpStream, target: &str, headers: &[u8]) -> Self {
+        let mut request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n").into_bytes();
+        request.extend_from_slice(headers);
+        request.extend_from_slice(b"\r\n");
+        socket.write_all(&request).unwrap();
+        let mut reader = BufReader::new(socket);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let length = reader.read_line(&mut head).unwrap();
+            assert!(length > 0, "the connection ended within the head: {head:?}");
+        }
+        Self {
+            head: head.to_ascii_lowercase(),
+            reader,
+            pending: Vec::new(),
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        status(&self.head)
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        self.reader.get_ref()
+    }
+
+    /// The next chunk of the body; `None`: the last chunk.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let mut size = String::new();
+        self.reader.read_line(&mut size).unwrap();
+        let size = usize::from_str_radix(size.trim_end(), 16)
+            .unwrap_or_else(|_| panic!("a chunk's size, not {size:?}"));
+        let mut chunk = vec![0; size + 2];
+        self.reader.read_exact(&mut chunk).unwrap();
+        assert_eq!(&chunk[size..], b"\r\n");
+        chunk.truncate(size);
+        (size > 0).then_some(chunk)
+    }
+
+    /// The next block, up to and with its empty line; `None`: the stream was ended.
+    pub fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {
+                let rest = self.pending.split_off(end + 2);
+                let block = std::mem::replace(&mut self.pending, rest);
+                return Some(String::from_utf8(block).unwrap());
+            }
+            let Some(chunk) = self.chunk() else {
+                assert!(self.pending.is_empty(), "an unfinished block at the end");
+                return None;
+            };
+            self.pending.extend(chunk);
+        }
+    }
+
+    /// The next event, past comments and `retry:`; `None`: the stream was ended.
+    pub fn event(&mut self) -> Option<SseEvent> {
+        loop {
+            let block = self.block()?;
+            let mut event = SseEvent::default();
+            let mut data: Vec<&str> = Vec::new();
+            for line in block.lines() {
+                match line.split_once(": ") {
+                    Some(("id", id)) => event.id = Some(id.to_owned()),
+                    Some(("event", name)) => event.name = Some(name.to_owned()),
+                    Some(("data", text)) => data.push(text),
+                    _ => {}
+                }
+            }
+            if !data.is_empty() {
+                event.data = data.join("\n");
+                return Some(event);
+            }
+        }
+    }
+
+    /// The numbers of the next `count` events, none of which may be a gap.
+    pub fn numbers(&mut self, count: usize) -> Vec<u64> {
+        (0..count)
+            .map(|_| {
+                let event = self.event().expect("the stream goes on");
+                assert_eq!(event.name, None, "{event:?}");
+                event.seq()
+            })
+            .collect()
+    }
+
+    /// Asserts that the server closes the connection, after the last chunk.
+    pub fn assert_closed(&mut self) {
+        let mut rest = Vec::new();
+        self.reader.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "after the last chunk: {rest:?}");
+    }
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
