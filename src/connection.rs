@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::totals::Totals;
+use crate::{head_clip::HeadClip, totals::Totals};
 
 /// What a client may send from the request of an event stream on, that request included. Beyond,
 /// it is cut off: actix-http would keep up to 128 KiB of it, and poll without pause from there on.
@@ -59,6 +59,7 @@ pub(crate) struct ClientIo {
     tcp: TcpStream,
     shared: Arc<Shared>,
     state: Connection,
+    clip: HeadClip,
     /// When the connection was opened or last written to.
     written: Instant,
     /// Waits for `request_timeout`. `None` before the first wait and while streaming.
@@ -83,6 +84,17 @@ impl Connection {
     /// From now on the connection is a stream's: it may stay silent, and may receive no more.
     pub(crate) fn begin_stream(&self, shared: &Shared) {
         self.0.stream.replace(Some(shared.streams.token()));
+    }
+
+    fn count_received(&self, bytes: usize) -> io::Result<()> {
+        let received = self.0.received.get() + bytes;
+        self.0.received.set(received);
+        if self.is_stream() && received > MAX_RECEIVED_BY_STREAM {
+            return Err(io::Error::other(
+                "the client of an event stream keeps sending",
+            ));
+        }
+        Ok(())
     }
 
     fn is_stream(&self) -> bool {
@@ -110,6 +122,7 @@ impl ClientIo {
             tcp,
             shared,
             state: Connection::default(),
+            clip: HeadClip::default(),
             written: Instant::now(),
             request_timer: None,
             write_timer: None,
@@ -138,16 +151,21 @@ impl ClientIo {
             return Ok(());
         }
         let deadline = self.written + self.shared.limits.request_timeout;
+        // The clock, and not the timer, decides: a task that is kept busy by a flood has used up
+        // its budget, with which a timer would be looked at.
+        if deadline <= Instant::now() {
+            return Err(timed_out(
+                "no request was completed within server.request_timeout",
+            ));
+        }
         let timer = self
             .request_timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        while timer.as_mut().poll(cx).is_ready() {
-            if deadline <= Instant::now() {
-                return Err(timed_out(
-                    "no request was completed within server.request_timeout",
-                ));
-            }
+        if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
         Ok(())
     }
@@ -163,19 +181,23 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let poll = Pin::new(&mut self.tcp).poll_read(cx, buf)?;
-        let received = self.state.0.received.get() + buf.filled().len() - before;
-        self.state.0.received.set(received);
-        if self.state.is_stream() && received > MAX_RECEIVED_BY_STREAM {
-            return Poll::Ready(Err(io::Error::other(
-                "the client of an event stream keeps sending",
-            )));
+        let this = &mut *self;
+        loop {
+            let before = buf.filled().len();
+            if Pin::new(&mut this.tcp).poll_read(cx, buf)?.is_pending() {
+                this.check_timers(cx)?;
+                return Poll::Pending;
+            }
+            let read = &mut buf.filled_mut()[before..];
+            let ended = read.is_empty();
+            let kept = this.clip.clip(read);
+            buf.set_filled(before + kept);
+            this.state.count_received(kept)?;
+            // Nothing read means the end to whoever asked; nothing kept does not.
+            if ended || kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        if poll.is_pending() {
-            self.check_timers(cx)?;
-        }
-        poll.map(Ok)
     }
 }
 

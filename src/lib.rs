@@ -35,7 +35,7 @@
 //! The source reads best in this order: `event`, `gap`, `wire` (what is sent), `event_log` (what is
 //! kept), `resume` (where a stream starts), `registry` and `ticker` (who gets what, when),
 //! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
-//! `connection`, `server`, and on the side `config` and `reload`.
+//! `head_clip` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
 
 mod broadcaster;
 pub mod config;
@@ -44,6 +44,7 @@ mod descriptors;
 mod event;
 mod event_log;
 mod gap;
+mod head_clip;
 mod hub;
 mod registry;
 mod reload;

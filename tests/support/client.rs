@@ -100,8 +100,13 @@ impl Stream {
     pub fn request_on(mut socket: TcpStream, target: &str, headers: &[u8]) -> Self {
         let mut request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n").into_bytes();
         request.extend_from_slice(headers);
-        request.extend_from_slice(b"\r\n");
         socket.write_all(&request).unwrap();
+        Self::finish_request(socket)
+    }
+
+    /// Sends the empty line that ends a request's head, and reads that of the answer.
+    pub fn finish_request(mut socket: TcpStream) -> Self {
+        socket.write_all(b"\r\n").unwrap();
         let mut reader = BufReader::new(socket);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
