@@ -132,8 +132,17 @@ impl Stream {
         self.reader.get_ref()
     }
 
-    /// The next chunk of the body; `None`: the last chunk.
+    /// The next chunk of the body, or the whole of one with a length; `None`: there is no more.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        if let Some(length) = self.header("content-length") {
+            let mut body = vec![0; length.parse().unwrap()];
+            self.reader.read_exact(&mut body).unwrap();
+            self.head = self.head.replace("content-length", "content-length-read");
+            return Some(body);
+        }
+        if self.header("content-length-read").is_some() {
+            return None;
+        }
         let mut size = String::new();
         self.reader.read_line(&mut size).unwrap();
         let size = usize::from_str_radix(size.trim_end(), 16)
@@ -191,6 +200,12 @@ impl Stream {
                 event.seq()
             })
             .collect()
+    }
+
+    /// Asserts that the stream is ended and its connection closed, with no event before.
+    pub fn assert_ends(mut self) {
+        assert_eq!(self.event(), None);
+        self.assert_closed();
     }
 
     /// Asserts that the server closes the connection, after the last chunk.

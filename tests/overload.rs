@@ -1,0 +1,84 @@
+//! At `server.max_subscribers`: whoever comes then is told, in the stream, to come again.
+
+mod support;
+
+use support::{
+    client::{Stream, get},
+    server::{TestServer, quiet},
+};
+
+fn room_for_two() -> TestServer {
+    let mut config = quiet();
+    config.server.max_subscribers = 2;
+    TestServer::start(config)
+}
+
+#[test]
+fn who_finds_no_room_gets_a_retry_and_the_end_of_the_stream() {
+    let server = room_for_two();
+    let _in: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(2);
+
+    let mut turned_away = Stream::open(server.addr);
+    let body = turned_away.block().unwrap();
+
+    assert_eq!(turned_away.status(), 200);
+    assert_eq!(
+        turned_away.header("content-type"),
+        Some("text/event-stream")
+    );
+    let retry = body.strip_prefix("retry: ").unwrap().trim_end();
+    let retry: u64 = retry.parse().unwrap();
+    assert!((1000..=3000).contains(&retry), "{retry}");
+    assert_eq!(turned_away.block(), None);
+    turned_away.assert_closed();
+    assert_eq!(server.status()["totals"]["turned_away"], 1);
+}
+
+#[test]
+fn the_retries_are_spread() {
+    let server = room_for_two();
+    let _in: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(2);
+
+    let retries: std::collections::BTreeSet<_> = (0..20)
+        .map(|_| Stream::open(server.addr).block().unwrap())
+        .collect();
+
+    assert!(retries.len() > 10, "{retries:?}");
+}
+
+#[test]
+fn those_who_are_in_and_the_other_routes_are_unharmed() {
+    let server = room_for_two();
+    let mut inside: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(2);
+
+    for _ in 0..200 {
+        Stream::open(server.addr).assert_ends();
+    }
+    server.publish("x");
+
+    for stream in &mut inside {
+        assert_eq!(stream.event().unwrap().data, "x");
+    }
+    for target in ["/healthz", "/readyz", "/status"] {
+        assert_eq!(get(server.addr, target).status(), 200, "{target}");
+    }
+    assert_eq!(server.live(), 2);
+}
+
+#[test]
+fn there_is_room_again_when_one_leaves() {
+    let server = room_for_two();
+    let mut inside: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(2);
+
+    inside.pop();
+    server.wait_for_live(1);
+    let mut next = Stream::open(server.addr);
+    server.wait_for_live(2);
+    server.publish("x");
+
+    assert_eq!(next.event().unwrap().data, "x");
+}

@@ -1,0 +1,200 @@
+//! Readers that are slow, stalled or gone: none is dropped for being slow, none delays another,
+//! and who is gone is forgotten.
+
+mod support;
+
+use std::{
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, SockRef, Socket, Type};
+use sse_broadcaster::{Event, Publish, config::Config};
+use support::{
+    client::{Stream, connect},
+    eventually,
+    server::{TestServer, quiet},
+};
+
+/// A socket that can hold little of what it does not read.
+fn small_socket(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    socket.set_read_timeout(Some(support::BOUND)).unwrap();
+    socket.into()
+}
+
+fn with_history(events: usize, queue: usize) -> Config {
+    let mut config = quiet();
+    config.stream.history = events;
+    config.stream.history_bytes = 1 << 30;
+    config.stream.queue = queue;
+    config
+}
+
+/// Publishes events of a kilobyte each, as fast as they are taken.
+fn flood(server: &TestServer, events: usize) {
+    for _ in 0..events {
+        server.hub.broadcaster().do_send(Publish {
+            event: Event::message("x".repeat(1000)),
+        });
+    }
+}
+
+fn wait_for_catching_up(server: &TestServer, count: u64) {
+    eventually(&format!("{count} subscribers that catch up"), || {
+        (server.status()["subscribers"]["catching_up"] == count).then_some(())
+    });
+}
+
+#[test]
+fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
+    let server = TestServer::start(with_history(10_000, 4));
+    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    server.wait_for_live(1);
+
+    flood(&server, 5000);
+    wait_for_catching_up(&server, 1);
+    let numbers = slow.numbers(5000);
+    server.wait_for_live(1);
+    server.publish("live");
+
+    assert!(numbers.into_iter().eq(0..5000));
+    assert_eq!(slow.event().unwrap().data, "live");
+    assert_eq!(server.status()["totals"]["caught_up"], 1);
+    assert_eq!(server.status()["totals"]["gaps"], 0);
+}
+
+#[test]
+fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
+    const EVENTS: u64 = 5000;
+    let server = TestServer::start(with_history(50, 4));
+    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    server.wait_for_live(1);
+
+    flood(&server, EVENTS as usize);
+    eventually("all to be published", || {
+        (server.status()["totals"]["events"] == EVENTS).then_some(())
+    });
+    let mut next = 0;
+    let mut missed = 0;
+    while next < EVENTS {
+        let event = slow.event().unwrap();
+        if event.name.is_none() {
+            assert_eq!(event.seq(), next);
+            next += 1;
+            continue;
+        }
+        let gap = event.gap();
+        let requested = gap["requested"].as_str().unwrap();
+        assert!(requested.ends_with(&format!("-{}", next - 1)), "{gap}");
+        assert_eq!(gap["reason"], "evicted");
+        missed += gap["missed"].as_u64().unwrap();
+        next += gap["missed"].as_u64().unwrap();
+        assert_eq!(event.seq(), next - 1, "goes on after {}", next - 1);
+    }
+
+    assert!(missed > 0, "nothing was missed: the reader was not slow");
+    server.wait_for_live(1);
+}
+
+#[test]
+fn a_stalled_reader_changes_nothing_for_the_others() {
+    let server = TestServer::start(with_history(3000, 64));
+    let _stalled = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let readers: Vec<_> = (0..100).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(101);
+
+    let readers: Vec<_> = readers
+        .into_iter()
+        .map(|mut stream| {
+            std::thread::spawn(move || {
+                assert!(stream.numbers(2000).into_iter().eq(0..2000));
+                stream
+            })
+        })
+        .collect();
+    flood(&server, 2000);
+
+    let _readers: Vec<_> = readers
+        .into_iter()
+        .map(|reader| reader.join().unwrap())
+        .collect();
+    server.wait_for_live(100);
+    wait_for_catching_up(&server, 1);
+}
+
+#[test]
+fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
+    let mut config = with_history(10_000, 4);
+    config.server.write_timeout = Duration::from_millis(500);
+    let server = TestServer::start(config);
+    let _stalled = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    server.wait_for_live(2);
+
+    flood(&server, 1000);
+    let start = Instant::now();
+    let mut numbers = Vec::new();
+    while start.elapsed() < Duration::from_millis(2000) {
+        numbers.extend(slow.numbers(10));
+        // The reader's own pace, not a wait for anything.
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    numbers.extend(slow.numbers(1000 - numbers.len()));
+
+    assert!(numbers.into_iter().eq(0..1000));
+    eventually("the stalled reader to be closed", || {
+        (server.status()["totals"]["timed_out"] == 1).then_some(())
+    });
+    server.wait_for_live(1);
+    assert_eq!(server.status()["subscribers"]["catching_up"], 0);
+}
+
+#[test]
+fn a_client_that_is_gone_is_forgotten_at_once_though_nothing_is_sent() {
+    let server = TestServer::quiet();
+    let leave: [(&str, fn(TcpStream)); 3] = [
+        ("closed", drop),
+        ("half-closed", |socket| {
+            socket.shutdown(Shutdown::Write).unwrap();
+            // Kept open: only the half that is closed tells.
+            std::mem::forget(socket);
+        }),
+        ("reset", |socket| {
+            SockRef::from(&socket)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }),
+    ];
+    for (how, leave) in leave {
+        let socket = connect(server.addr);
+        let stream = Stream::request_on(socket.try_clone().unwrap(), "/events/sse", b"");
+        server.wait_for_live(1);
+
+        drop(stream);
+        let left = Instant::now();
+        leave(socket);
+        server.wait_for_live(0);
+
+        let took = left.elapsed();
+        assert!(took < Duration::from_secs(5), "{how}: {took:?}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_while_it_catches_up_is_forgotten() {
+    let server = TestServer::start(with_history(10_000, 4));
+    flood(&server, 5000);
+    let slow = Stream::request_on(
+        small_socket(server.addr),
+        "/events/sse?last_event_id=earliest",
+        b"",
+    );
+    wait_for_catching_up(&server, 1);
+
+    drop(slow);
+
+    wait_for_catching_up(&server, 0);
+}
