@@ -36,6 +36,10 @@ async fn page_headers(
         let problem = Problem::MethodNotAllowed("GET, HEAD");
         return Ok(request.into_response(problem.error_response()));
     }
+    if request.path().split(['/', '\\']).any(|part| part == "..") {
+        // It would stay within the folder, and be read as another path than the one asked for.
+        return Ok(request.into_response(Problem::NotFound.error_response()));
+    }
     let mut response = next.call(request).await?.map_into_boxed_body();
     if matches!(
         response.status(),

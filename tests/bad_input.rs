@@ -1,0 +1,306 @@
+//! What comes from the network in bad faith: refused or closed in time, others unharmed, nothing
+//! panics, and the log stays quiet.
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use support::{
+    client::{Stream, connect, get, request},
+    process::{Process, command},
+};
+
+/// The server as shipped, but quick to time out, with a page, and one subscriber in good faith.
+struct Victim {
+    process: Process,
+    addr: SocketAddr,
+    subscriber: Stream,
+    next: u64,
+}
+
+impl Victim {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("static")).unwrap();
+        std::fs::write(folder.path().join("static/index.html"), "page").unwrap();
+        std::fs::write(folder.path().join("secret"), "secret").unwrap();
+        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
+        command
+            .env("BROADCASTER__SERVER__REQUEST_TIMEOUT", "500ms")
+            .env("BROADCASTER__TICKER__INTERVAL", "20ms");
+        let process = Process::spawn(command);
+        let addr = process.addr();
+        // The server has looked at its folder by now; what is in it is read on each request.
+        std::mem::forget(folder);
+        Self {
+            subscriber: Stream::resume(addr, Some("earliest")),
+            process,
+            addr,
+            next: 0,
+        }
+    }
+
+    /// The subscriber got every number so far, the routes answer, nothing panicked, and there is
+    /// no line in the log but the one that says where the server listens.
+    fn assert_unharmed(&mut self) {
+        for number in self.subscriber.numbers(10) {
+            assert_eq!(number, self.next);
+            self.next += 1;
+        }
+        for target in ["/healthz", "/readyz", "/status", "/"] {
+            assert_eq!(get(self.addr, target).status(), 200, "{target}");
+        }
+        let log = self.process.stderr();
+        assert!(!log.contains("panicked"), "{log}");
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| !line.contains("listening on"))
+            .collect();
+        assert!(lines.is_empty(), "{lines:?}");
+    }
+}
+
+/// Waits until the server closes the connection, and returns what it said and how long it took.
+fn wait_for_close(mut socket: TcpStream) -> (String, Duration) {
+    let start = Instant::now();
+    let mut said = Vec::new();
+    // A reset is a close, too.
+    if let Err(err) = socket.read_to_end(&mut said) {
+        assert_eq!(err.kind(), std::io::ErrorKind::ConnectionReset, "{err}");
+    }
+    (String::from_utf8_lossy(&said).into_owned(), start.elapsed())
+}
+
+#[test]
+fn what_is_no_http_is_closed_with_400() {
+    let mut victim = Victim::start();
+
+    for sent in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS greeting\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /events/sse HTTP/9.9\r\n\r\n",
+        b"GET /events/sse HTTP/1.1\r\nbad header\r\n\r\n",
+        b"GET /events/sse HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+        b"POST /events/sse HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"POST /events/sse HTTP/1.1\r\nContent-Length: -1\r\n\r\nx",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let mut socket = connect(victim.addr);
+        socket.write_all(sent).unwrap();
+        let (said, _) = wait_for_close(socket);
+
+        let shown = String::from_utf8_lossy(sent);
+        assert!(said.starts_with("HTTP/1.1 400 "), "{shown:?}: {said:?}");
+    }
+
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_flood_of_headers_is_refused() {
+    let mut victim = Victim::start();
+
+    let many = "A: b\r\n".repeat(10_000);
+    let long = format!("A: {}\r\n", "b".repeat(1 << 20));
+    for headers in [many, long] {
+        let mut socket = connect(victim.addr);
+        let request = format!("GET /events/sse HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        // The server may close before it has taken all.
+        let sent = socket.write_all(request.as_bytes());
+        let (said, _) = wait_for_close(socket);
+
+        let refused = said.starts_with("HTTP/1.1 431 ") || said.starts_with("HTTP/1.1 400 ");
+        assert!(refused || sent.is_err() || said.is_empty(), "{said:?}");
+        assert!(!said.contains("HTTP/1.1 200"), "{said:?}");
+    }
+
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_request_that_is_not_finished_is_closed_in_time() {
+    let mut victim = Victim::start();
+
+    let halves: [&[u8]; 4] = [
+        b"",
+        b"GET /events/sse HT",
+        // After a whole one, which the parser's own clock does not cover.
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /eve",
+        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx",
+    ];
+    for half in halves {
+        let mut socket = connect(victim.addr);
+        socket.write_all(half).unwrap();
+        let (_, took) = wait_for_close(socket);
+
+        let shown = String::from_utf8_lossy(half);
+        assert!(took < Duration::from_secs(3), "{shown:?}: {took:?}");
+    }
+
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_request_that_is_dribbled_is_closed_in_time() {
+    let mut victim = Victim::start();
+    let mut socket = connect(victim.addr);
+    let start = Instant::now();
+
+    let mut dribbled = 0;
+    while start.elapsed() < Duration::from_secs(10) {
+        if socket.write_all(b"G").is_err() {
+            break;
+        }
+        dribbled += 1;
+        // The attacker's own pace.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    assert!(start.elapsed() < Duration::from_secs(3), "{dribbled} bytes");
+    victim.assert_unharmed();
+}
+
+#[test]
+fn an_endless_id_is_closed_in_time() {
+    let mut victim = Victim::start();
+    let mut socket = connect(victim.addr);
+    socket
+        .write_all(b"GET /events/sse HTTP/1.1\r\nLast-Event-ID: ")
+        .unwrap();
+    let start = Instant::now();
+
+    let piece = [b'x'; 65_536];
+    while start.elapsed() < Duration::from_secs(10) && socket.write_all(&piece).is_ok() {}
+
+    assert!(start.elapsed() < Duration::from_secs(3));
+    victim.assert_unharmed();
+}
+
+#[test]
+fn five_thousand_unfinished_requests_harm_nobody_and_are_closed() {
+    let mut victim = Victim::start();
+
+    let sockets: Vec<_> = (0..5000)
+        .map(|_| {
+            let mut socket = connect(victim.addr);
+            socket
+                .write_all(b"GET /events/sse HTTP/1.1\r\nHost:")
+                .unwrap();
+            socket
+        })
+        .collect();
+    victim.assert_unharmed();
+    let start = Instant::now();
+    for socket in sockets {
+        wait_for_close(socket);
+    }
+
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
+    let mut victim = Victim::start();
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
+    for sent in [requests.clone().into_bytes(), vec![b'x'; 200_000]] {
+        let mut socket = connect(victim.addr);
+        socket
+            .write_all(b"GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut first = [0; 16];
+        socket.read_exact(&mut first).unwrap();
+        socket.write_all(&sent).ok();
+
+        let (_, took) = wait_for_close(socket);
+
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    // All at once, with the request of the stream at their head.
+    let mut socket = connect(victim.addr);
+    let sent = format!("GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n{requests}");
+    socket.write_all(sent.as_bytes()).ok();
+    let (_, took) = wait_for_close(socket);
+
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_body_on_a_stream_is_no_harm() {
+    let mut victim = Victim::start();
+
+    let mut stream = Stream::request(
+        victim.addr,
+        "/events/sse?last_event_id=earliest",
+        b"Content-Length: 5\r\n",
+    );
+    let mut body = stream.socket();
+    body.write_all(b"hello").unwrap();
+
+    assert_eq!(stream.numbers(3), [0, 1, 2]);
+    victim.assert_unharmed();
+}
+
+#[test]
+fn no_path_leads_out_of_the_folder() {
+    let mut victim = Victim::start();
+
+    for target in [
+        "/../secret",
+        "/..",
+        "/%2e%2e/secret",
+        "/%2E%2E%2Fsecret",
+        "/..%2fsecret",
+        "/..%5csecret",
+        "/..\\secret",
+        "/static/../../secret",
+        "/%252e%252e/secret",
+        "/./../secret",
+        "//../secret",
+        "/....//secret",
+        "/index.html/../../secret",
+        "/%00",
+        "/secret%00.html",
+        "/.git",
+        "/%c0%ae%c0%ae/secret",
+        "/nothing",
+    ] {
+        let response = request(victim.addr, "GET", target, "");
+
+        assert_eq!(response.status(), 404, "{target}");
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/problem+json"),
+            "{target}"
+        );
+        assert!(!response.body.contains("secret"), "{target}");
+    }
+
+    victim.assert_unharmed();
+}
+
+#[test]
+fn other_methods_on_files_get_405() {
+    let mut victim = Victim::start();
+
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let response = request(victim.addr, method, "/index.html", "");
+
+        assert_eq!(response.status(), 405, "{method}");
+        assert_eq!(response.header("allow"), Some("get, head"));
+    }
+    assert_eq!(request(victim.addr, "HEAD", "/", "").status(), 200);
+
+    victim.assert_unharmed();
+}
