@@ -1,0 +1,146 @@
+// The page: adds and removes subscribers, and wires them to painting, speech and the server's figures.
+
+import { Announcer } from "./announcer.js";
+import { PaintPacer } from "./paint-pacer.js";
+import { ServerStatus } from "./server-status.js";
+import { SubscriberPanel } from "./subscriber-panel.js";
+import { Subscription } from "./subscription.js";
+
+const STREAM = "/events/sse";
+
+// A browser opens six connections to a host over HTTP/1.1. A stream holds one for as long as it
+// is open, and one must stay free or `/status` would wait for ever.
+const MAX_SUBSCRIBERS = 5;
+
+// Ten paints a second can be read, sixty cannot; a reader who asked for less motion gets two.
+const PAINT_EVERY_MS = 100;
+const PAINT_EVERY_MS_REDUCED = 500;
+
+const clock = { now: () => performance.now(), wallClock: () => Date.now() };
+const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
+
+const part = (id) => document.getElementById(id);
+const [panelList, template, addButton, emptyNote] = ["panels", "subscriber-template", "add", "empty"].map(part);
+
+/** Subscribers on the page by number, in the order of the page. */
+const subscribers = new Map();
+/** Numbers of those that changed since the last paint. */
+const changed = new Set();
+
+const announcer = new Announcer(part("announcements"));
+const serverStatus = new ServerStatus(part("server"));
+const pacer = new PaintPacer(paintChanged, paintInterval);
+
+function paintInterval() {
+  return lessMotion.matches ? PAINT_EVERY_MS_REDUCED : PAINT_EVERY_MS;
+}
+
+function paintChanged() {
+  const now = clock.now();
+  for (const number of changed) subscribers.get(number)?.panel.paint(now);
+  changed.clear();
+}
+
+function repaint(number) {
+  changed.add(number);
+  pacer.request();
+}
+
+function repaintAll() {
+  for (const number of subscribers.keys()) repaint(number);
+}
+
+function add() {
+  if (subscribers.size >= MAX_SUBSCRIBERS) return;
+  const number = lowestFreeNumber();
+  const subscription = new Subscription({
+    address: STREAM,
+    connect: (url) => new EventSource(url),
+    clock,
+    changed: (news) => {
+      repaint(number);
+      if (news) tell(number, news);
+    },
+  });
+  const panel = new SubscriberPanel({
+    template,
+    number,
+    subscription,
+    onRemove: () => remove(number),
+    repaint: () => repaint(number),
+  });
+  subscribers.set(number, { subscription, panel });
+  panelList.append(panel.element);
+  showCount();
+  subscription.connect();
+}
+
+function remove(number) {
+  const { subscription, panel } = subscribers.get(number);
+  const numbers = [...subscribers.keys()];
+  const at = numbers.indexOf(number);
+  const neighbour = subscribers.get(numbers[at + 1] ?? numbers[at - 1]);
+  subscription.disconnect();
+  subscribers.delete(number);
+  panel.discard();
+  showCount();
+  // The button that was pressed is gone; without this the focus would fall back to the top.
+  if (neighbour) neighbour.panel.focus();
+  else addButton.focus();
+  announcer.say(`${number} state`, `Subscriber ${number} removed.`);
+}
+
+function tell(number, { state, gap }) {
+  if (state) {
+    pacer.hurry();
+    announcer.say(`${number} state`, `Subscriber ${number}: ${state}.`);
+    if (state !== "connecting") serverStatus.askSoon();
+  }
+  if (gap) announcer.say(`${number} gap`, `Subscriber ${number}: ${gap}`);
+}
+
+function showCount() {
+  emptyNote.hidden = subscribers.size > 0;
+  addButton.setAttribute("aria-disabled", String(subscribers.size >= MAX_SUBSCRIBERS));
+}
+
+function lowestFreeNumber() {
+  let number = 1;
+  while (subscribers.has(number)) number += 1;
+  return number;
+}
+
+// The plots move on although nothing comes; that is how a silence shows.
+function keepPlotsMoving() {
+  if (!document.hidden) {
+    for (const [number, { subscription }] of subscribers) {
+      if (subscription.endedAt === null) repaint(number);
+    }
+  }
+  setTimeout(keepPlotsMoving, lessMotion.matches ? 1000 : PAINT_EVERY_MS);
+}
+
+function recolour() {
+  for (const { panel } of subscribers.values()) panel.recolour();
+  repaintAll();
+}
+
+// A page kept for the back button must not hold streams that nobody sees. Coming back goes on
+// after the last ids.
+let asleep = [];
+addEventListener("pagehide", () => {
+  asleep = [...subscribers.values()].map(({ subscription }) => subscription).filter(({ state }) => state !== "ended");
+  for (const subscription of asleep) subscription.disconnect();
+});
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) for (const subscription of asleep) subscription.connect();
+  asleep = [];
+});
+
+for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+  matchMedia(query).addEventListener("change", recolour);
+}
+addButton.addEventListener("click", add);
+part("curl").textContent = `curl -N ${location.origin}${STREAM}`;
+add();
+keepPlotsMoving();

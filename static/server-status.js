@@ -1,0 +1,96 @@
+// Asks the server for `/status` every few seconds and shows the answer.
+//
+// It may fail: the server restarts, or five streams and a second tab leave no connection free. Then
+// the figures turn to a dash, and it asks less and less often until an answer comes.
+
+const ADDRESS = "/status";
+const EVERY_MS = 3000;
+const AT_MOST_EVERY_MS = 30_000;
+const GIVE_UP_MS = 5000;
+// Long enough for the server to have counted a stream that has just opened or closed.
+const SOON_MS = 250;
+
+export class ServerStatus {
+  #parts = {};
+  #timer = null;
+  #asking = false;
+  #wait = EVERY_MS;
+
+  /** @param {HTMLElement} section with the figures */
+  constructor(section) {
+    for (const part of section.querySelectorAll("[data-testid], [data-part]")) {
+      this.#parts[part.dataset.testid ?? part.dataset.part] = part;
+    }
+    document.addEventListener("visibilitychange", () => this.askSoon());
+    this.askSoon();
+  }
+
+  /** Asks shortly, because the answer is likely to have changed. */
+  askSoon() {
+    this.#wait = EVERY_MS;
+    this.#askIn(SOON_MS);
+  }
+
+  #askIn(wait) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ask(), wait);
+  }
+
+  async #ask() {
+    // A hidden tab does not ask; becoming visible starts it again.
+    if (document.hidden) return;
+    if (this.#asking) return;
+    this.#asking = true;
+    const status = await fetchStatus();
+    this.#asking = false;
+    this.#show(status);
+    this.#wait = status ? EVERY_MS : Math.min(this.#wait * 2, AT_MOST_EVERY_MS);
+    this.#askIn(this.#wait);
+  }
+
+  #show(status) {
+    const { subscribers, history, ticker } = status ?? {};
+    const parts = this.#parts;
+    parts["server-subscribers"].textContent = number(subscribers && subscribers.live + subscribers.catching_up);
+    parts["subscribers-note"].textContent = subscribers ? subscribersNote(subscribers) : "";
+    parts.kept.textContent = number(history?.events);
+    parts["kept-note"].textContent = history ? `of at most ${number(history.max_events)}` : "";
+    parts.ticker.textContent = ticker ? tickerText(ticker) : "–";
+    parts.uptime.textContent = status ? uptimeText(status.uptime_seconds) : "–";
+    parts.version.textContent = status?.version ?? "–";
+    parts.silence.hidden = status !== null;
+  }
+}
+
+/** The server's answer, or null for any failure: what failed makes no difference to the page. */
+async function fetchStatus() {
+  try {
+    const response = await fetch(ADDRESS, { cache: "no-store", signal: AbortSignal.timeout(GIVE_UP_MS) });
+    if (!response.ok) return null;
+    const status = await response.json();
+    return typeof status === "object" ? status : null;
+  } catch {
+    return null;
+  }
+}
+
+function number(value) {
+  return Number.isFinite(value) ? String(value) : "–";
+}
+
+function subscribersNote({ catching_up: catchingUp, max }) {
+  const places = `of at most ${number(max)}`;
+  return catchingUp > 0 ? `${places}, ${catchingUp} catching up` : places;
+}
+
+function tickerText({ enabled, interval_ms: interval }) {
+  return enabled ? `every ${number(interval)} ms` : "off";
+}
+
+function uptimeText(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  if (hours >= 48) return `${Math.floor(hours / 24)} days`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
+}

@@ -1,0 +1,150 @@
+// One subscriber: its EventSource, its state, its figures. No DOM; panels read what it holds.
+//
+// A message only changes numbers and bounded buffers here, so a flood, or a hidden tab that never
+// paints, costs the same for each message and keeps nothing.
+
+import { ArrivalHistory, MARK_CUT, MARK_GAP } from "./arrival-history.js";
+import { ArrivalInterval } from "./arrival-interval.js";
+import { gapSentence, holeSentence, parseGap, restartSentence } from "./gap.js";
+import { RecentEntries } from "./recent-entries.js";
+import { SequenceAccount } from "./sequence-account.js";
+
+// `EventSource.CLOSED`, spelled out because there is no EventSource where the tests run.
+const CLOSED = 2;
+
+// Longer messages are shown cut, so that fifty of them stay small. In UTF-16 code units.
+const MAX_TEXT = 300;
+
+const NOTES = { repeat: "came twice", late: "came late" };
+
+export class Subscription {
+  /** `connecting`, `open`, `reconnecting` or `ended`. */
+  state = "ended";
+  /** Why it is in that state, as a sentence; may be empty. */
+  detail = "";
+  account = new SequenceAccount();
+  interval = new ArrivalInterval();
+  history = new ArrivalHistory();
+  entries = new RecentEntries();
+  /** The last gap as `{ sentence, at }`, kept after its entry has left the list; null: none yet. */
+  lastGap = null;
+  gaps = 0;
+  /** When the stream ended, in ms of `clock.now`; null while it is wanted. The plot stops there. */
+  endedAt = null;
+
+  #address;
+  #connect;
+  #clock;
+  #changed;
+  #source = null;
+
+  /**
+   * @param {object} wiring
+   * @param {string} wiring.address of the stream
+   * @param {(url: string) => EventSource} wiring.connect
+   * @param {{ now(): number, wallClock(): number }} wiring.clock both in ms; `now` never goes back
+   * @param {(news: { state?: string, gap?: string } | null) => void} wiring.changed called on each
+   *   change; `news` is what is worth saying aloud, null for a mere message
+   */
+  constructor({ address, connect, clock, changed }) {
+    this.#address = address;
+    this.#connect = connect;
+    this.#clock = clock;
+    this.#changed = changed;
+  }
+
+  /** Opens the stream, after the last id if there is one. Replaces a stream that is open. */
+  connect() {
+    this.#close();
+    const lastId = this.account.lastId;
+    // An EventSource cannot set headers, so the first request carries the id in its address. When
+    // the browser reconnects by itself it repeats the address and adds a `Last-Event-ID` header
+    // with a newer id; the server lets the header win.
+    const url = lastId === null
+      ? this.#address
+      : `${this.#address}?last_event_id=${encodeURIComponent(lastId)}`;
+    this.endedAt = null;
+    this.#enter("connecting", lastId === null ? "" : `Asking for what came after ${lastId}.`);
+    const source = this.#connect(url);
+    this.#source = source;
+    source.onopen = () => this.#enter("open", "");
+    source.onerror = () => this.#lost(source.readyState === CLOSED);
+    source.onmessage = (event) => this.#message(event);
+    source.addEventListener("gap", (event) => this.#gap(event));
+  }
+
+  /** Closes the stream. What was counted stays; `connect` goes on from there. */
+  disconnect() {
+    if (this.state === "ended") return;
+    this.#end("Disconnected here. Reconnect goes on after the last id.");
+  }
+
+  #lost(forGood) {
+    if (forGood) {
+      this.#end("The server refused the stream, so the browser has given up. Reconnect tries again.");
+    } else {
+      this.#cut();
+      this.#enter("reconnecting", "The stream was cut; the browser tries again by itself.");
+    }
+  }
+
+  #end(detail) {
+    this.#close();
+    this.endedAt = this.#clock.now();
+    this.#enter("ended", detail);
+  }
+
+  #close() {
+    if (!this.#source) return;
+    this.#source.close();
+    this.#source = null;
+    this.#cut();
+  }
+
+  #cut() {
+    this.interval.interrupt();
+    this.history.mark(this.#clock.now(), MARK_CUT);
+  }
+
+  #enter(state, detail) {
+    const isNews = state !== this.state;
+    this.state = state;
+    this.detail = detail;
+    this.#changed(isNews ? { state } : null);
+  }
+
+  #message(event) {
+    const now = this.#clock.now();
+    const verdict = this.account.message(event.lastEventId);
+    // The hole lies before the message that shows it.
+    if (verdict.kind === "jump") this.#noteGap(now, holeSentence(verdict.missed));
+    if (verdict.kind === "restart") this.#noteGap(now, restartSentence());
+    this.history.arrival(now, this.interval.arrival(now));
+    this.entries.add({
+      kind: "message",
+      text: shorten(event.data),
+      note: NOTES[verdict.kind] ?? "",
+      at: this.#clock.wallClock(),
+    });
+    this.#changed(null);
+  }
+
+  #gap(event) {
+    const gap = parseGap(event.data);
+    this.account.gap(gap);
+    this.#noteGap(this.#clock.now(), gapSentence(gap));
+  }
+
+  #noteGap(now, sentence) {
+    const at = this.#clock.wallClock();
+    this.gaps += 1;
+    this.lastGap = { sentence, at };
+    this.history.mark(now, MARK_GAP);
+    this.entries.add({ kind: "gap", text: sentence, note: "", at });
+    this.#changed({ gap: sentence });
+  }
+}
+
+function shorten(text) {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} …` : text;
+}

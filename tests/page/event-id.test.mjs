@@ -1,0 +1,28 @@
+// The id's form, held to what the server writes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { formatEventId, parseEventId } from "../../static/event-id.js";
+
+test("an id is read into its two numbers and written back the same", () => {
+  const id = parseEventId("1763856000000-42");
+
+  assert.deepEqual(id, { epoch: 1763856000000, seq: 42 });
+  assert.equal(formatEventId(id), "1763856000000-42");
+});
+
+test("the first id of a log is an id", () => {
+  assert.deepEqual(parseEventId("0-0"), { epoch: 0, seq: 0 });
+});
+
+test("what is not exactly an id is none", () => {
+  const notIds = ["", "42", "-42", "7-", "7-1-2", " 7-1", "7-1\n", "07-1", "7-01", "7--1", "7-1e3", "0x7-1", "earliest", null, undefined, 7];
+
+  for (const text of notIds) assert.equal(parseEventId(text), null, `took ${JSON.stringify(text)} for an id`);
+});
+
+test("a number too large to count exactly makes no id", () => {
+  assert.deepEqual(parseEventId("7-9007199254740991"), { epoch: 7, seq: 9007199254740991 });
+  assert.equal(parseEventId("7-9007199254740992"), null);
+});

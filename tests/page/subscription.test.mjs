@@ -1,0 +1,191 @@
+// One subscriber against a stand-in for EventSource: states, resuming, and what is worth saying.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { MARK_CUT } from "../../static/arrival-history.js";
+import { Subscription } from "../../static/subscription.js";
+
+class StandInSource {
+  readyState = 0;
+  #listeners = new Map();
+
+  constructor(url) {
+    this.url = url;
+  }
+
+  addEventListener(name, listener) {
+    this.#listeners.set(name, listener);
+  }
+
+  close() {
+    this.readyState = 2;
+  }
+
+  opens() {
+    this.readyState = 1;
+    this.onopen();
+  }
+
+  fails(readyState) {
+    this.readyState = readyState;
+    this.onerror();
+  }
+
+  sends(lastEventId, data = "Message number: 1") {
+    this.onmessage({ lastEventId, data });
+  }
+
+  sendsGap(data, lastEventId = "") {
+    this.#listeners.get("gap")({ lastEventId, data: JSON.stringify(data) });
+  }
+}
+
+function subscribed() {
+  const sources = [];
+  const news = [];
+  const time = { now: 0 };
+  const subscription = new Subscription({
+    address: "/events/sse",
+    connect: (url) => {
+      sources.push(new StandInSource(url));
+      return sources.at(-1);
+    },
+    clock: { now: () => time.now, wallClock: () => time.now },
+    changed: (item) => item && news.push(item),
+  });
+  subscription.connect();
+  return { subscription, sources, news, time };
+}
+
+test("the first stream asks for no id", () => {
+  const { subscription, sources } = subscribed();
+
+  assert.equal(sources[0].url, "/events/sse");
+  assert.equal(subscription.state, "connecting");
+});
+
+test("a state is news once, however often the browser tries again", () => {
+  const { sources, news } = subscribed();
+
+  sources[0].opens();
+  sources[0].fails(0);
+  sources[0].fails(0);
+  sources[0].fails(0);
+  sources[0].opens();
+
+  assert.deepEqual(news.map(({ state }) => state), ["connecting", "open", "reconnecting", "open"]);
+});
+
+test("a stream that the browser has given up is ended and says so", () => {
+  const { subscription, sources } = subscribed();
+
+  sources[0].fails(2);
+
+  assert.equal(subscription.state, "ended");
+  assert.match(subscription.detail, /given up/);
+});
+
+test("a reconnect goes on after the last id", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].opens();
+  sources[0].sends("7-41");
+  sources[0].sends("7-42");
+
+  subscription.disconnect();
+  assert.equal(subscription.state, "ended");
+  subscription.connect();
+
+  assert.equal(sources[1].url, "/events/sse?last_event_id=7-42");
+  assert.equal(subscription.state, "connecting");
+});
+
+test("a reconnect of an open stream closes it first", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].opens();
+
+  subscription.connect();
+
+  assert.equal(sources[0].readyState, 2);
+  assert.equal(sources.length, 2);
+});
+
+test("a reconnect right behind a gap goes on after the gap", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].sends("7-5");
+  sources[0].sendsGap({ reason: "evicted", requested: "7-5", resumed_after: "7-17", missed: 12 });
+
+  subscription.connect();
+
+  assert.equal(sources[1].url, "/events/sse?last_event_id=7-17");
+});
+
+test("a message is no news, a gap is", () => {
+  const { subscription, sources, news } = subscribed();
+  sources[0].sends("7-5");
+  sources[0].sends("7-6");
+  assert.deepEqual(news, [{ state: "connecting" }]);
+
+  sources[0].sendsGap({ reason: "evicted", requested: "7-6", resumed_after: "7-18", missed: 12 });
+
+  assert.deepEqual(news.slice(1), [{ gap: "Gap: 12 messages are gone; the server no longer had them." }]);
+  assert.equal(subscription.entries.since(2)[0].kind, "gap");
+});
+
+test("a hole that only the ids show stands in the list before the message that shows it", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].sends("7-5");
+
+  sources[0].sends("7-9");
+
+  assert.deepEqual(
+    subscription.entries.since(1).map(({ kind, text }) => [kind, text]),
+    [
+      ["gap", "Gap: 3 messages are missing, and the server gave no notice."],
+      ["message", "Message number: 1"],
+    ],
+  );
+});
+
+test("the last gap outlives its entry in the list", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].sendsGap({ reason: "epoch", requested: "6-1", resumed_after: null, missed: null });
+  for (let seq = 0; seq < 100; seq += 1) sources[0].sends(`7-${seq}`);
+
+  assert.ok(subscription.entries.since(0).every(({ kind }) => kind === "message"));
+  assert.match(subscription.lastGap.sentence, /restarted/);
+});
+
+test("a cut is not measured as an interval", () => {
+  const { subscription, sources, time } = subscribed();
+  sources[0].sends("7-0");
+  time.now = 1000;
+  sources[0].sends("7-1");
+
+  sources[0].fails(0);
+  time.now = 31_000;
+  sources[0].opens();
+  sources[0].sends("7-2");
+
+  assert.equal(subscription.interval.typical(), 1000);
+});
+
+test("a cut shows in the plot where it was", () => {
+  const { subscription, sources, time } = subscribed();
+  sources[0].sends("7-0");
+  time.now = 2000;
+
+  sources[0].fails(0);
+
+  const marks = [];
+  subscription.history.forEach(2000, (age, _count, _shortest, _longest, mark) => marks.push([age, mark]));
+  assert.deepEqual(marks.at(-1), [0, MARK_CUT]);
+});
+
+test("a long message is kept short", () => {
+  const { subscription, sources } = subscribed();
+
+  sources[0].sends("7-0", "x".repeat(100_000));
+
+  assert.ok(subscription.entries.since(0)[0].text.length < 400);
+});
