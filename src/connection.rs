@@ -81,15 +81,20 @@ struct State {
 }
 
 impl Connection {
+    /// Whether more came with the request than a stream's client may send: a long head, or further
+    /// requests behind it.
+    pub(crate) fn received_too_much(&self) -> bool {
+        self.0.received.get() > MAX_RECEIVED_BY_STREAM
+    }
+
     /// From now on the connection is a stream's: it may stay silent, and may receive no more.
     pub(crate) fn begin_stream(&self, shared: &Shared) {
         self.0.stream.replace(Some(shared.streams.token()));
     }
 
     fn count_received(&self, bytes: usize) -> io::Result<()> {
-        let received = self.0.received.get() + bytes;
-        self.0.received.set(received);
-        if self.is_stream() && received > MAX_RECEIVED_BY_STREAM {
+        self.0.received.set(self.0.received.get() + bytes);
+        if self.is_stream() && self.received_too_much() {
             return Err(io::Error::other(
                 "the client of an event stream keeps sending",
             ));

@@ -29,6 +29,9 @@ use crate::{
 /// Connections that wait to be accepted, beyond what the workers hold; the kernel may allow fewer.
 const BACKLOG: i32 = 4096;
 
+/// Threads for each worker that read the files of the page.
+const FILE_THREADS: usize = 8;
+
 /// How much is written to a socket at a time. Small, because every connection may hold as much.
 const WRITE_BUFFER: usize = 4096;
 
@@ -204,6 +207,7 @@ fn http_server(
     let request_timeout = config.server.request_timeout;
     let server = actix_server::Server::build()
         .workers(workers)
+        .worker_max_blocking_threads(FILE_THREADS)
         .max_concurrent_connections(room.connections.div_ceil(workers))
         .shutdown_timeout(config.server.drain_timeout.as_secs() + 1)
         .disable_signals()

@@ -1,6 +1,8 @@
 //! What comes from the network in bad faith: refused or closed in time, others unharmed, nothing
 //! panics, and the log stays quiet.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! At `server.max_subscribers`: whoever comes then is told, in the stream, to come again.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::{

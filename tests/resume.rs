@@ -1,6 +1,8 @@
 //! Resuming: every event after the id, once, in order, then live; or a gap that says what is
 //! missing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::Write as _;

@@ -1,5 +1,7 @@
 //! How the server ends: every stream to its last event and with a `retry:`, the process in time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The stream on the wire: exact bytes, headers, and what each kind of request gets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::{Read as _, Write as _};

@@ -51,6 +51,10 @@ async fn answer(request: &HttpRequest, hub: &Hub) -> Result<HttpResponse, Proble
     if request.method() == Method::HEAD {
         return Ok(event_stream().body(actix_web::body::None::new()));
     }
+    let connection = request.conn_data::<Connection>();
+    if connection.is_some_and(Connection::received_too_much) {
+        return Err(Problem::TooLong);
+    }
     let last_event_id = request.headers().get(LAST_EVENT_ID);
     let from = resume_from(
         last_event_id.map(HeaderValue::as_bytes),
@@ -59,10 +63,8 @@ async fn answer(request: &HttpRequest, hub: &Hub) -> Result<HttpResponse, Proble
     let answer = hub.ask(Subscribe { from }).await;
     match answer.map_err(|_| Problem::BroadcasterSilent)? {
         Ok(subscribed) => {
-            if let (Some(connection), Some(shared)) = (
-                request.conn_data::<Connection>(),
-                request.app_data::<web::Data<Shared>>(),
-            ) {
+            let shared = request.app_data::<web::Data<Shared>>();
+            if let Some((connection, shared)) = connection.zip(shared) {
                 connection.begin_stream(shared);
             }
             Ok(event_stream().body(EventStream::new(hub.clone(), subscribed)))

@@ -3,6 +3,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "each test file uses its own part of this, and fails by panicking"
 )]

@@ -1,0 +1,103 @@
+//! The library in somebody else's actix-web application, and the stream in somebody else's parser.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{pin::pin, sync::mpsc, thread};
+
+use actix_web::{App, HttpServer, web};
+use eventsource_stream::Eventsource as _;
+use futures_util::{StreamExt as _, stream};
+use sse_broadcaster::{Event, EventName, Hub, HubSettings, Publish, subscribe};
+use support::{
+    client::Stream,
+    server::{TestServer, block_on},
+};
+
+#[test]
+fn the_handler_works_in_an_app_of_ones_own() {
+    let (started, start) = mpsc::channel();
+    thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let (hub, _gone) = Hub::start(HubSettings::default());
+            let shared = hub.clone();
+            let server = HttpServer::new(move || {
+                App::new()
+                    .app_data(web::Data::new(shared.clone()))
+                    .route("/mine", web::get().to(subscribe))
+            })
+            .workers(1)
+            .bind(("127.0.0.1", 0))
+            .unwrap();
+            started.send((server.addrs()[0], hub)).unwrap();
+            server.run().await.unwrap();
+        });
+    });
+    let (addr, hub) = start.recv().unwrap();
+
+    let mut stream = Stream::request(addr, "/mine", b"");
+    stream.chunk();
+    let id = block_on(hub.broadcaster().send(Publish {
+        event: Event::message("hello"),
+    }))
+    .unwrap();
+    let live = stream.event().unwrap();
+    block_on(hub.drain()).unwrap();
+
+    assert_eq!(live.data, "hello");
+    assert_eq!(live.id, Some(id.to_string()));
+    assert_eq!(stream.event(), None);
+    assert_eq!(hub.totals().delivered, 1);
+}
+
+/// The bytes of a stream up to its end, as chunks of the given length.
+fn parsed(body: &[u8], piece: usize) -> Vec<eventsource_stream::Event> {
+    let chunks = body.chunks(piece).map(|chunk| Ok::<_, ()>(chunk.to_vec()));
+    block_on(async {
+        pin!(stream::iter(chunks).eventsource())
+            .map(|event| event.unwrap())
+            .collect()
+            .await
+    })
+}
+
+#[test]
+fn a_parser_that_is_not_ours_reads_what_was_published() {
+    let mut server = TestServer::quiet();
+    let texts = [
+        "plain",
+        "",
+        " a leading space",
+        "two\nlines",
+        "caf\u{e9} \u{1f980}",
+        "data: x\n\nid: y",
+        ": no comment",
+    ];
+    let mut ids: Vec<_> = texts.iter().map(|text| server.publish(text)).collect();
+    let named = Event::message("named").named(EventName::parse("price").unwrap());
+    ids.push(block_on(server.hub.publish(named)).unwrap());
+
+    let mut stream = Stream::resume(server.addr, Some("no-id"));
+    server.wait_for_live(1);
+    server.begin_stop();
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.chunk() {
+        body.extend(chunk);
+    }
+
+    for piece in [1, 3, 1000] {
+        let events = parsed(&body, piece);
+        assert_eq!(events[0].event, "gap");
+        assert!(events[0].data.contains("\"reason\":\"unknown\""));
+        let messages = &events[1..];
+        for ((event, text), id) in messages.iter().zip(texts).zip(&ids) {
+            assert_eq!(event.data, text);
+            assert_eq!(event.event, "message");
+            assert_eq!(event.id, id.to_string());
+        }
+        assert_eq!(messages.len(), texts.len() + 1);
+        assert_eq!(messages[texts.len()].event, "price");
+    }
+    server.join().unwrap();
+}
