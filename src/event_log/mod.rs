@@ -4,6 +4,8 @@
 //! equals the log's [`next`](MemoryLog::next) is at the head.
 
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
