@@ -4,25 +4,39 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
+use env_logger::{Builder, Logger};
+use log::LevelFilter;
 use sse_broadcaster::{
     Reloader, Server,
-    config::{Config, Flag, Sources},
+    config::{Config, Flag, Found, Sources},
 };
+use tikv_jemallocator::Jemalloc;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
+/// Gives the memory of subscribers that left back to the system within seconds. With glibc's
+/// allocator the process keeps nearly all of it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 /// Pushes live updates to any number of browsers over plain HTTP (Server-Sent Events).
 ///
-/// Settings come from the config file, over it from variables such as
-/// BROADCASTER__TICKER__INTERVAL=250ms, and over these from the flags below. A saved file or SIGHUP
-/// is taken over while the server runs. SIGTERM and SIGINT end every stream and then the server; a
-/// second one ends it at once.
+/// Each setting comes from a flag, or else from a variable of the environment
+/// such as BROADCASTER__TICKER__INTERVAL=250ms, or else from the config file,
+/// or else is the default. config/default.toml names and explains all of them.
 ///
-/// Exit codes: 0 after a shutdown, 1 if the server cannot go on, 2 for a bad flag or config.
+/// Signals:
+///   SIGTERM, SIGINT  end every stream, then the server; a second one ends it at once
+///   SIGHUP           reads the config file again, as happens when it is saved
+///
+/// Exit codes:
+///   0  after a shutdown
+///   1  the server cannot start or go on
+///   2  a flag, a variable or the config file is wrong
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "broadcaster", version, verbatim_doc_comment)]
 struct Args {
     /// The config file [default: config/default.toml, or without it the defaults built in]
     #[arg(long, value_name = "PATH")]
@@ -40,8 +54,7 @@ struct Args {
     #[arg(long, value_name = "PATH")]
     static_dir: Option<String>,
 
-    /// How many subscribers there may be; 0: what the limit on open files allows
-    /// (server.max_subscribers)
+    /// The most subscribers; 0: as many as open files allow (server.max_subscribers)
     #[arg(long, value_name = "NUMBER")]
     max_subscribers: Option<String>,
 
@@ -73,12 +86,7 @@ impl Args {
         ];
         Sources {
             path: self.config.clone(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    let name = name.into_string().ok()?;
-                    Some((name, value.to_string_lossy().into_owned()))
-                })
-                .collect(),
+            environment: std::env::vars_os().collect(),
             flags: flags
                 .into_iter()
                 .filter_map(|(name, key, value)| {
@@ -93,7 +101,8 @@ impl Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let sources = args.sources();
-    let config = match sources.load() {
+    let found = sources.look();
+    let config = match sources.load(&found) {
         Ok(config) => config,
         Err(err) => {
             say(std::io::stderr(), format_args!("broadcaster: {err}"));
@@ -108,28 +117,32 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if args.check_config {
-        let file = sources.file();
-        let file = file.as_ref().map(|path| path.display().to_string());
-        let file = file.as_deref().unwrap_or("the built-in config");
+        let file = found.path().map(|path| path.display().to_string());
+        let file = file.unwrap_or_else(|| "the built-in config".to_owned());
         say(std::io::stdout(), format_args!("{file} is good"));
         return ExitCode::SUCCESS;
     }
     start_logger(&config);
-    match actix_rt::System::new().block_on(run(sources, config)) {
+    match actix_rt::System::new().block_on(run(sources, found, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            log::error!("{err:#}");
+            if log::log_enabled!(log::Level::Error) {
+                log::error!("{err:#}");
+            } else {
+                // Not even a silent log is to hide why there is no server.
+                say(std::io::stderr(), format_args!("broadcaster: {err:#}"));
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(sources: Sources, config: Config) -> anyhow::Result<()> {
+async fn run(sources: Sources, found: Found, config: Config) -> anyhow::Result<()> {
     // Before anything is said about being up: a signal sent then must find its listener.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let server = Server::build(&config)?;
-    let reloader = Reloader::new(sources, config, server.hub().clone())?;
+    let reloader = Reloader::new(sources, found, config, server.hub().clone())?;
     actix_rt::spawn(reloader.run());
     log::info!("listening on http://{}/", server.addr());
     say(
@@ -143,10 +156,9 @@ async fn run(sources: Sources, config: Config) -> anyhow::Result<()> {
 async fn first_signal(mut terminate: Signal, mut interrupt: Signal) {
     let (stop, stopped) = oneshot::channel();
     actix_rt::spawn(async move {
-        log::info!(
-            "{}: shutting down",
-            either(&mut terminate, &mut interrupt).await
-        );
+        // Not within the macro: what is not logged is not evaluated, and so not waited for.
+        let name = either(&mut terminate, &mut interrupt).await;
+        log::info!("{name}: shutting down");
         if stop.send(()).is_ok() {
             let name = either(&mut terminate, &mut interrupt).await;
             log::warn!("second signal, {name}: exiting at once");
@@ -171,12 +183,34 @@ fn start_logger(config: &Config) {
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off,notify=off",
         level = config.log.level,
-        libraries = config.log.level.min(log::LevelFilter::Warn),
+        libraries = config.log.level.min(LevelFilter::Warn),
     );
-    let rust_log = std::env::var("RUST_LOG").ok();
-    let filter = rust_log.filter(|given| !given.is_empty()).unwrap_or(filter);
-    env_logger::Builder::new().parse_filters(&filter).init();
+    let (logger, complaint) = match rust_log() {
+        Ok(logger) => (logger, None),
+        Err(complaint) => (Builder::new().parse_filters(&filter).build(), complaint),
+    };
+    log::set_max_level(logger.filter());
+    log::set_boxed_logger(Box::new(logger)).expect("the logger is set only here");
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    if let Some(complaint) = complaint {
+        log::warn!("{complaint}; log.level is used instead");
+    }
+}
+
+/// The logger that the variable RUST_LOG asks for, or what is wrong with it, if it is set.
+fn rust_log() -> Result<Logger, Option<&'static str>> {
+    let given = std::env::var_os("RUST_LOG").filter(|given| !given.is_empty());
+    let given = given.ok_or(None)?;
+    let given = given.to_str().ok_or(Some("RUST_LOG is not UTF-8"))?;
+    let logger = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .parse_filters(given)
+        .build();
+    let says_off = given.to_ascii_lowercase().contains("off");
+    if logger.filter() == LevelFilter::Off && !says_off {
+        return Err(Some("RUST_LOG names no level and no module"));
+    }
+    Ok(logger)
 }
 
 /// Writes a line; a closed pipe is no reason to stop.

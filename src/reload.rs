@@ -1,153 +1,284 @@
 //! Takes a changed config over into the running server: on SIGHUP, and when the file changes.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod watch;
+
+use std::{fmt, path::Path, time::Duration};
 
 use anyhow::Context as _;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time::timeout,
+    time::{Instant, sleep},
 };
 
+use self::watch::Watch;
 use crate::{
-    config::{Config, RELOADABLE, Sources, changed_keys},
+    BroadcasterGone,
+    config::{Config, DEFAULT_PATH, Found, RELOADABLE, Sources, changed_keys},
     hub::Hub,
 };
 
-/// A file is read once nothing happened to it for this long: an editor may truncate it first and
-/// write it then, and an empty file is a good one.
+/// A changed file is taken over once it stayed the same for this long: whoever saves it may write
+/// more than once.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// The same for a file that is gone, empty, or that somebody has not ended to write: it will be
+/// there again in a moment, and half a file is often a good one, an empty one always.
+const SUSPICIOUS: Duration = Duration::from_secs(2);
+
+/// A file that keeps changing is taken over as it is by then, unless it is gone or empty.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a file that is changing is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How often the file is looked at without any news of it: not every change can be watched, such as
+/// that of a file on a network, or of a folder that is made anew.
+const POLL: Duration = Duration::from_secs(2);
 
 /// Watches for changes of the config.
 pub struct Reloader {
     sources: Sources,
+    /// What the server started with: the keys that need a restart are in effect as they are here.
+    started: Config,
+    /// What was loaded last.
     current: Config,
     hub: Hub,
     hang_up: Signal,
-    changes: mpsc::Receiver<()>,
-    /// What the file held when it was last looked at; a change is a change of this.
-    seen: Option<Vec<u8>>,
-    /// Stops watching when dropped. `None`: there is no file, or it cannot be watched.
-    _watcher: Option<RecommendedWatcher>,
+    watch: Watch,
+    /// What the file held when it was last taken over or refused.
+    seen: Found,
 }
 
 impl Reloader {
-    /// Starts to watch. `current` is what was loaded from `sources` before.
-    pub fn new(sources: Sources, current: Config, hub: Hub) -> anyhow::Result<Self> {
+    /// Starts to watch. `current` is what was loaded before, from `sources` and what they `found`.
+    pub fn new(sources: Sources, found: Found, current: Config, hub: Hub) -> anyhow::Result<Self> {
         let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        let (changed, changes) = mpsc::channel(1);
-        let watcher = sources.file().and_then(|file| {
-            watch(&file, changed)
-                .inspect_err(|err| {
-                    log::warn!(
-                        "changes of {} are taken over on SIGHUP only: {err}",
-                        file.display()
-                    );
-                })
-                .ok()
-        });
-        let seen = read(&sources);
+        let (watch, err) = Watch::begin(path(&found));
+        if let (Some(err), Found::Text(path, _)) = (err, &found) {
+            log::warn!(
+                "cannot watch {}, but look at it every {}: {err}",
+                path.display(),
+                humantime::format_duration(POLL)
+            );
+        }
         Ok(Self {
             sources,
+            started: current.clone(),
             current,
             hub,
             hang_up,
-            changes,
-            seen,
-            _watcher: watcher,
+            watch,
+            seen: found,
         })
     }
 
     /// Takes changes over until the Broadcaster is gone.
     pub async fn run(mut self) {
         loop {
-            tokio::select! {
-                Some(()) = self.hang_up.recv() => log::info!("SIGHUP: reading the config again"),
-                Some(()) = self.changes.recv() => {
-                    while let Ok(Some(())) = timeout(QUIET, self.changes.recv()).await {}
-                    let found = read(&self.sources);
-                    if found == self.seen {
-                        continue;
-                    }
-                    self.seen = found;
+            // First of all: it may have changed between the start and the beginning of the watch.
+            let found = self.look();
+            let (cause, found) = if found != self.seen {
+                self.settle(found).await
+            } else {
+                tokio::select! {
+                    Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
+                    () = self.watch.news() => continue,
+                    () = sleep(POLL) => continue,
                 }
-                else => return,
+            };
+            if cause == Cause::Change && found == self.seen {
+                continue;
             }
-            if self.reload().await.is_err() {
+            self.seen = found;
+            // The way to it may be another one now.
+            (self.watch, _) = Watch::begin(path(&self.seen));
+            if self.take_over(cause).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn reload(&mut self) -> Result<(), crate::BroadcasterGone> {
-        let new = match self.sources.load() {
+    /// What is found in the file now. A file that was once there remains the one that is meant, and
+    /// is not made up for by defaults when it is gone.
+    fn look(&self) -> Found {
+        match self.seen.path() {
+            Some(path) => Found::at(path.to_owned()),
+            None => self.sources.look(),
+        }
+    }
+
+    /// Waits until a file that has changed is likely to be written to its end. A SIGHUP says that
+    /// it is.
+    async fn settle(&mut self, mut found: Found) -> (Cause, Found) {
+        let begin = Instant::now();
+        let mut changed = begin;
+        loop {
+            let state = State {
+                has_text: matches!(&found, Found::Text(_, text) if !text.trim().is_empty()),
+                is_being_written: self.watch.is_being_written(),
+                unchanged: changed.elapsed(),
+                waited: begin.elapsed(),
+            };
+            if state.is_settled() {
+                return (Cause::Change, found);
+            }
+            tokio::select! {
+                Some(()) = self.hang_up.recv() => return (Cause::HangUp, self.look()),
+                () = sleep(GLANCE) => {}
+            }
+            let now = self.look();
+            if now != found {
+                changed = Instant::now();
+                found = now;
+            }
+        }
+    }
+
+    async fn take_over(&mut self, cause: Cause) -> Result<(), BroadcasterGone> {
+        let new = match self.sources.load(&self.seen) {
             Ok(new) => new,
             Err(err) => {
-                let reason = err
-                    .to_string()
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                log::error!("the config was not reloaded, the old one stays: {reason}");
+                log::error!("{cause}: the config is not reloaded, the old one stays: {err}");
                 return Ok(());
             }
         };
         let changed = changed_keys(&self.current, &new);
-        if changed.is_empty() {
-            log::info!("config reloaded: nothing changed");
-            return Ok(());
-        }
+        let unlike_started = changed_keys(&self.started, &new);
+        self.current = new;
         let (now, later): (Vec<_>, Vec<_>) = changed
             .into_iter()
             .partition(|key| RELOADABLE.contains(&key.as_str()));
-        if !now.is_empty() {
-            self.hub.reconfigure(new.live_settings()).await?;
-            log::info!("config reloaded: {} changed", now.join(", "));
+        let (later, undone): (Vec<_>, Vec<_>) = later
+            .into_iter()
+            .partition(|key| unlike_started.contains(key));
+        match now.join(", ") {
+            none if none.is_empty() => {
+                log::info!("{cause}: config reloaded, nothing takes effect now");
+            }
+            keys => {
+                self.hub.reconfigure(self.current.live_settings()).await?;
+                log::info!("{cause}: config reloaded, in effect now: {keys}");
+            }
         }
         if !later.is_empty() {
-            log::warn!("a restart is needed for the change of {}", later.join(", "));
+            let keys = later.join(", ");
+            log::warn!("a restart is needed for the change of {keys}");
         }
-        self.current = new;
+        if !undone.is_empty() {
+            let keys = undone.join(", ");
+            log::info!("no restart is needed any more for {keys}: as it was at the start");
+        }
         Ok(())
     }
 }
 
-fn read(sources: &Sources) -> Option<Vec<u8>> {
-    std::fs::read(sources.file()?).ok()
+/// A file that has changed, as it is now.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    has_text: bool,
+    is_being_written: bool,
+    /// For how long it stayed the same.
+    unchanged: Duration,
+    /// Since its first change.
+    waited: Duration,
 }
 
-/// Watches the folder of a file, and that of what it links to: a file that is replaced by renaming,
-/// as editors and Kubernetes do it, is another file.
-fn watch(file: &Path, changed: mpsc::Sender<()>) -> anyhow::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let only_read = matches!(&event, Ok(event) if event.kind.is_access());
-        // A full channel holds the news already.
-        if !only_read && changed.try_send(()).is_err() {
-            log::trace!("a change of the config is already known");
-        }
-    })?;
-    for folder in folders(file) {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+impl State {
+    /// Whether to take it over.
+    fn is_settled(self) -> bool {
+        let quiet = if self.has_text && !self.is_being_written {
+            QUIET
+        } else {
+            SUSPICIOUS
+        };
+        self.unchanged >= quiet || (self.has_text && self.waited >= PATIENCE)
     }
-    Ok(watcher)
 }
 
-fn folders(file: &Path) -> BTreeSet<PathBuf> {
-    let linked = file.canonicalize().ok();
-    [Some(file.to_owned()), linked]
-        .into_iter()
-        .flatten()
-        .filter_map(|path| {
-            let folder = path.parent()?;
-            let here = folder.as_os_str().is_empty();
-            if here { Path::new(".") } else { folder }
-                .canonicalize()
-                .ok()
+/// Why the config is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    HangUp,
+    Change,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HangUp => "SIGHUP",
+            Self::Change => "the config file has changed",
         })
-        .collect()
+    }
+}
+
+/// The file to watch for, there or not.
+fn path(found: &Found) -> &Path {
+    found.path().unwrap_or(Path::new(DEFAULT_PATH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A file with text that was written to its end just now.
+    const WRITTEN: State = State {
+        has_text: true,
+        is_being_written: false,
+        unchanged: Duration::ZERO,
+        waited: Duration::ZERO,
+    };
+
+    #[test]
+    fn a_file_is_settled_once_it_is_quiet() {
+        let quiet_for = |unchanged| State {
+            unchanged,
+            waited: unchanged,
+            ..WRITTEN
+        };
+
+        assert!(!quiet_for(QUIET - MS).is_settled());
+        assert!(quiet_for(QUIET).is_settled());
+    }
+
+    #[test]
+    fn what_is_empty_or_unfinished_has_to_be_quiet_for_longer() {
+        for suspicious in [
+            State {
+                has_text: false,
+                ..WRITTEN
+            },
+            State {
+                is_being_written: true,
+                ..WRITTEN
+            },
+        ] {
+            let quiet_for = |unchanged| State {
+                unchanged,
+                ..suspicious
+            };
+
+            assert!(!quiet_for(SUSPICIOUS - MS).is_settled());
+            assert!(quiet_for(SUSPICIOUS).is_settled());
+        }
+    }
+
+    #[test]
+    fn what_keeps_changing_is_settled_in_the_end_unless_it_is_empty() {
+        let changing_for = |waited| State { waited, ..WRITTEN };
+        let unfinished = State {
+            is_being_written: true,
+            ..changing_for(PATIENCE)
+        };
+        let empty = State {
+            has_text: false,
+            ..changing_for(PATIENCE)
+        };
+
+        assert!(!changing_for(PATIENCE - MS).is_settled());
+        assert!(changing_for(PATIENCE).is_settled());
+        assert!(unfinished.is_settled());
+        assert!(!empty.is_settled());
+    }
 }

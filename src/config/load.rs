@@ -1,22 +1,30 @@
 //! Where the settings come from: defaults, then the file, then the environment, then flags, each
-//! over the one before. An error names the one that is to be mended.
+//! over the one before. Every value is checked where it is set, also one that another wins over, so
+//! that an error names the one that is to be mended.
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    ffi::OsString,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize as _;
-use thiserror::Error;
 use toml::{Table, Value};
 
-use super::Config;
+use super::{
+    Config,
+    error::{ConfigError, Origin, found, shorten},
+};
 
 /// The file that is used when none is named, if it is there.
 pub const DEFAULT_PATH: &str = "config/default.toml";
 
 const ENVIRONMENT_PREFIX: &str = "BROADCASTER__";
+
+/// The longest config file, in bytes. A longer one is refused: it is something else.
+const LONGEST: u64 = 1 << 20;
 
 /// A flag that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,104 +37,78 @@ pub struct Flag {
     pub value: String,
 }
 
-/// Where settings are looked for. Can be loaded again and again.
+/// Where settings are looked for. Can be read again and again.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The file named by the user; `None`: [`DEFAULT_PATH`] if it is there.
     pub path: Option<PathBuf>,
     /// The environment's variables; those with another prefix than `BROADCASTER__` are left alone.
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(OsString, OsString)>,
     /// The flags given.
     pub flags: Vec<Flag>,
 }
 
-/// Why there is no config.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: cannot read the config file: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("{}: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and why, as the parser says it.
-        message: String,
-    },
-    /// There is no such key.
-    #[error("{origin}: unknown key {key}; allowed is one of: {}", known.join(", "))]
-    UnknownKey {
-        /// Who sets it.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// The keys there are beside it.
-        known: Vec<String>,
-    },
-    /// A key cannot have this value.
-    #[error("{origin}: {key}: {message}")]
-    Value {
-        /// Who sets it.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// What was found, and what is allowed.
-        message: String,
-    },
-}
-
-/// Who sets a key.
+/// What was found where the file is looked for. Equal: nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// A line of a file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Variable(String),
-    /// A flag.
-    Flag(&'static str),
+pub enum Found {
+    /// None was named, and there is none at [`DEFAULT_PATH`].
+    Nothing,
+    /// What a file holds.
+    Text(PathBuf, String),
+    /// There is or should be a file, and this is what came of reading it.
+    Unreadable(PathBuf, String),
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Found {
+    /// Reads a file.
+    pub fn at(path: PathBuf) -> Self {
+        match read(&path) {
+            Ok(text) => Self::Text(path, text),
+            Err(err) => Self::Unreadable(path, err.to_string()),
+        }
+    }
+
+    /// The file, there or not; `None`: none was named, and there is none by default.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Nothing => None,
+            Self::Text(path, _) | Self::Unreadable(path, _) => Some(path),
         }
     }
 }
 
 impl Sources {
-    /// The file that is used: the one named, or else [`DEFAULT_PATH`] if it is there.
-    pub fn file(&self) -> Option<PathBuf> {
-        self.path.clone().or_else(|| {
-            let default = Path::new(DEFAULT_PATH);
-            default.exists().then(|| default.to_owned())
-        })
+    /// Reads the file.
+    pub fn look(&self) -> Found {
+        let named = self.path.clone();
+        let default = || is_there(DEFAULT_PATH).then(|| DEFAULT_PATH.into());
+        named.or_else(default).map_or(Found::Nothing, Found::at)
     }
 
-    /// Reads all sources. Either everything is good or nothing is taken.
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    /// The config, given what was found in the file. Either everything is good or nothing is taken.
+    pub fn load(&self, found: &Found) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
-        if let Some(path) = self.file() {
-            layers.add_file(path)?;
-        }
-        for (name, value) in &self.environment {
-            if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
-                let key = key.to_ascii_lowercase().replace("__", ".");
-                layers.set_text(&key, value, Origin::Variable(name.clone()))?;
+        match found {
+            Found::Nothing => {}
+            Found::Text(path, text) => layers.add_file(path, text)?,
+            Found::Unreadable(path, reason) => {
+                let (path, reason) = (path.clone(), reason.clone());
+                return Err(ConfigError::Unreadable { path, reason });
             }
         }
-        for flag in &self.flags {
-            layers.set_text(flag.key, &flag.value, Origin::Flag(flag.name))?;
+        for (name, value) in &self.environment {
+            // A name that is not Unicode keeps its prefix and is refused as unknown.
+            let name = name.to_string_lossy();
+            if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
+                let origin = Origin::Variable(name.clone().into_owned());
+                layers.add_variable(key, value, origin)?;
+            }
         }
-        layers.finish()
+        for Flag { name, key, value } in &self.flags {
+            let (section, key) = key.split_once('.').unwrap_or((key, ""));
+            layers.set_text(section, key, value, Origin::Flag(name))?;
+        }
+        Ok(parse(&layers.settings).expect("each setting was parsed before"))
     }
 }
 
@@ -158,12 +140,47 @@ fn as_table(config: &Config) -> Table {
     Table::try_from(config).expect("every setting has a TOML form")
 }
 
-/// The settings found so far, and who set each.
+fn parse(settings: &Table) -> Result<Config, toml::de::Error> {
+    Config::deserialize(Value::Table(settings.clone()))
+}
+
+/// Whether there is something, be it a link to nothing or a file that may not be looked at.
+fn is_there(path: &str) -> bool {
+    !matches!(
+        std::fs::symlink_metadata(path).map_err(|err| err.kind()),
+        Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    )
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    // What is no file may have no end, and what was read from a pipe cannot be read again.
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        let reason = format!("it is longer than {LONGEST} bytes");
+        return Err(io::Error::other(reason));
+    }
+    String::from_utf8(bytes).map_err(|err| {
+        let good = err.utf8_error().valid_up_to();
+        let line = err.as_bytes()[..good].split(|byte| *byte == b'\n').count();
+        io::Error::other(format!("it is not UTF-8 in line {line}"))
+    })
+}
+
+/// The settings found so far.
 struct Layers {
     /// Every key there is, with a value of its type.
     known: Table,
     settings: Table,
-    origins: BTreeMap<String, Origin>,
 }
 
 impl Layers {
@@ -171,46 +188,69 @@ impl Layers {
         Self {
             known: as_table(&Config::default()),
             settings: Table::new(),
-            origins: BTreeMap::new(),
         }
     }
 
-    fn add_file(&mut self, path: PathBuf) -> Result<(), ConfigError> {
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(source) => return Err(ConfigError::Unreadable { path, source }),
-        };
-        let table: Table = match text.parse() {
-            Ok(table) => table,
-            Err(err) => {
-                let message = toml::de::Error::to_string(&err);
-                return Err(ConfigError::Syntax { path, message });
-            }
-        };
-        let origin = Origin::File(path);
+    fn add_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        // Some editors begin a file with the mark of its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let table: Table = text
+            .parse()
+            .map_err(|err| ConfigError::syntax(path.to_owned(), text, &err))?;
+        let origin = Origin::File(path.to_owned());
         for (section, keys) in table {
             let Value::Table(keys) = keys else {
-                // A key outside of a section, or a section's name used for a key.
-                return Err(self.misplaced(&section, &keys, origin));
+                return Err(self.misplaced(section, &keys, origin));
             };
-            self.known_in(&section, origin.clone())?;
+            self.known_in(&section, &origin)?;
             for (key, value) in keys {
-                self.set(&section, &key, value, origin.clone())?;
+                self.set(&section, &key, value, &origin)?;
             }
         }
         Ok(())
     }
 
+    fn add_variable(
+        &mut self,
+        path: &str,
+        value: &OsString,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let path = path.to_ascii_lowercase();
+        let (section, key) = path.split_once("__").unwrap_or((&path, ""));
+        if section.is_empty() || key.is_empty() {
+            let example = format!("{ENVIRONMENT_PREFIX}TICKER__INTERVAL");
+            return Err(ConfigError::NoKey { origin, example });
+        }
+        let key = key.replace("__", ".");
+        match value.to_str() {
+            Some(value) => self.set_text(section, &key, value, origin),
+            None => {
+                self.known_key(section, &key, &origin)?;
+                let found = shorten(&value.to_string_lossy());
+                Err(ConfigError::Value {
+                    origin,
+                    key: format!("{section}.{key}"),
+                    message: format!("found \"{found}\", allowed is text in UTF-8"),
+                })
+            }
+        }
+    }
+
     /// Sets a key from text that has no type of its own: it takes the type of the key.
-    fn set_text(&mut self, path: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
-        let (section, key) = path.split_once('.').unwrap_or((path, ""));
-        let known = self.known_in(section, origin.clone())?;
+    fn set_text(
+        &mut self,
+        section: &str,
+        key: &str,
+        text: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
         // What does not parse stays text, to be refused with what is allowed.
         let as_text = Value::String(text.to_owned());
-        let value = match known.get(key) {
-            Some(Value::Boolean(_)) => text.parse().map_or(as_text, Value::Boolean),
-            Some(Value::Integer(_)) => text.parse().map_or(as_text, Value::Integer),
-            Some(Value::Array(_)) => Value::Array(
+        let value = match self.known_key(section, key, &origin)? {
+            Value::Boolean(_) => text.parse().map_or(as_text, Value::Boolean),
+            Value::Integer(_) => text.parse().map_or(as_text, Value::Integer),
+            Value::Array(_) => Value::Array(
                 text.split(',')
                     .map(str::trim)
                     .filter(|item| !item.is_empty())
@@ -219,7 +259,7 @@ impl Layers {
             ),
             _ => as_text,
         };
-        self.set(section, key, value, origin)
+        self.set(section, key, value, &origin)
     }
 
     fn set(
@@ -227,17 +267,16 @@ impl Layers {
         section: &str,
         key: &str,
         value: Value,
-        origin: Origin,
+        origin: &Origin,
     ) -> Result<(), ConfigError> {
-        let known = self.known_in(section, origin.clone())?;
-        let path = format!("{section}.{key}");
-        if !known.contains_key(key) {
-            return Err(ConfigError::UnknownKey {
-                origin,
-                key: path,
-                known: known.keys().map(|key| format!("{section}.{key}")).collect(),
-            });
-        }
+        self.known_key(section, key, origin)?;
+        let keys = Table::from_iter([(key.to_owned(), value.clone())]);
+        let alone = Table::from_iter([(section.to_owned(), Value::Table(keys))]);
+        parse(&alone).map_err(|err| ConfigError::Value {
+            origin: origin.clone(),
+            key: format!("{section}.{key}"),
+            message: err.message().to_owned(),
+        })?;
         let keys = self
             .settings
             .entry(section)
@@ -245,44 +284,53 @@ impl Layers {
         if let Value::Table(keys) = keys {
             keys.insert(key.to_owned(), value);
         }
-        self.origins.insert(path, origin);
         Ok(())
     }
 
+    /// The default of a key.
+    fn known_key(&self, section: &str, key: &str, origin: &Origin) -> Result<&Value, ConfigError> {
+        let known = self.known_in(section, origin)?;
+        known.get(key).ok_or_else(|| ConfigError::UnknownKey {
+            origin: origin.clone(),
+            key: format!("{section}.{key}"),
+            known: known.keys().map(|key| format!("{section}.{key}")).collect(),
+        })
+    }
+
     /// The keys that a section may have.
-    fn known_in(&self, section: &str, origin: Origin) -> Result<&Table, ConfigError> {
+    fn known_in(&self, section: &str, origin: &Origin) -> Result<&Table, ConfigError> {
         match self.known.get(section) {
             Some(Value::Table(keys)) => Ok(keys),
-            _ => Err(ConfigError::UnknownKey {
-                origin,
-                key: section.to_owned(),
+            _ => Err(ConfigError::UnknownSection {
+                origin: origin.clone(),
+                section: section.to_owned(),
                 known: self.known.keys().cloned().collect(),
             }),
         }
     }
 
-    fn misplaced(&self, key: &str, found: &Value, origin: Origin) -> ConfigError {
-        match self.known_in(key, origin.clone()) {
-            Err(unknown) => unknown,
-            Ok(_) => ConfigError::Value {
+    /// What to say of a key outside of a section, or of a section's name used for a key.
+    fn misplaced(&self, key: String, value: &Value, origin: Origin) -> ConfigError {
+        if self.known.contains_key(&key) {
+            let message = format!("found {}, allowed is a section: [{key}]", found(value));
+            return ConfigError::Value {
                 origin,
-                key: key.to_owned(),
-                message: format!("found {found}, allowed is a section: [{key}]"),
-            },
-        }
-    }
-
-    fn finish(self) -> Result<Config, ConfigError> {
-        let mut track = serde_path_to_error::Track::new();
-        let settings = Value::Table(self.settings);
-        let deserializer = serde_path_to_error::Deserializer::new(settings, &mut track);
-        Config::deserialize(deserializer).map_err(|err| {
-            let key = track.path().to_string();
-            ConfigError::Value {
-                origin: self.origins[&key].clone(),
                 key,
-                message: err.message().to_owned(),
-            }
-        })
+                message,
+            };
+        }
+        let in_brackets = |section: &String| format!("[{section}]");
+        let having: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, keys)| keys.get(&key).is_some())
+            .map(|(section, _)| in_brackets(section))
+            .collect();
+        let all = || self.known.keys().map(in_brackets).collect();
+        ConfigError::OutsideOfSection {
+            origin,
+            key,
+            sections: if having.is_empty() { all() } else { having },
+        }
     }
 }

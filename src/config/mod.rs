@@ -1,6 +1,7 @@
 //! The settings of the server: what there is, the defaults, and what each value may be. Where the
 //! values come from is in [`load`].
 
+mod error;
 mod load;
 mod value;
 
@@ -8,7 +9,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::load::{ConfigError, DEFAULT_PATH, Flag, Sources, changed_keys};
+pub use self::{
+    error::{ConfigError, Origin},
+    load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
+};
 use crate::{broadcaster::LiveSettings, event_log::Retention, ticker::TickerSettings};
 
 /// Keys that take effect while the server runs. See [`Config::live_settings`].
@@ -200,6 +204,10 @@ impl Config {
     }
 
     /// The whole as a TOML file that would load as the same.
+    ///
+    /// # Panics
+    ///
+    /// For what no file can say: a path that is not Unicode, or a number beyond 63 bits.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every setting has a TOML form")
     }

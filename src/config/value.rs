@@ -1,16 +1,37 @@
 //! What each kind of setting may be. Every refusal says what was found and what is allowed; file
 //! and key are added by whoever knows them.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv6Addr, SocketAddrV6},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
+use super::error::found as shown;
+
+/// The longest message, in bytes.
+const LONGEST_MESSAGE: usize = 65_536;
+
+/// The longest path, in bytes: the system takes no longer one.
+const LONGEST_PATH: usize = 4096;
+
+/// The longest name of a host, in bytes: DNS knows no longer one.
+const LONGEST_HOST: usize = 253;
+
+/// The longest scheme of an origin, in bytes: the HTTP library takes no longer one.
+const LONGEST_SCHEME: usize = 64;
+
+/// How many origins there may be.
+const ORIGINS: usize = 1000;
+
 fn refused<E: Error>(found: &Value, allowed: impl fmt::Display) -> E {
-    // A file can hold anything: what is repeated of it is bounded.
-    let found: String = found.to_string().chars().take(80).collect();
-    E::custom(format!("found {found}, allowed is {allowed}"))
+    E::custom(format!("found {}, allowed is {allowed}", shown(found)))
 }
 
 pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -33,17 +54,26 @@ pub(super) fn number<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usi
 
 pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let found = Value::deserialize(deserializer)?;
-    match found.as_str() {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err(refused(&found, "the path of a folder")),
-    }
+    found
+        .as_str()
+        .filter(|path| (1..=LONGEST_PATH).contains(&path.len()) && !path.contains('\0'))
+        .map(PathBuf::from)
+        .ok_or_else(|| {
+            refused(
+                &found,
+                format_args!("the path of a folder, at most {LONGEST_PATH} bytes long"),
+            )
+        })
 }
 
 pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
     match found.as_str() {
-        Some(message) if message.len() <= 65_536 => Ok(message.to_owned()),
-        _ => Err(refused(&found, "a text of at most 65536 bytes")),
+        Some(message) if message.len() <= LONGEST_MESSAGE => Ok(message.to_owned()),
+        _ => Err(refused(
+            &found,
+            format_args!("a text of at most {LONGEST_MESSAGE} bytes"),
+        )),
     }
 }
 
@@ -51,56 +81,87 @@ pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     let found = Value::deserialize(deserializer)?;
     found
         .as_str()
-        .filter(|address| {
-            address.rsplit_once(':').is_some_and(|(host, port)| {
-                let bracketed = host.starts_with('[') && host.ends_with(']');
-                !host.is_empty()
-                    && (bracketed || !host.contains(':'))
-                    && port.parse::<u16>().is_ok()
-            })
-        })
+        .filter(|address| is_address(address))
         .map(str::to_owned)
         .ok_or_else(|| {
             refused(
                 &found,
-                "a host and a port, such as \"127.0.0.1:3000\" or \"[::]:3000\"",
+                "a host and a port from 0 to 65535, such as \"127.0.0.1:3000\" or \"[::]:3000\"",
             )
         })
+}
+
+/// Whether this is a host and a port. Whether there is such a host shows when it is bound.
+fn is_address(text: &str) -> bool {
+    if text.starts_with('[') {
+        return text.parse::<SocketAddrV6>().is_ok();
+    }
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        (1..=LONGEST_HOST).contains(&host.len()) && host.chars().all(is_host) && is_port(port)
+    })
+}
+
+fn is_port(text: &str) -> bool {
+    // A number may begin with `+`, a port may not.
+    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let found = Value::deserialize(deserializer)?;
-    found
-        .as_array()
-        .and_then(|origins| {
-            origins
-                .iter()
-                .map(|origin| origin.as_str().filter(|text| is_origin(text)))
-                .map(|origin| origin.map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
-        })
-        .ok_or_else(|| {
-            refused(
-                &found,
-                "a list of \"*\", \"null\" or origins such as \"https://example.org:8443\", \
-                 without a path",
-            )
-        })
+    let Some(origins) = found.as_array().filter(|list| list.len() <= ORIGINS) else {
+        let allowed = format!("a list of at most {ORIGINS} origins, such as [\"*\"] or []");
+        return Err(match found.as_array() {
+            Some(list) => D::Error::custom(format!(
+                "found a list of {}, allowed is {allowed}",
+                list.len()
+            )),
+            None => refused(&found, allowed),
+        });
+    };
+    let origin = |origin: &Value| {
+        origin
+            .as_str()
+            .filter(|text| is_origin(text))
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                refused(
+                    origin,
+                    "\"*\", \"null\" or an origin as browsers send it, such as \
+                     \"https://example.org\" or \"http://localhost:8080\": in lower case, without \
+                     a path, without port 80 of http or 443 of https",
+                )
+            })
+    };
+    origins.iter().map(origin).collect()
 }
 
 /// Whether a browser could send this as `Origin`, or it stands for all.
 fn is_origin(text: &str) -> bool {
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let serialized = || {
-        let (scheme, host) = text.split_once("://")?;
-        let scheme_is_good = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
-        let host_is_good = !host.is_empty()
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !b"/?#@*\\".contains(&b));
-        (scheme_is_good && host_is_good).then_some(())
+        let (scheme, rest) = text.split_once("://")?;
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !rest.ends_with(']') => (host, Some(port)),
+            _ => (rest, None),
+        };
+        let scheme_is_good = scheme.len() <= LONGEST_SCHEME
+            && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+            && scheme.bytes().all(|b| lower(b) || b"+-.".contains(&b));
+        let host_is_good = match host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')) {
+            Some(text) => text
+                .parse()
+                .is_ok_and(|ip: Ipv6Addr| ip.to_string() == text),
+            None => {
+                (1..=LONGEST_HOST).contains(&host.len())
+                    && host.bytes().all(|b| lower(b) || b"-_.".contains(&b))
+            }
+        };
+        let port_is_good = port.is_none_or(|port| {
+            let default = matches!((scheme, port), ("http", "80") | ("https", "443"));
+            is_port(port) && !port.starts_with('0') && !default
+        });
+        (scheme_is_good && host_is_good && port_is_good).then_some(())
     };
     text == "*" || text == "null" || serialized().is_some()
 }
@@ -127,29 +188,26 @@ pub(super) fn write_level<S: Serializer>(
 
 fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
-    min: Duration,
-    max: Duration,
+    (min, max): (&str, &str),
 ) -> Result<Duration, D::Error> {
     let found = Value::deserialize(deserializer)?;
+    let parse = |text: &str| humantime::parse_duration(text);
+    let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
     found
         .as_str()
-        .and_then(|text| humantime::parse_duration(text).ok())
-        .filter(|duration| (min..=max).contains(duration))
+        .and_then(|text| parse(text).ok())
+        .filter(|duration| bounds().is_some_and(|bounds| bounds.contains(duration)))
         .ok_or_else(|| {
-            let (min, max) = (
-                humantime::format_duration(min),
-                humantime::format_duration(max),
-            );
             refused(
                 &found,
-                format_args!("a duration from {min} to {max}, such as \"250ms\" or \"2s\""),
+                format_args!("a duration from {min} to {max}, such as \"250ms\" or \"1m 30s\""),
             )
         })
 }
 
-/// A module for `#[serde(with)]`: a duration between two bounds, in milliseconds.
+/// A module for `#[serde(with)]`: a duration between two bounds, both included.
 macro_rules! duration_between {
-    ($name:ident, $min_ms:expr, $max_ms:expr) => {
+    ($name:ident, $min:literal, $max:literal) => {
         pub(super) mod $name {
             use std::time::Duration;
 
@@ -159,19 +217,110 @@ macro_rules! duration_between {
             pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<Duration, D::Error> {
-                let (min, max) = (
-                    Duration::from_millis($min_ms),
-                    Duration::from_millis($max_ms),
-                );
-                super::duration(deserializer, min, max)
+                super::duration(deserializer, ($min, $max))
             }
         }
     };
 }
 
-const HOUR_IN_MS: u64 = 3_600_000;
+duration_between!(interval, "1ms", "24h");
+duration_between!(timeout, "100ms", "1h");
+duration_between!(drain_timeout, "0s", "1h");
+duration_between!(retry, "1ms", "1h");
 
-duration_between!(interval, 1, 24 * super::HOUR_IN_MS);
-duration_between!(timeout, 100, super::HOUR_IN_MS);
-duration_between!(drain_timeout, 0, super::HOUR_IN_MS);
-duration_between!(retry, 1, super::HOUR_IN_MS);
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Uri;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for good in [
+            "*",
+            "null",
+            "https://example.org",
+            "http://localhost:8080",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "http://[2001:db8::1]",
+            "https://xn--bcher-kva.example",
+            "https://example.org:80",
+            "chrome-extension://abcdefghijklmnop",
+        ] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "example.org",
+            "https://",
+            "://example.org",
+            "https://example.org/",
+            "https://example.org/path",
+            "https://Example.org",
+            "HTTPS://example.org",
+            "https://example.org:443",
+            "http://example.org:80",
+            "http://example.org:",
+            "http://example.org:080",
+            "http://example.org:65536",
+            "https://user@example.org",
+            "https://*.example.org",
+            "https://b\u{fc}cher.example",
+            "https://a b",
+            "https://a<b",
+            "http://[::1",
+            "http://[0:0::1]",
+            "http://::1",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in [
+            "127.0.0.1:0",
+            "0.0.0.0:65535",
+            "[::]:3000",
+            "[::1]:3000",
+            "localhost:3000",
+            "a_b-c.example.org:3000",
+        ] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":",
+            ":3000",
+            "3000",
+            "localhost",
+            "localhost:",
+            "localhost:65536",
+            "localhost:+80",
+            "localhost:-1",
+            "local host:3000",
+            "::1:3000",
+            "[]:3000",
+            "[::1]",
+            "[::1:3000",
+            "http://localhost:3000",
+            "localhost:3000/",
+        ] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cors_library_takes_every_origin_that_is_taken_here(
+            text in "[a-z][a-z0-9+.-]{0,70}://([a-z0-9._-]{0,12}|\\[[0-9a-f:]{1,8}\\])(:[0-9]{0,6})?",
+        ) {
+            if is_origin(&text) {
+                let uri: Uri = text.parse().unwrap();
+                prop_assert_eq!(uri.scheme_str(), text.split("://").next());
+            }
+        }
+    }
+}

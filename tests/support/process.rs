@@ -91,6 +91,13 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// What it logged, to the end: after [`wait`](Self::wait) alone, some of it may not be read yet.
+    pub fn whole_stderr(&mut self) -> String {
+        eventually("the end of the log", || {
+            (Arc::strong_count(&self.stderr) == 1).then(|| self.stderr())
+        })
+    }
+
     pub fn wait_for_log(&self, text: &str) {
         eventually(&format!("{text:?} in the log"), || {
             self.stderr().contains(text).then_some(())
@@ -112,6 +119,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[allow(clippy::print_stderr, reason = "it explains why the test failed")]
     fn drop(&mut self) {
         if self.is_running() {
             self.child.kill().unwrap();

@@ -1,0 +1,201 @@
+//! Why there is no config, in one line of bounded length, whatever was found: it says who sets what,
+//! what was found and what is allowed.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use toml::Value;
+
+/// How much is repeated of what was found, in characters.
+const REPEATED: usize = 80;
+
+/// Why there is no config.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the config file: {reason}", shown(path))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}:{column}: this is not TOML: {reason}", shown(path))]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The character in that line, from 1.
+        column: usize,
+        /// Why, as the parser says it.
+        reason: String,
+    },
+    /// A line of the file stands before the first section.
+    #[error("{origin}: {} is outside of a section; it belongs under one of: {}", shorten(key), sections.join(", "))]
+    OutsideOfSection {
+        /// Who sets it.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The sections that have such a key, or else all, each in its brackets.
+        sections: Vec<String>,
+    },
+    /// There is no such section.
+    #[error("{origin}: there is no section {}; allowed is one of: {}", shorten(section), known.join(", "))]
+    UnknownSection {
+        /// Who sets it.
+        origin: Origin,
+        /// The section.
+        section: String,
+        /// The sections there are.
+        known: Vec<String>,
+    },
+    /// There is no such key.
+    #[error("{origin}: there is no key {}; allowed is one of: {}", shorten(key), known.join(", "))]
+    UnknownKey {
+        /// Who sets it.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The keys there are beside it.
+        known: Vec<String>,
+    },
+    /// A variable whose name is not that of a section and a key.
+    #[error("{origin}: this names no key; allowed is a section and a key, as in {example}")]
+    NoKey {
+        /// The variable.
+        origin: Origin,
+        /// A good name.
+        example: String,
+    },
+    /// A key cannot have this value.
+    #[error("{origin}: {key}: {message}")]
+    Value {
+        /// Who sets it.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// What was found, and what is allowed.
+        message: String,
+    },
+}
+
+/// Who sets a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(&shown(path)),
+            Self::Variable(name) => write!(f, "environment variable {}", shorten(name)),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+impl ConfigError {
+    /// What the parser says, without the lines of the file that it repeats.
+    pub(super) fn syntax(path: PathBuf, text: &str, err: &toml::de::Error) -> Self {
+        // Without a place it is about the whole, such as its depth.
+        let at = err.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self::Syntax {
+            path,
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            reason: shorten(&err.message().lines().collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+/// A path as it was given: long ones are wanted whole, but in one line.
+pub(super) fn shown(path: &Path) -> String {
+    escape(&path.display().to_string()).collect()
+}
+
+/// The start of a text, in one line.
+pub(super) fn shorten(text: &str) -> String {
+    let mut all = escape(text);
+    let mut start: String = all.by_ref().take(REPEATED).collect();
+    if all.next().is_some() {
+        start.push('…');
+    }
+    start
+}
+
+/// A value as it would be written in a file, in one line of bounded length.
+pub(super) fn found(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{}\"", shorten(text)),
+        other => shorten(&other.to_string()),
+    }
+}
+
+fn escape(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(|c| {
+        let escaped = c.is_control().then(|| c.escape_default());
+        let plain = escaped.is_none().then_some(c);
+        plain.into_iter().chain(escaped.into_iter().flatten())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syntax(text: &str) -> String {
+        let err = text.parse::<toml::Table>().unwrap_err();
+        ConfigError::syntax("c.toml".into(), text, &err).to_string()
+    }
+
+    #[test]
+    fn a_syntax_error_says_where_in_one_line() {
+        assert_eq!(
+            syntax("[ticker]\nmessage = \"é\" interval = \"1s\"\n"),
+            "c.toml:2:15: this is not TOML: unexpected key or value, expected newline, `#`"
+        );
+        assert!(syntax("[ticker").starts_with("c.toml:1:8: this is not TOML: "));
+        assert!(syntax("a = \"\n\n\n").starts_with("c.toml:1:6: this is not TOML: "));
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused_and_told_in_a_few_words() {
+        let depth = 100_000;
+        for text in [
+            "[".repeat(depth),
+            format!("a = {}", "[".repeat(depth)),
+            format!("a = {}", "{a=".repeat(depth)),
+            format!("{}a = 1", "a.".repeat(depth)),
+            format!("[{}a]", "a.".repeat(depth)),
+        ] {
+            let message = syntax(&text);
+
+            assert!(message.len() < 200, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_is_one_line_and_bounded() {
+        assert_eq!(shorten("a\nb\r\u{1b}[0m"), "a\\nb\\r\\u{1b}[0m");
+        assert_eq!(shorten(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(shorten(&"é".repeat(81)), format!("{}…", "é".repeat(80)));
+        assert_eq!(found(&Value::String("a\nb".into())), "\"a\\nb\"");
+        assert_eq!(found(&Value::Integer(5)), "5");
+        let nested = Value::Array(vec![Value::String("a\nb\nc".into())]);
+        assert!(!found(&nested).contains('\n'), "{}", found(&nested));
+    }
+}

@@ -1,0 +1,261 @@
+//! The settings: where they come from and what each may be.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod refusals;
+
+use std::{ffi::OsString, fs, path::Path};
+
+use sse_broadcaster::config::{Config, ConfigError, Flag, Found, Sources, changed_keys};
+use toml::{Table, Value};
+
+/// Every key with values that are taken, the last of them not the default, and values that are not.
+/// The ends of each range are here, and what lies one past them.
+#[rustfmt::skip]
+const VALUES: &[(&str, &[&str], &[&str])] = &[
+    ("server.bind",
+        &["'[::1]:65535'", "'0.0.0.0:0'"],
+        &["'0.0.0.0:65536'", "'0.0.0.0:-1'", "'0.0.0.0'", "':3000'", "''", "3000", "true"]),
+    ("server.workers",
+        &["0", "1024"], &["-1", "1025", "1.0", "'one'", "''"]),
+    ("server.static_dir",
+        &["'/'", "'a b/é'"], &["''", "'\\u0000'", "5", "[]"]),
+    ("server.max_subscribers",
+        &["0", "10_000_000"], &["-1", "10_000_001", "'many'"]),
+    ("server.request_timeout",
+        &["'100ms'", "'1h'"], &["'99ms'", "'99999us'", "'1h 1ns'", "'0s'", "10", "''"]),
+    ("server.write_timeout",
+        &["'100ms'", "'1h'"], &["'99ms'", "'1h 1ns'", "30"]),
+    ("server.drain_timeout",
+        &["'0s'", "'1h'"], &["'-1s'", "'1h 1ns'", "10"]),
+    ("ticker.enabled",
+        &["true", "false"], &["'yes'", "1", "'TRUE'", "''"]),
+    ("ticker.interval",
+        &["'1ms'", "'24h'", "'1500us'"],
+        &["'0s'", "'999us'", "'24h 1ns'", "'1'", "1", "'1 fortnight'", "'s'",
+          "'99999999999999999999h'", "'9999999999999999h 9999999999999999h'", "'NaNs'", "''"]),
+    ("ticker.message",
+        &["''", "'{n} Ж'"], &["5", "true", "{ n = 1 }"]),
+    ("stream.retry",
+        &["'1ms'", "'1h'"], &["'0s'", "'999us'", "'1h 1ns'", "2000"]),
+    ("stream.heartbeat",
+        &["'100ms'", "'1h'"], &["'99ms'", "'1h 1ns'", "15"]),
+    ("stream.history",
+        &["1", "100_000_000"], &["0", "100_000_001", "-9223372036854775808"]),
+    ("stream.history_bytes",
+        &["1024", "1_099_511_627_776"], &["1023", "1_099_511_627_777", "9223372036854775807", "'16MB'"]),
+    ("stream.queue",
+        &["1", "65_536"], &["0", "65_537", "inf"]),
+    ("cors.allowed_origins",
+        &["['*']", "[]", "['https://example.org', 'null']"],
+        &["'https://example.org/'", "['https://example.org', 'other.org']", "[5]", "[['*']]"]),
+    ("log.level",
+        &["'off'", "'error'", "'warn'", "'info'", "'debug'", "'trace'"],
+        &["'loud'", "''", "5", "false"]),
+];
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    Sources::default().load(&Found::Text("some.toml".into(), text.to_owned()))
+}
+
+fn from_variable(
+    name: impl Into<OsString>,
+    value: impl Into<OsString>,
+) -> Result<Config, ConfigError> {
+    let sources = Sources {
+        environment: vec![(name.into(), value.into())],
+        ..Sources::default()
+    };
+    sources.load(&Found::Nothing)
+}
+
+/// The line of a file that sets a key.
+fn line(path: &str, value: &str) -> String {
+    let (section, key) = path.split_once('.').unwrap();
+    let value = value.replace("'\\u0000'", "\"\\u0000\"");
+    format!("[{section}]\n{key} = {value}\n")
+}
+
+fn variable(path: &str) -> String {
+    let name = path.to_ascii_uppercase().replace('.', "__");
+    format!("BROADCASTER__{name}")
+}
+
+/// A value as a variable has it: bare.
+fn bare(value: &str) -> String {
+    match format!("x = {value}").parse::<Table>().unwrap()["x"].clone() {
+        Value::String(text) => text,
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| item.as_str().unwrap()).collect();
+            items.join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn every_key() -> Vec<String> {
+    let all: Table = Config::default().to_toml().parse().unwrap();
+    let keys = |(section, keys): (String, Value)| {
+        let keys = keys.as_table().unwrap().clone();
+        keys.into_iter()
+            .map(move |(key, _)| format!("{section}.{key}"))
+    };
+    all.into_iter().flat_map(keys).collect()
+}
+
+fn shipped(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    fs::read_to_string(folder.join(name)).unwrap()
+}
+
+/// One line, of a bounded length, that names all of these.
+fn assert_says(err: &ConfigError, parts: &[&str]) {
+    let message = err.to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} in {message:?}");
+    }
+    assert!(!message.contains('\n'), "{message:?}");
+    assert!(message.len() < 600, "{message:?}");
+}
+
+#[test]
+fn the_values_below_are_for_every_key_there_is() {
+    let mut keys: Vec<_> = VALUES.iter().map(|(key, ..)| (*key).to_owned()).collect();
+    keys.sort();
+
+    assert_eq!(keys, every_key());
+}
+
+#[test]
+fn every_file_in_config_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+
+    assert!(names.contains(&"default.toml".to_owned()));
+    for name in names {
+        let loaded = from_file(&shipped(&name));
+
+        assert!(loaded.is_ok(), "{name}: {loaded:?}");
+    }
+}
+
+#[test]
+fn the_default_file_names_every_key_with_the_default_built_in() {
+    let file: Table = shipped("default.toml").parse().unwrap();
+    let built_in: Table = Config::default().to_toml().parse().unwrap();
+
+    assert_eq!(file, built_in);
+}
+
+#[test]
+fn the_default_file_explains_every_key_with_its_range() {
+    let text = shipped("default.toml");
+    for (path, _, bad) in VALUES {
+        let (section, key) = path.split_once('.').unwrap();
+        let (_, section) = text.split_once(&format!("[{section}]\n")).unwrap();
+        let (before, _) = section.split_once(&format!("\n{key} = ")).unwrap();
+        let paragraph = before.rsplit("\n\n").next().unwrap();
+        let words: Vec<_> = paragraph
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap())
+            .collect();
+        let refusal = from_file(&line(path, bad[0])).unwrap_err().to_string();
+        let range = refusal
+            .split_once(" from ")
+            .map_or("", |(_, range)| range.split(',').next().unwrap());
+
+        assert!(!words.is_empty(), "{path}");
+        assert!(words.join(" ").contains(range), "{path}: {range}");
+    }
+}
+
+#[test]
+fn every_key_is_set_by_the_file_and_by_its_variable() {
+    for (path, good, _) in VALUES {
+        for value in *good {
+            let file = from_file(&line(path, value)).unwrap();
+            let variable = from_variable(variable(path), bare(value)).unwrap();
+
+            assert_eq!(file, variable, "{path} = {value}");
+        }
+        let last = from_file(&line(path, good.last().unwrap())).unwrap();
+        assert_eq!(changed_keys(&Config::default(), &last), [*path]);
+    }
+}
+
+#[test]
+fn every_wrong_value_is_refused_with_file_key_and_what_is_allowed() {
+    for (path, _, bad) in VALUES {
+        for value in *bad {
+            let err = from_file(&line(path, value)).unwrap_err();
+
+            let start = format!("some.toml: {path}: found ");
+            assert_says(&err, &[&start, ", allowed is "]);
+        }
+    }
+}
+
+#[test]
+fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
+    for (path, _, bad) in VALUES {
+        let wrong = |value: &&&str| !value.starts_with(['{', '[']) && !value.contains("u0000");
+        for value in bad.iter().filter(wrong) {
+            let name = variable(path);
+            let Err(err) = from_variable(&name, bare(value)) else {
+                assert!(
+                    matches!(*path, "server.static_dir" | "ticker.message"),
+                    "{path} = {value}: only a text can be what was no text in a file"
+                );
+                continue;
+            };
+
+            let start = format!("environment variable {name}: {path}: found ");
+            assert_says(&err, &[&start, ", allowed is "]);
+        }
+    }
+}
+
+#[test]
+fn flags_win_over_variables_and_these_over_the_file() {
+    let variable = ("BROADCASTER__TICKER__INTERVAL".into(), "2s".into());
+    let flag = Flag {
+        name: "--interval",
+        key: "ticker.interval",
+        value: "3s".into(),
+    };
+    let mut sources = Sources::default();
+    let file = Found::Text("some.toml".into(), "[ticker]\ninterval = '1500ms'".into());
+    let seconds = |sources: &Sources| {
+        let config = sources.load(&file).unwrap();
+        config.ticker.interval.as_secs_f32()
+    };
+
+    assert_eq!(seconds(&sources), 1.5);
+    sources.environment = vec![variable];
+    assert_eq!(seconds(&sources), 2.0);
+    sources.flags = vec![flag];
+    assert_eq!(seconds(&sources), 3.0);
+}
+
+#[test]
+fn a_config_that_is_printed_loads_as_the_same() {
+    let values = |which: fn(&&[&str]) -> usize| {
+        let lines = VALUES
+            .iter()
+            .map(|(path, good, _)| format!("{path} = {}\n", good[which(good)]));
+        from_file(&lines.collect::<String>()).unwrap()
+    };
+    let odd = line("ticker.message", r#""\r\n\u0000'''\"\"\"\\ \u2028""#);
+    for config in [
+        values(|_| 0),
+        values(|good| good.len() - 1),
+        from_file(&odd).unwrap(),
+        from_file("\u{feff}[ticker]\r\ninterval = '2s'\r\n").unwrap(),
+    ] {
+        assert_eq!(from_file(&config.to_toml()).unwrap(), config);
+    }
+}

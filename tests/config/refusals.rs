@@ -1,0 +1,172 @@
+//! What is said of settings that are wrong: one line, bounded, that says what to mend.
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+use proptest::prelude::*;
+use sse_broadcaster::config::{Config, Found, Sources};
+use toml::Value;
+
+use super::{VALUES, assert_says, every_key, from_file, from_variable, line, variable};
+
+#[test]
+fn what_is_too_long_is_refused_in_a_short_message() {
+    let long = "9".repeat(1 << 20);
+    for path in every_key() {
+        let in_file = from_file(&line(&path, &format!("'{long}'"))).unwrap_err();
+        let in_variable = from_variable(variable(&path), &long).unwrap_err();
+
+        assert_says(&in_file, &["some.toml: ", &path, ", allowed is "]);
+        assert_says(&in_variable, &[&variable(&path), ", allowed is "]);
+    }
+    let origins = "'https://example.org',".repeat(1001);
+    let too_many = from_file(&line("cors.allowed_origins", &format!("[{origins}]")));
+    assert_says(
+        &too_many.unwrap_err(),
+        &["found a list of 1001, allowed is a list of at most 1000 origins"],
+    );
+    let message = |length| line("ticker.message", &format!("'{}'", "x".repeat(length)));
+    assert!(from_file(&message(65_536)).is_ok());
+    assert!(from_file(&message(65_537)).is_err());
+    assert_says(
+        &from_file(&format!("[ticker]\n{long} = 1")).unwrap_err(),
+        &[
+            "there is no key ticker.999",
+            "…; allowed is one of: ticker.enabled, ",
+        ],
+    );
+    assert_says(
+        &from_file(&format!("[{long}]")).unwrap_err(),
+        &["there is no section 999", "…; allowed is one of: cors, "],
+    );
+    assert_says(
+        &from_variable(format!("BROADCASTER__{long}__X"), "1").unwrap_err(),
+        &["there is no section 999"],
+    );
+    assert_says(
+        &from_file(&format!("[ticker]\nmessage = '{long}")).unwrap_err(),
+        &["some.toml:2:", ": this is not TOML: "],
+    );
+}
+
+#[test]
+fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
+    for (text, message) in [
+        (
+            "[ticker]\nintervall = '1s'",
+            "there is no key ticker.intervall; allowed is one of: ticker.enabled, \
+             ticker.interval, ticker.message",
+        ),
+        (
+            "[tickr]\ninterval = '1s'",
+            "there is no section tickr; allowed is one of: cors, log, server, stream, ticker",
+        ),
+        (
+            "interval = '1s'",
+            "interval is outside of a section; it belongs under one of: [ticker]",
+        ),
+        (
+            "port = 80",
+            "port is outside of a section; it belongs under one of: [cors], [log], [server], \
+             [stream], [ticker]",
+        ),
+        (
+            "ticker = '1s'",
+            "ticker: found \"1s\", allowed is a section: [ticker]",
+        ),
+        (
+            "[[ticker]]\ninterval = '1s'",
+            "ticker: found [{ interval = \"1s\" }], allowed is a section: [ticker]",
+        ),
+        (
+            "[ticker.interval]\nms = 5",
+            "ticker.interval: found { ms = 5 }, allowed is a duration from 1ms to 24h, such as \
+             \"250ms\" or \"1m 30s\"",
+        ),
+    ] {
+        assert_eq!(
+            from_file(text).unwrap_err().to_string(),
+            format!("some.toml: {message}")
+        );
+    }
+}
+
+#[test]
+fn variables_that_name_no_key_are_refused() {
+    let example = "allowed is a section and a key, as in BROADCASTER__TICKER__INTERVAL";
+    for name in [
+        "BROADCASTER__",
+        "BROADCASTER____",
+        "BROADCASTER__TICKER",
+        "BROADCASTER__TICKER__",
+        "BROADCASTER____INTERVAL",
+    ] {
+        let err = from_variable(name, "1s").unwrap_err();
+
+        assert_says(&err, &[&format!("environment variable {name}: "), example]);
+    }
+    assert_says(
+        &from_variable("BROADCASTER__TICKER__INTERVAL__X", "1s").unwrap_err(),
+        &["there is no key ticker.interval.x; allowed is one of: ticker.enabled, "],
+    );
+    let not_utf8 = OsString::from_vec(b"BROADCASTER__TICKER__\xff".to_vec());
+    assert_says(
+        &from_variable(not_utf8, "1s").unwrap_err(),
+        &["BROADCASTER__TICKER__\u{fffd}: there is no key ticker.\u{fffd}"],
+    );
+    for another in ["BROADCASTER_PORT", "BROADCASTER", "XBROADCASTER__X__Y", ""] {
+        assert_eq!(from_variable(another, "1s").unwrap(), Config::default());
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_refused() {
+    for path in every_key() {
+        let value = OsString::from_vec(b"1s\xff\n".to_vec());
+
+        let err = from_variable(variable(&path), value).unwrap_err();
+
+        let found = format!("{path}: found \"1s\u{fffd}\\n\", allowed is text in UTF-8");
+        assert_says(&err, &[&variable(&path), &found]);
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_also_where_a_good_one_wins_over_it() {
+    let sources = Sources {
+        environment: vec![("BROADCASTER__TICKER__INTERVAL".into(), "2s".into())],
+        ..Sources::default()
+    };
+    let file = Found::Text("some.toml".into(), "[ticker]\ninterval = 2".into());
+
+    let err = sources.load(&file).unwrap_err();
+
+    assert_says(&err, &["some.toml: ticker.interval: found 2, allowed is "]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_value_is_it_is_taken_or_refused(text in any::<String>(), key in 0..VALUES.len()) {
+        let path = VALUES[key].0;
+        let quoted = Value::String(text.clone()).to_string();
+        for loaded in [from_variable(variable(path), &text), from_file(&line(path, &quoted))] {
+            match loaded {
+                Ok(config) => prop_assert_eq!(from_file(&config.to_toml()).unwrap(), config),
+                Err(err) => assert_says(&err, &[path]),
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_looks_like_a_duration_is_taken_or_refused(text in "[0-9.]{1,22} ?[a-zµ]{0,3}( [0-9]{1,20}[a-z])?") {
+        if let Err(err) = from_variable("BROADCASTER__TICKER__INTERVAL", &text) {
+            assert_says(&err, &["a duration from 1ms to 24h"]);
+        }
+    }
+
+    #[test]
+    fn whatever_a_file_holds_it_is_taken_or_refused(text in "(\\[?\\[?(ticker|x|\n)\\]?|interval|=|\"|'|[0-9]|\\.|\\PC|\\pC){0,20}") {
+        if let Err(err) = from_file(&text) {
+            assert_says(&err, &["some.toml:"]);
+        }
+    }
+}

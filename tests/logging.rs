@@ -1,0 +1,75 @@
+//! What is logged: `log.level`, and RUST_LOG over it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+use rustix::process::Signal;
+use support::{
+    client::get,
+    process::{Process, command},
+};
+use tempfile::tempdir;
+
+/// Starts, answers a request and stops; what it logged.
+fn log(level: &str, rust_log: Option<&[u8]>) -> String {
+    let folder = tempdir().unwrap();
+    let args = ["--bind", "127.0.0.1:0", "--log-level", level];
+    let mut command = command(folder.path(), &args);
+    if let Some(rust_log) = rust_log {
+        command.env("RUST_LOG", OsStr::from_bytes(rust_log));
+    }
+    let mut process = Process::spawn(command);
+    assert_eq!(get(process.addr(), "/healthz").status(), 200);
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait().code(), Some(0));
+    process.whole_stderr()
+}
+
+#[test]
+fn the_level_decides_what_is_logged() {
+    let info = log("info", None);
+    let warn = log("warn", None);
+
+    assert!(info.contains("INFO  broadcaster] listening on "), "{info}");
+    assert!(!info.contains("DEBUG"), "{info}");
+    assert!(!warn.contains("INFO"), "{warn}");
+    assert!(warn.contains("WARN"), "no static folder: {warn}");
+    assert_eq!(log("off", None), "");
+}
+
+#[test]
+fn rust_log_wins_over_the_level() {
+    let louder = log("off", Some(b"info"));
+    let silent = log("info", Some(b"off"));
+    let one_module = log("info", Some(b"sse_broadcaster::server=info"));
+
+    assert!(louder.contains("INFO  broadcaster] "), "{louder}");
+    assert_eq!(silent, "");
+    assert!(one_module.contains("INFO  sse_broadcaster::server] "));
+    assert!(!one_module.contains(" broadcaster] "), "{one_module}");
+}
+
+#[test]
+fn an_empty_rust_log_counts_as_not_set() {
+    let info = log("info", Some(b""));
+
+    assert!(info.contains("INFO  broadcaster] listening on "), "{info}");
+    assert_eq!(log("off", Some(b"")), "");
+}
+
+#[test]
+fn an_invalid_rust_log_leaves_the_level_in_force_and_says_so() {
+    for (rust_log, complaint) in [
+        (&b"==="[..], "RUST_LOG names no level and no module"),
+        (b",", "RUST_LOG names no level and no module"),
+        (b"\xff", "RUST_LOG is not UTF-8"),
+    ] {
+        let info = log("info", Some(rust_log));
+
+        assert!(info.contains("INFO  broadcaster] listening on "), "{info}");
+        assert_eq!(info.matches(complaint).count(), 1, "{info}");
+    }
+}
