@@ -1,5 +1,5 @@
 //! The settings of the server: what there is, the defaults, and what each value may be. Where the
-//! values come from is in [`load`].
+//! values come from is said at [`Sources`].
 
 mod error;
 mod load;
