@@ -143,7 +143,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
     });
     configure("1s");
     process.signal(Signal::HUP);
-    process.wait_for_log("config reloaded: ticker.interval");
+    process.wait_for_log("in effect now: ticker.interval");
     let mut streams: Vec<_> = (0..STREAMS).map(|_| Stream::open(addr)).collect();
     let _stalled: Vec<_> = (0..STALLED).map(|_| stalled(addr)).collect();
     eventually("all to be there", || {
