@@ -1,0 +1,146 @@
+// The demo page as a reader sees it: what its panels show, and its buttons.
+
+import { eventually } from "./eventually.mjs";
+
+export class DemoPage {
+  /** @param {import("playwright-core").Page} page */
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** Panel number `at`, counted from 1 in the order of the page. */
+  panel(at) {
+    return new Panel(this.page.getByTestId("subscriber").nth(at - 1));
+  }
+
+  panels() {
+    return this.page.getByTestId("subscriber").count();
+  }
+
+  add() {
+    return this.page.getByTestId("add").click();
+  }
+
+  /** What each EventSource of the page saw, in order; see `recordStreams`. */
+  streams() {
+    return this.page.evaluate(() => globalThis.recordedStreams);
+  }
+
+  /** What has the focus: its data-testid or tag, and how it shows the focus. */
+  focus() {
+    return this.page.evaluate(() => {
+      const element = document.activeElement;
+      const { outlineStyle, outlineWidth } = getComputedStyle(element);
+      return {
+        on: element.dataset.testid ?? element.localName,
+        label: element.getAttribute("aria-label") ?? element.textContent,
+        outline: outlineStyle === "none" ? 0 : Number.parseFloat(outlineWidth),
+      };
+    });
+  }
+}
+
+export class Panel {
+  #section;
+
+  constructor(section) {
+    this.#section = section;
+  }
+
+  /** Everything the panel shows, read at one moment. */
+  shown() {
+    return this.#section.evaluate((section) => {
+      const text = (name) => section.querySelector(`[data-testid=${name}], [data-part=${name}]`).textContent.trim();
+      const lastGap = section.querySelector("[data-part=last-gap]");
+      return {
+        heading: text("heading"),
+        state: text("state"),
+        detail: text("detail"),
+        lastId: text("last-id"),
+        received: Number(text("received")),
+        missed: Number(text("missed")),
+        missedMore: text("missed-more"),
+        duplicated: Number(text("duplicated")),
+        // NaN before there is one.
+        interval: Number.parseFloat(text("interval")),
+        summary: text("summary"),
+        lastGap: lastGap.hidden ? null : lastGap.textContent,
+        // Newest first.
+        rows: [...section.querySelectorAll("[data-testid=messages] > li")].map((row) => ({
+          kind: row.className,
+          text: row.querySelector(".text").textContent,
+          note: row.querySelector(".note").textContent,
+        })),
+      };
+    });
+  }
+
+  /**
+   * Waits until what is shown meets the condition, and returns it.
+   * @param {string} what
+   * @param {(shown: Awaited<ReturnType<Panel["shown"]>>) => boolean} condition
+   */
+  async until(what, condition) {
+    let shown = {};
+    return eventually(
+      what,
+      async () => {
+        shown = await this.shown();
+        return condition(shown) && shown;
+      },
+      () => `(the panel shows ${JSON.stringify({ ...shown, rows: shown.rows?.slice(0, 3) })})`,
+    );
+  }
+
+  press(name) {
+    return this.#section.getByTestId(name).click();
+  }
+
+  /** From now on keeps each state that is shown; read them with `states`. */
+  async recordStates() {
+    await this.#section.getByTestId("state").evaluate((state) => {
+      state.recorded = [state.textContent];
+      new MutationObserver(() => state.recorded.push(state.textContent)).observe(state, {
+        childList: true,
+        characterData: true,
+        subtree: true,
+      });
+    });
+  }
+
+  states() {
+    return this.#section.getByTestId("state").evaluate((state) => state.recorded);
+  }
+}
+
+/**
+ * Runs in the page before its own scripts: keeps what each EventSource saw, apart from the page's
+ * own books, in `recordedStreams`.
+ */
+export function recordStreams() {
+  globalThis.recordedStreams = [];
+  globalThis.EventSource = class extends EventSource {
+    constructor(...given) {
+      super(...given);
+      const stream = { url: this.url, opened: 0, failed: 0, ids: [], gaps: [] };
+      globalThis.recordedStreams.push(stream);
+      this.addEventListener("open", () => (stream.opened += 1));
+      this.addEventListener("error", () => (stream.failed += 1));
+      this.addEventListener("message", ({ lastEventId }) => stream.ids.push(lastEventId));
+      this.addEventListener("gap", ({ data }) => stream.gaps.push(JSON.parse(data)));
+    }
+  };
+}
+
+/** The ids' numbers; fails unless all ids are of one epoch. */
+export function sequence(ids) {
+  const parts = ids.map((id) => id.split("-").map(Number));
+  const epochs = new Set(parts.map(([epoch]) => epoch));
+  if (epochs.size !== 1) throw new Error(`the ids are of ${epochs.size} epochs: ${ids.join(" ")}`);
+  return parts.map(([, seq]) => seq);
+}
+
+/** As many numbers as in `seqs`, from its first one on, without a hole. */
+export function withoutHoles(seqs) {
+  return seqs.map((_, at) => seqs[0] + at);
+}
