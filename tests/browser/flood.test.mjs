@@ -1,0 +1,89 @@
+// A hundred messages a second to each subscriber: the page answers, and holds no more after five
+// thousand messages than after one thousand.
+
+import assert from "node:assert/strict";
+
+import { eventually } from "./support/eventually.mjs";
+import { scenario } from "./support/scenario.mjs";
+
+/** How long a key may wait for the frame that answers it, in ms. Generous: machines are noisy. */
+const ANSWER_MS = 500;
+/** The longest time without a frame, in ms. */
+const FRAME_GAP_MS = 1000;
+/** What 5000 messages may leave behind, in bytes: less than if one small object were kept of each. */
+const GROWTH = 300_000;
+
+scenario("five floods of a hundred messages a second leave the page quick and no bigger", async (stage) => {
+  const server = await stage.start({ ticker: { interval: "10ms" } });
+  const demo = await stage.openDemo(server, { record: false });
+  for (let count = 2; count <= 5; count += 1) await demo.add();
+  const panel = demo.panel(5);
+  await demo.page.evaluate(watchFrames);
+  // The list of messages and everything else of a fixed size is full by then.
+  const start = await panel.until("200 messages", ({ received }) => received >= 200);
+  const before = await footprint(demo.page);
+
+  for (let round = 1; round <= 10; round += 1) {
+    await demo.page.keyboard.press("Shift");
+    await panel.until("the next 100 messages", ({ received }) => received >= start.received + round * 100);
+  }
+  const after = await footprint(demo.page);
+  const shown = await panel.shown();
+  const { frameGap, answers } = await demo.page.evaluate(() => globalThis.watched);
+
+  assert.deepEqual([shown.state, shown.missed, shown.duplicated, shown.lastGap], ["open", 0, 0, null]);
+  assert.ok(shown.interval > 9 && shown.interval < 11, `${shown.interval} ms apart`);
+  assert.equal(shown.rows.length, 50);
+  assert.equal(answers.length, 10);
+  assert.ok(Math.max(...answers) < ANSWER_MS, `keys were answered after ${answers.join(", ")} ms`);
+  assert.ok(frameGap > 0 && frameGap < FRAME_GAP_MS, `no frame for ${frameGap} ms`);
+  assert.ok(after.nodes <= before.nodes + 20, `from ${before.nodes} to ${after.nodes} nodes`);
+  assert.ok(after.listeners <= before.listeners, `from ${before.listeners} to ${after.listeners} listeners`);
+  assert.ok(after.heap < before.heap + GROWTH, `from ${before.heap} to ${after.heap} bytes`);
+});
+
+scenario("a flood that begins and ends with a reload is shown to the last message", async (stage) => {
+  const server = await stage.start({ ticker: { interval: "100ms" } });
+  const demo = await stage.openDemo(server, { record: false });
+  const panel = demo.panel(1);
+  await panel.until("a message", ({ received }) => received >= 1);
+
+  await server.configure({ ticker: { interval: "1ms" } });
+  await panel.until("a flood", ({ received }) => received >= 2000);
+  await server.configure({ ticker: { enabled: false } });
+  const { last_id: last } = await eventually("the end of the flood", async () => {
+    const status = await server.status();
+    return !status.ticker.enabled && status;
+  });
+  const shown = await panel.until("the last message", ({ lastId }) => lastId === last);
+
+  assert.deepEqual([shown.state, shown.missed, shown.duplicated, shown.lastGap], ["open", 0, 0, null]);
+});
+
+/** Runs in the page: keeps the longest time without a frame, and how long each key waited for one. */
+function watchFrames() {
+  const watched = { frameGap: 0, answers: [] };
+  globalThis.watched = watched;
+  let last = performance.now();
+  requestAnimationFrame(function frame() {
+    const now = performance.now();
+    watched.frameGap = Math.max(watched.frameGap, now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  });
+  addEventListener("keydown", ({ timeStamp }) => {
+    requestAnimationFrame(() => watched.answers.push(Math.round(performance.now() - timeStamp)));
+  });
+}
+
+/** What the page holds after a garbage collection. */
+async function footprint(page) {
+  const devtools = await page.context().newCDPSession(page);
+  // The second takes what the first has only let go of.
+  await devtools.send("HeapProfiler.collectGarbage");
+  await devtools.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await devtools.send("Runtime.getHeapUsage");
+  const { nodes, jsEventListeners } = await devtools.send("Memory.getDOMCounters");
+  await devtools.detach();
+  return { heap: usedSize, nodes, listeners: jsEventListeners };
+}

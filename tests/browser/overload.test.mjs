@@ -1,0 +1,31 @@
+// No room on the server: a browser must not give up, because then it would never come back.
+
+import assert from "node:assert/strict";
+
+import { eventually } from "./support/eventually.mjs";
+import { scenario } from "./support/scenario.mjs";
+
+scenario("a page that finds no room keeps trying, and gets in when there is some", async (stage) => {
+  const server = await stage.start({
+    server: { max_subscribers: 1 },
+    ticker: { interval: "50ms" },
+    stream: { retry: "300ms" },
+  });
+  const first = await stage.openDemo(server);
+  await first.panel(1).until("messages", ({ received }) => received >= 3);
+  const second = await stage.openDemo(server);
+  const panel = second.panel(1);
+  await panel.recordStates();
+
+  await eventually("the server to turn it away again and again", async () =>
+    (await server.status()).totals.turned_away >= 4,
+  );
+  const outside = await panel.until("a try to come", ({ state }) => state === "reconnecting");
+  await first.panel(1).press("disconnect");
+  const inside = await panel.until("messages", ({ state, received }) => state === "open" && received >= 5);
+
+  assert.equal(outside.received, 0);
+  assert.equal((await second.streams()).length, 1, "the browser tries again, not the page");
+  assert.ok(!(await panel.states()).includes("ended"));
+  assert.deepEqual([inside.missed, inside.duplicated, inside.lastGap], [0, 0, null]);
+});
