@@ -5,14 +5,10 @@
 
 import { after, test } from "node:test";
 
-import { chromium } from "playwright-core";
-
 import { Broadcaster } from "./broadcaster.mjs";
+import { launch } from "./browser.mjs";
 import { DemoPage, recordStreams } from "./demo-page.mjs";
 import { BOUND_MS } from "./eventually.mjs";
-
-const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
-const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
 
 /** What the browser itself logs while a server is away, however well the page behaves. */
 export const SERVER_AWAY = /^console: Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)/;
@@ -42,10 +38,6 @@ export function scenario(sentence, body) {
       await stage.clear();
     }
   });
-}
-
-export async function launch() {
-  return chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS, headless: true });
 }
 
 class Stage {
