@@ -1,0 +1,58 @@
+# What can be done with this repository. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+# The browser of the browser tests; unset: /usr/bin/chromium, installed if it is missing.
+export CHROMIUM
+
+NODE_MODULES := tests/browser/node_modules/.package-lock.json
+# One file after the other: the tests measure time, and one of them needs port 3000 for itself.
+NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | column -t -s '|'
+
+.PHONY: test
+test: setup test-rust test-page test-browser ## Set up what is missing, then run every test
+
+.PHONY: setup
+setup: ## Check for cargo and node, install Chromium and the npm packages if they are missing
+	@scripts/need-cargo
+	@scripts/need-node
+	@scripts/need-chromium
+	@$(MAKE) --no-print-directory $(NODE_MODULES)
+
+$(NODE_MODULES): tests/browser/package.json tests/browser/package-lock.json
+	@echo "Installing the npm packages of tests/browser."
+	cd tests/browser && npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: test-rust
+test-rust: ## The server: unit tests, whole-server tests, examples, documentation
+	@scripts/need-cargo
+	cargo test --workspace --locked
+
+.PHONY: test-page
+test-page: ## The demo page's logic, without a browser
+	@scripts/need-node
+	$(NODE_TEST) tests/page/*.test.mjs
+
+.PHONY: test-browser
+test-browser: setup ## The demo page and the stream in a real browser, against the binary
+	cargo build --locked
+	$(NODE_TEST) tests/browser/*.test.mjs
+
+.PHONY: lint
+lint: ## Formatting, clippy and documentation, warnings as errors
+	@scripts/need-cargo
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+.PHONY: screenshot
+screenshot: setup ## Write docs/demo.png anew
+	cargo build --locked
+	node tests/browser/screenshot.mjs
