@@ -1,7 +1,7 @@
 // Measures how far apart messages come, in ms. No DOM; time is an argument.
 //
 // Two rules, because a quick stream reaches the page in bunches: many messages in one read, then
-// nothing for some ms. From QUICK messages a second on, count whole seconds and take the median.
+// nothing for some ms. From QUICK messages a second on, average over each second and take the median.
 // Below that, take the interval in which half of the recent time was spent, which a burst (the
 // replay after a reconnect) does not move: it has many intervals but hardly any time.
 
@@ -15,19 +15,30 @@ export class ArrivalInterval {
   #last = null;
   /** The newest intervals in ms, oldest first, at most INTERVALS_KEPT. */
   #intervals = [];
-  /** Messages in each whole second, oldest first, at most SECONDS_KEPT. */
+  /**
+   * Each whole second as `{ count, lasted }`, oldest first, at most SECONDS_KEPT: how many messages
+   * came in it, and the ms from the last one before it to its own last one. Dividing the second
+   * itself by the count would be wrong by up to one message.
+   */
   #seconds = [];
   #secondStart = null;
   #inThisSecond = 0;
+  /** When the last message before this second came, in ms. */
+  #lastBefore = null;
 
   /**
    * Books an arrival. Gives the interval to the one before, or null if there was none to compare.
    * @param {number} now in ms, never going back
    */
   arrival(now) {
-    if (this.#secondStart === null) this.#secondStart = now;
-    else this.#closeSeconds(now);
-    this.#inThisSecond += 1;
+    if (this.#secondStart === null) {
+      // It begins with this message, which therefore belongs to none.
+      this.#secondStart = now;
+      this.#lastBefore = now;
+    } else {
+      this.#closeSeconds(now);
+      this.#inThisSecond += 1;
+    }
     const interval = this.#last === null ? null : now - this.#last;
     this.#last = now;
     if (interval !== null) {
@@ -48,8 +59,9 @@ export class ArrivalInterval {
   /** The typical interval in ms, or null before there is one. */
   typical() {
     if (this.#seconds.length >= SECONDS_NEEDED) {
-      const perSecond = median(this.#seconds);
-      if (perSecond >= QUICK) return 1000 / perSecond;
+      const quick = median(this.#seconds.map(({ count }) => count)) >= QUICK;
+      const heard = this.#seconds.filter(({ count }) => count > 0);
+      if (quick) return median(heard.map(({ count, lasted }) => lasted / count));
     }
     return halfTimeInterval(this.#intervals);
   }
@@ -58,10 +70,13 @@ export class ArrivalInterval {
     let over = Math.floor((now - this.#secondStart) / 1000);
     if (over <= 0) return;
     this.#secondStart += over * 1000;
-    this.#seconds.push(this.#inThisSecond);
+    this.#seconds.push({ count: this.#inThisSecond, lasted: this.#last - this.#lastBefore });
     this.#inThisSecond = 0;
+    this.#lastBefore = this.#last;
     // After a long silence only as many empty seconds matter as are kept.
-    for (over = Math.min(over - 1, SECONDS_KEPT); over > 0; over -= 1) this.#seconds.push(0);
+    for (over = Math.min(over - 1, SECONDS_KEPT); over > 0; over -= 1) {
+      this.#seconds.push({ count: 0, lasted: 0 });
+    }
     if (this.#seconds.length > SECONDS_KEPT) this.#seconds = this.#seconds.slice(-SECONDS_KEPT);
   }
 }

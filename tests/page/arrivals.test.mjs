@@ -42,6 +42,14 @@ test("a hundred a second is 10 ms, from the first second on", () => {
   assert.equal(typicalAfter(times), 10);
 });
 
+test("an interval that does not divide a second is measured as it is", () => {
+  for (const wanted of [7, 30, 60, 110]) {
+    const times = Array.from({ length: 1000 }, (_, at) => at * wanted);
+
+    assert.equal(typicalAfter(times), wanted);
+  }
+});
+
 test("a stream that slows down is measured anew", () => {
   const quick = Array.from({ length: 500 }, (_, at) => at * 10);
   const slow = Array.from({ length: 6 }, (_, at) => 5000 + at * 2000);
