@@ -20,6 +20,8 @@ export class SequenceAccount {
 
   /** The furthest id of the current epoch; null: take the next message as the start. */
   #head = null;
+  /** Whether the server said that the next message is the first of its log. */
+  #fromStart = false;
   /** Where to resume; outlives `#head` when the server says that numbering begins anew. */
   #lastId = null;
   /** Ranges of missing `seq` in the current epoch, each `{ from, to }`, both included. */
@@ -43,8 +45,10 @@ export class SequenceAccount {
     if (!id) return { kind: "unnumbered" };
     const head = this.#head;
     if (!head) {
+      const missed = this.#fromStart ? id.seq : 0;
       this.#start(id);
-      return { kind: "first" };
+      if (missed > 0) this.#openHole(0, id.seq - 1);
+      return missed > 0 ? { kind: "jump", missed } : { kind: "first" };
     }
     if (id.epoch !== head.epoch) {
       this.missedMore = true;
@@ -75,8 +79,13 @@ export class SequenceAccount {
       return;
     }
     this.#bookUnplaced(gap);
-    if (target) this.#start(target);
-    else this.#head = null;
+    if (target) {
+      this.#start(target);
+    } else {
+      this.#head = null;
+      // Unless the server has counted what is missing there, see `#bookUnplaced`.
+      this.#fromStart = gap.missed === null;
+    }
   }
 
   /** Takes the server's word for the size of a hole whose ends are not both known. */
@@ -91,6 +100,7 @@ export class SequenceAccount {
   }
 
   #start(id) {
+    this.#fromStart = false;
     this.#holes = [];
     this.#advance(id);
   }

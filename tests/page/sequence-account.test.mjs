@@ -155,6 +155,17 @@ test("after a restart that resumes with the first message there is, that message
   assert.equal(account.missed, 0);
 });
 
+test("after a restart the first messages of the new log can be missing, too", () => {
+  const account = accountAfter("7-5", "7-6");
+
+  account.gap(gap("epoch", "7-6", null, null));
+
+  assert.deepEqual(account.message("8-4"), { kind: "jump", missed: 4 });
+  assert.deepEqual(account.message("8-1"), { kind: "late" });
+  assert.deepEqual(account.message("8-5"), { kind: "next" });
+  assert.equal(account.missed, 3);
+});
+
 test("an unannounced restart is noticed by the epoch", () => {
   const account = accountAfter("7-5");
 
