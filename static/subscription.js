@@ -15,6 +15,9 @@ const CLOSED = 2;
 // Longer messages are shown cut, so that fifty of them stay small. In UTF-16 code units.
 const MAX_TEXT = 300;
 
+const CUT = "The stream was cut; the browser tries again by itself.";
+const TURNED_AWAY = "The stream ended before anything came; the server may be full. The browser tries again by itself.";
+
 const NOTES = { repeat: "came twice", late: "came late" };
 
 export class Subscription {
@@ -37,6 +40,8 @@ export class Subscription {
   #clock;
   #changed;
   #source = null;
+  /** Whether the stream that is open has brought anything yet. */
+  #heard = false;
 
   /**
    * @param {object} wiring
@@ -67,7 +72,10 @@ export class Subscription {
     this.#enter("connecting", lastId === null ? "" : `Asking for what came after ${lastId}.`);
     const source = this.#connect(url);
     this.#source = source;
-    source.onopen = () => this.#enter("open", "");
+    source.onopen = () => {
+      this.#heard = false;
+      this.#enter("open", "");
+    };
     source.onerror = () => this.#lost(source.readyState === CLOSED);
     source.onmessage = (event) => this.#message(event);
     source.addEventListener("gap", (event) => this.#gap(event));
@@ -83,8 +91,10 @@ export class Subscription {
     if (forGood) {
       this.#end("The server refused the stream, so the browser has given up. Reconnect tries again.");
     } else {
+      // A server without room opens the stream and ends it: an error would end it for good.
+      const turnedAway = this.state === "open" && !this.#heard;
       this.#cut();
-      this.#enter("reconnecting", "The stream was cut; the browser tries again by itself.");
+      this.#enter("reconnecting", turnedAway ? TURNED_AWAY : CUT);
     }
   }
 
@@ -114,6 +124,7 @@ export class Subscription {
   }
 
   #message(event) {
+    this.#heard = true;
     const now = this.#clock.now();
     const verdict = this.account.message(event.lastEventId);
     // The hole lies before the message that shows it.
@@ -130,6 +141,7 @@ export class Subscription {
   }
 
   #gap(event) {
+    this.#heard = true;
     const gap = parseGap(event.data);
     this.account.gap(gap);
     this.#noteGap(this.#clock.now(), gapSentence(gap));

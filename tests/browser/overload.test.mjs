@@ -25,6 +25,7 @@ scenario("a page that finds no room keeps trying, and gets in when there is some
   const inside = await panel.until("messages", ({ state, received }) => state === "open" && received >= 5);
 
   assert.equal(outside.received, 0);
+  assert.match(outside.detail, /the server may be full/);
   assert.equal((await second.streams()).length, 1, "the browser tries again, not the page");
   assert.ok(!(await panel.states()).includes("ended"));
   assert.deepEqual([inside.missed, inside.duplicated, inside.lastGap], [0, 0, null]);

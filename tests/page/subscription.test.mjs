@@ -86,6 +86,22 @@ test("a stream that the browser has given up is ended and says so", () => {
   assert.match(subscription.detail, /given up/);
 });
 
+test("a stream that ends before anything came is told from one that was cut", () => {
+  const { subscription, sources } = subscribed();
+
+  sources[0].opens();
+  sources[0].fails(0);
+  assert.match(subscription.detail, /the server may be full/);
+  sources[0].fails(0);
+  assert.match(subscription.detail, /was cut/);
+  sources[0].opens();
+  sources[0].sends("7-0");
+  sources[0].fails(0);
+
+  assert.match(subscription.detail, /was cut/);
+  assert.equal(subscription.state, "reconnecting");
+});
+
 test("a reconnect goes on after the last id", () => {
   const { subscription, sources } = subscribed();
   sources[0].opens();
