@@ -89,7 +89,7 @@ impl Broadcaster {
             let wait = due.saturating_duration_since(Instant::now());
             self.ticking = ctx.run_later(wait, |this, ctx| {
                 let now = Instant::now();
-                if let Some(message) = this.ticker.fire(now) {
+                while let Some(message) = this.ticker.fire(now) {
                     this.publish(&Event::message(message), now);
                 }
                 this.wait_for_tick(ctx);

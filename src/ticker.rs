@@ -13,6 +13,10 @@ pub struct TickerSettings {
     pub message: String,
 }
 
+/// Deadlines missed by no more than this are made up for at once: timers are a millisecond or two
+/// late, which is longer than the shortest interval.
+const GRACE: Duration = Duration::from_millis(20);
+
 /// Numbers messages from 0, one each interval.
 #[derive(Debug)]
 pub(crate) struct Ticker {
@@ -45,19 +49,24 @@ impl Ticker {
             .then(|| self.last + self.settings.interval)
     }
 
-    /// The next message, if it is due by `now`. Deadlines follow one another at the interval,
-    /// whatever the lateness of each call; those missed altogether are skipped, not made up for in
-    /// a burst. No number is ever skipped.
+    /// The next message, if it is due by `now`; to be asked until there is none. Deadlines follow
+    /// one another at the interval, whatever the lateness of each call. Those missed by more than
+    /// 20 ms are skipped, not made up for in a burst. No number is ever skipped.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<String> {
         let due = self.due().filter(|due| *due <= now)?;
-        let missed = (now - due).as_nanos() / self.settings.interval.as_nanos();
-        self.last = u32::try_from(missed)
-            .ok()
-            .and_then(|missed| self.settings.interval.checked_mul(missed))
-            .map_or(now, |skipped| due + skipped);
+        self.last = due + self.skipped(now - due);
         let number = self.next.to_string();
         self.next += 1;
         Some(self.settings.message.replace("{n}", &number))
+    }
+
+    /// How much of the lateness is whole intervals that are to be skipped.
+    fn skipped(&self, late: Duration) -> Duration {
+        if late <= GRACE {
+            return Duration::ZERO;
+        }
+        let into_interval = late.as_nanos() % self.settings.interval.as_nanos();
+        late - Duration::from_nanos(into_interval as u64)
     }
 
     /// Changes what it does. The numbers go on. A new interval counts from the last message, so
@@ -119,6 +128,28 @@ mod tests {
         assert_eq!(late, Some("1".into()));
         assert_eq!(ticker.due(), Some(start + 6 * SECOND));
         assert_eq!(ticker.fire(start + 6 * SECOND), Some("2".into()));
+    }
+
+    #[test]
+    fn a_timer_that_is_a_little_late_loses_no_message() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(MS), start);
+
+        let fired: Vec<_> = std::iter::from_fn(|| ticker.fire(start + 20 * MS)).collect();
+
+        assert_eq!(fired.len(), 20);
+        assert_eq!(ticker.due(), Some(start + 21 * MS));
+    }
+
+    #[test]
+    fn a_timer_that_is_very_late_makes_no_burst() {
+        let start = Instant::now();
+        let mut ticker = Ticker::new(every(MS), start);
+
+        let fired: Vec<_> = std::iter::from_fn(|| ticker.fire(start + 500 * MS)).collect();
+
+        assert_eq!(fired, ["0"]);
+        assert_eq!(ticker.due(), Some(start + 501 * MS));
     }
 
     #[test]
