@@ -26,8 +26,19 @@ use crate::{
 pub struct LiveSettings {
     /// The numbered messages.
     pub ticker: TickerSettings,
-    /// A subscriber that got nothing for this long is sent a comment.
+    /// A subscriber that got nothing for this long is sent a comment: 100 ms to 1 h.
     pub heartbeat: Duration,
+}
+
+impl LiveSettings {
+    /// The same with each value in its range: a timer of zero would never let go of the actor.
+    fn in_range(mut self) -> Self {
+        let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
+        self.ticker.interval = self.ticker.interval.clamp(shortest, longest);
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
+        self.heartbeat = self.heartbeat.clamp(shortest, longest);
+        self
+    }
 }
 
 /// The actor that hands each event to every subscriber. Start it with [`Hub::start`](crate::Hub).
@@ -60,6 +71,7 @@ impl Broadcaster {
         totals: Arc<Totals>,
         alive: oneshot::Sender<Infallible>,
     ) -> Self {
+        let settings = settings.in_range();
         Self {
             log,
             registry: Registry::new(capacity.subscribers, capacity.queue),
@@ -299,6 +311,7 @@ impl Handler<Reconfigure> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, Reconfigure { settings }: Reconfigure, ctx: &mut Self::Context) {
+        let settings = settings.in_range();
         self.heartbeat = settings.heartbeat;
         self.ticker.change(settings.ticker, Instant::now());
         self.wait_for_tick(ctx);

@@ -11,6 +11,11 @@ use std::{
     time::Duration,
 };
 
+use actix_web::{
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -19,15 +24,28 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{head_clip::HeadClip, totals::Totals};
+use crate::{request_scan::RequestScan, totals::Totals};
 
-/// What a client may send from the request of an event stream on, that request included. Beyond,
-/// it is cut off: actix-http would keep up to 128 KiB of it, and poll without pause from there on.
-const MAX_RECEIVED_BY_STREAM: usize = 32 * 1024;
+/// How many requests a client may send before they are answered. actix-http would take all that
+/// come in one read, thousands, at some 4 KiB of memory each.
+const MAX_UNANSWERED: usize = 16;
+
+/// What a client may send of another request before the last is answered, in bytes. actix-http
+/// would take 128 KiB, and poll without pause from there on.
+const MAX_AHEAD: usize = 16 * 1024;
+
+/// The same for the client of an event stream, which has nothing more to say, and behind a body
+/// whose end is not known, where requests are not counted. No route takes such a body.
+const MAX_STRAY: usize = 1024;
 
 /// What the kernel may hold for a client that is not yet on its way to it. More is left in the
 /// log, of which there is one, and not in the kernel, once for each slow reader.
-const MAX_UNSENT_IN_KERNEL: u32 = 64 * 1024;
+const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
+
+/// The kernel gives a peer up that acknowledged nothing for so many times `write_timeout`. More
+/// than one: it also counts the time in which a slow reader, alive, has no room for a whole segment.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: u32 = 2;
 
 /// A silent peer is asked for a sign of life after this long, and then as often.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -59,7 +77,7 @@ pub(crate) struct ClientIo {
     tcp: TcpStream,
     shared: Arc<Shared>,
     state: Connection,
-    clip: HeadClip,
+    scan: RequestScan,
     /// When the connection was opened or last written to.
     written: Instant,
     /// Waits for `request_timeout`. `None` before the first wait and while streaming.
@@ -74,17 +92,19 @@ pub(crate) struct Connection(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Received since the last write, or, on a stream, since the write before its request.
-    received: Cell<usize>,
+    /// Requests that came and were not answered.
+    unanswered: Cell<usize>,
+    /// What came since the last whole request, in bytes.
+    unfinished: Cell<usize>,
     /// Present once the connection carries an event stream.
     stream: RefCell<Option<TaskTrackerToken>>,
 }
 
 impl Connection {
-    /// Whether more came with the request than a stream's client may send: a long head, or further
-    /// requests behind it.
-    pub(crate) fn received_too_much(&self) -> bool {
-        self.0.received.get() > MAX_RECEIVED_BY_STREAM
+    /// Whether nothing came behind the request that is being answered, so that it may be answered
+    /// with a stream: what came would wait for the stream's end.
+    pub(crate) fn is_at_its_last_request(&self) -> bool {
+        self.0.unanswered.get() <= 1 && self.0.unfinished.get() <= MAX_STRAY
     }
 
     /// From now on the connection is a stream's: it may stay silent, and may receive no more.
@@ -92,24 +112,51 @@ impl Connection {
         self.0.stream.replace(Some(shared.streams.token()));
     }
 
-    fn count_received(&self, bytes: usize) -> io::Result<()> {
-        self.0.received.set(self.0.received.get() + bytes);
-        if self.is_stream() && self.received_too_much() {
-            return Err(io::Error::other(
-                "the client of an event stream keeps sending",
-            ));
-        }
-        Ok(())
-    }
-
     fn is_stream(&self) -> bool {
         self.0.stream.borrow().is_some()
     }
+
+    fn received(&self, scan: &mut RequestScan) -> io::Result<()> {
+        let State {
+            unanswered,
+            unfinished,
+            ..
+        } = &*self.0;
+        unanswered.set(unanswered.get() + scan.take_heads());
+        unfinished.set(scan.unfinished());
+        let requests = if self.is_stream() { 0 } else { MAX_UNANSWERED };
+        let bytes = if self.is_stream() || scan.is_unframed() {
+            MAX_STRAY
+        } else if unanswered.get() > 0 {
+            MAX_AHEAD
+        } else {
+            // The parser has a bound of its own.
+            usize::MAX
+        };
+        if unanswered.get() > requests || unfinished.get() > bytes {
+            return Err(io::Error::other("the client sends more than is answered"));
+        }
+        Ok(())
+    }
+}
+
+/// Middleware that tells the connection of each answer.
+pub(crate) async fn count_answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let connection = request.conn_data::<Connection>().cloned();
+    let response = next.call(request).await;
+    if let Some(Connection(state)) = connection {
+        let unanswered = state.unanswered.get();
+        state.unanswered.set(unanswered.saturating_sub(1));
+    }
+    response
 }
 
 impl ClientIo {
     /// Sets the socket up. A host that is gone is noticed when what was sent to it stays
-    /// unacknowledged for `write_timeout`, or when it gives no sign of life.
+    /// unacknowledged for twice `write_timeout`, or when it gives no sign of life.
     pub(crate) fn new(tcp: TcpStream, shared: Arc<Shared>) -> io::Result<Self> {
         let socket = SockRef::from(&tcp);
         socket.set_tcp_nodelay(true)?;
@@ -120,14 +167,15 @@ impl ClientIo {
         )?;
         #[cfg(target_os = "linux")]
         {
-            socket.set_tcp_user_timeout(Some(shared.limits.write_timeout))?;
+            let user_timeout = shared.limits.write_timeout * UNACKNOWLEDGED;
+            socket.set_tcp_user_timeout(Some(user_timeout))?;
             socket.set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
         }
         Ok(Self {
             tcp,
             shared,
             state: Connection::default(),
-            clip: HeadClip::default(),
+            scan: RequestScan::default(),
             written: Instant::now(),
             request_timer: None,
             write_timer: None,
@@ -137,6 +185,21 @@ impl ClientIo {
     /// What the connection's request handlers get.
     pub(crate) fn connection(&self) -> Connection {
         self.state.clone()
+    }
+
+    /// Counts a connection that the kernel gave up. It says so once.
+    fn count_time_out<T>(&self, poll: Poll<io::Result<T>>) -> io::Result<Poll<T>> {
+        match poll {
+            Poll::Ready(Ok(value)) => Ok(Poll::Ready(value)),
+            Poll::Ready(Err(err)) => {
+                if err.kind() == io::ErrorKind::TimedOut {
+                    log::debug!("closing a connection: its peer acknowledges nothing");
+                    self.shared.totals.timed_out.add(1);
+                }
+                Err(err)
+            }
+            Poll::Pending => Ok(Poll::Pending),
+        }
     }
 
     /// Fails once the client took too long, and otherwise sees to it that the task is woken then.
@@ -189,15 +252,16 @@ impl AsyncRead for ClientIo {
         let this = &mut *self;
         loop {
             let before = buf.filled().len();
-            if Pin::new(&mut this.tcp).poll_read(cx, buf)?.is_pending() {
+            let poll = Pin::new(&mut this.tcp).poll_read(cx, buf);
+            if this.count_time_out(poll)?.is_pending() {
                 this.check_timers(cx)?;
                 return Poll::Pending;
             }
             let read = &mut buf.filled_mut()[before..];
             let ended = read.is_empty();
-            let kept = this.clip.clip(read);
+            let kept = this.scan.read(read);
             buf.set_filled(before + kept);
-            this.state.count_received(kept)?;
+            this.state.received(&mut this.scan)?;
             // Nothing read means the end to whoever asked; nothing kept does not.
             if ended || kept > 0 {
                 return Poll::Ready(Ok(()));
@@ -212,12 +276,12 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.tcp).poll_write(cx, buf)?;
+        let poll = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        let poll = self.count_time_out(poll)?;
         if poll.is_ready() {
             self.write_timer = None;
             if !self.state.is_stream() {
                 self.written = Instant::now();
-                self.state.0.received.set(0);
             }
         } else {
             if self.write_timer.is_none() {

@@ -10,7 +10,7 @@ pub(crate) const EVENT_NAME: &str = "gap";
 /// Why the events after an id cannot be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum GapReason {
+pub(crate) enum GapReason {
     /// They were once in this log and are no longer kept.
     Evicted,
     /// The id is of another log: the server was restarted, or it is another server.
@@ -21,21 +21,21 @@ pub enum GapReason {
 
 /// A hole in what a subscriber gets. What follows it starts right after `resumed_after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gap {
+pub(crate) struct Gap {
     /// Why there is a hole.
-    pub reason: GapReason,
+    pub(crate) reason: GapReason,
     /// The id after which the subscriber should have gone on: what it asked for, at most
     /// [`Gap::MAX_REQUESTED`] characters of it.
-    pub requested: String,
+    pub(crate) requested: String,
     /// The stream goes on with the event after this one; `None`: with the first there ever was.
-    pub resumed_after: Option<EventId>,
+    pub(crate) resumed_after: Option<EventId>,
     /// How many events are missing; `None` where that cannot be known.
-    pub missed: Option<u64>,
+    pub(crate) missed: Option<u64>,
 }
 
 impl Gap {
     /// How much of a requested id is repeated to whoever sent it, in characters.
-    pub const MAX_REQUESTED: usize = 128;
+    pub(crate) const MAX_REQUESTED: usize = 128;
 }
 
 impl Serialize for EventId {

@@ -18,6 +18,8 @@ use crate::{
     totals::{Totals, TotalsSnapshot},
 };
 
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
 /// How a [`Hub`] is set up. The default has no ticker: it sends what is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
@@ -25,11 +27,12 @@ pub struct HubSettings {
     pub live: LiveSettings,
     /// How much is kept for those who resume or fall behind.
     pub retention: Retention,
-    /// How many events a subscriber may have waiting before it catches up from the log.
+    /// How many events a subscriber may have waiting before it catches up from the log: 1 to 65,536.
     pub queue: usize,
     /// How many subscribers there may be at once; whoever comes then is told to come again.
     pub max_subscribers: usize,
-    /// How long a client waits before it reconnects. Each is told its own, 50 to 150 % of this.
+    /// How long a client waits before it reconnects, at most an hour. Each is told its own, 50 to
+    /// 150 % of this.
     pub retry: Duration,
 }
 
@@ -77,13 +80,15 @@ impl Hub {
     ///
     /// The second value tells of the Broadcaster's death; a server that goes on without it would
     /// be up and mute.
+    ///
+    /// Settings out of their range are taken as the nearest that is in it.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
         let log = Arc::new(MemoryLog::new(now_in_ms(), settings.retention));
         let totals = Arc::new(Totals::default());
         let (alive, gone) = oneshot::channel();
         let capacity = Capacity {
             subscribers: settings.max_subscribers,
-            queue: settings.queue,
+            queue: settings.queue.clamp(1, 65_536),
         };
         let broadcaster = Broadcaster::start_in_arbiter(&Arbiter::new().handle(), {
             let (log, totals) = (log.clone(), totals.clone());
@@ -93,7 +98,7 @@ impl Hub {
             broadcaster,
             log,
             totals,
-            retry: settings.retry,
+            retry: settings.retry.min(LONGEST_RETRY),
         };
         (hub, gone)
     }

@@ -35,7 +35,7 @@
 //! The source reads best in this order: `event`, `gap`, `wire` (what is sent), `event_log` (what is
 //! kept), `resume` (where a stream starts), `registry` and `ticker` (who gets what, when),
 //! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
-//! `head_clip` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
+//! `request_scan` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
 
 mod broadcaster;
 pub mod config;
@@ -44,10 +44,10 @@ mod descriptors;
 mod event;
 mod event_log;
 mod gap;
-mod head_clip;
 mod hub;
 mod registry;
 mod reload;
+mod request_scan;
 mod resume;
 mod routes;
 mod server;
@@ -60,7 +60,6 @@ pub use self::{
     broadcaster::{Broadcaster, Drain, LiveSettings, Publish, Reconfigure},
     event::{Event, EventId, EventName, InvalidEventId, InvalidEventName},
     event_log::Retention,
-    gap::{Gap, GapReason},
     hub::{BroadcasterGone, Gone, Hub, HubSettings},
     reload::Reloader,
     routes::subscribe,

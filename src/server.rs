@@ -12,18 +12,23 @@ use std::{
 
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, middleware::DefaultHeaders, web};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
 use anyhow::{Context as _, anyhow};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
-    connection::{ClientIo, ConnectionLimits, Shared},
+    connection::{ClientIo, ConnectionLimits, Shared, count_answer},
     descriptors::{self, Room},
     hub::{Gone, Hub, HubSettings},
-    routes,
+    routes::{self, Page},
 };
 
 /// Connections that wait to be accepted, beyond what the workers hold; the kernel may allow fewer.
@@ -51,7 +56,8 @@ impl Server {
         let listener = bind(&config.server.bind)
             .with_context(|| format!("cannot listen on {} (server.bind)", config.server.bind))?;
         let addr = listener.local_addr()?;
-        let room = descriptors::room();
+        let workers = workers(config.server.workers);
+        let room = descriptors::room(workers);
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
@@ -68,7 +74,7 @@ impl Server {
             totals: hub.totals.clone(),
             streams: TaskTracker::new(),
         });
-        let running = http_server(config, room, listener, &hub, &shared)?;
+        let running = http_server(config, workers, room, listener, &hub, &shared)?;
         Ok(Self {
             addr,
             hub,
@@ -188,18 +194,30 @@ fn max_subscribers(configured: usize, room: Room) -> usize {
     }
 }
 
+/// actix-server accepts no more.
+const MAX_WORKERS: usize = 512;
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism()
+            .map_or(1, NonZeroUsize::get)
+            .min(MAX_WORKERS),
+        workers => workers,
+    }
+}
+
 fn http_server(
     config: &Config,
+    workers: usize,
     room: Room,
     listener: TcpListener,
     hub: &Hub,
     shared: &Arc<Shared>,
 ) -> io::Result<actix_server::Server> {
-    let workers = match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        workers => workers,
-    };
-    let static_dir = static_dir(&config.server.static_dir);
+    let page = static_dir(&config.server.static_dir).map(|folder| Page {
+        folder,
+        open_files: Arc::new(Semaphore::new(room.files)),
+    });
     let hub = web::Data::new(hub.clone());
     let started = web::Data::new(routes::Started(Instant::now()));
     let allowed_origins = config.cors.allowed_origins.clone();
@@ -218,7 +236,8 @@ fn http_server(
                 .app_data(started.clone())
                 .wrap(routes::cors(&allowed_origins))
                 .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-                .configure(|app| routes::configure(app, static_dir.as_ref()));
+                .wrap(from_fn(count_answer))
+                .configure(|app| routes::configure(app, page.as_ref()));
             let http = HttpService::build()
                 .keep_alive(KeepAlive::Timeout(request_timeout))
                 .client_request_timeout(request_timeout)

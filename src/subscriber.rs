@@ -21,9 +21,9 @@ use crate::{
     wire,
 };
 
-/// How much is read from the log at a time, in bytes: with its chunk header it fits into the
-/// connection's write buffer of 8 KiB, together with what was left to write.
-const BATCH_BYTES: usize = 4000;
+/// How much is sent as one chunk, in bytes: with its header it fits into the connection's write
+/// buffer of 8 KiB, together with what was left to write, so that the buffer never grows.
+const CHUNK_BYTES: usize = 4000;
 
 /// One subscriber's stream. Never yields an empty chunk: actix-http would end the response there.
 pub(crate) struct EventStream {
@@ -31,8 +31,8 @@ pub(crate) struct EventStream {
     seat: Seat,
     /// The number of the next event to send.
     cursor: u64,
-    /// What goes out before the first event.
-    opening: Option<Bytes>,
+    /// What is to be sent before anything else: the opening, or the rest of a large event.
+    rest: Bytes,
     state: State,
 }
 
@@ -63,14 +63,46 @@ impl EventStream {
             hub,
             seat,
             cursor,
-            opening: Some(opening),
+            rest: opening,
             state: inbox.map_or(State::CatchingUp, State::Live),
+        }
+    }
+
+    /// What comes next: never empty, of any length.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BroadcasterGone>>> {
+        loop {
+            match &mut self.state {
+                State::Live(inbox) => match ready!(inbox.poll_recv(cx)) {
+                    Some(Delivery::Event(frame)) => {
+                        self.cursor = frame.seq + 1;
+                        return Poll::Ready(Some(Ok(frame.bytes)));
+                    }
+                    Some(Delivery::Comment(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                    None => self.state = State::CatchingUp,
+                },
+                State::CatchingUp => match self.read_log() {
+                    Some(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                    None => self.state = State::Joining(self.seat.join(self.cursor)),
+                },
+                State::Joining(answer) => match ready!(Pin::new(answer).poll(cx)) {
+                    Ok(Joined::Live(inbox)) => self.state = State::Live(inbox),
+                    Ok(Joined::Behind) => self.state = State::CatchingUp,
+                    Ok(Joined::Leaving) => {
+                        self.state = State::Ended;
+                        let farewell = wire::farewell(self.hub.jittered_retry());
+                        return Poll::Ready(Some(Ok(farewell)));
+                    }
+                    // Not a clean end: the process is about to exit with the cause.
+                    Err(_) => return Poll::Ready(Some(Err(BroadcasterGone))),
+                },
+                State::Ended => return Poll::Ready(None),
+            }
         }
     }
 
     /// The next bytes from the log; `None` at its head.
     fn read_log(&mut self) -> Option<Bytes> {
-        match self.hub.log.read(self.cursor, BATCH_BYTES) {
+        match self.hub.log.read(self.cursor, CHUNK_BYTES) {
             Read::Batch { bytes, events } => {
                 self.cursor += events;
                 self.hub.totals.delivered.add(events);
@@ -98,38 +130,13 @@ impl MessageBody for EventStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = &mut *self;
-        if let Some(opening) = this.opening.take() {
-            return Poll::Ready(Some(Ok(opening)));
-        }
-        loop {
-            match &mut this.state {
-                State::Live(inbox) => match ready!(inbox.poll_recv(cx)) {
-                    Some(Delivery::Event(frame)) => {
-                        this.cursor = frame.seq + 1;
-                        return Poll::Ready(Some(Ok(frame.bytes)));
-                    }
-                    Some(Delivery::Comment(bytes)) => return Poll::Ready(Some(Ok(bytes))),
-                    None => this.state = State::CatchingUp,
-                },
-                State::CatchingUp => match this.read_log() {
-                    Some(bytes) => return Poll::Ready(Some(Ok(bytes))),
-                    None => {
-                        this.state = State::Joining(this.seat.join(this.cursor));
-                    }
-                },
-                State::Joining(answer) => match ready!(Pin::new(answer).poll(cx)) {
-                    Ok(Joined::Live(inbox)) => this.state = State::Live(inbox),
-                    Ok(Joined::Behind) => this.state = State::CatchingUp,
-                    Ok(Joined::Leaving) => {
-                        this.state = State::Ended;
-                        let farewell = wire::farewell(this.hub.jittered_retry());
-                        return Poll::Ready(Some(Ok(farewell)));
-                    }
-                    // Not a clean end: the process is about to exit with the cause.
-                    Err(_) => return Poll::Ready(Some(Err(BroadcasterGone))),
-                },
-                State::Ended => return Poll::Ready(None),
+        if this.rest.is_empty() {
+            match ready!(this.poll_bytes(cx)) {
+                Some(Ok(bytes)) => this.rest = bytes,
+                end => return Poll::Ready(end),
             }
         }
+        let length = this.rest.len().min(CHUNK_BYTES);
+        Poll::Ready(Some(Ok(this.rest.split_to(length))))
     }
 }

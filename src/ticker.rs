@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub struct TickerSettings {
     /// Whether it ticks at all.
     pub enabled: bool,
-    /// From one message to the next.
+    /// From one message to the next: 1 ms to 24 h.
     pub interval: Duration,
     /// The message; each `{n}` in it becomes the message's number.
     pub message: String,

@@ -29,10 +29,12 @@ impl Victim {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("static")).unwrap();
         std::fs::write(folder.path().join("static/index.html"), "page").unwrap();
+        std::fs::write(folder.path().join("static/large"), [0; 1 << 20]).unwrap();
         std::fs::write(folder.path().join("secret"), "secret").unwrap();
         let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
         command
             .env("BROADCASTER__SERVER__REQUEST_TIMEOUT", "500ms")
+            .env("BROADCASTER__SERVER__WRITE_TIMEOUT", "1s")
             .env("BROADCASTER__TICKER__INTERVAL", "20ms");
         let process = Process::spawn(command);
         let addr = process.addr();
@@ -214,8 +216,8 @@ fn five_thousand_unfinished_requests_harm_nobody_and_are_closed() {
 #[test]
 fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
     let mut victim = Victim::start();
-    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
-    for sent in [requests.clone().into_bytes(), vec![b'x'; 200_000]] {
+
+    for sent in [SMALLEST_REQUEST.repeat(5000), b"x".repeat(200_000)] {
         let mut socket = connect(victim.addr);
         socket
             .write_all(b"GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -228,29 +230,83 @@ fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
 
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
-    // All at once, with the request of the stream at their head.
-    let mut socket = connect(victim.addr);
-    let sent = format!("GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n{requests}");
-    socket.write_all(sent.as_bytes()).ok();
-    let (_, took) = wait_for_close(socket);
 
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    victim.assert_unharmed();
+}
+
+/// What costs an attacker least.
+const SMALLEST_REQUEST: &[u8] = b"GET / HTTP/1.0\n\n";
+
+#[test]
+fn requests_ahead_of_their_answers_cost_no_memory_and_no_time() {
+    let mut victim = Victim::start();
+    let before = victim.process.resident_kb();
+    let stream: &[u8] = b"GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n";
+    let body: &[u8] = b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let chunked: &[u8] = b"POST /status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let large: &[u8] = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    let mut sockets = Vec::new();
+    for first in [b"", stream, body, chunked, large] {
+        for _ in 0..30 {
+            let mut socket = connect(victim.addr);
+            let sent = [first, &SMALLEST_REQUEST.repeat(8000)].concat();
+            // The server may close before it has taken all.
+            socket.write_all(&sent).ok();
+            sockets.push(socket);
+        }
+    }
+    victim.assert_unharmed();
+    let grown = victim.process.resident_kb().saturating_sub(before);
+    for socket in sockets {
+        let (_, took) = wait_for_close(socket);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+
+    assert!(grown < 150 * 200, "{grown} KiB for 150 connections");
     victim.assert_unharmed();
 }
 
 #[test]
-fn a_body_on_a_stream_is_no_harm() {
+fn a_few_requests_ahead_of_their_answers_are_all_answered() {
+    let mut victim = Victim::start();
+    let mut socket = connect(victim.addr);
+
+    for _ in 0..3 {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+        socket.write_all(&request.repeat(10)).unwrap();
+        let mut said = String::new();
+        while said.matches("\"alive\"").count() < 10 {
+            let mut some = [0; 4096];
+            let length = socket.read(&mut some).unwrap();
+            assert!(length > 0, "closed after {said:?}");
+            said.push_str(std::str::from_utf8(&some[..length]).unwrap());
+        }
+    }
+
+    victim.assert_unharmed();
+}
+
+#[test]
+fn a_stream_is_the_last_answer_and_its_request_has_no_body() {
     let mut victim = Victim::start();
 
-    let mut stream = Stream::request(
-        victim.addr,
-        "/events/sse?last_event_id=earliest",
-        b"Content-Length: 5\r\n",
-    );
-    let mut body = stream.socket();
-    body.write_all(b"hello").unwrap();
+    for rest in [
+        "Content-Length: 5\r\n\r\n",
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let mut socket = connect(victim.addr);
+        let sent = format!("GET /events/sse HTTP/1.1\r\nHost: x\r\n{rest}");
+        socket.write_all(sent.as_bytes()).unwrap();
+        let mut said = [0; 12];
+        socket.read_exact(&mut said).unwrap();
 
-    assert_eq!(stream.numbers(3), [0, 1, 2]);
+        assert_eq!(&said, b"HTTP/1.1 400", "{rest:?}");
+    }
+
     victim.assert_unharmed();
 }
 

@@ -38,15 +38,8 @@ fn status(addr: SocketAddr) -> serde_json::Value {
 
 /// Resident memory in KiB, and open descriptors.
 fn footprint(process: &Process) -> (u64, usize) {
-    let proc = format!("/proc/{}", process.id());
-    let status = fs::read_to_string(format!("{proc}/status")).unwrap();
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .unwrap();
-    let descriptors = fs::read_dir(format!("{proc}/fd")).unwrap().count();
-    (resident.parse().unwrap(), descriptors)
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
+    (process.resident_kb(), descriptors.count())
 }
 
 /// The footprint, once the allocator has given back what is free: when it no longer shrinks.

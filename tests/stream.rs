@@ -57,6 +57,30 @@ fn every_event_is_one_chunk_of_the_very_bytes() {
 }
 
 #[test]
+fn a_large_event_comes_in_chunks_that_no_buffer_grows_by() {
+    let server = TestServer::quiet();
+    let text = "0123456789".repeat(10_000);
+    let mut live = Stream::open(server.addr);
+    live.chunk();
+    server.wait_for_live(1);
+
+    let id = server.publish(&text);
+    let mut replayed = Stream::resume(server.addr, Some("earliest"));
+    replayed.chunk();
+
+    let expected = format!("id: {id}\ndata: {text}\n\n");
+    for stream in [&mut live, &mut replayed] {
+        let mut got = Vec::new();
+        while got.len() < expected.len() {
+            let chunk = stream.chunk().unwrap();
+            assert!(chunk.len() <= 4000, "{}", chunk.len());
+            got.extend(chunk);
+        }
+        assert_eq!(String::from_utf8(got).unwrap(), expected);
+    }
+}
+
+#[test]
 fn the_ticker_gives_every_subscriber_the_same_numbers() {
     let mut config = quiet();
     config.ticker.enabled = true;

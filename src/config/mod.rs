@@ -50,7 +50,7 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "value::bind_address")]
     pub bind: String,
     /// Threads that serve connections; 0: one for each core.
-    #[serde(deserialize_with = "value::number::<_, 0, 1024>")]
+    #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
     /// The folder served at `/`.
     #[serde(deserialize_with = "value::path")]

@@ -2,6 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
+    dev::Payload,
     http::{
         Method, Version,
         header::{Accept, CACHE_CONTROL, Header as _, HeaderName, HeaderValue},
@@ -32,8 +33,12 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `lastEventId`, or else with the next event. An `Accept` header without `text/event-stream` is
 /// answered with 406, HEAD with the headers alone. Where there is no room, the answer is a stream,
 /// too, that tells the client when to come again: a browser would give up for good on an error.
-pub async fn subscribe(request: HttpRequest, hub: web::Data<Hub>) -> HttpResponse {
-    match answer(&request, &hub).await {
+pub async fn subscribe(
+    request: HttpRequest,
+    payload: web::Payload,
+    hub: web::Data<Hub>,
+) -> HttpResponse {
+    match answer(&request, &payload.into_inner(), &hub).await {
         Ok(mut response) => {
             // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
             let chunks = request.version() >= Version::HTTP_11;
@@ -44,16 +49,22 @@ pub async fn subscribe(request: HttpRequest, hub: web::Data<Hub>) -> HttpRespons
     }
 }
 
-async fn answer(request: &HttpRequest, hub: &Hub) -> Result<HttpResponse, Problem> {
+async fn answer(
+    request: &HttpRequest,
+    payload: &Payload,
+    hub: &Hub,
+) -> Result<HttpResponse, Problem> {
     if !accepts_event_stream(request) {
         return Err(Problem::NotAcceptable);
     }
     if request.method() == Method::HEAD {
         return Ok(event_stream().body(actix_web::body::None::new()));
     }
+    // Both would outlast the stream: a body that is not read, and requests that are not answered.
     let connection = request.conn_data::<Connection>();
-    if connection.is_some_and(Connection::received_too_much) {
-        return Err(Problem::TooLong);
+    let has_body = !matches!(payload, Payload::None);
+    if has_body || connection.is_some_and(|connection| !connection.is_at_its_last_request()) {
+        return Err(Problem::NotAlone);
     }
     let last_event_id = request.headers().get(LAST_EVENT_ID);
     let from = resume_from(

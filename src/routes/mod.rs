@@ -6,25 +6,23 @@ mod page;
 mod problem;
 mod status;
 
-use std::path::PathBuf;
-
 use actix_cors::Cors;
 use actix_web::{HttpResponse, Route, http::header::ALLOW, web};
 
 pub use self::events::subscribe;
 use self::problem::Problem;
-pub(crate) use self::status::Started;
+pub(crate) use self::{page::Page, status::Started};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Adds every route. `static_dir` is `None` where there is no such folder.
-pub(crate) fn configure(app: &mut web::ServiceConfig, static_dir: Option<&PathBuf>) {
+/// Adds every route. Without a page, the rest is served.
+pub(crate) fn configure(app: &mut web::ServiceConfig, page: Option<&Page>) {
     app.service(resource(events::PATH, || web::to(subscribe)))
         .service(resource("/status", || web::to(status::status)))
         .service(resource("/healthz", || web::to(health::healthz)))
         .service(resource("/readyz", || web::to(health::readyz)));
-    if let Some(folder) = static_dir {
-        app.service(page::files(folder));
+    if let Some(page) = page {
+        app.service(page::files(page));
     }
     app.default_service(web::to(async || -> Result<HttpResponse, Problem> {
         Err(Problem::NotFound)

@@ -1,11 +1,16 @@
 //! `GET /` and below: the files of `server.static_dir`, the demo page as delivered.
 
-use std::path::Path;
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use actix_files::Files;
 use actix_web::{
     Error, ResponseError as _,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
@@ -14,6 +19,7 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
@@ -22,10 +28,39 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-pub(super) fn files(folder: &Path) -> impl HttpServiceFactory + 'static {
+/// The page's folder, and how many of its files may be open at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) folder: PathBuf,
+    pub(crate) open_files: Arc<Semaphore>,
+}
+
+pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
     web::scope("")
+        .app_data(web::Data::from(page.open_files.clone()))
         .wrap(from_fn(page_headers))
-        .service(Files::new("/", folder).index_file("index.html"))
+        .service(Files::new("/", &page.folder).index_file("index.html"))
+}
+
+/// A file on its way to a client: it is open until then.
+struct OpenFile<B> {
+    body: B,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<B: MessageBody + Unpin> MessageBody for OpenFile<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
 }
 
 async fn page_headers(
@@ -40,7 +75,18 @@ async fn page_headers(
         // It would stay within the folder, and be read as another path than the one asked for.
         return Ok(request.into_response(Problem::NotFound.error_response()));
     }
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let open_files = request.app_data::<web::Data<Semaphore>>().cloned();
+    let open_files = open_files.expect("the page's scope has its semaphore");
+    let Ok(permit) = open_files.into_inner().try_acquire_owned() else {
+        return Ok(request.into_response(Problem::TooManyFiles.error_response()));
+    };
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = response.map_body(|_, body| {
+        BoxBody::new(OpenFile {
+            body,
+            _permit: permit,
+        })
+    });
     if matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST

@@ -20,8 +20,10 @@ pub(crate) enum Problem {
     MethodNotAllowed(&'static str),
     #[error("This is a text/event-stream, which the request's Accept header excludes.")]
     NotAcceptable,
-    #[error("The request of an event stream is too long, or others came behind it.")]
-    TooLong,
+    #[error("An event stream is the last answer on its connection; its request has no body.")]
+    NotAlone,
+    #[error("Too many files are being sent.")]
+    TooManyFiles,
     #[error("The server is shutting down.")]
     Draining,
     #[error("The Broadcaster gives no answer.")]
@@ -34,8 +36,10 @@ impl ResponseError for Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::TooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Draining | Self::BroadcasterSilent => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotAlone => StatusCode::BAD_REQUEST,
+            Self::TooManyFiles | Self::Draining | Self::BroadcasterSilent => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -82,6 +82,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Resident memory in KiB.
+    pub fn resident_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .unwrap();
+        resident.parse().unwrap()
+    }
+
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }

@@ -1,0 +1,363 @@
+//! Reads along as requests come in, to bound what the HTTP parser does not.
+//!
+//! It counts requests, of which the parser would take thousands at once, and it shortens an
+//! over-long last event id. An id is whatever some server once sent, of any length, and a browser
+//! repeats it; the parser would refuse a long one with 431 or 400, upon which a browser gives up
+//! for good. Shortened, it is still no id of ours, and the stream can begin with a `gap`. Nothing
+//! else is touched, and no line break is ever dropped.
+
+/// What is kept of a last event id, in bytes. No id of this server is as long.
+const MAX_ID: usize = 1024;
+
+/// The header and the query parameters that carry a last event id.
+const ID_HEADER: &[u8] = b"last-event-id";
+const ID_PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
+
+/// The headers that announce a body.
+const LENGTH_HEADER: &[u8] = b"content-length";
+const CODING_HEADER: &[u8] = b"transfer-encoding";
+
+/// What is known of a connection's requests.
+#[derive(Debug, Default)]
+pub(crate) struct RequestScan {
+    place: Place,
+    name: Name,
+    /// Whether this line holds something.
+    line_has_text: bool,
+    body: Body,
+    heads: usize,
+    unfinished: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the request line.
+    #[default]
+    Target,
+    /// In a header's name.
+    HeaderName,
+    /// In what needs no attention, up to the end of the line.
+    Rest,
+    /// In an id of the query, of which so many bytes were kept.
+    QueryId(usize),
+    /// In an id header, of which so many bytes were kept.
+    HeaderId(usize),
+    /// In the header that says how long the body is.
+    Length,
+    /// In a body, of which so many bytes are to come.
+    Body(u64),
+    /// In a body, or past one, whose end is not looked for.
+    Unframed,
+}
+
+/// What the head that is being read says of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Bytes(u64),
+    Unframed,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Bytes(0)
+    }
+}
+
+/// The name that is being read; one that is too long is none that matters.
+#[derive(Debug, Default)]
+struct Name {
+    bytes: [u8; 17],
+    length: usize,
+}
+
+impl Name {
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+        }
+        self.length = self.length.saturating_add(1);
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    fn is(&self, name: &[u8]) -> bool {
+        self.bytes.get(..self.length) == Some(name)
+    }
+}
+
+impl RequestScan {
+    /// How many heads of requests ended since this was asked last.
+    pub(crate) fn take_heads(&mut self) -> usize {
+        std::mem::take(&mut self.heads)
+    }
+
+    /// How many bytes came since the last request whose end is known.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Whether a body came whose end is not looked for, so that no request is counted any more.
+    pub(crate) fn is_unframed(&self) -> bool {
+        self.place == Place::Unframed
+    }
+
+    /// Drops what is too much of an id from `bytes`, which came after all that was given before,
+    /// and returns how many are left at its front.
+    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let mut kept = 0;
+        for at in 0..bytes.len() {
+            if self.keeps(bytes[at]) {
+                bytes[kept] = bytes[at];
+                kept += 1;
+            }
+        }
+        kept
+    }
+
+    fn keeps(&mut self, byte: u8) -> bool {
+        match &mut self.place {
+            Place::Body(left) => {
+                *left -= 1;
+                if *left == 0 {
+                    self.place = Place::Target;
+                }
+                return true;
+            }
+            Place::Unframed => {
+                self.unfinished = self.unfinished.saturating_add(1);
+                return true;
+            }
+            _ => self.unfinished = self.unfinished.saturating_add(1),
+        }
+        if byte == b'\n' {
+            self.end_line();
+            return true;
+        }
+        if byte == b'\r' {
+            return true;
+        }
+        self.line_has_text = true;
+        match &mut self.place {
+            Place::Target => match byte {
+                b'?' | b'&' => self.name.clear(),
+                b'=' if ID_PARAMETERS.iter().any(|id| self.name.is(id)) => {
+                    self.place = Place::QueryId(0);
+                }
+                byte => self.name.push(byte),
+            },
+            Place::QueryId(_) if byte == b'&' => {
+                self.name.clear();
+                self.place = Place::Target;
+            }
+            Place::QueryId(_) if byte == b' ' => self.place = Place::Rest,
+            Place::HeaderName if byte == b':' => self.end_header_name(),
+            Place::HeaderName => self.name.push(byte.to_ascii_lowercase()),
+            Place::QueryId(kept) | Place::HeaderId(kept) => {
+                *kept += 1;
+                return *kept <= MAX_ID;
+            }
+            Place::Length => self.add_to_length(byte),
+            Place::Rest | Place::Body(_) | Place::Unframed => {}
+        }
+        true
+    }
+
+    fn end_header_name(&mut self) {
+        self.place = if self.name.is(ID_HEADER) {
+            Place::HeaderId(0)
+        } else if self.name.is(LENGTH_HEADER) {
+            Place::Length
+        } else {
+            Place::Rest
+        };
+        if self.name.is(CODING_HEADER) {
+            self.body = Body::Unframed;
+        }
+    }
+
+    fn add_to_length(&mut self, byte: u8) {
+        self.body = match (self.body, byte) {
+            (body, b' ' | b'\t') => body,
+            (Body::Bytes(length), b'0'..=b'9') => length
+                .checked_mul(10)
+                .and_then(|length| length.checked_add(u64::from(byte - b'0')))
+                .map_or(Body::Unframed, Body::Bytes),
+            _ => Body::Unframed,
+        };
+    }
+
+    fn end_line(&mut self) {
+        // Empty lines before a request are skipped, by the parser, too.
+        let in_head = self.line_has_text || self.place != Place::Target;
+        let head_ended = in_head && !self.line_has_text;
+        if head_ended {
+            self.heads += 1;
+            self.unfinished = 0;
+            self.place = match std::mem::take(&mut self.body) {
+                Body::Bytes(0) => Place::Target,
+                Body::Bytes(length) => Place::Body(length),
+                Body::Unframed => Place::Unframed,
+            };
+        } else if in_head {
+            self.place = Place::HeaderName;
+        }
+        self.name.clear();
+        self.line_has_text = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Clips in pieces of the given length.
+    fn clipped(text: &[u8], piece: usize) -> Vec<u8> {
+        let mut scan = RequestScan::default();
+        let mut left = Vec::new();
+        for piece in text.chunks(piece) {
+            let mut piece = piece.to_vec();
+            let kept = scan.read(&mut piece);
+            left.extend_from_slice(&piece[..kept]);
+        }
+        left
+    }
+
+    fn request(target: &str, headers: &str) -> Vec<u8> {
+        format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
+    }
+
+    fn long(byte: &str) -> String {
+        byte.repeat(1 << 20)
+    }
+
+    #[test]
+    fn a_long_header_is_cut_and_what_follows_is_whole() {
+        let sent = request("/", &format!("LAST-event-ID: {}\r\nA: b\r\n", long("i")));
+
+        for piece in [1, 7, 4096, usize::MAX] {
+            let expected = request(
+                "/",
+                &format!("LAST-event-ID: {}\r\nA: b\r\n", "i".repeat(MAX_ID - 1)),
+            );
+            assert_eq!(clipped(&sent, piece), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_parameter_is_cut_by_either_name_wherever_it_stands() {
+        for name in ["last_event_id", "lastEventId"] {
+            let target = |id: &str| format!("/events/sse?a=b&{name}={id}&c={}", "d".repeat(3000));
+
+            let left = clipped(&request(&target(&long("%20")), ""), 1000);
+
+            let cut = &"%20".repeat(MAX_ID)[..MAX_ID];
+            assert_eq!(left, request(&target(cut), ""));
+        }
+    }
+
+    #[test]
+    fn each_request_of_a_connection_is_looked_at() {
+        let one = request("/?lastEventId=7-1", "Last-Event-ID: 7-42\r\n");
+        let two = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+        let sent = [one.clone(), b"\r\n".to_vec(), two, one.clone()].concat();
+
+        let left = clipped(&sent, 100);
+
+        let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+        assert_eq!(left, [one.clone(), b"\r\n".to_vec(), cut, one].concat());
+    }
+
+    #[test]
+    fn a_parameter_right_behind_another_is_cut_too() {
+        let target = |id: &str| format!("/?last_event_id=1-1&lastEventId={id}");
+
+        let left = clipped(&request(&target(&long("x")), ""), 1000);
+
+        assert_eq!(left, request(&target(&"x".repeat(MAX_ID)), ""));
+    }
+
+    #[test]
+    fn a_body_passes_as_it_is_and_what_follows_it_is_looked_at() {
+        let body = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
+        let with_body = request("/", &format!("content-length:  {} \r\n", body.len()));
+        let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+        let sent = [with_body.clone(), body.clone().into_bytes(), next].concat();
+
+        let left = clipped(&sent, 1000);
+
+        let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+        assert_eq!(left, [with_body, body.into_bytes(), cut].concat());
+    }
+
+    #[test]
+    fn a_body_without_a_known_end_passes_with_all_after_it() {
+        for header in [
+            "TRANSFER-ENCODING: chunked\r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Content-Length: +1\r\n",
+        ] {
+            let id = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
+            let sent = [request("/", header), id.into_bytes()].concat();
+
+            assert_eq!(clipped(&sent, 1000), sent);
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_as_their_heads_end() {
+        let mut scan = RequestScan::default();
+        let mut read = |text: &str| {
+            scan.read(&mut text.as_bytes().to_vec());
+            (scan.take_heads(), scan.unfinished(), scan.is_unframed())
+        };
+
+        assert_eq!(read("\r\n\nGET / HTTP/1.1\r\n"), (0, 19, false));
+        assert_eq!(read("\r\n"), (1, 0, false));
+        assert_eq!(
+            read("GET / HTTP/1.0\n\nGET / HTTP/1.0\n\nGE"),
+            (2, 2, false)
+        );
+        assert_eq!(read("T /\nContent-Length: 0\n\nGET /\n\n"), (2, 0, false));
+        assert_eq!(
+            read("GET /\nContent-Length: 5\n\n\n\n\n\nxGET /\n\n"),
+            (2, 0, false)
+        );
+        assert_eq!(read("GET /\nTransfer-Encoding: x\n\n"), (1, 0, true));
+        assert_eq!(read("GET /\n\n"), (0, 7, true));
+    }
+
+    proptest! {
+        #[test]
+        fn short_input_of_any_kind_passes_as_it_is(
+            sent in "(GET |[?&=:a\r\n]|last_event_id|Last-Event-ID: |Content-Length: 1){0,60}",
+            piece in 1..50_usize,
+        ) {
+            prop_assert_eq!(clipped(sent.as_bytes(), piece), sent.as_bytes());
+        }
+
+        #[test]
+        fn no_line_break_is_ever_dropped(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("\r\n".to_owned()),
+                    Just("Last-Event-ID:".to_owned()),
+                    Just("?last_event_id=".to_owned()),
+                    Just("x".repeat(MAX_ID + 5)),
+                ],
+                0..20,
+            ),
+            piece in 1..3000_usize,
+        ) {
+            let sent = parts.concat();
+            let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+
+            let left = clipped(sent.as_bytes(), piece);
+
+            prop_assert_eq!(breaks(&left), breaks(sent.as_bytes()));
+        }
+    }
+}
