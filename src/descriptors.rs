@@ -1,12 +1,16 @@
 //! How many connections the limit on open files leaves room for.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
 
 /// What the server needs besides: listener, log, config watch, and some to spare.
 const RESERVED: u64 = 64;
 
 /// What each worker's event loop needs.
 const FOR_WORKER: u64 = 5;
+
+/// With fewer left for clients there is no server.
+const FEWEST: u64 = 32;
 
 /// What can be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +24,20 @@ pub(crate) struct Room {
     pub(crate) files: usize,
 }
 
+/// The limit on open files leaves no room for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "the limit of {limit} open files is too low for {workers} workers, which need {needed}; raise \
+     it (ulimit -n, LimitNOFILE=) or lower server.workers"
+)]
+pub(crate) struct NoRoom {
+    limit: u64,
+    workers: usize,
+    needed: u64,
+}
+
 /// Raises this process's limit on open files as far as it may, and says what fits into it.
-pub(crate) fn room(workers: usize) -> Room {
+pub(crate) fn room(workers: usize) -> Result<Room, NoRoom> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -37,15 +53,23 @@ pub(crate) fn room(workers: usize) -> Room {
     room_in(current.unwrap_or(u64::MAX), workers)
 }
 
-fn room_in(descriptors: u64, workers: usize) -> Room {
+fn room_in(limit: u64, workers: usize) -> Result<Room, NoRoom> {
     let reserved = RESERVED + FOR_WORKER * workers as u64;
-    let left = descriptors.saturating_sub(reserved).clamp(16, 10_000_000);
+    let needed = reserved + FEWEST;
+    if limit < needed {
+        return Err(NoRoom {
+            limit,
+            workers,
+            needed,
+        });
+    }
+    let left = (limit - reserved).min(10_000_000);
     let others = (left / 50).clamp(4, 1000);
-    Room {
+    Ok(Room {
         connections: (left - others) as usize,
         subscribers: (left - 2 * others) as usize,
         files: others as usize,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -54,7 +78,7 @@ mod tests {
 
     #[test]
     fn twenty_thousand_descriptors_hold_nineteen_thousand_subscribers() {
-        let room = room_in(20_000, 2);
+        let room = room_in(20_000, 2).unwrap();
 
         assert!(room.subscribers >= 19_000, "{room:?}");
         assert!(room.connections > room.subscribers, "{room:?}");
@@ -62,11 +86,16 @@ mod tests {
     }
 
     #[test]
-    fn any_limit_leaves_room_for_other_requests() {
-        for descriptors in [0, 64, 256, 1024, 1 << 20, u64::MAX] {
-            let room = room_in(descriptors, 16);
-
-            assert!(room.subscribers > 0 && room.connections > room.subscribers);
+    fn any_limit_leaves_room_for_other_requests_or_is_refused() {
+        for limit in [0, 64, 175, 176, 1024, 1 << 20, u64::MAX] {
+            match room_in(limit, 16) {
+                Ok(room) => assert!(
+                    room.subscribers > 0
+                        && room.connections > room.subscribers
+                        && (room.connections + room.files + 64 + 16 * 5) as u64 <= limit
+                ),
+                Err(err) => assert!(limit < 176, "{err}"),
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ impl Server {
             .with_context(|| format!("cannot listen on {} (server.bind)", config.server.bind))?;
         let addr = listener.local_addr()?;
         let workers = workers(config.server.workers);
-        let room = descriptors::room(workers);
+        let room = descriptors::room(workers)?;
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),

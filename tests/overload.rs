@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::{path::Path, process::Command};
+
 use support::{
-    client::{Stream, get},
+    client::{Stream, connect, get},
+    process::{Process, command, finish},
     server::{TestServer, quiet},
 };
 
@@ -83,4 +86,56 @@ fn there_is_room_again_when_one_leaves() {
     server.publish("x");
 
     assert_eq!(next.event().unwrap().data, "x");
+}
+
+/// The binary, with so many files that it may open.
+fn with_open_files(limit: u32, args: &[&str]) -> Command {
+    let mut broadcaster = command(Path::new("."), args);
+    broadcaster.env("BROADCASTER__SERVER__REQUEST_TIMEOUT", "500ms");
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+        .arg(broadcaster.get_program())
+        .args(broadcaster.get_args());
+    for (name, value) in broadcaster.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
+#[test]
+fn too_few_open_files_end_the_start_with_1_and_say_what_to_do() {
+    let finished = finish(with_open_files(100, &["--bind", "127.0.0.1:0"]));
+
+    assert_eq!(finished.code, Some(1));
+    assert!(
+        finished
+            .stderr
+            .contains("the limit of 100 open files is too low"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn all_open_files_taken_by_idle_connections_are_free_again_in_time() {
+    let process = Process::spawn(with_open_files(
+        256,
+        &["--bind", "127.0.0.1:0", "--interval", "20ms"],
+    ));
+    let addr = process.addr();
+    let mut subscriber = Stream::resume(addr, Some("earliest"));
+
+    let idle: Vec<_> = (0..400).map(|_| connect(addr)).collect();
+    let numbers = subscriber.numbers(50);
+    let health = get(addr, "/healthz");
+    drop(idle);
+
+    assert!(numbers.into_iter().eq(0..50));
+    assert_eq!(health.status(), 200);
+    let log = process.stderr();
+    assert!(!log.contains("ERROR"), "{log}");
 }
