@@ -33,7 +33,7 @@ $(NODE_MODULES): tests/browser/package.json tests/browser/package-lock.json
 .PHONY: test-rust
 test-rust: ## The server: unit tests, whole-server tests, examples, documentation
 	@scripts/need-cargo
-	cargo test --workspace --locked
+	cargo test --workspace --locked -- --show-output
 
 .PHONY: test-page
 test-page: ## The demo page's logic, without a browser
