@@ -38,7 +38,7 @@ pub(crate) struct Page {
 pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
     web::scope("")
         .app_data(web::Data::from(page.open_files.clone()))
-        .wrap(from_fn(page_headers))
+        .wrap(from_fn(page_rules))
         .service(Files::new("/", &page.folder).index_file("index.html"))
 }
 
@@ -63,7 +63,8 @@ impl<B: MessageBody + Unpin> MessageBody for OpenFile<B> {
     }
 }
 
-async fn page_headers(
+/// What holds for every answer of the page: methods, paths, open files, headers.
+async fn page_rules(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
