@@ -1,0 +1,51 @@
+//! The limit that servers are measured against: one thread, one `write` for each subscriber and
+//! message, and nothing else. It is no server: it takes any request for that of the stream.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                      cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// Serves until the process is ended.
+pub(crate) fn serve(addr: SocketAddr, interval: Duration) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(addr)?;
+    eprintln!("listening on http://{}/", listener.local_addr()?);
+    let (accepted, newcomers) = mpsc::channel();
+    std::thread::spawn(move || accept(&listener, &accepted));
+    let mut subscribers: Vec<TcpStream> = Vec::new();
+    let mut due = Instant::now() + interval;
+    for number in 0_u64.. {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        due += interval;
+        subscribers.extend(newcomers.try_iter());
+        let event = format!("id: 1763856000000-{number}\ndata: Message number: {number}\n\n");
+        let chunk = format!("{:X}\r\n{event}\r\n", event.len());
+        // Who cannot take it at once loses it: waiting would be more than one write.
+        subscribers.retain_mut(|socket| match socket.write(chunk.as_bytes()) {
+            Ok(_) => true,
+            Err(err) => err.kind() == ErrorKind::WouldBlock,
+        });
+    }
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, accepted: &mpsc::Sender<TcpStream>) -> anyhow::Result<()> {
+    for socket in listener.incoming() {
+        let mut socket = socket?;
+        let mut request = [0; 4096];
+        // The load sends its request at once, and it is short.
+        if socket.read(&mut request)? == 0 {
+            continue;
+        }
+        socket.write_all(HEAD)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        accepted.send(socket)?;
+    }
+    Ok(())
+}
