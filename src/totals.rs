@@ -41,7 +41,8 @@ pub struct TotalsSnapshot {
     pub caught_up: u64,
     /// Gaps that subscribers were told of.
     pub gaps: u64,
-    /// Connections closed because their socket took nothing for `server.write_timeout`.
+    /// Connections closed because their socket took nothing for `server.write_timeout`, or their
+    /// host acknowledged nothing for twice as long.
     pub timed_out: u64,
     /// Event-stream requests turned away, for lack of room or because the server was draining.
     pub turned_away: u64,

@@ -13,10 +13,9 @@ use std::{
 
 use actix::{Context, Handler, Message};
 use rustix::process::Signal;
-use socket2::{Domain, Socket, Type};
 use sse_broadcaster::Broadcaster;
 use support::{
-    client::{Stream, connect, get},
+    client::{Stream, connect, connect_small, status},
     eventually,
     process::{Process, command},
     server::TestServer,
@@ -32,10 +31,7 @@ fn start(args: &[&str]) -> (Process, SocketAddr) {
 
 /// A subscriber that never reads.
 fn stalled(addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&addr.into()).unwrap();
-    let mut socket = TcpStream::from(socket);
+    let mut socket = connect_small(addr);
     socket
         .write_all(b"GET /events/sse?last_event_id=earliest HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
@@ -114,7 +110,7 @@ fn while_it_drains_it_refuses_connections_and_is_not_ready() {
 fn fill(addr: SocketAddr) -> TcpStream {
     let socket = stalled(addr);
     eventually("a subscriber to fall behind for good", || {
-        let status: serde_json::Value = serde_json::from_str(&get(addr, "/status").body).unwrap();
+        let status = status(addr);
         let events = status["totals"]["events"].as_u64().unwrap();
         let stuck = status["subscribers"]["catching_up"] == 1;
         (stuck && events > 500).then_some(())
@@ -138,7 +134,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
     configure("1ms");
     let (mut process, addr) = start(&["--config", config.path().to_str().unwrap()]);
     eventually("a history that no socket holds", || {
-        let status: serde_json::Value = serde_json::from_str(&get(addr, "/status").body).unwrap();
+        let status = status(addr);
         (status["history"]["events"] == 1000).then_some(())
     });
     configure("1s");
@@ -147,7 +143,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
     let mut streams: Vec<_> = (0..STREAMS).map(|_| Stream::open(addr)).collect();
     let _stalled: Vec<_> = (0..STALLED).map(|_| stalled(addr)).collect();
     eventually("all to be there", || {
-        let status: serde_json::Value = serde_json::from_str(&get(addr, "/status").body).unwrap();
+        let status = status(addr);
         let subscribers = &status["subscribers"];
         (subscribers["live"] == STREAMS && subscribers["catching_up"] == STALLED).then_some(())
     });

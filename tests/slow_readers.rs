@@ -6,26 +6,17 @@
 mod support;
 
 use std::{
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::Shutdown,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use sse_broadcaster::{Event, Publish, config::Config};
 use support::{
-    client::{Stream, connect},
+    client::{Stream, connect, connect_small},
     eventually,
     server::{TestServer, quiet},
 };
-
-/// A socket that can hold little of what it does not read.
-fn small_socket(addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&addr.into()).unwrap();
-    socket.set_read_timeout(Some(support::BOUND)).unwrap();
-    socket.into()
-}
 
 fn with_history(events: usize, queue: usize) -> Config {
     let mut config = quiet();
@@ -53,7 +44,7 @@ fn wait_for_catching_up(server: &TestServer, count: u64) {
 #[test]
 fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
     let server = TestServer::start(with_history(10_000, 4));
-    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(1);
 
     flood(&server, 5000);
@@ -72,7 +63,7 @@ fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
 fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
     const EVENTS: u64 = 5000;
     let server = TestServer::start(with_history(50, 4));
-    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(1);
 
     flood(&server, EVENTS as usize);
@@ -104,7 +95,7 @@ fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
 #[test]
 fn a_stalled_reader_changes_nothing_for_the_others() {
     let server = TestServer::start(with_history(3000, 64));
-    let _stalled = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let _stalled = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     let readers: Vec<_> = (0..100).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(101);
 
@@ -132,8 +123,8 @@ fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
     let mut config = with_history(10_000, 4);
     config.server.write_timeout = Duration::from_millis(500);
     let server = TestServer::start(config);
-    let _stalled = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
-    let mut slow = Stream::request_on(small_socket(server.addr), "/events/sse", b"");
+    let _stalled = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
+    let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(2);
 
     flood(&server, 1000);
@@ -185,7 +176,7 @@ fn a_client_that_leaves_while_it_catches_up_is_forgotten() {
     let server = TestServer::start(with_history(10_000, 4));
     flood(&server, 5000);
     let slow = Stream::request_on(
-        small_socket(server.addr),
+        connect_small(server.addr),
         "/events/sse?last_event_id=earliest",
         b"",
     );

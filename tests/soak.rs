@@ -19,7 +19,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 use support::{
-    client::{Stream, get},
+    client::{Stream, status},
     eventually,
     process::{Process, command},
 };
@@ -32,10 +32,6 @@ const LISTENERS: usize = 10;
 /// What the allocator may keep more than before: about 4 KiB for each of the largest crowd.
 const SLACK_KIB: u64 = 8 * 1024;
 
-fn status(addr: SocketAddr) -> serde_json::Value {
-    serde_json::from_str(&get(addr, "/status").body).unwrap()
-}
-
 /// Resident memory in KiB, and open descriptors.
 fn footprint(process: &Process) -> (u64, usize) {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
@@ -46,7 +42,7 @@ fn footprint(process: &Process) -> (u64, usize) {
 fn settled(process: &Process) -> (u64, usize) {
     let mut least = (u64::MAX, Instant::now());
     eventually("the memory to settle", || {
-        let resident = footprint(process).0;
+        let resident = process.resident_kb();
         if resident < least.0 {
             least = (resident, Instant::now());
         }

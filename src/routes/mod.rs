@@ -7,7 +7,11 @@ mod problem;
 mod status;
 
 use actix_cors::Cors;
-use actix_web::{HttpResponse, Route, http::header::ALLOW, web};
+use actix_web::{
+    HttpResponse, Resource, Route,
+    http::{Method, header::ALLOW},
+    web,
+};
 
 pub use self::events::subscribe;
 use self::problem::Problem;
@@ -30,11 +34,11 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, page: Option<&Page>) {
 }
 
 /// A resource that answers GET and HEAD, and says so to any other method.
-fn resource(path: &'static str, handler: impl Fn() -> Route) -> actix_web::Resource {
+fn resource(path: &'static str, handler: impl Fn() -> Route) -> Resource {
     web::resource(path)
-        .route(handler().method(actix_web::http::Method::GET))
-        .route(handler().method(actix_web::http::Method::HEAD))
-        .route(web::method(actix_web::http::Method::OPTIONS).to(async || {
+        .route(handler().method(Method::GET))
+        .route(handler().method(Method::HEAD))
+        .route(web::method(Method::OPTIONS).to(async || {
             HttpResponse::NoContent()
                 .insert_header((ALLOW, METHODS))
                 .finish()

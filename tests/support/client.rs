@@ -5,6 +5,9 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
 use super::BOUND;
 
 pub struct Response {
@@ -15,7 +18,7 @@ pub struct Response {
 
 impl Response {
     pub fn status(&self) -> u16 {
-        status(&self.head)
+        code(&self.head)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -29,6 +32,20 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
     socket.set_write_timeout(Some(BOUND)).unwrap();
     socket.set_nodelay(true).unwrap();
     socket
+}
+
+/// A socket that can hold little of what it does not read.
+pub fn connect_small(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    socket.set_read_timeout(Some(BOUND)).unwrap();
+    socket.into()
+}
+
+/// What the server says of itself.
+pub fn status(addr: SocketAddr) -> Value {
+    serde_json::from_str(&get(addr, "/status").body).unwrap()
 }
 
 /// One request on a connection of its own; everything up to the end of the connection.
@@ -69,7 +86,7 @@ impl SseEvent {
     }
 
     /// The data of a gap.
-    pub fn gap(&self) -> serde_json::Value {
+    pub fn gap(&self) -> Value {
         assert_eq!(self.name.as_deref(), Some("gap"), "{self:?}");
         serde_json::from_str(&self.data).unwrap()
     }
@@ -121,7 +138,7 @@ impl Stream {
     }
 
     pub fn status(&self) -> u16 {
-        status(&self.head)
+        code(&self.head)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -216,7 +233,7 @@ impl Stream {
     }
 }
 
-fn status(head: &str) -> u16 {
+fn code(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 

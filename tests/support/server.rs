@@ -67,8 +67,7 @@ impl TestServer {
     }
 
     pub fn status(&self) -> Value {
-        let response = client::get(self.addr, "/status");
-        serde_json::from_str(&response.body).unwrap()
+        client::status(self.addr)
     }
 
     /// Subscribers that are live, as the status tells it.
