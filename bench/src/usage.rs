@@ -1,6 +1,10 @@
 //! What a process and its children use, from /proc.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 
@@ -12,6 +16,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     pub(crate) resident_kb: u64,
+    /// The most that it ever was; of children, the sum of what each ever was.
+    pub(crate) peak_kb: u64,
 }
 
 impl Usage {
@@ -28,14 +34,18 @@ impl Usage {
             .map(|ticks| ticks.parse::<u32>().unwrap_or_default())
             .sum();
         let status = fs::read_to_string(format!("{folder}/status"))?;
-        let resident_kb = status
+        let fields: HashMap<_, _> = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
-            .unwrap_or_default();
+            .filter_map(|line| line.split_once(':'))
+            .collect();
+        let kilobytes = |name| {
+            let value = fields.get(name)?.trim().strip_suffix(" kB")?;
+            value.parse().ok()
+        };
         let mut usage = Self {
             cpu: TICK * ticks,
-            resident_kb,
+            resident_kb: kilobytes("VmRSS").unwrap_or_default(),
+            peak_kb: kilobytes("VmHWM").unwrap_or_default(),
         };
         for thread in fs::read_dir(format!("{folder}/task"))? {
             let children = fs::read_to_string(thread?.path().join("children"))?;
@@ -43,8 +53,53 @@ impl Usage {
                 let child = Self::of(child.parse()?)?;
                 usage.cpu += child.cpu;
                 usage.resident_kb += child.resident_kb;
+                usage.peak_kb += child.peak_kb;
             }
         }
         Ok(usage)
+    }
+}
+
+/// What a process used at one moment, to be set off against another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    pub(crate) usage: Usage,
+}
+
+impl Moment {
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            usage: Usage::of(process)?,
+            at: Instant::now(),
+        })
+    }
+
+    /// CPU time since an earlier moment.
+    pub(crate) fn cpu_since(&self, earlier: &Self) -> Duration {
+        self.usage.cpu.saturating_sub(earlier.usage.cpu)
+    }
+
+    /// The same in percent of one core.
+    pub(crate) fn cpu_percent_since(&self, earlier: &Self) -> f64 {
+        let wall = self.at - earlier.at;
+        self.cpu_since(earlier).as_secs_f64() / wall.as_secs_f64() * 100.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_process_uses_time_and_memory() {
+        let before = Moment::of(std::process::id()).unwrap();
+        let until = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < until {}
+        let after = Moment::of(std::process::id()).unwrap();
+
+        assert!(after.cpu_since(&before) >= Duration::from_millis(30));
+        assert!(after.usage.resident_kb > 100);
+        assert!(after.usage.peak_kb >= after.usage.resident_kb);
     }
 }

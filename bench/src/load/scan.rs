@@ -1,11 +1,12 @@
 //! Finds the numbers in a stream of bytes, whatever wraps them: chunk headers, ids, field names.
 //! Allocates nothing, and may be given the bytes in pieces of any length.
 
+/// Its first byte stands nowhere else in it, and seldom in what wraps a message.
 const MARK: &[u8] = b"Message number: ";
 
-/// Where one subscriber's bytes stand.
+/// Where one subscriber's bytes stand: what of a message the last piece ended with.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// How much of the mark was seen; all of it: the digits follow.
     matched: usize,
     number: u64,
@@ -13,31 +14,55 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Reads on, and gives each number once it is complete.
-    pub(super) fn read(&mut self, mut bytes: &[u8], mut found: impl FnMut(u64)) {
-        while let Some((&byte, rest)) = bytes.split_first() {
-            if self.matched == MARK.len() {
-                bytes = rest;
-                if byte.is_ascii_digit() {
-                    self.number = self.number * 10 + u64::from(byte - b'0');
-                } else {
-                    found(self.number);
-                    *self = Self::default();
-                }
-            } else if self.matched == 0 {
-                // Most bytes are none of ours.
-                let Some(at) = memchr::memchr(MARK[0], bytes) else {
-                    return;
-                };
-                self.matched = 1;
-                bytes = &bytes[at + 1..];
-            } else if byte == MARK[self.matched] {
-                self.matched += 1;
-                bytes = rest;
-            } else {
-                // The mark's first byte stands nowhere else in it: look at this byte anew.
-                self.matched = 0;
-            }
+    #[inline]
+    pub(crate) fn read(&mut self, bytes: &[u8], mut found: impl FnMut(u64)) {
+        let mut rest = bytes;
+        if self.matched > 0 {
+            rest = self.finish(bytes, &mut found);
         }
+        while let Some(at) = memchr::memchr(MARK[0], rest) {
+            rest = &rest[at..];
+            let Some(digits) = rest.strip_prefix(MARK) else {
+                rest = self.finish(rest, &mut found);
+                continue;
+            };
+            let mut number = 0;
+            let mut length = 0;
+            while let Some(digit) = digits.get(length).filter(|byte| byte.is_ascii_digit()) {
+                number = number * 10 + u64::from(digit - b'0');
+                length += 1;
+            }
+            rest = &digits[length..];
+            if rest.is_empty() {
+                // The next piece may begin with more digits.
+                self.matched = MARK.len();
+                self.number = number;
+                return;
+            }
+            found(number);
+        }
+    }
+
+    /// Reads a message that is cut, byte by byte, until it is complete or turns out to be none.
+    #[cold]
+    fn finish<'a>(&mut self, bytes: &'a [u8], found: &mut impl FnMut(u64)) -> &'a [u8] {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.matched < MARK.len() {
+                if byte == MARK[self.matched] {
+                    self.matched += 1;
+                    continue;
+                }
+                *self = Self::default();
+                return &bytes[at..];
+            }
+            if !byte.is_ascii_digit() {
+                found(self.number);
+                *self = Self::default();
+                return &bytes[at..];
+            }
+            self.number = self.number * 10 + u64::from(byte - b'0');
+        }
+        &[]
     }
 }
 
@@ -45,20 +70,40 @@ impl Scan {
 mod tests {
     use super::*;
 
+    fn numbers(stream: &[u8], piece: usize) -> Vec<u64> {
+        let mut scan = Scan::default();
+        let mut numbers = Vec::new();
+        for bytes in stream.chunks(piece) {
+            scan.read(bytes, |number| numbers.push(number));
+        }
+        numbers
+    }
+
     #[test]
     fn numbers_are_found_in_pieces_of_any_length() {
         let stream =
             b"2c\r\nid: 1-0\ndata: Message number: 0\n\n\r\nMMessage number: 17\nMessage num\n\
-                       data: Message number: 123456\n";
-        for piece in 1..stream.len() {
-            let mut scan = Scan::default();
-            let mut numbers = Vec::new();
+              MMM data: Message number: 123456\n";
 
-            for bytes in stream.chunks(piece) {
-                scan.read(bytes, |number| numbers.push(number));
-            }
-
-            assert_eq!(numbers, [0, 17, 123_456]);
+        for piece in 1..=stream.len() {
+            assert_eq!(
+                numbers(stream, piece),
+                [0, 17, 123_456],
+                "pieces of {piece}"
+            );
         }
+    }
+
+    #[test]
+    fn a_number_counts_only_once_it_is_known_to_have_ended() {
+        assert_eq!(numbers(b"data: Message number: 12", 64), []);
+        assert_eq!(numbers(b"data: Message number: 12\n", 24), [12]);
+    }
+
+    #[test]
+    fn text_that_only_begins_like_a_message_is_none() {
+        assert_eq!(numbers(b"Message Message number: 5\r\n", 3), [5]);
+        assert_eq!(numbers(b"M", 1), []);
+        assert_eq!(numbers(b"", 1), []);
     }
 }

@@ -2,87 +2,192 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
 };
 
-use anyhow::Context as _;
-use mio::net::TcpStream;
+use anyhow::{Context as _, ensure};
 use socket2::{Domain, Socket, Type};
 
 use super::scan::Scan;
 
 /// Subscribers of one source address: well below the number of ports that the system gives out.
-const PER_ADDRESS: usize = 10_000;
+const PER_ADDRESS: usize = 5_000;
 
-#[derive(Debug)]
-pub(super) struct Subscriber {
-    pub(super) socket: TcpStream,
-    scan: Scan,
-    /// The number that has to come next; `None` before the first.
-    next: Option<u64>,
+/// What a stream is asked for with.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) addr: SocketAddr,
+    pub(crate) target: String,
+    pub(crate) last_event_id: Option<String>,
 }
 
-/// What a number was to the subscriber that got it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// The one that had to come, after so many that did not.
-    InOrder { lost: u64 },
-    /// One that came before, or should have.
-    Again,
+impl Request {
+    /// Connects the `n`th subscriber of this process, and sends the request. Waits for no answer: on
+    /// the loopback interface the kernel alone completes the connection.
+    pub(crate) fn send(
+        &self,
+        n: usize,
+        receive_buffer: Option<usize>,
+    ) -> anyhow::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None)?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if self.addr.ip().is_loopback() && self.addr.is_ipv4() {
+            socket.bind(&SocketAddr::from((source(n), 0)).into())?;
+        }
+        socket
+            .connect(&self.addr.into())
+            .with_context(|| format!("subscriber {n} cannot connect"))?;
+        let mut socket = TcpStream::from(socket);
+        let Self { addr, target, .. } = self;
+        let resume = match &self.last_event_id {
+            Some(id) => format!("Last-Event-ID: {id}\r\n"),
+            None => String::new(),
+        };
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n{resume}\r\n"
+        );
+        socket.write_all(request.as_bytes())?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
+}
+
+/// Each process has addresses of its own, so that the ports which the last one has just closed are
+/// in nobody's way.
+fn source(n: usize) -> Ipv4Addr {
+    let process = std::process::id();
+    let nth = |n: u32| 1 + (n % 250) as u8;
+    Ipv4Addr::new(
+        127,
+        nth(process / 250),
+        nth(process),
+        nth((n / PER_ADDRESS) as u32),
+    )
+}
+
+/// Whether the first bytes of an answer promise a stream.
+pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
+    let line = bytes
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    ensure!(
+        line.starts_with("HTTP/1.1 200"),
+        "instead of a stream came: {line}"
+    );
+    Ok(())
+}
+
+/// Whether each number came once and in order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Order {
+    /// The number that has to come next; `None` before the first, which may be any.
+    pub(crate) next: Option<u64>,
+    pub(crate) deliveries: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+}
+
+impl Order {
+    /// Takes a number in. Whether it is a new one.
+    #[inline]
+    pub(crate) fn take(&mut self, number: u64) -> bool {
+        let expected = self.next.unwrap_or(number);
+        if number < expected {
+            self.duplicated += 1;
+            return false;
+        }
+        self.lost += number - expected;
+        self.deliveries += 1;
+        self.next = Some(number + 1);
+        true
+    }
+}
+
+/// A subscriber whose every number is looked at.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) socket: mio::net::TcpStream,
+    pub(super) answered: bool,
+    pub(super) order: Order,
+    scan: Scan,
 }
 
 impl Subscriber {
-    /// Connects the `n`th subscriber of all and asks for the stream.
-    pub(super) fn connect(addr: SocketAddr, target: &str, n: usize) -> anyhow::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-        if addr.ip().is_loopback() && addr.is_ipv4() {
-            let from = Ipv4Addr::new(127, 0, 2, (n / PER_ADDRESS) as u8 + 1);
-            socket.bind(&SocketAddr::from((from, 0)).into())?;
-        }
-        socket
-            .connect(&addr.into())
-            .with_context(|| format!("subscriber {n} cannot connect"))?;
-        let mut socket = std::net::TcpStream::from(socket);
-        write!(
-            socket,
-            "GET {target} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\r\n"
-        )?;
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket: TcpStream::from_std(socket),
+    /// `next`: the number that has to come first, if that is known.
+    pub(super) fn new(socket: TcpStream, next: Option<u64>) -> Self {
+        Self {
+            socket: mio::net::TcpStream::from_std(socket),
+            answered: false,
+            order: Order {
+                next,
+                ..Order::default()
+            },
             scan: Scan::default(),
-            next: None,
-        })
+        }
     }
 
-    /// Reads what there is. `Ok(false)`: the server ended the stream.
+    /// Reads what there is, and gives each new number. `Ok(false)`: the server ended the stream.
+    #[inline]
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
-        mut arrived: impl FnMut(u64, Arrival),
-    ) -> io::Result<bool> {
+        mut arrived: impl FnMut(u64),
+    ) -> anyhow::Result<bool> {
         loop {
             let length = match self.socket.read(buffer) {
                 Ok(0) => return Ok(false),
                 Ok(length) => length,
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(err) => return Err(err),
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(err) => return Err(err.into()),
             };
-            let next = &mut self.next;
-            self.scan.read(&buffer[..length], |number| {
-                let expected = next.unwrap_or(number);
-                if number < expected {
-                    arrived(number, Arrival::Again);
-                } else {
-                    let lost = number - expected;
-                    arrived(number, Arrival::InOrder { lost });
-                    *next = Some(number + 1);
+            let bytes = &buffer[..length];
+            if !self.answered {
+                check_head(bytes)?;
+                self.answered = true;
+            }
+            // A copy, because the compiler keeps that in registers.
+            let mut order = self.order;
+            self.scan.read(bytes, |number| {
+                if order.take(number) {
+                    arrived(number);
                 }
             });
+            self.order = order;
             // Less than there was room for: there is no more, and no need to ask.
             if length < buffer.len() {
                 return Ok(true);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_and_what_comes_again_is_counted() {
+        let mut order = Order::default();
+
+        let new: Vec<_> = [5, 6, 9, 8, 9, 10].map(|number| order.take(number)).into();
+
+        assert_eq!(new, [true, true, true, false, false, true]);
+        assert_eq!((order.deliveries, order.lost, order.duplicated), (4, 2, 2));
+        assert_eq!(order.next, Some(11));
+    }
+
+    #[test]
+    fn only_a_200_is_a_stream() {
+        assert!(check_head(b"HTTP/1.1 200 OK\r\n").is_ok());
+        let err = check_head(b"HTTP/1.1 503 Busy\r\n\r\n").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "instead of a stream came: HTTP/1.1 503 Busy"
+        );
     }
 }

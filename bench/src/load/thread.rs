@@ -1,152 +1,154 @@
-//! One thread of the load: an epoll loop over its share of the subscribers.
+//! One thread of a crowd: an epoll loop that opens its share of the connections and reads them.
 
 use std::{
-    collections::BTreeMap,
     io::ErrorKind,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use mio::{Events, Interest, Poll, Token};
 
 use super::{
-    MEASURE, Plan, STOP,
-    subscriber::{Arrival, Subscriber},
+    arrivals::{Arrivals, micros},
+    crowd::{Crowd, Shared},
+    subscriber::{Order, Subscriber},
 };
 
+/// What is read at once: more than a socket usually holds.
+const BUFFER: usize = 256 * 1024;
+
 pub(super) struct LoadThread {
-    plan: Plan,
-    first: usize,
-    share: usize,
-    phase: Arc<AtomicU8>,
-    subscribers: Vec<Option<Subscriber>>,
+    pub(super) crowd: Crowd,
+    /// Which subscribers are this thread's.
+    pub(super) first: usize,
+    pub(super) share: usize,
+    pub(super) shared: Arc<Shared>,
+    /// This thread's place in `shared.progress`.
+    pub(super) place: usize,
 }
 
-/// What a thread counted while it mattered.
+/// What a thread counted.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) deliveries: u64,
-    pub(super) lost: u64,
-    pub(super) duplicated: u64,
-    pub(super) closed: u64,
-    /// For each message number, who got it when.
-    messages: BTreeMap<u64, Message>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Message {
-    subscribers: usize,
-    first: Instant,
-    last: Instant,
+pub(crate) struct Tally {
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) closed: u64,
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Tally {
     pub(super) fn merge(&mut self, part: Self) {
-        self.deliveries += part.deliveries;
         self.lost += part.lost;
         self.duplicated += part.duplicated;
         self.closed += part.closed;
-        for (number, message) in part.messages {
-            self.messages
-                .entry(number)
-                .and_modify(|whole| {
-                    whole.subscribers += message.subscribers;
-                    whole.first = whole.first.min(message.first);
-                    whole.last = whole.last.max(message.last);
-                })
-                .or_insert(message);
-        }
+        self.arrivals.merge(part.arrivals);
     }
 
-    /// From the first to the last delivery of each message that all got, shortest first.
-    pub(super) fn spreads(&self, subscribers: usize) -> Vec<Duration> {
-        let mut spreads: Vec<_> = self
-            .messages
-            .values()
-            .filter(|message| message.subscribers == subscribers)
-            .map(|message| message.last - message.first)
-            .collect();
-        spreads.sort_unstable();
-        spreads
-    }
-
-    fn count(&mut self, number: u64, arrival: Arrival, now: Instant) {
-        match arrival {
-            Arrival::InOrder { lost } => self.lost += lost,
-            Arrival::Again => {
-                self.duplicated += 1;
-                return;
-            }
-        }
-        self.deliveries += 1;
-        let message = self.messages.entry(number).or_insert(Message {
-            subscribers: 0,
-            first: now,
-            last: now,
-        });
-        message.subscribers += 1;
-        message.last = now;
+    fn add(&mut self, order: Order) {
+        self.lost += order.lost;
+        self.duplicated += order.duplicated;
     }
 }
 
 impl LoadThread {
-    pub(super) fn new(plan: Plan, first: usize, share: usize, phase: Arc<AtomicU8>) -> Self {
-        Self {
-            plan,
-            first,
-            share,
-            phase,
-            subscribers: Vec::with_capacity(share),
-        }
-    }
-
-    /// Opens this thread's connections, one after the other.
-    pub(super) fn connect(&mut self) -> anyhow::Result<()> {
-        for n in self.first..self.first + self.share {
-            let subscriber = Subscriber::connect(self.plan.addr, &self.plan.target, n)?;
-            self.subscribers.push(Some(subscriber));
-        }
-        Ok(())
-    }
-
-    /// Reads until it is told to stop. Counts what comes while it is told to measure.
-    pub(super) fn run(mut self) -> anyhow::Result<Tally> {
+    /// Opens the connections and reads them until it is told to leave.
+    pub(super) fn run(self) -> anyhow::Result<Tally> {
         let mut poll = Poll::new()?;
-        for (n, subscriber) in self.subscribers.iter_mut().enumerate() {
-            if let Some(subscriber) = subscriber {
-                poll.registry()
-                    .register(&mut subscriber.socket, Token(n), Interest::READABLE)?;
-            }
-        }
         let mut events = Events::with_capacity(1024);
-        let mut buffer = vec![0; 65_536];
+        let mut buffer = vec![0; BUFFER];
+        let mut subscribers: Vec<Option<Subscriber>> = Vec::with_capacity(self.share);
         let mut tally = Tally::default();
-        loop {
-            match poll.poll(&mut events, Some(Duration::from_millis(50))) {
+        let progress = &self.shared.progress[self.place];
+        let at_once = (self.crowd.at_once / self.crowd.threads).max(1);
+        let mut answered = 0;
+        let mut deliveries = 0;
+        let mut newest = 0;
+        let mut looked = (0, 0);
+        // Only known once the first message came.
+        let mut arrivals: Option<Arrivals> = None;
+        while !self.shared.leave.load(Relaxed) {
+            while subscribers.len() < self.share && subscribers.len() - answered < at_once {
+                let n = self.first + subscribers.len();
+                let socket = self.crowd.request.send(n, None)?;
+                let mut subscriber = Subscriber::new(socket, self.crowd.next);
+                let token = Token(subscribers.len());
+                poll.registry()
+                    .register(&mut subscriber.socket, token, Interest::READABLE)?;
+                subscribers.push(Some(subscriber));
+            }
+            match poll.poll(&mut events, Some(Duration::from_millis(20))) {
                 Err(err) if err.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }
-            let phase = self.phase.load(Relaxed);
-            if phase == STOP {
-                return Ok(tally);
-            }
             for event in &events {
-                let place = &mut self.subscribers[event.token().0];
+                let place = &mut subscribers[event.token().0];
                 let Some(subscriber) = place else { continue };
-                let now = Instant::now();
-                let goes_on = subscriber.read(&mut buffer, |number, arrival| {
-                    if phase == MEASURE {
-                        tally.count(number, arrival, now);
+                let was_answered = subscriber.answered;
+                let now = micros(self.shared.start.elapsed());
+                let goes_on = subscriber.read(&mut buffer, |number| {
+                    deliveries += 1;
+                    if self.crowd.own_numbers {
+                        return;
                     }
-                });
-                if !matches!(goes_on, Ok(true)) {
+                    arrivals
+                        .get_or_insert_with(|| Arrivals::new(number))
+                        .count(number, now);
+                })?;
+                newest = newest.max(subscriber.order.next.unwrap_or_default());
+                if !goes_on {
                     tally.closed += 1;
+                    tally.add(subscriber.order);
+                    answered += usize::from(!was_answered);
                     *place = None;
+                } else if subscriber.answered && !was_answered {
+                    answered += 1;
                 }
             }
+            progress.answered.store(answered, Relaxed);
+            progress.deliveries.store(deliveries, Relaxed);
+            progress.next.store(newest, Relaxed);
+            looked = self.tell_reached(looked, &subscribers);
         }
+        for subscriber in subscribers.into_iter().flatten() {
+            tally.add(subscriber.order);
+            tally.lost += self.missing(subscriber.order);
+        }
+        tally.arrivals = arrivals.unwrap_or_default();
+        Ok(tally)
+    }
+
+    /// Looks on from the first subscriber that had not reached this goal when it was last looked at.
+    fn tell_reached(
+        &self,
+        looked: (u64, usize),
+        subscribers: &[Option<Subscriber>],
+    ) -> (u64, usize) {
+        let goal = self.shared.goal.load(Relaxed);
+        if goal == 0 {
+            return looked;
+        }
+        let (last_goal, reached) = looked;
+        let mut reached = if goal == last_goal { reached } else { 0 };
+        while let Some(subscriber) = subscribers.get(reached) {
+            // Who is gone need not be waited for.
+            if let Some(subscriber) = subscriber
+                && self.missing(subscriber.order) > 0
+            {
+                break;
+            }
+            reached += 1;
+        }
+        self.shared.progress[self.place]
+            .reached_goal
+            .store(if reached == self.share { goal } else { 0 }, Relaxed);
+        (goal, reached)
+    }
+
+    /// How many messages up to the goal have not come.
+    fn missing(&self, order: Order) -> u64 {
+        let goal = self.shared.goal.load(Relaxed);
+        // Who never got anything misses one at least.
+        let next = order.next.unwrap_or(goal.saturating_sub(1));
+        goal.saturating_sub(next)
     }
 }

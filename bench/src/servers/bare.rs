@@ -3,18 +3,21 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{Duration, Instant},
 };
+
+use super::Serve;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                       cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Serves until the process is ended.
-pub(crate) fn serve(addr: SocketAddr, interval: Duration) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(addr)?;
-    eprintln!("listening on http://{}/", listener.local_addr()?);
+pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
+    let interval = Duration::from_millis(serve.interval);
+    let listener = TcpListener::bind(serve.addr)?;
+    println!("listening on http://{}/", listener.local_addr()?);
     let (accepted, newcomers) = mpsc::channel();
     std::thread::spawn(move || accept(&listener, &accepted));
     let mut subscribers: Vec<TcpStream> = Vec::new();

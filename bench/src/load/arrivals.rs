@@ -1,0 +1,154 @@
+//! When each message came first, and last. A table by number, made beforehand: counting a delivery
+//! allocates nothing.
+
+use std::{ops::Range, time::Duration};
+
+/// More messages than any run sees; those beyond are delivered and checked all the same, and have
+/// no spread.
+const MESSAGES: usize = 1 << 19;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Message {
+    subscribers: u32,
+    /// In microseconds since the run began.
+    first: u32,
+    last: u32,
+}
+
+/// Who got which message when.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    /// The number that the table begins with.
+    base: u64,
+    messages: Vec<Message>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(base: u64) -> Self {
+        Self {
+            base,
+            messages: vec![Message::default(); MESSAGES],
+        }
+    }
+
+    /// A message came to one more subscriber.
+    #[inline]
+    pub(crate) fn count(&mut self, number: u64, now: u32) {
+        let at = number.wrapping_sub(self.base);
+        let Some(message) = self.messages.get_mut(at as usize) else {
+            return;
+        };
+        if message.subscribers == 0 {
+            message.first = now;
+        }
+        message.subscribers += 1;
+        message.last = now;
+    }
+
+    /// Adds what another thread counted.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.messages.is_empty() {
+            *self = other;
+            return;
+        }
+        for (at, part) in other.messages.into_iter().enumerate() {
+            let at = (other.base + at as u64).wrapping_sub(self.base);
+            let Some(whole) = self.messages.get_mut(at as usize) else {
+                continue;
+            };
+            if whole.subscribers == 0 {
+                *whole = part;
+            } else if part.subscribers > 0 {
+                whole.subscribers += part.subscribers;
+                whole.first = whole.first.min(part.first);
+                whole.last = whole.last.max(part.last);
+            }
+        }
+    }
+
+    /// From the first to the last delivery of each message that so many got and that came first in
+    /// this time of the run. Shortest first.
+    pub(crate) fn spreads(&self, subscribers: usize, during: Range<Duration>) -> Spreads {
+        let during = micros(during.start)..micros(during.end);
+        let mut spreads: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|message| message.subscribers as usize == subscribers)
+            .filter(|message| subscribers > 0 && during.contains(&message.first))
+            .map(|message| message.last - message.first)
+            .collect();
+        spreads.sort_unstable();
+        Spreads(spreads)
+    }
+}
+
+/// A point in time of the run, as the table has it: good for an hour.
+pub(crate) fn micros(since_start: Duration) -> u32 {
+    u32::try_from(since_start.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// In microseconds, sorted.
+#[derive(Debug)]
+pub(crate) struct Spreads(Vec<u32>);
+
+impl Spreads {
+    /// The one that this share of all is not above, in milliseconds; `None` if there are none.
+    pub(crate) fn at(&self, share: f64) -> Option<f64> {
+        let last = self.0.len().checked_sub(1)?;
+        let spread = self.0[(last as f64 * share).ceil() as usize];
+        Some(f64::from(spread) / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALWAYS: Range<Duration> = Duration::ZERO..Duration::from_secs(60);
+
+    #[test]
+    fn a_spread_is_from_the_first_to_the_last_of_all_threads() {
+        let mut one = Arrivals::new(7);
+        let mut other = Arrivals::new(8);
+        one.count(7, 1_000);
+        one.count(8, 2_000);
+        one.count(8, 2_500);
+        other.count(8, 1_500);
+        other.count(9, 3_000);
+
+        one.merge(other);
+
+        assert_eq!(one.spreads(3, ALWAYS).at(1.0), Some(1.0));
+        assert_eq!(
+            one.spreads(3, ALWAYS).0.len(),
+            1,
+            "the others did not reach all three"
+        );
+    }
+
+    #[test]
+    fn only_what_came_first_in_the_time_asked_for_counts() {
+        let mut arrivals = Arrivals::new(0);
+        for number in 0..10 {
+            let now = number as u32 * 100_000;
+            arrivals.count(number, now);
+            arrivals.count(number, now + 1_000 * (number as u32 + 1));
+        }
+
+        let spreads = arrivals.spreads(2, Duration::from_millis(300)..Duration::from_millis(600));
+
+        assert_eq!(spreads.0, [4_000, 5_000, 6_000]);
+        assert_eq!(spreads.at(0.5), Some(5.0));
+        assert_eq!(spreads.at(0.99), Some(6.0));
+    }
+
+    #[test]
+    fn numbers_outside_the_table_are_let_go() {
+        let mut arrivals = Arrivals::new(100);
+
+        arrivals.count(99, 1);
+        arrivals.count(100 + MESSAGES as u64, 1);
+
+        assert_eq!(arrivals.spreads(1, ALWAYS).at(0.5), None);
+    }
+}

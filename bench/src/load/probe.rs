@@ -1,0 +1,97 @@
+//! Short questions to the server beside the load: the ids it gives, and how late its ticker was.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{scan::Scan, subscriber::Request};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An event that was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) number: u64,
+}
+
+/// The ids and numbers of the next events, oldest first.
+pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Result<Vec<Seen>> {
+    let socket = request.send(n, None)?;
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new(socket).lines();
+    let mut seen = Vec::new();
+    let mut id = String::new();
+    let mut number = None;
+    while seen.len() < events {
+        let line = lines.next().context("the stream ended")??;
+        if let Some(value) = line
+            .strip_prefix("id: ")
+            .or_else(|| line.strip_prefix("id:"))
+        {
+            id = value.trim().to_owned();
+        }
+        Scan::default().read(format!("{line}\n").as_bytes(), |found| number = Some(found));
+        if let Some(number) = number.filter(|_| line.is_empty()) {
+            if id.is_empty() {
+                bail!("its events have no id to resume after");
+            }
+            seen.push(Seen {
+                id: id.clone(),
+                number,
+            });
+        }
+        if line.is_empty() {
+            number = None;
+        }
+    }
+    Ok(seen)
+}
+
+/// How many ticks there were, and how many of them at most 5 ms late, if the server says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticks {
+    all: f64,
+    on_time: f64,
+}
+
+impl Ticks {
+    pub(super) fn of(addr: SocketAddr) -> Option<Self> {
+        let metrics = get(addr, "/metrics").ok()?;
+        let value = |name: &str| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse().ok()
+        };
+        Some(Self {
+            all: value("broadcaster_tick_lateness_seconds_count")?,
+            on_time: value("broadcaster_tick_lateness_seconds_bucket{le=\"0.005\"}")?,
+        })
+    }
+
+    /// The share of the ticks since then that came within 5 ms, in percent.
+    pub(super) fn on_time_percent_since(&self, earlier: &Self) -> Option<f64> {
+        let all = self.all - earlier.all;
+        (all > 0.0).then(|| (self.on_time - earlier.on_time) / all * 100.0)
+    }
+}
+
+fn get(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut socket = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(socket, "GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    if !answer
+        .split(' ')
+        .nth(1)
+        .is_some_and(|status| status == "200")
+    {
+        bail!("{path} is not there");
+    }
+    Ok(answer)
+}

@@ -1,0 +1,116 @@
+//! `sse-bench storm`: many reconnect at once, each some events behind, while others listen.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{CATCH_UP_PATIENCE, CONNECT_PATIENCE, Target, crowd::Crowd, millis, probe::watch};
+use crate::usage::Moment;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Storm {
+    /// The subscribers that are there all the time
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// How many reconnect at once
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) returning: usize,
+    /// How many events each of them missed
+    #[arg(long, default_value_t = 100)]
+    pub(crate) behind: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StormFigures {
+    pub(crate) subscribers: usize,
+    pub(crate) returning: usize,
+    pub(crate) behind: usize,
+    /// From the first connection until all had what they missed.
+    pub(crate) caught_up_ms: f64,
+    /// The server's, in that time.
+    pub(crate) cpu_ms: f64,
+    /// What the others would have cost in that time, by what they cost before.
+    pub(crate) others_cpu_ms: f64,
+    /// How far apart the others got a message before,
+    pub(crate) spread_p50_before_ms: Option<f64>,
+    pub(crate) spread_p99_before_ms: Option<f64>,
+    /// and meanwhile.
+    pub(crate) spread_p50_during_ms: Option<f64>,
+    pub(crate) spread_p99_during_ms: Option<f64>,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) closed: u64,
+    /// Of one core, while they caught up.
+    pub(crate) load_cpu_percent: f64,
+}
+
+impl Storm {
+    pub(crate) fn run(&self) -> anyhow::Result<StormFigures> {
+        let subscribers = self.target.subscribers;
+        let server = self.target.pid;
+        let start = Instant::now();
+        let mut others = self.target.crowd().come(start, 0);
+        others.wait_for_answers(CONNECT_PATIENCE)?;
+        // Meanwhile the others settle.
+        let before = Moment::of(server)?;
+        let seen = watch(&self.target.request(), subscribers, self.behind + 1)?;
+        let (last, newest) = seen.first().zip(seen.last()).context("no event was seen")?;
+        let goal = newest.number + 1;
+        ensure!(
+            newest.number - last.number == self.behind as u64,
+            "its ids do not follow its numbers"
+        );
+
+        let own_begin = Moment::of(std::process::id())?;
+        let begin = Moment::of(server)?;
+        let mut request = self.target.request();
+        request.last_event_id = Some(last.id.clone());
+        let storm = Crowd {
+            request,
+            subscribers: self.returning,
+            before: subscribers + 1,
+            next: Some(last.number + 1),
+            ..self.target.crowd()
+        };
+        let mut storm = storm.come(start, goal);
+        let all = storm.wait_for(goal, CONNECT_PATIENCE)?;
+        let end = Moment::of(server)?;
+        let own_end = Moment::of(std::process::id())?;
+        ensure!(all, "not all caught up within {CONNECT_PATIENCE:?}");
+
+        // Everything that was sent until now is to come, to all of them.
+        sleep(Duration::from_millis(500));
+        let goal = others.next().max(storm.next());
+        storm.wait_for(goal, CATCH_UP_PATIENCE)?;
+        others.wait_for(goal, CATCH_UP_PATIENCE)?;
+        let returned = storm.leave()?;
+        let tally = others.leave()?;
+        let quiet = (before.at - start)..(begin.at - start);
+        let spreads_before = tally.arrivals.spreads(subscribers, quiet);
+        let stormy = (begin.at - start)..(end.at - start);
+        let spreads_during = tally.arrivals.spreads(subscribers, stormy);
+        let share = (end.at - begin.at).as_secs_f64() / (begin.at - before.at).as_secs_f64();
+        Ok(StormFigures {
+            subscribers,
+            returning: self.returning,
+            behind: self.behind,
+            caught_up_ms: millis(end.at - begin.at),
+            cpu_ms: millis(end.cpu_since(&begin)),
+            others_cpu_ms: millis(begin.cpu_since(&before)) * share,
+            spread_p50_before_ms: spreads_before.at(0.5),
+            spread_p99_before_ms: spreads_before.at(0.99),
+            spread_p50_during_ms: spreads_during.at(0.5),
+            spread_p99_during_ms: spreads_during.at(0.99),
+            lost: tally.lost + returned.lost,
+            duplicated: tally.duplicated + returned.duplicated,
+            closed: tally.closed + returned.closed,
+            load_cpu_percent: own_end.cpu_percent_since(&own_begin),
+        })
+    }
+}
