@@ -4,6 +4,8 @@ mod load;
 mod servers;
 mod usage;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -24,14 +26,30 @@ enum Command {
     Idle(load::Idle),
     /// Serve with one write for each subscriber and message, and nothing else
     Bare(servers::Serve),
+    /// Serve in the pattern of the actix project's example
+    ActixPattern(servers::Serve),
+    /// Serve with axum and a broadcast channel
+    AxumBroadcast(servers::Serve),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("sse-bench: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Load(load) => print(&load.run()?),
         Command::Storm(storm) => print(&storm.run()?),
         Command::Idle(idle) => print(&idle.run()?),
         Command::Bare(serve) => servers::bare::serve(&serve),
+        Command::ActixPattern(serve) => servers::actix_pattern::serve(&serve),
+        Command::AxumBroadcast(serve) => servers::axum_broadcast::serve(&serve),
     }
 }
 

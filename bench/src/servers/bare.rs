@@ -3,10 +3,12 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
     time::{Duration, Instant},
 };
+
+use socket2::{Domain, Socket, Type};
 
 use super::Serve;
 
@@ -16,7 +18,7 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
 /// Serves until the process is ended.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
     let interval = Duration::from_millis(serve.interval);
-    let listener = TcpListener::bind(serve.addr)?;
+    let listener = listen(serve.addr)?;
     println!("listening on http://{}/", listener.local_addr()?);
     let (accepted, newcomers) = mpsc::channel();
     std::thread::spawn(move || accept(&listener, &accepted));
@@ -35,6 +37,15 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Like the standard library's `bind`, but with room for more that are not accepted yet.
+fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
 }
 
 fn accept(listener: &TcpListener, accepted: &mpsc::Sender<TcpStream>) -> anyhow::Result<()> {

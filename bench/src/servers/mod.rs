@@ -1,10 +1,15 @@
 //! The peers that are written here. Each says on standard output where it listens.
 
+pub(crate) mod actix_pattern;
+pub(crate) mod axum_broadcast;
 pub(crate) mod bare;
 
 use std::net::SocketAddr;
 
 use clap::Args;
+
+/// Where the stream is.
+const PATH: &str = "/events/sse";
 
 /// What each of them is told.
 #[derive(Debug, Clone, Args)]
