@@ -20,7 +20,6 @@ use self::{crowd::Crowd, subscriber::Request};
 pub(crate) use self::{
     fan_out::{FanOut, FanOutFigures},
     idle::{Idle, IdleFigures},
-    laggards::LaggardFigures,
     storm::{Storm, StormFigures},
 };
 

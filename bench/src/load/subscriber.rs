@@ -131,10 +131,12 @@ impl Subscriber {
     }
 
     /// Reads what there is, and gives each new number. `Ok(false)`: the server ended the stream.
+    /// `ended`: that is known already, and to be read on until it shows.
     #[inline]
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
+        ended: bool,
         mut arrived: impl FnMut(u64),
     ) -> anyhow::Result<bool> {
         loop {
@@ -159,7 +161,7 @@ impl Subscriber {
             });
             self.order = order;
             // Less than there was room for: there is no more, and no need to ask.
-            if length < buffer.len() {
+            if length < buffer.len() && !ended {
                 return Ok(true);
             }
         }

@@ -85,7 +85,7 @@ impl LoadThread {
                 let Some(subscriber) = place else { continue };
                 let was_answered = subscriber.answered;
                 let now = micros(self.shared.start.elapsed());
-                let goes_on = subscriber.read(&mut buffer, |number| {
+                let goes_on = subscriber.read(&mut buffer, event.is_read_closed(), |number| {
                     deliveries += 1;
                     if self.crowd.own_numbers {
                         return;

@@ -1,0 +1,145 @@
+//! The load against servers whose faults are known: what it says of them has to be true.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+const SSE_BENCH: &str = env!("CARGO_BIN_EXE_sse-bench");
+
+/// A server that ends with the test.
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(SSE_BENCH)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let (_, addr) = line.split_once("http://").unwrap();
+        let addr = addr.trim_end().trim_end_matches('/').parse().unwrap();
+        Self { child, addr }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn load(addr: SocketAddr, pid: u32, arguments: &[&str]) -> Value {
+    let output = Command::new(SSE_BENCH)
+        .args(arguments)
+        .args(["--addr", &addr.to_string(), "--pid", &pid.to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Answers each of so many subscribers with this body, all of it at once, and keeps the stream open.
+fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut streams = Vec::new();
+        for stream in listener.incoming().take(subscribers) {
+            let mut stream = stream.unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
+            write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
+            streams.push(stream);
+        }
+        thread::sleep(Duration::from_secs(60));
+    });
+    addr
+}
+
+#[test]
+fn every_delivery_of_a_good_server_counts_and_none_is_a_fault() {
+    let server = Server::start(&["bare", "--interval", "20"]);
+
+    let arguments = [
+        "load",
+        "--subscribers=50",
+        "--settle=0.2",
+        "--measure=1",
+        "--threads=2",
+    ];
+    let figures = load(server.addr, server.child.id(), &arguments);
+
+    assert_eq!(figures["subscribers"], 50);
+    // 50 a second, to each of 50, were the machine not busy with other tests.
+    let deliveries = figures["deliveries"].as_u64().unwrap();
+    assert!((500..=3000).contains(&deliveries), "{figures}");
+    for fault in ["lost", "duplicated", "closed"] {
+        assert_eq!(figures[fault], 0, "{fault} in {figures}");
+    }
+    assert!(
+        figures["spread_p99_ms"].as_f64().unwrap() >= figures["spread_p50_ms"].as_f64().unwrap()
+    );
+    assert!(figures["connect_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_number_that_is_skipped_is_lost_and_one_that_comes_again_is_not_new() {
+    let body = "data: Message number: 5\n\ndata: Message number: 6\n\ndata: Message number: 9\n\n\
+                data: Message number: 9\n\n";
+    let addr = one_that_says(body, 3);
+
+    let arguments = ["load", "--subscribers=3", "--settle=0.1", "--measure=0.1"];
+    let figures = load(addr, std::process::id(), &arguments);
+
+    assert_eq!(figures["lost"], 2 * 3);
+    assert_eq!(figures["duplicated"], 3);
+}
+
+#[test]
+fn who_is_turned_away_or_cut_off_is_no_subscriber() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    });
+
+    let arguments = ["load", "--subscribers=1", "--settle=0.2", "--measure=0.1"];
+    let figures = load(addr, std::process::id(), &arguments);
+
+    assert_eq!(figures["closed"], 1);
+    assert_eq!(figures["deliveries"], 0);
+    assert_eq!(figures["cpu_us_per_delivery"], Value::Null);
+}
+
+#[test]
+fn an_idle_crowd_costs_and_leaves_next_to_nothing() {
+    let server = Server::start(&["bare", "--interval", "60000"]);
+
+    let arguments = [
+        "idle",
+        "--subscribers=50",
+        "--settle=0.1",
+        "--measure=0.5",
+        "--patience=5",
+    ];
+    let figures = load(server.addr, server.child.id(), &arguments);
+
+    assert_eq!(figures["closed"], 0);
+    assert!(figures["cpu_percent"].as_f64().unwrap() < 50.0);
+    assert!(figures["back_after_ms"].is_number());
+}
