@@ -11,6 +11,9 @@ NODE_MODULES := tests/browser/node_modules/.package-lock.json
 # One file after the other: the tests measure time, and one of them needs port 3000 for itself.
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
+# Where cargo puts what it builds, unless told otherwise.
+SSE_BENCH := $(or $(CARGO_TARGET_DIR),target)/release/sse-bench
+
 .PHONY: help
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | column -t -s '|'
@@ -51,6 +54,22 @@ lint: ## Formatting, clippy and documentation, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+.PHONY: bench
+bench: build-bench ## Measure the server beside its peers, 25 minutes, and write docs/PERFORMANCE.md
+	@scripts/need-bench
+	$(SSE_BENCH) compare
+
+.PHONY: bench-quick
+bench-quick: build-bench ## Measure the server beside the bare writer, two minutes
+	$(SSE_BENCH) compare --quick
+
+# Two commands: built together, the server would get the features that its peers need.
+.PHONY: build-bench
+build-bench:
+	@scripts/need-cargo
+	cargo build --release --locked -p sse-broadcaster --bin broadcaster
+	cargo build --release --locked -p sse-bench
 
 .PHONY: screenshot
 screenshot: setup ## Write docs/demo.png anew

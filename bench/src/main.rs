@@ -1,10 +1,13 @@
 //! Measures sse-broadcaster beside its peers: the load, and the peers that are written here.
 
+mod compare;
 mod load;
+mod record;
+mod report;
 mod servers;
 mod usage;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -24,6 +27,14 @@ enum Command {
     Storm(load::Storm),
     /// Subscribe where nothing is sent, then leave, and see what memory is left
     Idle(load::Idle),
+    /// Measure this server beside its peers, and write docs/PERFORMANCE.md
+    Compare(compare::Compare),
+    /// Write docs/PERFORMANCE.md and its plot anew from docs/performance.jsonl
+    Report {
+        /// The project's root
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+    },
     /// Serve with one write for each subscriber and message, and nothing else
     Bare(servers::Serve),
     /// Serve in the pattern of the actix project's example
@@ -47,6 +58,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Load(load) => print(&load.run()?),
         Command::Storm(storm) => print(&storm.run()?),
         Command::Idle(idle) => print(&idle.run()?),
+        Command::Compare(compare) => compare.run(),
+        Command::Report { root } => report::write(&root),
         Command::Bare(serve) => servers::bare::serve(&serve),
         Command::ActixPattern(serve) => servers::actix_pattern::serve(&serve),
         Command::AxumBroadcast(serve) => servers::axum_broadcast::serve(&serve),

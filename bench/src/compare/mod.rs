@@ -1,0 +1,138 @@
+//! `sse-bench compare`: one server after the other under the same load, in rounds, so that whatever
+//! else the machine does meets all of them.
+
+mod peers;
+mod plan;
+mod process;
+mod publisher;
+mod surroundings;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+
+pub(crate) use self::peers::LONG_HISTORY;
+use self::{
+    peers::Places,
+    plan::Pace,
+    process::{Interruption, Process},
+};
+use crate::{
+    record::{Case, Figures, Peer, Record, Run, Scenario},
+    report,
+};
+
+/// More than any run takes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Compare {
+    /// The project's root
+    #[arg(long, default_value = ".")]
+    root: PathBuf,
+    /// This server and the bare writer alone, at two loads, and no report
+    #[arg(long)]
+    quick: bool,
+    /// How many times each is measured [default: 3; quick: 2]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Only these servers, and no report
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<Peer>,
+}
+
+impl Compare {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let places = Places::find(&self.root)?;
+        let interruption = Interruption::watch()?;
+        let rounds = self.rounds.unwrap_or(if self.quick { 2 } else { 3 });
+        let peers = match self.peers.as_slice() {
+            [] if self.quick => &[Peer::Broadcaster, Peer::Bare],
+            [] => Peer::ALL.as_slice(),
+            peers => peers,
+        };
+        let mut groups = if self.quick {
+            plan::quick(peers)
+        } else {
+            plan::whole(peers)
+        };
+        let mut not_run = Vec::new();
+        for &peer in peers {
+            if let Some(reason) = peers::missing(peer, &places) {
+                eprintln!("not run: {peer}, {reason}");
+                not_run.push((peer, reason));
+                for group in &mut groups {
+                    group.retain(|case| case.peer != peer);
+                }
+            }
+        }
+        let pace = if self.quick { Pace::QUICK } else { Pace::WHOLE };
+        let mut record = Record {
+            surroundings: surroundings::look(&places, rounds, not_run),
+            runs: Vec::new(),
+        };
+        for group in groups {
+            for round in 0..rounds {
+                // There and back, so that no server is always the one after the same other.
+                let mut order = group.clone();
+                if round % 2 == 1 {
+                    order.reverse();
+                }
+                for case in order {
+                    if round >= plan::rounds_of(&case, rounds) {
+                        continue;
+                    }
+                    let figures = match measure(&case, &places, pace, &interruption) {
+                        Err(err) if interruption.came() => return Err(err),
+                        Err(err) => Figures::NotRun(reason(&err)),
+                        Ok(figures) => figures,
+                    };
+                    let run = Run {
+                        case,
+                        round,
+                        figures,
+                    };
+                    eprintln!("{}", report::line(&run));
+                    record.runs.push(run);
+                }
+            }
+        }
+        println!("{}", report::terminal(&record));
+        if !self.quick && self.peers.is_empty() {
+            record.save(&report::figures_path(&places.root))?;
+            report::write(&places.root)?;
+        }
+        Ok(())
+    }
+}
+
+/// One server, one load, each a process of its own.
+fn measure(
+    case: &Case,
+    places: &Places,
+    pace: Pace,
+    interruption: &Interruption,
+) -> anyhow::Result<Figures> {
+    let server = peers::start(case, places, interruption)
+        .with_context(|| format!("{} did not start", case.peer))?;
+    // It has something to do before it is at rest.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut command = Command::new(&places.bench);
+    command.args(plan::load(case, pace));
+    command.arg("--addr").arg(server.addr.to_string());
+    command.arg("--pid").arg(server.process.id().to_string());
+    let output = Process::start(&mut command)?.output(PATIENCE, interruption)?;
+    Ok(match case.scenario {
+        Scenario::FanOut | Scenario::Large | Scenario::Laggards => {
+            Figures::FanOut(serde_json::from_str(&output)?)
+        }
+        Scenario::Storm => Figures::Storm(serde_json::from_str(&output)?),
+        Scenario::Idle => Figures::Idle(serde_json::from_str(&output)?),
+    })
+}
+
+fn reason(err: &anyhow::Error) -> String {
+    let reason = format!("{err:#}");
+    reason.trim_start_matches("sse-bench: ").to_owned()
+}

@@ -1,0 +1,195 @@
+//! How each server is started.
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+
+use super::{
+    process::{Interruption, Process},
+    publisher::Publisher,
+};
+use crate::record::{Case, Peer, Scenario};
+
+/// What history a message rate needs so that nobody who is behind falls out of it.
+pub(crate) const LONG_HISTORY: usize = 20_000;
+/// Above this many messages a second, the default history is not enough.
+const FAST: u64 = 100;
+/// What makes a message large.
+const PADDING: usize = 1000;
+
+const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// The project's root.
+    pub(super) root: PathBuf,
+    /// What was built.
+    pub(super) broadcaster: PathBuf,
+    pub(super) bench: PathBuf,
+}
+
+impl Places {
+    /// The server stands beside this program: both are built by the same profile.
+    pub(super) fn find(root: &Path) -> anyhow::Result<Self> {
+        let bench = env::current_exe()?;
+        Ok(Self {
+            root: root.canonicalize()?,
+            broadcaster: bench.with_file_name("broadcaster"),
+            bench,
+        })
+    }
+
+    pub(super) fn nestjs(&self) -> PathBuf {
+        self.root.join("bench/peers/nestjs")
+    }
+}
+
+/// A server that runs until this is dropped.
+pub(super) struct Server {
+    pub(super) addr: SocketAddr,
+    // Ends before the server does.
+    _publisher: Option<Publisher>,
+    pub(super) process: Process,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Why a peer cannot be run here, if so.
+pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
+    let lacks = |path: &Path, what: &str| {
+        (!path.exists()).then(|| format!("{what} is not there ({})", path.display()))
+    };
+    match peer {
+        Peer::Broadcaster => lacks(&places.broadcaster, "the server's release build"),
+        Peer::Bare | Peer::Actix | Peer::Axum => None,
+        Peer::Nchan => {
+            let nginx = Command::new("nginx").arg("-v").output();
+            if nginx.is_err() {
+                return Some("nginx is not installed".into());
+            }
+            lacks(Path::new(NCHAN_MODULE), "nginx's module nchan")
+        }
+        Peer::Nestjs => {
+            let built = Path::new("bench/peers/nestjs/dist/main.js");
+            (!places.root.join(built).exists()).then(|| {
+                format!(
+                    "its npm packages are not installed or {} is not built",
+                    built.display()
+                )
+            })
+        }
+    }
+}
+
+/// Starts the case's server, and waits until it listens.
+pub(super) fn start(
+    case: &Case,
+    places: &Places,
+    interruption: &Interruption,
+) -> anyhow::Result<Server> {
+    let interval = Duration::from_millis(1000_u64.checked_div(case.per_second).unwrap_or(1000));
+    if case.peer == Peer::Nchan {
+        return start_nchan(case, interval, places, interruption);
+    }
+    let mut command = match case.peer {
+        Peer::Broadcaster => broadcaster(case, interval, places),
+        Peer::Nestjs => {
+            let mut command = Command::new("node");
+            command
+                .arg("dist/main.js")
+                .current_dir(places.nestjs())
+                .env("NODE_ENV", "production")
+                .env("INTERVAL_MS", interval.as_millis().to_string());
+            command
+        }
+        peer => {
+            let mut command = Command::new(&places.bench);
+            command.arg(match peer {
+                Peer::Actix => "actix-pattern",
+                Peer::Axum => "axum-broadcast",
+                _ => "bare",
+            });
+            command.args(["--interval", &interval.as_millis().to_string()]);
+            command
+        }
+    };
+    let mut process = Process::start(&mut command)?;
+    let addr = process.addr(interruption)?;
+    Ok(Server {
+        addr,
+        process,
+        _publisher: None,
+        _folder: None,
+    })
+}
+
+/// As shipped, but for what the case asks for.
+fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
+    let mut command = Command::new(&places.broadcaster);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("BROADCASTER__") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .current_dir(&places.root)
+        .env_remove("RUST_LOG")
+        .env("BROADCASTER__SERVER__BIND", "127.0.0.1:0")
+        .env(
+            "BROADCASTER__TICKER__INTERVAL",
+            format!("{}ms", interval.as_millis()),
+        );
+    if case.per_second == 0 {
+        command.env("BROADCASTER__TICKER__ENABLED", "false");
+    }
+    if case.per_second > FAST {
+        command.env("BROADCASTER__STREAM__HISTORY", LONG_HISTORY.to_string());
+    }
+    if matches!(case.scenario, Scenario::Large | Scenario::Laggards) {
+        let message = format!("Message number: {{n}} {}", "x".repeat(PADDING));
+        command.env("BROADCASTER__TICKER__MESSAGE", message);
+    }
+    command
+}
+
+fn start_nchan(
+    case: &Case,
+    interval: Duration,
+    places: &Places,
+    interruption: &Interruption,
+) -> anyhow::Result<Server> {
+    let template = places.root.join("bench/peers/nchan.conf");
+    let template = fs::read_to_string(&template)
+        .with_context(|| format!("cannot read {}", template.display()))?;
+    let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("tmp"))?;
+    let config = folder.path().join("nginx.conf");
+    fs::write(
+        &config,
+        template.replace("@PORT@", &addr.port().to_string()),
+    )?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder.path()).arg("-c").arg(&config);
+    let mut process = Process::start(&mut command)?;
+    process.wait_for_listener(addr, interruption)?;
+    ensure!(
+        case.per_second <= 1000,
+        "the publisher's shortest interval is a millisecond"
+    );
+    let publisher = (case.per_second > 0)
+        .then(|| Publisher::start(addr, "/publish", interval))
+        .transpose()?;
+    Ok(Server {
+        addr,
+        process,
+        _publisher: publisher,
+        _folder: Some(folder),
+    })
+}

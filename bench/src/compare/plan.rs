@@ -1,0 +1,148 @@
+//! What is measured: which server under which load, and for how long.
+
+use crate::record::{Case, Peer, Scenario};
+
+/// How long a run takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    settle: u32,
+    measure: u32,
+}
+
+impl Pace {
+    pub(super) const WHOLE: Self = Self {
+        settle: 2,
+        measure: 5,
+    };
+    pub(super) const QUICK: Self = Self {
+        settle: 2,
+        measure: 6,
+    };
+}
+
+/// With as many as these the CPU a delivery is plotted.
+const SUBSCRIBERS: [usize; 5] = [100, 1_000, 5_000, 10_000, 19_000];
+/// NestJS is not tried with more.
+const MOST_NESTJS: usize = 10_000;
+/// Others that listen while 10,000 come back: together they just fit the limit of open files.
+const LISTENING: usize = 9_000;
+
+/// What belongs together is measured in turn.
+type Group = Vec<Case>;
+
+fn fan_out(peer: Peer, subscribers: usize, per_second: u64) -> Case {
+    Case {
+        scenario: Scenario::FanOut,
+        peer,
+        subscribers,
+        per_second,
+    }
+}
+
+/// `make bench`.
+pub(super) fn whole(peers: &[Peer]) -> Vec<Group> {
+    let mut groups: Vec<Group> = SUBSCRIBERS
+        .map(|subscribers| {
+            let peers = Peer::ALL.into_iter();
+            peers
+                .filter(|peer| *peer != Peer::Nestjs || subscribers <= MOST_NESTJS)
+                .map(|peer| fan_out(peer, subscribers, 10))
+                .collect()
+        })
+        .into();
+    let fast = Peer::ALL.into_iter().filter(|peer| *peer != Peer::Nestjs);
+    groups.push(fast.map(|peer| fan_out(peer, 1_000, 1_000)).collect());
+    let ours = Peer::Broadcaster;
+    groups.push(vec![
+        fan_out(ours, 5_000, 1_000),
+        fan_out(ours, 10_000, 1_000),
+    ]);
+    let special = |scenario, peer, subscribers, per_second| Case {
+        scenario,
+        peer,
+        subscribers,
+        per_second,
+    };
+    groups.push(vec![
+        special(Scenario::Large, ours, 10_000, 10),
+        special(Scenario::Laggards, ours, 10_000, 10),
+    ]);
+    groups.push(vec![
+        special(Scenario::Storm, ours, LISTENING, 10),
+        special(Scenario::Storm, Peer::Nchan, LISTENING, 10),
+    ]);
+    groups.push(vec![special(Scenario::Idle, ours, 10_000, 0)]);
+    for group in &mut groups {
+        group.retain(|case| peers.contains(&case.peer));
+    }
+    groups
+}
+
+/// `make bench-quick`.
+pub(super) fn quick(peers: &[Peer]) -> Vec<Group> {
+    [(10_000, 10), (1_000, 1_000)]
+        .map(|(subscribers, per_second)| {
+            let peers = peers.iter();
+            peers
+                .map(|peer| fan_out(*peer, subscribers, per_second))
+                .collect()
+        })
+        .into()
+}
+
+/// Some take so long, or vary so little, that fewer rounds do.
+pub(super) fn rounds_of(case: &Case, rounds: usize) -> usize {
+    let few = match case.scenario {
+        Scenario::Idle => 1,
+        Scenario::FanOut if case.subscribers == 100 => 1,
+        // Far more than it can serve: it takes minutes to answer them all, if it ever does.
+        Scenario::FanOut if case.peer == Peer::Nestjs && case.subscribers == MOST_NESTJS => 1,
+        Scenario::Large | Scenario::Laggards => 2,
+        _ => rounds,
+    };
+    few.min(rounds)
+}
+
+/// The load's arguments, but for whom it loads.
+pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
+    let mut arguments = vec![
+        match case.scenario {
+            Scenario::FanOut | Scenario::Large | Scenario::Laggards => "load",
+            Scenario::Storm => "storm",
+            Scenario::Idle => "idle",
+        }
+        .to_owned(),
+        format!("--subscribers={}", case.subscribers),
+    ];
+    let Pace { settle, measure } = pace;
+    match case.scenario {
+        // So few deliveries that the kernel's hundredths of a second would tell.
+        Scenario::FanOut if case.subscribers == 100 => {
+            arguments.extend(["--settle=1", "--measure=20"].map(str::to_owned));
+        }
+        Scenario::FanOut => {
+            arguments.push(format!("--settle={settle}"));
+            arguments.push(format!("--measure={measure}"));
+        }
+        // Long enough that the stalled reader's buffers are full.
+        Scenario::Large | Scenario::Laggards => {
+            arguments.extend(["--settle=8", "--measure=8"].map(str::to_owned));
+        }
+        Scenario::Storm | Scenario::Idle => {}
+    }
+    if case.scenario == Scenario::Laggards {
+        arguments.extend(["--stalled=1", "--slow=100"].map(str::to_owned));
+    }
+    let fan_out = !matches!(case.scenario, Scenario::Storm | Scenario::Idle);
+    if fan_out && case.peer == Peer::Broadcaster {
+        arguments.push("--metrics".to_owned());
+    }
+    // So many that one thread's turn around them all takes long.
+    if case.subscribers as u64 * case.per_second > 1_000_000 {
+        arguments.push("--threads=2".to_owned());
+    }
+    if case.peer == Peer::Nestjs {
+        arguments.push("--own-numbers".to_owned());
+    }
+    arguments
+}

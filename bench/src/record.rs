@@ -1,0 +1,149 @@
+//! What a comparison measured, as it is kept: one line of JSON for the surroundings, then one for
+//! each run.
+
+use std::{fmt, fs, path::Path};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::load::{FanOutFigures, IdleFigures, StormFigures};
+
+/// A server that is measured.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Peer {
+    /// This project's
+    Broadcaster,
+    /// The bare writer
+    Bare,
+    /// nginx with nchan
+    Nchan,
+    /// The original NestJS controller
+    Nestjs,
+    /// The pattern of the actix project's example
+    Actix,
+    /// axum with a broadcast channel
+    Axum,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Broadcaster,
+        Self::Bare,
+        Self::Nchan,
+        Self::Axum,
+        Self::Actix,
+        Self::Nestjs,
+    ];
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Broadcaster => "sse-broadcaster",
+            Self::Bare => "bare writer",
+            Self::Nchan => "nchan",
+            Self::Nestjs => "NestJS",
+            Self::Actix => "actix example",
+            Self::Axum => "axum",
+        })
+    }
+}
+
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scenario {
+    /// Messages to all
+    FanOut,
+    /// The same with messages of a kilobyte
+    Large,
+    /// The same with readers that are stalled or slow beside those that count
+    Laggards,
+    /// Many reconnect at once, each some events behind
+    Storm,
+    /// Nothing is sent
+    Idle,
+}
+
+/// One measurement to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) scenario: Scenario,
+    pub(crate) peer: Peer,
+    pub(crate) subscribers: usize,
+    /// Messages; 0: none are sent.
+    pub(crate) per_second: u64,
+}
+
+/// A measurement that was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    #[serde(flatten)]
+    pub(crate) case: Case,
+    pub(crate) round: usize,
+    pub(crate) figures: Figures,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Figures {
+    FanOut(FanOutFigures),
+    Storm(StormFigures),
+    Idle(IdleFigures),
+    /// Why there are none.
+    NotRun(String),
+}
+
+/// Where it was measured, and what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    pub(crate) date: String,
+    pub(crate) command: String,
+    pub(crate) rounds: usize,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_gib: u64,
+    pub(crate) kernel: String,
+    pub(crate) system: String,
+    /// Of each thing that took part.
+    pub(crate) versions: Vec<(String, String)>,
+    /// Peers that could not be run, and why.
+    pub(crate) not_run: Vec<(Peer, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) surroundings: Surroundings,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Record {
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut lines = text.lines();
+        let first = lines.next().context("the record is empty")?;
+        Ok(Self {
+            surroundings: serde_json::from_str(first)?,
+            runs: lines.map(serde_json::from_str).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("there are no figures in {}", path.display()))?;
+        Self::parse(&text)
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string(&self.surroundings)?;
+        for run in &self.runs {
+            text.push('\n');
+            text.push_str(&serde_json::to_string(run)?);
+        }
+        text.push('\n');
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
