@@ -101,8 +101,8 @@ pub(super) fn plot(record: &Record) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
          aria-label=\"Server CPU a delivery against subscribers\">\n<style>\n{STYLE}\n</style>\n\
          <rect class=\"background\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>\n\
-         <text class=\"title\" x=\"{LEFT}\" y=\"26\">Server CPU a delivery, in µs, at 10 messages/s \
-         (lower is better)</text>\n"
+         <text class=\"title\" x=\"{LEFT}\" y=\"26\">Server CPU a delivery, in µs, at 10 messages/s; \
+         both axes logarithmic</text>\n"
     );
     let mut put = |line: String| writeln!(svg, "{line}").expect("a string takes every write");
     for value in [

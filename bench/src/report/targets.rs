@@ -52,7 +52,7 @@ fn a_delivery(record: &Record) -> Vec<Target> {
             "µs",
         ),
         Target::new(
-            "stretch: 1.10 × the bare writer's",
+            "CPU a delivery, 10,000 × 10/s, stretch: 1.10 × the bare writer's",
             times(1.1, at(Peer::Bare, 10_000)),
             ours,
             "µs",
@@ -92,7 +92,10 @@ fn a_delivery(record: &Record) -> Vec<Target> {
     ));
     let rounds = record.runs.iter().filter(|run| run.case.peer == OURS);
     let faults = rounds.map(|run| match &run.figures {
-        Figures::FanOut(figures) => figures.lost + figures.duplicated,
+        Figures::FanOut(figures) => {
+            let slow = figures.laggards.unwrap_or_default();
+            figures.lost + figures.duplicated + slow.slow_lost + slow.slow_duplicated
+        }
         Figures::Storm(figures) => figures.lost + figures.duplicated,
         _ => 0,
     });
@@ -127,7 +130,7 @@ fn high_rates(record: &Record) -> Vec<Target> {
             "µs",
         ),
         Target::new(
-            "stretch",
+            "CPU a delivery there, stretch",
             Bound::AtMost(0.4),
             record.median(OURS, 1_000, 1_000, cpu),
             "µs",
@@ -188,7 +191,12 @@ fn memory_and_connections(record: &Record) -> Vec<Target> {
             resident,
             "KB",
         ),
-        Target::new("stretch", Bound::AtMost(6.0), resident, "KB"),
+        Target::new(
+            "Resident memory an idle subscriber, stretch",
+            Bound::AtMost(6.0),
+            resident,
+            "KB",
+        ),
         Target::new(
             "Above the start, 30 s after 10,000 left",
             Bound::AtMost(20.0),

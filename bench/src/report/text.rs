@@ -49,6 +49,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 /// A number with as many digits as say something.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".into(),
         size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -80,6 +81,9 @@ pub(super) fn with_range(values: impl Iterator<Item = Option<f64>>) -> String {
     let Some(Spread { median, min, max }) = Spread::of(values.flatten()) else {
         return "n/a".into();
     };
+    if min == max {
+        return number(median);
+    }
     format!("{} ({}–{})", number(median), number(min), number(max))
 }
 
@@ -91,10 +95,7 @@ mod tests {
     fn numbers_have_the_digits_that_matter() {
         let numbers = [1_234_567.8, 999.4, 12.34, 5.678, 0.12345, 0.0].map(number);
 
-        assert_eq!(
-            numbers,
-            ["1,234,568", "999", "12.3", "5.68", "0.123", "0.000"]
-        );
+        assert_eq!(numbers, ["1,234,568", "999", "12.3", "5.68", "0.123", "0"]);
     }
 
     #[test]
