@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{CATCH_UP_PATIENCE, CONNECT_PATIENCE, Target, crowd::Crowd, millis, probe::watch};
 use crate::usage::Moment;
 
+/// The most that it may take until all have what they missed.
+const STORM_PATIENCE: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Storm {
     /// The subscribers that are there all the time
@@ -79,10 +82,10 @@ impl Storm {
             ..self.target.crowd()
         };
         let mut storm = storm.come(start, goal);
-        let all = storm.wait_for(goal, CONNECT_PATIENCE)?;
+        let all = storm.wait_for(goal, STORM_PATIENCE)?;
         let end = Moment::of(server)?;
         let own_end = Moment::of(std::process::id())?;
-        ensure!(all, "not all caught up within {CONNECT_PATIENCE:?}");
+        ensure!(all, "not all caught up within {STORM_PATIENCE:?}");
 
         // Everything that was sent until now is to come, to all of them.
         sleep(Duration::from_millis(500));
