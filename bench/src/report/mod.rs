@@ -61,7 +61,7 @@ fn generated(record: &Record) -> String {
         .collect();
     let not_run = not_run(record);
     format!(
-        "- measured on {date} by `{command}`, medians of {rounds} rounds, with least and most\n\
+        "- measured on {date} by `{command}`, medians of up to {rounds} rounds, with least and most\n\
          - machine: {cpu}, {cores} cores, {memory} GiB, {kernel}, {system}; servers and load share it\n\
          - versions: {versions}\n{not_run}\n\
          ## Targets\n\n{targets}\n\

@@ -50,7 +50,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
-        size if size >= 1000.0 => thousands(value),
+        size if size >= 999.5 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
@@ -93,9 +93,12 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_matter() {
-        let numbers = [1_234_567.8, 999.4, 12.34, 5.678, 0.12345, 0.0].map(number);
+        let numbers = [1_234_567.8, 999.9, 999.4, 12.34, 5.678, 0.12345, 0.0].map(number);
 
-        assert_eq!(numbers, ["1,234,568", "999", "12.3", "5.68", "0.123", "0"]);
+        assert_eq!(
+            numbers,
+            ["1,234,568", "1,000", "999", "12.3", "5.68", "0.123", "0"]
+        );
     }
 
     #[test]
