@@ -1,5 +1,6 @@
-//! The central actor. It owns the registry of client channels and the ticker, and is the only one
-//! that appends to the log. It never waits for a socket.
+//! The central actor. It owns the ticker, the channel through which every subscriber hears of news,
+//! and the count of those there may be; it is the only one that appends to the log. It never waits
+//! for a socket, and one message of its own does for all subscribers.
 
 use std::{
     convert::Infallible,
@@ -8,17 +9,15 @@ use std::{
 };
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     event::{Event, EventId},
     event_log::{MemoryLog, Placement},
     gap::Gap,
-    registry::{ClientId, Inbox, Registry},
     resume::ResumeFrom,
     ticker::{Ticker, TickerSettings},
     totals::Totals,
-    wire,
 };
 
 /// The part of the settings that can change while the Broadcaster runs.
@@ -45,56 +44,68 @@ impl LiveSettings {
 #[derive(Debug)]
 pub struct Broadcaster {
     log: Arc<MemoryLog>,
-    registry: Registry,
+    /// Subscribers there are.
+    subscribers: usize,
+    max_subscribers: usize,
+    news: watch::Sender<News>,
     ticker: Ticker,
     /// The timer that waits for the ticker's next deadline.
     ticking: SpawnHandle,
-    heartbeat: Duration,
-    draining: bool,
     totals: Arc<Totals>,
     /// Dropped with the actor, however it ends: whoever waits for the other end learns of it.
     _alive: oneshot::Sender<Infallible>,
 }
 
-/// How many subscribers there may be, and what each may have waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Capacity {
-    pub(crate) subscribers: usize,
-    pub(crate) queue: usize,
+/// What everyone who sends to subscribers has to know. It is sent anew with each event, so that
+/// whoever waits looks into the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct News {
+    /// A subscriber that got nothing for this long is sent a comment.
+    pub(crate) heartbeat: Duration,
+    /// Every stream is to end after the newest event.
+    pub(crate) draining: bool,
 }
 
 impl Broadcaster {
     pub(crate) fn new(
         log: Arc<MemoryLog>,
-        capacity: Capacity,
+        max_subscribers: usize,
         settings: LiveSettings,
         totals: Arc<Totals>,
         alive: oneshot::Sender<Infallible>,
-    ) -> Self {
+    ) -> (Self, watch::Receiver<News>) {
         let settings = settings.in_range();
-        Self {
-            log,
-            registry: Registry::new(capacity.subscribers, capacity.queue),
-            ticker: Ticker::new(settings.ticker, Instant::now()),
-            ticking: SpawnHandle::default(),
+        let (news, receiver) = watch::channel(News {
             heartbeat: settings.heartbeat,
             draining: false,
+        });
+        let broadcaster = Self {
+            log,
+            subscribers: 0,
+            max_subscribers,
+            news,
+            ticker: Ticker::new(settings.ticker, Instant::now()),
+            ticking: SpawnHandle::default(),
             totals,
             _alive: alive,
-        }
+        };
+        (broadcaster, receiver)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.news.borrow().draining
     }
 
     fn publish(&mut self, event: &Event, now: Instant) -> EventId {
-        let frame = self.log.append(event);
-        let handed = self.registry.deliver(&frame, now);
+        let id = self.log.append(event, now);
+        self.news.send_modify(|_| ());
         self.totals.events.add(1);
-        self.totals.delivered.add(handed.delivered as u64);
-        self.log.id(frame.seq)
+        id
     }
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        if self.draining {
+        if self.is_draining() {
             return;
         }
         if let Some(due) = self.ticker.due() {
@@ -108,27 +119,6 @@ impl Broadcaster {
             });
         }
     }
-
-    /// Looks for the idle often enough that a comment comes at most a tenth of the heartbeat, and
-    /// at most a second, late.
-    fn wait_for_idle(&self, ctx: &mut Context<Self>) {
-        let pause = (self.heartbeat / 10).min(Duration::from_secs(1));
-        ctx.run_later(pause, |this, ctx| {
-            this.registry
-                .keep_alive(&wire::HEARTBEAT, this.heartbeat, Instant::now());
-            this.wait_for_idle(ctx);
-        });
-    }
-
-    /// Makes a client live if it is at the head, or so near that its channel holds the rest. No
-    /// event can come in between: this actor is the only one that appends.
-    fn join(&mut self, client: ClientId, cursor: u64) -> Option<Inbox> {
-        let missing = self.log.tail(cursor, self.registry.prefill())?;
-        let handed = missing.len() as u64;
-        let inbox = self.registry.go_live(client, missing, Instant::now())?;
-        self.totals.delivered.add(handed);
-        Some(inbox)
-    }
 }
 
 impl Actor for Broadcaster {
@@ -136,7 +126,6 @@ impl Actor for Broadcaster {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.wait_for_tick(ctx);
-        self.wait_for_idle(ctx);
     }
 }
 
@@ -151,29 +140,12 @@ pub(crate) struct Subscribe {
 /// waited for.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    client: ClientId,
     broadcaster: Addr<Broadcaster>,
-}
-
-impl Seat {
-    /// Asks to become live, having read the log up to `cursor`. Each seat asks once at a time, so
-    /// the mailbox, whose bound `do_send` does not heed, holds no more of these than subscribers.
-    pub(crate) fn join(&self, cursor: u64) -> oneshot::Receiver<Joined> {
-        let (answer, receiver) = oneshot::channel();
-        self.broadcaster.do_send(Join {
-            client: self.client,
-            cursor,
-            answer,
-        });
-        receiver
-    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.broadcaster.do_send(Leave {
-            client: self.client,
-        });
+        self.broadcaster.do_send(Leave);
     }
 }
 
@@ -185,8 +157,6 @@ pub(crate) struct Subscribed {
     pub(crate) cursor: u64,
     /// What it is to be told before anything else.
     pub(crate) gap: Option<Gap>,
-    /// `None`: it has to catch up first.
-    pub(crate) inbox: Option<Inbox>,
 }
 
 /// Why there is no subscription.
@@ -200,86 +170,40 @@ impl Handler<Subscribe> for Broadcaster {
     type Result = Result<Subscribed, TurnedAway>;
 
     fn handle(&mut self, Subscribe { from }: Subscribe, ctx: &mut Self::Context) -> Self::Result {
-        if self.draining {
-            self.totals.turned_away.add(1);
-            return Err(TurnedAway::Draining);
-        }
-        let Some(client) = self.registry.admit() else {
-            self.totals.turned_away.add(1);
-            return Err(TurnedAway::Full);
+        let refusal = if self.is_draining() {
+            Some(TurnedAway::Draining)
+        } else if self.subscribers >= self.max_subscribers {
+            Some(TurnedAway::Full)
+        } else {
+            None
         };
+        if let Some(refusal) = refusal {
+            self.totals.turned_away.add(1);
+            return Err(refusal);
+        }
+        self.subscribers += 1;
         let Placement { cursor, gap } = self.log.place(&from);
         self.totals.gaps.add(u64::from(gap.is_some()));
-        let inbox = self.join(client, cursor);
         Ok(Subscribed {
             seat: Seat {
-                client,
                 broadcaster: ctx.address(),
             },
             cursor,
             gap,
-            inbox,
         })
-    }
-}
-
-/// Sent by [`Seat::join`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Join {
-    client: ClientId,
-    cursor: u64,
-    answer: oneshot::Sender<Joined>,
-}
-
-/// The answer to [`Seat::join`].
-#[derive(Debug)]
-pub(crate) enum Joined {
-    /// Events come through here from now on, the one at the cursor first.
-    Live(Inbox),
-    /// There is more to read first.
-    Behind,
-    /// The server is draining: the stream ends here.
-    Leaving,
-}
-
-impl Handler<Join> for Broadcaster {
-    type Result = ();
-
-    fn handle(&mut self, join: Join, _: &mut Self::Context) {
-        let Join {
-            client,
-            cursor,
-            answer,
-        } = join;
-        let joined = if self.draining && cursor == self.log.next() {
-            Joined::Leaving
-        } else if self.draining {
-            Joined::Behind
-        } else if let Some(inbox) = self.join(client, cursor) {
-            self.totals.caught_up.add(1);
-            Joined::Live(inbox)
-        } else {
-            Joined::Behind
-        };
-        if answer.send(joined).is_err() {
-            log::trace!("a subscriber left while it was joining");
-        }
     }
 }
 
 /// Sent when a [`Seat`] is dropped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Leave {
-    client: ClientId,
-}
+struct Leave;
 
 impl Handler<Leave> for Broadcaster {
     type Result = ();
 
-    fn handle(&mut self, Leave { client }: Leave, _: &mut Self::Context) {
-        self.registry.remove(client);
+    fn handle(&mut self, _: Leave, _: &mut Self::Context) {
+        self.subscribers -= 1;
     }
 }
 
@@ -312,7 +236,8 @@ impl Handler<Reconfigure> for Broadcaster {
 
     fn handle(&mut self, Reconfigure { settings }: Reconfigure, ctx: &mut Self::Context) {
         let settings = settings.in_range();
-        self.heartbeat = settings.heartbeat;
+        self.news
+            .send_modify(|news| news.heartbeat = settings.heartbeat);
         self.ticker.change(settings.ticker, Instant::now());
         self.wait_for_tick(ctx);
     }
@@ -327,9 +252,8 @@ impl Handler<Drain> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.draining = true;
         ctx.cancel_future(self.ticking);
-        self.registry.suspend_all();
+        self.news.send_modify(|news| news.draining = true);
     }
 }
 
@@ -341,8 +265,7 @@ pub(crate) struct Inspect;
 /// The Broadcaster's own part of the server's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
 pub(crate) struct Inspection {
-    pub(crate) live: usize,
-    pub(crate) catching_up: usize,
+    pub(crate) subscribers: usize,
     pub(crate) max_subscribers: usize,
     pub(crate) draining: bool,
     pub(crate) ticker_enabled: bool,
@@ -355,10 +278,9 @@ impl Handler<Inspect> for Broadcaster {
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Inspection {
         let ticker = self.ticker.settings();
         Inspection {
-            live: self.registry.live(),
-            catching_up: self.registry.catching_up(),
-            max_subscribers: self.registry.max_clients(),
-            draining: self.draining,
+            subscribers: self.subscribers,
+            max_subscribers: self.max_subscribers,
+            draining: self.is_draining(),
             ticker_enabled: ticker.enabled,
             ticker_interval: ticker.interval,
         }

@@ -1,9 +1,11 @@
 //! A client's TCP connection as actix-http reads and writes it, with the bounds that actix-http
-//! lacks: on how long a client may take, and on what it may send while it is being streamed to.
+//! lacks: on how long a client may take, and on what it may send. It outlives actix-http where it
+//! is to carry an event stream.
 
 use std::{
     cell::{Cell, RefCell},
     io,
+    net::Shutdown,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -24,7 +26,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{request_scan::RequestScan, totals::Totals};
+use crate::{request_scan::RequestScan, subscriber::Subscriber, totals::Totals};
 
 /// How many requests a client may send before they are answered. actix-http would take all that
 /// come in one read, thousands, at some 4 KiB of memory each.
@@ -36,7 +38,7 @@ const MAX_AHEAD: usize = 16 * 1024;
 
 /// The same for the client of an event stream, which has nothing more to say, and behind a body
 /// whose end is not known, where requests are not counted. No route takes such a body.
-const MAX_STRAY: usize = 1024;
+pub(crate) const MAX_STRAY: usize = 1024;
 
 /// What the kernel may hold for a client that is not yet on its way to it. More is left in the
 /// log, of which there is one, and not in the kernel, once for each slow reader.
@@ -74,13 +76,14 @@ pub(crate) struct Shared {
 /// A connection's stream of bytes.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    tcp: TcpStream,
+    /// Shared with whoever goes on with it when actix-http has ended.
+    tcp: Rc<TcpStream>,
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
     /// When the connection was opened or last written to.
     written: Instant,
-    /// Waits for `request_timeout`. `None` before the first wait and while streaming.
+    /// Waits for `request_timeout`. `None` before the first wait.
     request_timer: Option<Pin<Box<Sleep>>>,
     /// Waits for `write_timeout`. `None` while the socket takes what it is given.
     write_timer: Option<Pin<Box<Sleep>>>,
@@ -96,8 +99,16 @@ struct State {
     unanswered: Cell<usize>,
     /// What came since the last whole request, in bytes.
     unfinished: Cell<usize>,
-    /// Present once the connection carries an event stream.
-    stream: RefCell<Option<TaskTrackerToken>>,
+    /// Present once the connection is to carry an event stream.
+    stream: RefCell<Option<NewStream>>,
+}
+
+/// What a connection is to carry from the end of the response's head on.
+#[derive(Debug)]
+pub(crate) struct NewStream {
+    pub(crate) subscriber: Subscriber,
+    /// Kept until the stream's socket is closed.
+    pub(crate) token: TaskTrackerToken,
 }
 
 impl Connection {
@@ -107,9 +118,18 @@ impl Connection {
         self.0.unanswered.get() <= 1 && self.0.unfinished.get() <= MAX_STRAY
     }
 
-    /// From now on the connection is a stream's: it may stay silent, and may receive no more.
-    pub(crate) fn begin_stream(&self, shared: &Shared) {
-        self.0.stream.replace(Some(shared.streams.token()));
+    /// Has the connection carry an event stream when the response that is being made is sent. It
+    /// reads no more requests.
+    pub(crate) fn begin_stream(&self, subscriber: Subscriber, shared: &Shared) {
+        self.0.stream.replace(Some(NewStream {
+            subscriber,
+            token: shared.streams.token(),
+        }));
+    }
+
+    /// What it is to carry, for whoever goes on with it.
+    pub(crate) fn take_stream(&self) -> Option<NewStream> {
+        self.0.stream.take()
     }
 
     fn is_stream(&self) -> bool {
@@ -124,8 +144,7 @@ impl Connection {
         } = &*self.0;
         unanswered.set(unanswered.get() + scan.take_heads());
         unfinished.set(scan.unfinished());
-        let requests = if self.is_stream() { 0 } else { MAX_UNANSWERED };
-        let bytes = if self.is_stream() || scan.is_unframed() {
+        let bytes = if scan.is_unframed() {
             MAX_STRAY
         } else if unanswered.get() > 0 {
             MAX_AHEAD
@@ -133,7 +152,7 @@ impl Connection {
             // The parser has a bound of its own.
             usize::MAX
         };
-        if unanswered.get() > requests || unfinished.get() > bytes {
+        if unanswered.get() > MAX_UNANSWERED || unfinished.get() > bytes {
             return Err(io::Error::other("the client sends more than is answered"));
         }
         Ok(())
@@ -157,8 +176,8 @@ pub(crate) async fn count_answer(
 impl ClientIo {
     /// Sets the socket up. A host that is gone is noticed when what was sent to it stays
     /// unacknowledged for twice `write_timeout`, or when it gives no sign of life.
-    pub(crate) fn new(tcp: TcpStream, shared: Arc<Shared>) -> io::Result<Self> {
-        let socket = SockRef::from(&tcp);
+    pub(crate) fn new(tcp: Rc<TcpStream>, shared: Arc<Shared>) -> io::Result<Self> {
+        let socket = SockRef::from(&*tcp);
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(
             &TcpKeepalive::new()
@@ -187,21 +206,6 @@ impl ClientIo {
         self.state.clone()
     }
 
-    /// Counts a connection that the kernel gave up. It says so once.
-    fn count_time_out<T>(&self, poll: Poll<io::Result<T>>) -> io::Result<Poll<T>> {
-        match poll {
-            Poll::Ready(Ok(value)) => Ok(Poll::Ready(value)),
-            Poll::Ready(Err(err)) => {
-                if err.kind() == io::ErrorKind::TimedOut {
-                    log::debug!("closing a connection: its peer acknowledges nothing");
-                    self.shared.totals.timed_out.add(1);
-                }
-                Err(err)
-            }
-            Poll::Pending => Ok(Poll::Pending),
-        }
-    }
-
     /// Fails once the client took too long, and otherwise sees to it that the task is woken then.
     fn check_timers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(timer) = &mut self.write_timer {
@@ -212,10 +216,6 @@ impl ClientIo {
                     "the socket took nothing for server.write_timeout",
                 ));
             }
-            return Ok(());
-        }
-        if self.state.is_stream() {
-            self.request_timer = None;
             return Ok(());
         }
         let deadline = self.written + self.shared.limits.request_timeout;
@@ -251,19 +251,25 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            let before = buf.filled().len();
-            let poll = Pin::new(&mut this.tcp).poll_read(cx, buf);
-            if this.count_time_out(poll)?.is_pending() {
+            // What comes now is not for the parser of requests. The response's end wakes the task.
+            if this.state.is_stream() {
+                return Poll::Pending;
+            }
+            if this.tcp.poll_read_ready(cx)?.is_pending() {
                 this.check_timers(cx)?;
                 return Poll::Pending;
             }
-            let read = &mut buf.filled_mut()[before..];
-            let ended = read.is_empty();
-            let kept = this.scan.read(read);
+            let read = match this.tcp.try_read(buf.initialize_unfilled()) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
+                result => result?,
+            };
+            let before = buf.filled().len();
+            buf.advance(read);
+            let kept = this.scan.read(&mut buf.filled_mut()[before..]);
             buf.set_filled(before + kept);
             this.state.received(&mut this.scan)?;
             // Nothing read means the end to whoever asked; nothing kept does not.
-            if ended || kept > 0 {
+            if read == 0 || kept > 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -276,28 +282,34 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        let poll = self.count_time_out(poll)?;
-        if poll.is_ready() {
-            self.write_timer = None;
-            if !self.state.is_stream() {
-                self.written = Instant::now();
+        let this = &mut *self;
+        while this.tcp.poll_write_ready(cx)?.is_ready() {
+            match this.tcp.try_write(buf) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
+                    this.write_timer = None;
+                    this.written = Instant::now();
+                    return Poll::Ready(result);
+                }
             }
-        } else {
-            if self.write_timer.is_none() {
-                let deadline = Instant::now() + self.shared.limits.write_timeout;
-                self.write_timer = Some(Box::pin(sleep_until(deadline)));
-            }
-            self.check_timers(cx)?;
         }
-        poll.map(Ok)
+        if this.write_timer.is_none() {
+            let deadline = Instant::now() + this.shared.limits.write_timeout;
+            this.write_timer = Some(Box::pin(sleep_until(deadline)));
+        }
+        this.check_timers(cx)?;
+        Poll::Pending
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Where a stream follows, this is the end of its head and not that of the connection.
+        if !self.state.is_stream() {
+            SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }

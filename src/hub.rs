@@ -8,10 +8,10 @@ use std::{
 
 use actix::prelude::*;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
-    broadcaster::{Broadcaster, Capacity, Drain, LiveSettings, Publish, Reconfigure},
+    broadcaster::{Broadcaster, Drain, LiveSettings, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{MemoryLog, Retention},
     ticker::TickerSettings,
@@ -27,8 +27,6 @@ pub struct HubSettings {
     pub live: LiveSettings,
     /// How much is kept for those who resume or fall behind.
     pub retention: Retention,
-    /// How many events a subscriber may have waiting before it catches up from the log: 1 to 65,536.
-    pub queue: usize,
     /// How many subscribers there may be at once; whoever comes then is told to come again.
     pub max_subscribers: usize,
     /// How long a client waits before it reconnects, at most an hour. Each is told its own, 50 to
@@ -51,7 +49,6 @@ impl Default for HubSettings {
                 events: 1000,
                 bytes: 16 << 20,
             },
-            queue: 64,
             max_subscribers: 10_000,
             retry: Duration::from_secs(2),
         }
@@ -69,6 +66,7 @@ pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) totals: Arc<Totals>,
+    news: watch::Receiver<News>,
     retry: Duration,
 }
 
@@ -86,18 +84,18 @@ impl Hub {
         let log = Arc::new(MemoryLog::new(now_in_ms(), settings.retention));
         let totals = Arc::new(Totals::default());
         let (alive, gone) = oneshot::channel();
-        let capacity = Capacity {
-            subscribers: settings.max_subscribers,
-            queue: settings.queue.clamp(1, 65_536),
-        };
-        let broadcaster = Broadcaster::start_in_arbiter(&Arbiter::new().handle(), {
-            let (log, totals) = (log.clone(), totals.clone());
-            move |_| Broadcaster::new(log, capacity, settings.live, totals, alive)
-        });
+        let (broadcaster, news) = Broadcaster::new(
+            log.clone(),
+            settings.max_subscribers,
+            settings.live,
+            totals.clone(),
+            alive,
+        );
         let hub = Self {
-            broadcaster,
+            broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
             totals,
+            news,
             retry: settings.retry.min(LONGEST_RETRY),
         };
         (hub, gone)
@@ -127,6 +125,11 @@ impl Hub {
     /// New ones are turned away from now on.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
+    }
+
+    /// Tells of each event, and of whatever else those who send to subscribers have to know.
+    pub(crate) fn news(&self) -> watch::Receiver<News> {
+        self.news.clone()
     }
 
     pub(crate) async fn ask<M>(&self, message: M) -> Result<M::Result, BroadcasterGone>

@@ -37,13 +37,16 @@
 //! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
 //! `request_scan` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
 
+mod body;
 mod broadcaster;
 pub mod config;
 mod connection;
 mod descriptors;
 mod event;
 mod event_log;
+mod fan_out;
 mod gap;
+mod http;
 mod hub;
 mod registry;
 mod reload;
@@ -51,6 +54,7 @@ mod request_scan;
 mod resume;
 mod routes;
 mod server;
+mod stream;
 mod subscriber;
 mod ticker;
 mod totals;

@@ -1,333 +1,311 @@
-//! Who is subscribed, and who of them is live. Never waits for a client: whoever cannot take a
-//! frame at once is taken off the live ones and catches up from the log. Pure: no clock, no I/O.
+//! Who of one thread's subscribers is live: has been sent everything there is, and takes the next
+//! event as soon as it comes. Never waits for a client: whoever cannot take everything at once is
+//! taken off and catches up from the log. Pure: no clock, and no I/O but what it is given to write
+//! to.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use slab::Slab;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
-use crate::event_log::Frame;
+use crate::wire::{self, Frame, Framing};
 
-/// What travels through a client's channel.
-#[derive(Debug, Clone)]
-pub(crate) enum Delivery {
-    /// The next event.
-    Event(Frame),
-    /// Bytes that move no cursor: a heartbeat.
-    Comment(Bytes),
+/// What a live client's bytes are written to. Never waits.
+pub(crate) trait Outlet {
+    /// Takes as many bytes as it can at once: fewer than it is given, or `WouldBlock`, if it is
+    /// full.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// The receiving end of a live client's channel. It ends when the client has fallen behind or the
-/// server drains; what is still in it counts.
-pub(crate) type Inbox = mpsc::Receiver<Delivery>;
+/// The next events in a row, encoded once for everyone.
+#[derive(Debug)]
+pub(crate) struct Round {
+    /// The number of the first event.
+    first: u64,
+    /// Where in `bytes` each event ends.
+    ends: Vec<usize>,
+    bytes: Bytes,
+}
 
-/// Names one subscription. The serial keeps a late `Leave` from removing whoever got the same slot
-/// next.
+/// Collects a [`Round`].
+#[derive(Debug)]
+pub(crate) struct RoundBuilder {
+    first: u64,
+    ends: Vec<usize>,
+    batch: wire::Batch,
+}
+
+impl RoundBuilder {
+    /// A round that begins with the event of this number.
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            first,
+            ends: Vec::new(),
+            batch: wire::Batch::new(Framing::Chunked),
+        }
+    }
+
+    pub(crate) fn push(&mut self, frame: &Frame) {
+        self.batch.push(frame);
+        self.ends.push(self.batch.len());
+    }
+
+    pub(crate) fn finish(self) -> Round {
+        Round {
+            first: self.first,
+            ends: self.ends,
+            bytes: self.batch.finish(),
+        }
+    }
+}
+
+impl Round {
+    /// The number of the event after the last.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.ends.len() as u64
+    }
+
+    /// Where in the bytes the event with this number begins; `None`: it is not in here.
+    fn start(&self, cursor: u64) -> Option<usize> {
+        let events_before = cursor.checked_sub(self.first)? as usize;
+        match events_before {
+            0 => Some(0),
+            _ if events_before >= self.ends.len() => None,
+            _ => Some(self.ends[events_before - 1]),
+        }
+    }
+
+    /// What is left for a client that took everything up to this place: the rest of the event that
+    /// it has begun, and then those after it, from the log.
+    fn left_after(&self, place: usize) -> Behind {
+        let whole = self.ends.partition_point(|end| *end <= place);
+        let last_end = whole.checked_sub(1).map_or(0, |last| self.ends[last]);
+        if place == last_end {
+            return Behind {
+                rest: Bytes::new(),
+                cursor: self.first + whole as u64,
+            };
+        }
+        Behind {
+            rest: self.bytes.slice(place..self.ends[whole]),
+            cursor: self.first + whole as u64 + 1,
+        }
+    }
+}
+
+/// What a client that is no longer live has still to get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// To be sent first.
+    pub(crate) rest: Bytes,
+    /// The number of the event that comes then.
+    pub(crate) cursor: u64,
+}
+
+/// Names a live client. The serial keeps whoever leaves late from removing the one that got the
+/// same slot next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientId {
+pub(crate) struct LiveId {
     slot: usize,
     serial: u64,
 }
 
 #[derive(Debug)]
-struct Client {
+struct Live<O> {
     serial: u64,
-    /// `None` while it catches up.
-    live: Option<Live>,
-}
-
-#[derive(Debug)]
-struct Live {
-    channel: mpsc::Sender<Delivery>,
-    /// When it last was handed something.
+    outlet: O,
+    /// The number of the next event it is to get.
+    cursor: u64,
+    /// When it last was sent something.
     served: Instant,
+    taken_off: oneshot::Sender<io::Result<Behind>>,
 }
 
-/// What became of one hand-over.
+/// What became of a hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HandOver {
-    /// Clients that took the frame.
-    pub(crate) delivered: usize,
-    /// Clients whose channel was full: they catch up from here on.
-    pub(crate) fell_behind: usize,
+    /// Events taken, counted once for each client.
+    pub(crate) delivered: u64,
+    /// Bytes taken.
+    pub(crate) bytes: u64,
+    /// Clients that could not take everything: they catch up from here on.
+    pub(crate) fell_behind: u64,
 }
 
-/// Every subscription of this server.
+impl std::ops::AddAssign for HandOver {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.bytes += other.bytes;
+        self.fell_behind += other.fell_behind;
+    }
+}
+
+/// The live clients of one thread.
 #[derive(Debug)]
-pub(crate) struct Registry {
-    clients: Slab<Client>,
-    live: usize,
+pub(crate) struct Registry<O> {
+    clients: Slab<Live<O>>,
     next_serial: u64,
-    /// How many clients there may be; beyond, [`admit`](Self::admit) refuses.
-    max_clients: usize,
-    /// How many deliveries may wait in a client's channel.
-    queue: usize,
 }
 
-impl Registry {
-    pub(crate) fn new(max_clients: usize, queue: usize) -> Self {
+impl<O> Default for Registry<O> {
+    fn default() -> Self {
         Self {
             clients: Slab::new(),
-            live: 0,
             next_serial: 0,
-            max_clients,
-            queue,
         }
     }
+}
 
-    /// Takes a new client in, which is catching up at first. `None`: there is no room.
-    pub(crate) fn admit(&mut self) -> Option<ClientId> {
-        if self.clients.len() >= self.max_clients {
-            return None;
-        }
+impl<O: Outlet> Registry<O> {
+    /// Makes a client live that got everything before `cursor`. The receiver resolves when it is
+    /// taken off: to what it has still to get, or to the outlet's error; and with nothing, if the
+    /// registry is cleared.
+    pub(crate) fn join(
+        &mut self,
+        outlet: O,
+        cursor: u64,
+        now: Instant,
+    ) -> (LiveId, oneshot::Receiver<io::Result<Behind>>) {
+        let (taken_off, receiver) = oneshot::channel();
         let serial = self.next_serial;
         self.next_serial += 1;
-        let slot = self.clients.insert(Client { serial, live: None });
-        Some(ClientId { slot, serial })
-    }
-
-    /// How many frames a client may lack when it goes live: half a channel, so that the next event
-    /// does not throw it back.
-    pub(crate) fn prefill(&self) -> usize {
-        self.queue / 2
-    }
-
-    /// Makes a client live and hands it the frames it lacks, at most [`prefill`](Self::prefill).
-    /// `None`: there is no such client.
-    pub(crate) fn go_live(
-        &mut self,
-        id: ClientId,
-        missing: Vec<Frame>,
-        now: Instant,
-    ) -> Option<Inbox> {
-        let queue = self.queue;
-        let client = self.client(id)?;
-        let (channel, inbox) = mpsc::channel(queue);
-        for frame in missing {
-            channel
-                .try_send(Delivery::Event(frame))
-                .expect("what a client lacks fits into its empty channel");
-        }
-        let was_live = client
-            .live
-            .replace(Live {
-                channel,
-                served: now,
-            })
-            .is_some();
-        if !was_live {
-            self.live += 1;
-        }
-        Some(inbox)
+        let slot = self.clients.insert(Live {
+            serial,
+            outlet,
+            cursor,
+            served: now,
+            taken_off,
+        });
+        (LiveId { slot, serial }, receiver)
     }
 
     /// Forgets a client; does nothing if it is gone already.
-    pub(crate) fn remove(&mut self, id: ClientId) {
-        if self.client(id).is_some() && self.clients.remove(id.slot).live.is_some() {
-            self.live -= 1;
+    pub(crate) fn remove(&mut self, id: LiveId) {
+        if self
+            .clients
+            .get(id.slot)
+            .is_some_and(|client| client.serial == id.serial)
+        {
+            self.clients.remove(id.slot);
+        }
+        if self.clients.is_empty() {
+            // Gives the memory of those who left back.
+            self.clients = Slab::new();
         }
     }
 
-    /// Hands a frame to every live client.
-    pub(crate) fn deliver(&mut self, frame: &Frame, now: Instant) -> HandOver {
-        self.hand_over(now, |_| true, || Delivery::Event(frame.clone()))
+    /// Slots there are, taken or not: what [`deliver`](Self::deliver) has to go through.
+    pub(crate) fn slots(&self) -> usize {
+        self.clients.capacity()
     }
 
-    /// Hands a comment to every live client that got nothing for `idle`.
-    pub(crate) fn keep_alive(&mut self, comment: &Bytes, idle: Duration, now: Instant) -> HandOver {
-        self.hand_over(
-            now,
-            |live| now.saturating_duration_since(live.served) >= idle,
-            || Delivery::Comment(comment.clone()),
-        )
-    }
-
-    /// Ends every channel. The clients stay, and catch up.
-    pub(crate) fn suspend_all(&mut self) {
-        for (_, client) in &mut self.clients {
-            client.live = None;
-        }
-        self.live = 0;
-    }
-
-    /// Clients that are live.
-    pub(crate) fn live(&self) -> usize {
-        self.live
-    }
-
-    /// Clients that catch up.
-    pub(crate) fn catching_up(&self) -> usize {
-        self.clients.len() - self.live
-    }
-
-    /// How many clients there may be.
-    pub(crate) fn max_clients(&self) -> usize {
-        self.max_clients
-    }
-
-    fn hand_over(
+    /// Hands the events to the clients in these slots, to each what it lacks of them.
+    pub(crate) fn deliver(
         &mut self,
+        round: &Round,
+        slots: std::ops::Range<usize>,
         now: Instant,
-        wanted: impl Fn(&Live) -> bool,
-        delivery: impl Fn() -> Delivery,
     ) -> HandOver {
         let mut result = HandOver::default();
-        for (_, client) in &mut self.clients {
-            let Some(live) = client.live.as_mut().filter(|live| wanted(live)) else {
+        for slot in slots {
+            let Some(client) = self.clients.get_mut(slot) else {
                 continue;
             };
-            match live.channel.try_send(delivery()) {
-                Ok(()) => {
-                    live.served = now;
-                    result.delivered += 1;
+            let Some(start) = round.start(client.cursor) else {
+                continue;
+            };
+            let bytes = &round.bytes[start..];
+            let taken = match write(&client.outlet, bytes) {
+                Ok(taken) => taken,
+                Err(err) => {
+                    self.take_off(slot, Err(err));
+                    continue;
                 }
-                Err(TrySendError::Full(_)) => {
-                    client.live = None;
-                    self.live -= 1;
-                    result.fell_behind += 1;
-                }
-                // Its connection has ended; its `Leave` is on the way.
-                Err(TrySendError::Closed(_)) => {
-                    client.live = None;
-                    self.live -= 1;
-                }
+            };
+            result.bytes += taken as u64;
+            if taken == bytes.len() {
+                result.delivered += round.next() - client.cursor;
+                client.cursor = round.next();
+                client.served = now;
+            } else {
+                let behind = round.left_after(start + taken);
+                result.delivered += behind.cursor - client.cursor;
+                result.fell_behind += 1;
+                self.take_off(slot, Ok(behind));
             }
         }
         result
     }
 
-    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients
-            .get_mut(id.slot)
-            .filter(|client| client.serial == id.serial)
+    /// Sends a comment to every client that was sent nothing for `idle`.
+    pub(crate) fn keep_alive(&mut self, comment: &Frame, idle: Duration, now: Instant) -> HandOver {
+        let comment = comment.bytes(Framing::Chunked);
+        let mut result = HandOver::default();
+        for slot in 0..self.slots() {
+            let Some(client) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            if now.saturating_duration_since(client.served) < idle {
+                continue;
+            }
+            let taken = match write(&client.outlet, &comment) {
+                Ok(taken) => taken,
+                Err(err) => {
+                    self.take_off(slot, Err(err));
+                    continue;
+                }
+            };
+            result.bytes += taken as u64;
+            if taken == comment.len() {
+                client.served = now;
+            } else {
+                let (rest, cursor) = (comment.slice(taken..), client.cursor);
+                result.fell_behind += 1;
+                self.take_off(slot, Ok(Behind { rest, cursor }));
+            }
+        }
+        result
+    }
+
+    /// Takes every client off: each catches up from its own cursor.
+    pub(crate) fn take_off_all(&mut self) {
+        for client in self.clients.drain() {
+            let behind = Behind {
+                rest: Bytes::new(),
+                cursor: client.cursor,
+            };
+            tell(client, Ok(behind));
+        }
+    }
+
+    /// Forgets every client.
+    pub(crate) fn clear(&mut self) {
+        self.clients.clear();
+    }
+
+    fn take_off(&mut self, slot: usize, left: io::Result<Behind>) {
+        tell(self.clients.remove(slot), left);
+    }
+}
+
+/// How many bytes were taken.
+fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
+    match outlet.try_write(bytes) {
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+fn tell<O>(client: Live<O>, left: io::Result<Behind>) {
+    if client.taken_off.send(left).is_err() {
+        log::trace!("a subscriber left while it was taken off");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(seq: u64) -> Frame {
-        Frame {
-            seq,
-            bytes: Bytes::from(seq.to_string()),
-        }
-    }
-
-    fn received(inbox: &mut Inbox) -> Vec<String> {
-        let mut got = Vec::new();
-        while let Ok(delivery) = inbox.try_recv() {
-            got.push(match delivery {
-                Delivery::Event(frame) => format!("event {}", frame.seq),
-                Delivery::Comment(_) => "comment".to_owned(),
-            });
-        }
-        got
-    }
-
-    fn live_client(registry: &mut Registry, now: Instant) -> (ClientId, Inbox) {
-        let id = registry.admit().unwrap();
-        let inbox = registry.go_live(id, Vec::new(), now).unwrap();
-        (id, inbox)
-    }
-
-    #[test]
-    fn only_live_clients_get_frames() {
-        let now = Instant::now();
-        let mut registry = Registry::new(10, 4);
-        let catching_up = registry.admit().unwrap();
-        let (_, mut inbox) = live_client(&mut registry, now);
-
-        let first = registry.deliver(&frame(0), now);
-        let mut late = registry.go_live(catching_up, vec![frame(0)], now).unwrap();
-        registry.deliver(&frame(1), now);
-
-        assert_eq!(first.delivered, 1);
-        assert_eq!(received(&mut inbox), ["event 0", "event 1"]);
-        assert_eq!(received(&mut late), ["event 0", "event 1"]);
-    }
-
-    #[test]
-    fn a_full_channel_ends_after_what_is_in_it_and_others_go_on() {
-        let now = Instant::now();
-        let mut registry = Registry::new(10, 2);
-        let (_, mut stalled) = live_client(&mut registry, now);
-        let (_, mut reader) = live_client(&mut registry, now);
-        registry.deliver(&frame(0), now);
-        registry.deliver(&frame(1), now);
-        received(&mut reader);
-
-        let hand_over = registry.deliver(&frame(2), now);
-
-        assert_eq!(
-            hand_over,
-            HandOver {
-                delivered: 1,
-                fell_behind: 1
-            }
-        );
-        assert_eq!((registry.live(), registry.catching_up()), (1, 1));
-        assert_eq!(received(&mut stalled), ["event 0", "event 1"]);
-        assert!(stalled.is_closed());
-        assert_eq!(received(&mut reader), ["event 2"]);
-    }
-
-    #[test]
-    fn only_the_idle_get_a_comment() {
-        let start = Instant::now();
-        let idle = Duration::from_secs(15);
-        let mut registry = Registry::new(10, 4);
-        let (_, mut early) = live_client(&mut registry, start);
-        let (_, mut late) = live_client(&mut registry, start + idle / 2);
-
-        registry.keep_alive(&Bytes::from_static(b":"), idle, start + idle);
-
-        assert_eq!(received(&mut early), ["comment"]);
-        assert!(received(&mut late).is_empty());
-    }
-
-    #[test]
-    fn a_late_leave_does_not_remove_the_successor() {
-        let now = Instant::now();
-        let mut registry = Registry::new(10, 4);
-        let (gone, _inbox) = live_client(&mut registry, now);
-        registry.remove(gone);
-        let (successor, _inbox) = live_client(&mut registry, now);
-
-        registry.remove(gone);
-
-        assert_eq!(gone.slot, successor.slot);
-        assert_eq!(registry.live(), 1);
-    }
-
-    #[test]
-    fn there_is_room_again_when_a_client_leaves() {
-        let mut registry = Registry::new(1, 4);
-        let only = registry.admit().unwrap();
-
-        assert_eq!(registry.admit(), None);
-        registry.remove(only);
-
-        assert!(registry.admit().is_some());
-    }
-
-    #[test]
-    fn counts_hold_through_every_change() {
-        let now = Instant::now();
-        let mut registry = Registry::new(10, 1);
-        let (a, inbox) = live_client(&mut registry, now);
-        let (b, _inbox) = live_client(&mut registry, now);
-        drop(inbox);
-
-        registry.deliver(&frame(0), now);
-        assert_eq!((registry.live(), registry.catching_up()), (1, 1));
-
-        registry.suspend_all();
-        assert_eq!((registry.live(), registry.catching_up()), (0, 2));
-
-        registry.remove(a);
-        registry.remove(b);
-        assert_eq!((registry.live(), registry.catching_up()), (0, 0));
-    }
-}
+#[path = "registry_tests.rs"]
+mod tests;

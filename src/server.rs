@@ -5,40 +5,24 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     num::NonZeroUsize,
-    path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use actix_http::{HttpService, KeepAlive, Protocol};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::{
-    App,
-    dev::AppConfig,
-    middleware::{DefaultHeaders, from_fn},
-    web,
-};
 use anyhow::{Context as _, anyhow};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
-use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
-    connection::{ClientIo, ConnectionLimits, Shared, count_answer},
+    connection::{ConnectionLimits, Shared},
     descriptors::{self, Room},
+    http::http_server,
     hub::{Gone, Hub, HubSettings},
-    routes::{self, Page},
 };
 
 /// Connections that wait to be accepted, beyond what the workers hold; the kernel may allow fewer.
 const BACKLOG: i32 = 4096;
-
-/// Threads for each worker that read the files of the page.
-const FILE_THREADS: usize = 8;
-
-/// How much is written to a socket at a time. Small, because every connection may hold as much.
-const WRITE_BUFFER: usize = 4096;
 
 /// A server that is bound to its address and not yet running.
 pub struct Server {
@@ -62,7 +46,6 @@ impl Server {
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
             retention: config.retention(),
-            queue: config.stream.queue,
             max_subscribers,
             retry: config.stream.retry,
         });
@@ -204,74 +187,4 @@ fn workers(configured: usize) -> usize {
             .min(MAX_WORKERS),
         workers => workers,
     }
-}
-
-fn http_server(
-    config: &Config,
-    workers: usize,
-    room: Room,
-    listener: TcpListener,
-    hub: &Hub,
-    shared: &Arc<Shared>,
-) -> io::Result<actix_server::Server> {
-    let page = static_dir(&config.server.static_dir).map(|folder| Page {
-        folder,
-        open_files: Arc::new(Semaphore::new(room.files)),
-    });
-    let hub = web::Data::new(hub.clone());
-    let started = web::Data::new(routes::Started(Instant::now()));
-    let allowed_origins = config.cors.allowed_origins.clone();
-    let shared = shared.clone();
-    let request_timeout = config.server.request_timeout;
-    let server = actix_server::Server::build()
-        .workers(workers)
-        .worker_max_blocking_threads(FILE_THREADS)
-        .max_concurrent_connections(room.connections.div_ceil(workers))
-        .shutdown_timeout(config.server.drain_timeout.as_secs() + 1)
-        .disable_signals()
-        .listen("http", listener, move || {
-            let app = App::new()
-                .app_data(hub.clone())
-                .app_data(web::Data::from(shared.clone()))
-                .app_data(started.clone())
-                .wrap(routes::cors(&allowed_origins))
-                .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-                .wrap(from_fn(count_answer))
-                .configure(|app| routes::configure(app, page.as_ref()));
-            let http = HttpService::build()
-                .keep_alive(KeepAlive::Timeout(request_timeout))
-                .client_request_timeout(request_timeout)
-                .client_disconnect_timeout(request_timeout)
-                // A client that closed its half is gone: there is nothing to wait for.
-                .h1_allow_half_closed(false)
-                .h1_write_buffer_size(WRITE_BUFFER)
-                .on_connect_ext(|io: &ClientIo, data: &mut _| {
-                    actix_http::Extensions::insert(data, io.connection());
-                })
-                .finish(map_config(app.into_factory(), |()| AppConfig::default()));
-            let shared = shared.clone();
-            fn_service(move |tcp: TcpStream| {
-                let shared = shared.clone();
-                async move {
-                    let peer = tcp.peer_addr().ok();
-                    let io =
-                        ClientIo::new(tcp, shared).map_err(actix_http::error::DispatchError::Io)?;
-                    Ok((io, Protocol::Http1, peer))
-                }
-            })
-            .and_then(http)
-        })?
-        .run();
-    Ok(server)
-}
-
-fn static_dir(folder: &Path) -> Option<PathBuf> {
-    if folder.is_dir() {
-        return Some(folder.to_owned());
-    }
-    log::warn!(
-        "there is no folder {} (server.static_dir): no page is served, everything else is",
-        folder.display()
-    );
-    None
 }

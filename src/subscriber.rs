@@ -1,142 +1,130 @@
-//! The body of an event stream: a cursor in the log that is either live, reading its channel, or
-//! catching up, reading the log as fast as its socket takes it.
+//! A subscriber's place in the log, and what it is to be sent next. How the bytes get to it is for
+//! others to know.
 
-use std::{
-    future::Future as _,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
-use actix_web::{
-    body::{BodySize, MessageBody},
-    web::Bytes,
-};
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::{
-    broadcaster::{Joined, Seat, Subscribed},
+    broadcaster::{News, Seat, Subscribed},
     event_log::Read,
-    hub::{BroadcasterGone, Hub},
-    registry::{Delivery, Inbox},
-    wire,
+    hub::Hub,
+    totals::LiveMark,
+    wire::{self, Batch, Framing},
 };
 
-/// How much is sent as one chunk, in bytes: with its header it fits into the connection's write
-/// buffer of 8 KiB, together with what was left to write, so that the buffer never grows.
-const CHUNK_BYTES: usize = 4000;
+/// How much is read from the log at a time, in bytes; a larger event is read whole. It waits in
+/// memory for as long as the client does not take it.
+const BATCH_BYTES: usize = 4096;
 
-/// One subscriber's stream. Never yields an empty chunk: actix-http would end the response there.
-pub(crate) struct EventStream {
+/// A cursor in the log: every event before it was sent.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
     hub: Hub,
-    seat: Seat,
+    /// Given back when the subscriber is dropped.
+    _seat: Seat,
+    news: watch::Receiver<News>,
+    framing: Framing,
     /// The number of the next event to send.
     cursor: u64,
-    /// What is to be sent before anything else: the opening, or the rest of a large event.
-    rest: Bytes,
-    state: State,
+    /// Whether it read events from the log and was not live since.
+    behind: bool,
+    /// What is to be sent before anything else.
+    opening: Option<Bytes>,
 }
 
-enum State {
-    /// At the head: events come through the channel.
-    Live(Inbox),
-    /// Behind: events come from the log.
-    CatchingUp,
-    /// Caught up, and asking the Broadcaster to be made live.
-    Joining(oneshot::Receiver<Joined>),
-    /// Everything was sent.
-    Ended,
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Bytes to send: never empty, of any length.
+    Bytes(Bytes),
+    /// Nothing, until there is another event.
+    Wait,
+    /// The stream is to end, after these bytes.
+    End(Bytes),
 }
 
-impl EventStream {
-    pub(crate) fn new(hub: Hub, subscribed: Subscribed) -> Self {
-        let Subscribed {
-            seat,
-            cursor,
-            gap,
-            inbox,
-        } = subscribed;
-        let mut opening = wire::greeting(hub.jittered_retry());
-        if let Some(gap) = gap {
-            opening = [opening, wire::gap(&gap)].concat().into();
-        }
+/// The Broadcaster has stopped: the stream cannot go on, and has no clean end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the Broadcaster has stopped")]
+pub(crate) struct Orphaned;
+
+impl Subscriber {
+    pub(crate) fn new(hub: Hub, subscribed: Subscribed, framing: Framing) -> Self {
+        let Subscribed { seat, cursor, gap } = subscribed;
+        let greeting = wire::greeting(hub.jittered_retry(), gap.as_ref());
         Self {
+            news: hub.news(),
             hub,
-            seat,
+            _seat: seat,
+            framing,
             cursor,
-            rest: opening,
-            state: inbox.map_or(State::CatchingUp, State::Live),
+            behind: false,
+            opening: Some(greeting.bytes(framing)),
         }
     }
 
-    /// What comes next: never empty, of any length.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BroadcasterGone>>> {
-        loop {
-            match &mut self.state {
-                State::Live(inbox) => match ready!(inbox.poll_recv(cx)) {
-                    Some(Delivery::Event(frame)) => {
-                        self.cursor = frame.seq + 1;
-                        return Poll::Ready(Some(Ok(frame.bytes)));
-                    }
-                    Some(Delivery::Comment(bytes)) => return Poll::Ready(Some(Ok(bytes))),
-                    None => self.state = State::CatchingUp,
-                },
-                State::CatchingUp => match self.read_log() {
-                    Some(bytes) => return Poll::Ready(Some(Ok(bytes))),
-                    None => self.state = State::Joining(self.seat.join(self.cursor)),
-                },
-                State::Joining(answer) => match ready!(Pin::new(answer).poll(cx)) {
-                    Ok(Joined::Live(inbox)) => self.state = State::Live(inbox),
-                    Ok(Joined::Behind) => self.state = State::CatchingUp,
-                    Ok(Joined::Leaving) => {
-                        self.state = State::Ended;
-                        let farewell = wire::farewell(self.hub.jittered_retry());
-                        return Poll::Ready(Some(Ok(farewell)));
-                    }
-                    // Not a clean end: the process is about to exit with the cause.
-                    Err(_) => return Poll::Ready(Some(Err(BroadcasterGone))),
-                },
-                State::Ended => return Poll::Ready(None),
-            }
-        }
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
-    /// The next bytes from the log; `None` at its head.
-    fn read_log(&mut self) -> Option<Bytes> {
-        match self.hub.log.read(self.cursor, CHUNK_BYTES) {
-            Read::Batch { bytes, events } => {
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Says that somebody else sent it everything before `cursor`.
+    pub(crate) fn move_to(&mut self, cursor: u64) {
+        self.cursor = cursor;
+    }
+
+    /// Reads on in the log.
+    pub(crate) fn next(&mut self) -> Next {
+        if let Some(opening) = self.opening.take() {
+            return Next::Bytes(opening);
+        }
+        // Asked before the log is: whatever was appended before the drain is in it by then.
+        let draining = self.news.borrow_and_update().draining;
+        let mut batch = Batch::new(self.framing);
+        match self
+            .hub
+            .log
+            .read(self.cursor, BATCH_BYTES, |entry| batch.push(&entry.frame))
+        {
+            Read::Events(events) => {
                 self.cursor += events;
+                self.behind = true;
                 self.hub.totals.delivered.add(events);
-                Some(bytes)
+                Next::Bytes(batch.finish())
             }
             Read::Evicted { cursor, gap } => {
                 self.cursor = cursor;
                 self.hub.totals.gaps.add(1);
-                Some(wire::gap(&gap))
+                Next::Bytes(wire::gap(&gap).bytes(self.framing))
             }
-            Read::Head => None,
+            Read::Head if draining => {
+                let farewell = wire::farewell(self.hub.jittered_retry());
+                Next::End(farewell.bytes(self.framing))
+            }
+            Read::Head => Next::Wait,
         }
     }
-}
 
-impl MessageBody for EventStream {
-    type Error = BroadcasterGone;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
+    /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
+    pub(crate) fn live(&mut self) -> LiveMark {
+        if std::mem::take(&mut self.behind) {
+            self.hub.totals.caught_up.add(1);
+        }
+        self.hub.totals.mark_live()
     }
 
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = &mut *self;
-        if this.rest.is_empty() {
-            match ready!(this.poll_bytes(cx)) {
-                Some(Ok(bytes)) => this.rest = bytes,
-                end => return Poll::Ready(end),
-            }
+    /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: a
+    /// comment, if there was nothing for as long as the heartbeat.
+    pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, Orphaned> {
+        let _live = self.live();
+        let heartbeat = self.news.borrow().heartbeat;
+        match tokio::time::timeout(heartbeat, self.news.changed()).await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(_)) => Err(Orphaned),
+            Err(_) => Ok(Some(wire::heartbeat().bytes(self.framing))),
         }
-        let length = this.rest.len().min(CHUNK_BYTES);
-        Poll::Ready(Some(Ok(this.rest.split_to(length))))
     }
 }

@@ -1,6 +1,9 @@
 //! What happened since the start, counted where it happens.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 use serde::Serialize;
 
@@ -14,6 +17,17 @@ pub(crate) struct Totals {
     pub(crate) gaps: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) turned_away: Counter,
+    live: Arc<AtomicUsize>,
+}
+
+/// One live subscriber, for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct LiveMark(Arc<AtomicUsize>);
+
+impl Drop for LiveMark {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +63,16 @@ pub struct TotalsSnapshot {
 }
 
 impl Totals {
+    pub(crate) fn mark_live(&self) -> LiveMark {
+        self.live.fetch_add(1, Relaxed);
+        LiveMark(self.live.clone())
+    }
+
+    /// Subscribers that were sent everything there is.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
     pub(crate) fn snapshot(&self) -> TotalsSnapshot {
         TotalsSnapshot {
             events: self.events.get(),

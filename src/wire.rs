@@ -1,7 +1,7 @@
 //! The bytes of a `text/event-stream`, as the WHATWG HTML standard defines them (section 9.2,
 //! "Server-sent events"). Everything that is sent to a subscriber is made here.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, ops::Range, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -10,50 +10,161 @@ use crate::{
     gap::{self, Gap},
 };
 
+/// What a chunked body ends with.
+pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
+
+/// A piece of a stream, encoded once for everyone it is sent to: as it reads in the stream, inside
+/// the HTTP chunk (RFC 9112, section 7.1) in which most get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    chunk: Bytes,
+    /// The length of the chunk's header.
+    header: u8,
+}
+
+/// How a piece of a stream is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// As an HTTP chunk.
+    Chunked,
+    /// As it is: the end of the connection is that of the stream, or somebody else makes chunks.
+    Plain,
+}
+
+impl Frame {
+    /// Puts the chunk around `text`, which is not empty: an empty chunk would end the stream.
+    fn new(text: &[u8]) -> Self {
+        let mut chunk = BytesMut::with_capacity(text.len() + 8);
+        write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(GROWS);
+        let header = chunk.len() as u8;
+        chunk.extend_from_slice(text);
+        chunk.extend_from_slice(b"\r\n");
+        Self {
+            chunk: chunk.freeze(),
+            header,
+        }
+    }
+
+    /// The bytes to send.
+    pub(crate) fn bytes(&self, framing: Framing) -> Bytes {
+        self.chunk.slice(self.range(framing))
+    }
+
+    /// The length of the chunk: what is sent, and what the log keeps.
+    pub(crate) fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    fn range(&self, framing: Framing) -> Range<usize> {
+        match framing {
+            Framing::Chunked => 0..self.chunk.len(),
+            Framing::Plain => usize::from(self.header)..self.chunk.len() - b"\r\n".len(),
+        }
+    }
+}
+
+/// Frames, one after the other, to be sent at once. One alone is shared and not copied.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    framing: Framing,
+    only: Bytes,
+    joined: BytesMut,
+}
+
+impl Batch {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            only: Bytes::new(),
+            joined: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, frame: &Frame) {
+        if self.len() == 0 {
+            self.only = frame.bytes(self.framing);
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.only);
+        }
+        let range = frame.range(self.framing);
+        self.joined.extend_from_slice(&frame.chunk[range]);
+    }
+
+    /// The length so far, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.only.len().max(self.joined.len())
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        if self.joined.is_empty() {
+            self.only
+        } else {
+            self.joined.freeze()
+        }
+    }
+}
+
 /// Keeps a silent stream open through proxies, and tells the server early of a dead client.
-pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+pub(crate) fn heartbeat() -> Frame {
+    Frame::new(b":\n\n")
+}
 
 /// What a stream begins with: how long to wait before reconnecting, and a comment, so that proxies
-/// pass the headers on and `onopen` fires before there is an event.
-pub(crate) fn greeting(retry: Duration) -> Bytes {
-    Bytes::from(format!("retry: {}\n: connected\n\n", retry.as_millis()))
+/// pass the headers on and `onopen` fires before there is an event. If there is a gap, it is told
+/// next.
+pub(crate) fn greeting(retry: Duration, gap: Option<&Gap>) -> Frame {
+    let mut text = BytesMut::new();
+    put_line(&mut text, "retry", format_args!("{}", retry.as_millis()));
+    text.extend_from_slice(b": connected\n\n");
+    if let Some(gap) = gap {
+        put_gap(&mut text, gap);
+    }
+    Frame::new(&text)
 }
 
 /// What a stream ends with when the server ends it: how long to wait before reconnecting.
-pub(crate) fn farewell(retry: Duration) -> Bytes {
-    Bytes::from(format!("retry: {}\n\n", retry.as_millis()))
+pub(crate) fn farewell(retry: Duration) -> Frame {
+    Frame::new(format!("retry: {}\n\n", retry.as_millis()).as_bytes())
 }
 
 /// An event with its id.
-pub(crate) fn event(id: EventId, event: &Event) -> Bytes {
-    let mut frame = BytesMut::with_capacity(event.data().len() + 64);
-    put_line(&mut frame, "id", format_args!("{id}"));
+pub(crate) fn event(id: EventId, event: &Event) -> Frame {
+    let mut text = BytesMut::with_capacity(event.data().len() + 64);
+    put_line(&mut text, "id", format_args!("{id}"));
     if let Some(name) = event.name() {
-        put_line(&mut frame, "event", format_args!("{}", name.as_str()));
+        put_line(&mut text, "event", format_args!("{}", name.as_str()));
     }
     for line in lines(event.data()) {
-        put_line(&mut frame, "data", format_args!("{line}"));
+        put_line(&mut text, "data", format_args!("{line}"));
     }
-    frame.put_u8(b'\n');
-    frame.freeze()
+    text.put_u8(b'\n');
+    Frame::new(&text)
 }
 
 /// A gap. It carries the id it resumes after, so that a client that is cut off right behind it
 /// goes on from there and is not told of the same gap again.
-pub(crate) fn gap(gap: &Gap) -> Bytes {
-    let data = serde_json::to_string(gap).expect("a gap has only strings and numbers");
-    let mut frame = BytesMut::with_capacity(data.len() + 64);
-    if let Some(id) = gap.resumed_after {
-        put_line(&mut frame, "id", format_args!("{id}"));
-    }
-    put_line(&mut frame, "event", format_args!("{}", gap::EVENT_NAME));
-    put_line(&mut frame, "data", format_args!("{data}"));
-    frame.put_u8(b'\n');
-    frame.freeze()
+pub(crate) fn gap(gap: &Gap) -> Frame {
+    let mut text = BytesMut::new();
+    put_gap(&mut text, gap);
+    Frame::new(&text)
 }
 
-fn put_line(frame: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
-    writeln!(frame.writer(), "{field}: {value}").expect("a growing buffer takes every write");
+fn put_gap(text: &mut BytesMut, gap: &Gap) {
+    let data = serde_json::to_string(gap).expect("a gap has only strings and numbers");
+    if let Some(id) = gap.resumed_after {
+        put_line(text, "id", format_args!("{id}"));
+    }
+    put_line(text, "event", format_args!("{}", gap::EVENT_NAME));
+    put_line(text, "data", format_args!("{data}"));
+    text.put_u8(b'\n');
+}
+
+const GROWS: &str = "a growing buffer takes every write";
+
+fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
+    writeln!(text.writer(), "{field}: {value}").expect(GROWS);
 }
 
 /// Splits at CR, LF and CRLF, each of which ends a line on the wire.
@@ -87,11 +198,29 @@ mod tests {
         seq: 42,
     };
 
+    fn text(frame: &Frame) -> String {
+        String::from_utf8(frame.bytes(Framing::Plain).to_vec()).unwrap()
+    }
+
     #[test]
     fn a_message_is_its_id_and_its_data() {
         let frame = event(ID, &Event::message("Message number: 42"));
 
-        assert_eq!(frame, "id: 1763856000000-42\ndata: Message number: 42\n\n");
+        assert_eq!(
+            text(&frame),
+            "id: 1763856000000-42\ndata: Message number: 42\n\n"
+        );
+    }
+
+    #[test]
+    fn a_chunk_says_how_long_it_is() {
+        let short = heartbeat();
+        let long = event(ID, &Event::message("x".repeat(5000)));
+
+        assert_eq!(short.bytes(Framing::Chunked), "3\r\n:\n\n\r\n");
+        let chunk = long.bytes(Framing::Chunked);
+        let header = format!("{:X}\r\n", text(&long).len());
+        assert_eq!(chunk, format!("{header}{}\r\n", text(&long)));
     }
 
     #[test]
@@ -100,7 +229,10 @@ mod tests {
 
         let frame = event(ID, &Event::message("9").named(name));
 
-        assert_eq!(frame, "id: 1763856000000-42\nevent: price\ndata: 9\n\n");
+        assert_eq!(
+            text(&frame),
+            "id: 1763856000000-42\nevent: price\ndata: 9\n\n"
+        );
     }
 
     #[test]
@@ -108,7 +240,7 @@ mod tests {
         let frame = event(ID, &Event::message("a\nb\rc\r\nd\n\r\ne\n"));
 
         assert_eq!(
-            frame,
+            text(&frame),
             "id: 1763856000000-42\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\ndata: \n\n"
         );
     }
@@ -116,7 +248,7 @@ mod tests {
     #[test]
     fn empty_data_is_still_an_event() {
         assert_eq!(
-            event(ID, &Event::message("")),
+            text(&event(ID, &Event::message(""))),
             "id: 1763856000000-42\ndata: \n\n"
         );
     }
@@ -124,10 +256,10 @@ mod tests {
     #[test]
     fn a_stream_begins_with_retry_and_a_comment_and_ends_with_retry() {
         assert_eq!(
-            greeting(Duration::from_millis(1500)),
+            text(&greeting(Duration::from_millis(1500), None)),
             "retry: 1500\n: connected\n\n"
         );
-        assert_eq!(farewell(Duration::from_secs(2)), "retry: 2000\n\n");
+        assert_eq!(text(&farewell(Duration::from_secs(2))), "retry: 2000\n\n");
     }
 
     #[test]
@@ -146,16 +278,33 @@ mod tests {
         };
 
         assert_eq!(
-            gap(&known),
+            text(&gap(&known)),
             "id: 1763856000000-42\nevent: gap\ndata: {\"reason\":\"evicted\",\
              \"requested\":\"1763856000000-3\",\"resumed_after\":\"1763856000000-42\",\
              \"missed\":39}\n\n"
         );
         assert_eq!(
-            gap(&unknown),
+            text(&gap(&unknown)),
             "event: gap\ndata: {\"reason\":\"epoch\",\"requested\":\"\\\"\\n\",\
              \"resumed_after\":null,\"missed\":null}\n\n"
         );
+    }
+
+    #[test]
+    fn a_batch_is_its_frames_in_a_row_and_one_alone_is_not_copied() {
+        let (one, two) = (heartbeat(), farewell(Duration::from_secs(1)));
+        let mut single = Batch::new(Framing::Chunked);
+        let mut pair = Batch::new(Framing::Plain);
+
+        single.push(&one);
+        pair.push(&one);
+        pair.push(&two);
+
+        assert_eq!(pair.len(), text(&one).len() + text(&two).len());
+        assert_eq!(pair.finish(), text(&one) + &text(&two));
+        let shared = single.finish();
+        assert_eq!(shared.as_ptr(), one.chunk.as_ptr());
+        assert_eq!(shared, one.chunk);
     }
 
     proptest! {

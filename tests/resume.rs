@@ -199,7 +199,6 @@ fn publishing_meanwhile_leaves_no_hole_and_no_duplicate() {
     const EVENTS: u64 = 20_000;
     let mut config = quiet();
     config.stream.history = EVENTS as usize;
-    config.stream.queue = 8;
     let server = TestServer::start(config);
     let publisher = server.hub.clone();
 

@@ -50,7 +50,7 @@ fn the_status_tells_what_there_is() {
         json!({"live": 1, "catching_up": 0, "max": 7})
     );
     assert_eq!(after["last_id"], ids[2].to_string());
-    let encoded = format!("id: {}\ndata: 0\n\n", ids[0]).len();
+    let encoded = format!("1D\r\nid: {}\ndata: 0\n\n\r\n", ids[0]).len();
     assert_eq!(
         after["history"],
         json!({

@@ -18,11 +18,10 @@ use support::{
     server::{TestServer, quiet},
 };
 
-fn with_history(events: usize, queue: usize) -> Config {
+fn with_history(events: usize) -> Config {
     let mut config = quiet();
     config.stream.history = events;
     config.stream.history_bytes = 1 << 30;
-    config.stream.queue = queue;
     config
 }
 
@@ -43,7 +42,7 @@ fn wait_for_catching_up(server: &TestServer, count: u64) {
 
 #[test]
 fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
-    let server = TestServer::start(with_history(10_000, 4));
+    let server = TestServer::start(with_history(10_000));
     let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(1);
 
@@ -62,7 +61,7 @@ fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
 #[test]
 fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
     const EVENTS: u64 = 5000;
-    let server = TestServer::start(with_history(50, 4));
+    let server = TestServer::start(with_history(50));
     let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(1);
 
@@ -94,7 +93,7 @@ fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
 
 #[test]
 fn a_stalled_reader_changes_nothing_for_the_others() {
-    let server = TestServer::start(with_history(3000, 64));
+    let server = TestServer::start(with_history(3000));
     let _stalled = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     let readers: Vec<_> = (0..100).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(101);
@@ -120,7 +119,7 @@ fn a_stalled_reader_changes_nothing_for_the_others() {
 
 #[test]
 fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
-    let mut config = with_history(10_000, 4);
+    let mut config = with_history(10_000);
     config.server.write_timeout = Duration::from_millis(500);
     let server = TestServer::start(config);
     let _stalled = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
@@ -173,7 +172,7 @@ fn a_client_that_is_gone_is_forgotten_at_once_though_nothing_is_sent() {
 
 #[test]
 fn a_client_that_leaves_while_it_catches_up_is_forgotten() {
-    let server = TestServer::start(with_history(10_000, 4));
+    let server = TestServer::start(with_history(10_000));
     flood(&server, 5000);
     let slow = Stream::request_on(
         connect_small(server.addr),

@@ -126,9 +126,6 @@ pub struct StreamConfig {
     /// How many bytes of encoded events are kept.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
-    /// How many events a subscriber may have waiting.
-    #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
-    pub queue: usize,
 }
 
 impl Default for StreamConfig {
@@ -138,7 +135,6 @@ impl Default for StreamConfig {
             heartbeat: Duration::from_secs(15),
             history: 1000,
             history_bytes: 16 << 20,
-            queue: 64,
         }
     }
 }

@@ -1,12 +1,11 @@
 //! The log in memory: bounded, and gone with the process. Written by the Broadcaster alone, read
 //! by every subscriber that catches up.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, time::Instant};
 
-use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 
-use super::{Extent, Frame, Placement, Read, Retention};
+use super::{Entry, Extent, Placement, Read, Retention};
 use crate::{
     event::{Event, EventId},
     gap::{Gap, GapReason},
@@ -24,8 +23,8 @@ pub(crate) struct MemoryLog {
 
 #[derive(Debug, Default)]
 struct Retained {
-    frames: VecDeque<Bytes>,
-    /// The number of the frame at the front.
+    entries: VecDeque<Entry>,
+    /// The number of the entry at the front.
     oldest: u64,
     /// The frames' total length.
     bytes: usize,
@@ -33,23 +32,7 @@ struct Retained {
 
 impl Retained {
     fn next(&self) -> u64 {
-        self.oldest + self.frames.len() as u64
-    }
-
-    /// The positions in `frames` of those that stand from `cursor` on and fit into `max_bytes`; at
-    /// least one.
-    fn batch(&self, cursor: u64, max_bytes: usize) -> Range<usize> {
-        let start = (cursor - self.oldest) as usize;
-        let mut size = 0;
-        let fitting = self
-            .frames
-            .range(start..)
-            .take_while(|frame| {
-                size += frame.len();
-                size <= max_bytes
-            })
-            .count();
-        start..start + fitting.max(1)
+        self.oldest + self.entries.len() as u64
     }
 }
 
@@ -64,23 +47,26 @@ impl MemoryLog {
         }
     }
 
-    /// Takes an event in, gives it its id and encodes it. Evicts the oldest beyond the bounds.
-    pub(crate) fn append(&self, event: &Event) -> Frame {
+    /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
+    pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
         let mut retained = self.retained.write();
-        let seq = retained.next();
-        let bytes = wire::event(self.id(seq), event);
-        retained.bytes += bytes.len();
-        retained.frames.push_back(bytes.clone());
-        while retained.frames.len() > 1
-            && (retained.frames.len() > self.retention.events
+        let id = self.id(retained.next());
+        let frame = wire::event(id, event);
+        retained.bytes += frame.len();
+        retained.entries.push_back(Entry {
+            frame,
+            appended: now,
+        });
+        while retained.entries.len() > 1
+            && (retained.entries.len() > self.retention.events
                 || retained.bytes > self.retention.bytes)
         {
-            if let Some(evicted) = retained.frames.pop_front() {
-                retained.bytes -= evicted.len();
+            if let Some(evicted) = retained.entries.pop_front() {
+                retained.bytes -= evicted.frame.len();
                 retained.oldest += 1;
             }
         }
-        Frame { seq, bytes }
+        id
     }
 
     /// The number that the next event will get.
@@ -95,6 +81,7 @@ impl MemoryLog {
             oldest: retained.oldest,
             next: retained.next(),
             bytes: retained.bytes,
+            since: retained.entries.front().map(|entry| entry.appended),
         }
     }
 
@@ -158,9 +145,9 @@ impl MemoryLog {
         }
     }
 
-    /// Reads from `cursor` on, about `max_bytes` at a time: as many events as fit, but at least
-    /// one.
-    pub(crate) fn read(&self, cursor: u64, max_bytes: usize) -> Read {
+    /// Reads from `cursor` on, about `max_bytes` at a time: gives `each` as many events as fit, but
+    /// at least one. The log waits for `each`, which is to be quick.
+    pub(crate) fn read(&self, cursor: u64, max_bytes: usize, mut each: impl FnMut(&Entry)) -> Read {
         let retained = self.retained.read();
         if cursor >= retained.next() {
             return Read::Head;
@@ -168,42 +155,18 @@ impl MemoryLog {
         if cursor < retained.oldest {
             return self.evicted(cursor, retained.oldest);
         }
-        let range = retained.batch(cursor, max_bytes);
-        let events = range.len() as u64;
-        if events == 1 {
-            return Read::Batch {
-                bytes: retained.frames[range.start].clone(),
-                events,
-            };
-        }
-        let mut bytes = BytesMut::with_capacity(max_bytes);
-        for frame in retained.frames.range(range) {
-            bytes.extend_from_slice(frame);
-        }
-        Read::Batch {
-            bytes: bytes.freeze(),
-            events,
-        }
-    }
-
-    /// The frames from `cursor` up to the head, if they are retained and at most `max`.
-    pub(crate) fn tail(&self, cursor: u64, max: usize) -> Option<Vec<Frame>> {
-        let retained = self.retained.read();
-        let behind = retained.next().checked_sub(cursor)?;
-        if cursor < retained.oldest || behind > max as u64 {
-            return None;
-        }
         let start = (cursor - retained.oldest) as usize;
-        let frames = retained.frames.range(start..);
-        Some(
-            frames
-                .zip(cursor..)
-                .map(|(bytes, seq)| Frame {
-                    seq,
-                    bytes: bytes.clone(),
-                })
-                .collect(),
-        )
+        let mut bytes = 0;
+        let mut events = 0;
+        for entry in retained.entries.range(start..) {
+            bytes += entry.frame.len();
+            if events > 0 && bytes > max_bytes {
+                break;
+            }
+            each(entry);
+            events += 1;
+        }
+        Read::Events(events)
     }
 
     fn evicted(&self, cursor: u64, oldest: u64) -> Read {

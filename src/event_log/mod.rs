@@ -7,10 +7,10 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
+use std::time::Instant;
 
 pub(crate) use self::memory::MemoryLog;
-use crate::gap::Gap;
+use crate::{gap::Gap, wire::Frame};
 
 /// How much a log retains. Reaching either bound evicts the oldest event; the newest is always
 /// kept.
@@ -31,25 +31,18 @@ pub(crate) struct Placement {
     pub(crate) gap: Option<Gap>,
 }
 
-/// One event, encoded once and shared by everyone it is sent to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Frame {
-    /// The event's number in the log.
-    pub(crate) seq: u64,
-    /// The event as it goes over the wire.
-    pub(crate) bytes: Bytes,
+/// One event that is retained.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) frame: Frame,
+    pub(crate) appended: Instant,
 }
 
 /// What the log has for a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// The next events, as they go over the wire.
-    Batch {
-        /// The encoded events, one after the other.
-        bytes: Bytes,
-        /// How many they are.
-        events: u64,
-    },
+    /// So many events.
+    Events(u64),
     /// Nothing: the cursor is at the head.
     Head,
     /// The event at the cursor is no longer retained. Go on at `cursor` after telling of `gap`.
@@ -70,4 +63,6 @@ pub(crate) struct Extent {
     pub(crate) next: u64,
     /// Size of the encoded events that are retained, in bytes.
     pub(crate) bytes: usize,
+    /// When the oldest event retained was appended.
+    pub(crate) since: Option<Instant>,
 }

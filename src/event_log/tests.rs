@@ -1,5 +1,7 @@
 //! What an event log promises.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +17,7 @@ const EPOCH: u64 = 1000;
 fn log_with(events: u64, retention: Retention) -> MemoryLog {
     let log = MemoryLog::new(EPOCH, retention);
     for n in 0..events {
-        log.append(&Event::message(n.to_string()));
+        log.append(&Event::message(n.to_string()), Instant::now());
     }
     log
 }
@@ -36,7 +38,7 @@ fn numbers_count_from_zero_without_holes() {
     let log = MemoryLog::new(EPOCH, keeping(2));
 
     let numbers: Vec<_> = (0..5)
-        .map(|_| log.append(&Event::message("x")).seq)
+        .map(|_| log.append(&Event::message("x"), Instant::now()).seq)
         .collect();
 
     assert_eq!(numbers, [0, 1, 2, 3, 4]);
@@ -128,10 +130,10 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
     );
 
     for _ in 0..10 {
-        log.append(&Event::message("x".repeat(60)));
+        log.append(&Event::message("x".repeat(60)), Instant::now());
     }
     let small = log.extent();
-    log.append(&Event::message("x".repeat(1000)));
+    log.append(&Event::message("x".repeat(1000)), Instant::now());
     let large = log.extent();
 
     assert!(
@@ -146,7 +148,7 @@ fn a_reader_that_fell_out_is_told_what_it_lost() {
     let log = log_with(10, keeping(4));
 
     assert_eq!(
-        log.read(2, 100),
+        log.read(2, 100, |_| ()),
         Read::Evicted {
             cursor: 6,
             gap: Gap {
@@ -162,31 +164,27 @@ fn a_reader_that_fell_out_is_told_what_it_lost() {
 #[test]
 fn an_event_larger_than_a_batch_is_read_whole() {
     let log = MemoryLog::new(EPOCH, keeping(4));
-    let frame = log.append(&Event::message("x".repeat(1000)));
+    let event = Event::message("x".repeat(1000));
+    let id = log.append(&event, Instant::now());
+    let mut frames = Vec::new();
 
-    assert_eq!(
-        log.read(0, 10),
-        Read::Batch {
-            bytes: frame.bytes,
-            events: 1
-        }
-    );
+    let read = log.read(0, 10, |entry| frames.push(entry.frame.clone()));
+
+    assert_eq!(read, Read::Events(1));
+    assert_eq!(frames, [wire::event(id, &event)]);
 }
 
 #[test]
-fn the_tail_is_given_only_when_it_is_short_and_whole() {
-    let log = log_with(10, keeping(4));
+fn the_age_of_the_oldest_is_that_of_what_is_retained() {
+    let start = Instant::now();
+    let log = MemoryLog::new(EPOCH, keeping(2));
+    assert_eq!(log.extent().since, None);
 
-    let numbers = |cursor, max| {
-        log.tail(cursor, max)
-            .map(|frames| frames.iter().map(|frame| frame.seq).collect::<Vec<_>>())
-    };
+    for seconds in 0..3 {
+        log.append(&Event::message("x"), start + Duration::from_secs(seconds));
+    }
 
-    assert_eq!(numbers(8, 2), Some(vec![8, 9]));
-    assert_eq!(numbers(10, 0), Some(vec![]));
-    assert_eq!(numbers(7, 2), None, "longer than asked");
-    assert_eq!(numbers(5, 100), None, "partly evicted");
-    assert_eq!(numbers(11, 100), None, "ahead of the head");
+    assert_eq!(log.extent().since, Some(start + Duration::from_secs(1)));
 }
 
 proptest! {
@@ -203,11 +201,8 @@ proptest! {
         let mut missed = 0;
 
         loop {
-            match log.read(cursor, max_bytes) {
-                Read::Batch { bytes, events } => {
-                    got.extend_from_slice(&bytes);
-                    cursor += events;
-                }
+            match log.read(cursor, max_bytes, |entry| got.push(entry.frame.clone())) {
+                Read::Events(events) => cursor += events,
                 Read::Evicted { cursor: oldest, gap } => {
                     missed += gap.missed.unwrap();
                     cursor = oldest;
@@ -217,8 +212,8 @@ proptest! {
         }
 
         let first = start.max(events.saturating_sub(keep as u64));
-        let expected: Vec<u8> = (first..events)
-            .flat_map(|n| wire::event(log.id(n), &Event::message(n.to_string())))
+        let expected: Vec<_> = (first..events)
+            .map(|n| wire::event(log.id(n), &Event::message(n.to_string())))
             .collect();
         prop_assert_eq!(got, expected);
         prop_assert_eq!(missed, first.min(events).saturating_sub(start));

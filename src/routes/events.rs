@@ -1,23 +1,28 @@
 //! `GET /events/sse`: the event stream.
 
+use std::convert::Infallible;
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
+    body::BodyStream,
     dev::Payload,
     http::{
         Method, Version,
-        header::{Accept, CACHE_CONTROL, Header as _, HeaderName, HeaderValue},
+        header::{Accept, CACHE_CONTROL, Header as _, HeaderName, HeaderValue, TRANSFER_ENCODING},
     },
     web,
 };
+use futures_util::stream;
 
 use super::problem::Problem;
 use crate::{
+    body::body,
     broadcaster::Subscribe,
     connection::{Connection, Shared},
     hub::Hub,
     resume::resume_from,
-    subscriber::EventStream,
-    wire,
+    subscriber::Subscriber,
+    wire::{self, Framing},
 };
 
 /// Where the server has its stream.
@@ -38,15 +43,9 @@ pub async fn subscribe(
     payload: web::Payload,
     hub: web::Data<Hub>,
 ) -> HttpResponse {
-    match answer(&request, &payload.into_inner(), &hub).await {
-        Ok(mut response) => {
-            // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
-            let chunks = request.version() >= Version::HTTP_11;
-            response.head_mut().no_chunking(!chunks);
-            response
-        }
-        Err(problem) => problem.error_response(),
-    }
+    answer(&request, &payload.into_inner(), &hub)
+        .await
+        .unwrap_or_else(|problem| problem.error_response())
 }
 
 async fn answer(
@@ -72,17 +71,38 @@ async fn answer(
         request.query_string(),
     );
     let answer = hub.ask(Subscribe { from }).await;
-    match answer.map_err(|_| Problem::BroadcasterSilent)? {
-        Ok(subscribed) => {
-            let shared = request.app_data::<web::Data<Shared>>();
-            if let Some((connection, shared)) = connection.zip(shared) {
-                connection.begin_stream(shared);
-            }
-            Ok(event_stream().body(EventStream::new(hub.clone(), subscribed)))
-        }
+    let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
+        Ok(subscribed) => subscribed,
         Err(reason) => {
             log::debug!("turned a subscriber away: {reason:?}");
-            Ok(event_stream().body(wire::farewell(hub.jittered_retry())))
+            let farewell = wire::farewell(hub.jittered_retry());
+            return Ok(event_stream().body(farewell.bytes(Framing::Plain)));
+        }
+    };
+    let shared = request.app_data::<web::Data<Shared>>();
+    let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
+    // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
+    let chunked = request.version() >= Version::HTTP_11;
+    let mut head = event_stream();
+    match connection.zip(shared) {
+        // The connection itself sends what follows the head, in chunks of its own.
+        Some((connection, shared)) => {
+            let framing = if chunked {
+                head.insert_header((TRANSFER_ENCODING, "chunked"));
+                Framing::Chunked
+            } else {
+                Framing::Plain
+            };
+            connection.begin_stream(subscriber(framing), shared);
+            let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
+            let mut response = head.body(BodyStream::new(nothing));
+            response.head_mut().no_chunking(true);
+            Ok(response)
+        }
+        None => {
+            let mut response = head.body(body(subscriber(Framing::Plain)));
+            response.head_mut().no_chunking(!chunked);
+            Ok(response)
         }
     }
 }

@@ -1,0 +1,128 @@
+//! A subscriber's connection, from the end of the response's head on: what it is sent, what it may
+//! send, and how it ends.
+
+use std::{io, rc::Rc, time::Duration};
+
+use bytes::{Buf as _, Bytes};
+use socket2::SockRef;
+use tokio::{net::TcpStream, task::coop::consume_budget, time::timeout};
+
+use crate::{
+    connection::MAX_STRAY,
+    fan_out::FanOut,
+    subscriber::{Next, Orphaned, Subscriber},
+    wire::{Framing, LAST_CHUNK},
+};
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the server is draining")]
+    Drained,
+    #[error("the client closed it")]
+    Left,
+    #[error("its socket took nothing for server.write_timeout")]
+    Stalled,
+    #[error("its host acknowledges nothing")]
+    Vanished,
+    #[error("the client sent something")]
+    Intruded,
+    #[error("the connection failed: {0}")]
+    Failed(io::Error),
+    #[error("the Broadcaster has stopped")]
+    Orphaned,
+}
+
+impl From<io::Error> for End {
+    fn from(err: io::Error) -> Self {
+        match err.kind() {
+            io::ErrorKind::TimedOut => Self::Vanished,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Left,
+            _ => Self::Failed(err),
+        }
+    }
+}
+
+impl From<Orphaned> for End {
+    fn from(_: Orphaned) -> Self {
+        Self::Orphaned
+    }
+}
+
+/// A stream that is being sent.
+pub(crate) struct Stream {
+    pub(crate) socket: Rc<TcpStream>,
+    pub(crate) subscriber: Subscriber,
+    /// A socket that takes nothing for this long is closed.
+    pub(crate) write_timeout: Duration,
+}
+
+impl Stream {
+    /// Sends until the end. A client that closes its half of the connection is gone.
+    pub(crate) async fn run(mut self, fan_out: &FanOut) -> End {
+        let socket = self.socket.clone();
+        tokio::select! {
+            Err(end) = listen(&socket) => end,
+            sent = self.send_all(fan_out) => sent.err().unwrap_or(End::Drained),
+        }
+    }
+
+    async fn send_all(&mut self, fan_out: &FanOut) -> Result<(), End> {
+        loop {
+            match self.subscriber.next() {
+                Next::Bytes(bytes) => self.send(bytes).await?,
+                Next::Wait if self.subscriber.framing() == Framing::Chunked => {
+                    let socket = self.socket.clone();
+                    let behind = fan_out.live(socket, &mut self.subscriber).await??;
+                    self.subscriber.move_to(behind.cursor);
+                    self.send(behind.rest).await?;
+                }
+                Next::Wait => {
+                    if let Some(comment) = self.subscriber.wait().await? {
+                        self.send(comment).await?;
+                    }
+                }
+                Next::End(bytes) => {
+                    self.send(bytes).await?;
+                    if self.subscriber.framing() == Framing::Chunked {
+                        self.send(LAST_CHUNK).await?;
+                    }
+                    SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write)?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
+        // Who takes everything at once would never let the thread's other tasks run.
+        consume_budget().await;
+        while !bytes.is_empty() {
+            match self.socket.try_write(&bytes) {
+                Ok(taken) => bytes.advance(taken),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    timeout(self.write_timeout, self.socket.writable())
+                        .await
+                        .map_err(|_| End::Stalled)??;
+                }
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns when the client has closed its half, or said too much.
+async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, End> {
+    let mut left = MAX_STRAY;
+    loop {
+        socket.readable().await?;
+        let mut bytes = [0; MAX_STRAY];
+        match socket.try_read(&mut bytes) {
+            Ok(0) => return Err(End::Left),
+            Ok(read) => left = left.checked_sub(read).ok_or(End::Intruded)?,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+}
