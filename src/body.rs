@@ -47,6 +47,7 @@ impl Sending {
             }
         }
         let length = self.rest.len().min(CHUNK_BYTES);
+        self.subscriber.count_sent(length);
         Ok(Some(self.rest.split_to(length)))
     }
 }

@@ -15,9 +15,9 @@ use crate::{
     event::{Event, EventId},
     event_log::{MemoryLog, Placement},
     gap::Gap,
+    metrics::{Mark, Metrics, TurnedAway},
     resume::ResumeFrom,
     ticker::{Ticker, TickerSettings},
-    totals::Totals,
 };
 
 /// The part of the settings that can change while the Broadcaster runs.
@@ -51,7 +51,7 @@ pub struct Broadcaster {
     ticker: Ticker,
     /// The timer that waits for the ticker's next deadline.
     ticking: SpawnHandle,
-    totals: Arc<Totals>,
+    metrics: Arc<Metrics>,
     /// Dropped with the actor, however it ends: whoever waits for the other end learns of it.
     _alive: oneshot::Sender<Infallible>,
 }
@@ -71,7 +71,7 @@ impl Broadcaster {
         log: Arc<MemoryLog>,
         max_subscribers: usize,
         settings: LiveSettings,
-        totals: Arc<Totals>,
+        metrics: Arc<Metrics>,
         alive: oneshot::Sender<Infallible>,
     ) -> (Self, watch::Receiver<News>) {
         let settings = settings.in_range();
@@ -86,7 +86,7 @@ impl Broadcaster {
             news,
             ticker: Ticker::new(settings.ticker, Instant::now()),
             ticking: SpawnHandle::default(),
-            totals,
+            metrics,
             _alive: alive,
         };
         (broadcaster, receiver)
@@ -99,7 +99,7 @@ impl Broadcaster {
     fn publish(&mut self, event: &Event, now: Instant) -> EventId {
         let id = self.log.append(event, now);
         self.news.send_modify(|_| ());
-        self.totals.events.add(1);
+        self.metrics.events.inc();
         id
     }
 
@@ -112,8 +112,9 @@ impl Broadcaster {
             let wait = due.saturating_duration_since(Instant::now());
             self.ticking = ctx.run_later(wait, |this, ctx| {
                 let now = Instant::now();
-                while let Some(message) = this.ticker.fire(now) {
-                    this.publish(&Event::message(message), now);
+                while let Some(tick) = this.ticker.fire(now) {
+                    this.metrics.observe_tick(tick.lateness);
+                    this.publish(&Event::message(tick.message), now);
                 }
                 this.wait_for_tick(ctx);
             });
@@ -141,11 +142,13 @@ pub(crate) struct Subscribe {
 #[derive(Debug)]
 pub(crate) struct Seat {
     broadcaster: Addr<Broadcaster>,
+    metrics: Arc<Metrics>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.broadcaster.do_send(Leave);
+        let _waiting = self.metrics.mark_message();
+        self.broadcaster.do_send(Leave { _waiting });
     }
 }
 
@@ -157,13 +160,6 @@ pub(crate) struct Subscribed {
     pub(crate) cursor: u64,
     /// What it is to be told before anything else.
     pub(crate) gap: Option<Gap>,
-}
-
-/// Why there is no subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
-    Full,
-    Draining,
 }
 
 impl Handler<Subscribe> for Broadcaster {
@@ -178,15 +174,18 @@ impl Handler<Subscribe> for Broadcaster {
             None
         };
         if let Some(refusal) = refusal {
-            self.totals.turned_away.add(1);
+            self.metrics.count_turned_away(refusal);
             return Err(refusal);
         }
         self.subscribers += 1;
         let Placement { cursor, gap } = self.log.place(&from);
-        self.totals.gaps.add(u64::from(gap.is_some()));
+        if let Some(gap) = &gap {
+            self.metrics.count_gap(gap.reason);
+        }
         Ok(Subscribed {
             seat: Seat {
                 broadcaster: ctx.address(),
+                metrics: self.metrics.clone(),
             },
             cursor,
             gap,
@@ -197,7 +196,9 @@ impl Handler<Subscribe> for Broadcaster {
 /// Sent when a [`Seat`] is dropped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Leave;
+struct Leave {
+    _waiting: Mark,
+}
 
 impl Handler<Leave> for Broadcaster {
     type Result = ();

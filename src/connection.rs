@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{request_scan::RequestScan, subscriber::Subscriber, totals::Totals};
+use crate::{request_scan::RequestScan, subscriber::Subscriber};
 
 /// How many requests a client may send before they are answered. actix-http would take all that
 /// come in one read, thousands, at some 4 KiB of memory each.
@@ -68,7 +68,6 @@ pub(crate) struct ConnectionLimits {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
-    pub(crate) totals: Arc<Totals>,
     /// Every connection that carries an event stream, until its socket is closed.
     pub(crate) streams: TaskTracker,
 }
@@ -210,7 +209,6 @@ impl ClientIo {
     fn check_timers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(timer) = &mut self.write_timer {
             if timer.as_mut().poll(cx).is_ready() {
-                self.shared.totals.timed_out.add(1);
                 log::debug!("closing a connection: its socket takes nothing");
                 return Err(timed_out(
                     "the socket took nothing for server.write_timeout",

@@ -27,7 +27,7 @@ use crate::{
     fan_out::FanOut,
     hub::Hub,
     routes::{self, Page},
-    stream::{End, Stream},
+    stream::Stream,
 };
 
 /// Threads for each worker that read the files of the page.
@@ -124,11 +124,7 @@ where
             subscriber,
             write_timeout: shared.limits.write_timeout,
         };
-        let end = stream.run(&fan_out).await;
-        log::debug!("a stream ended: {end}");
-        if matches!(end, End::Stalled | End::Vanished) {
-            shared.totals.timed_out.add(1);
-        }
+        stream.run(&fan_out).await;
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     broadcaster::{Broadcaster, Drain, LiveSettings, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{MemoryLog, Retention},
+    metrics::{Metrics, Totals},
     ticker::TickerSettings,
-    totals::{Totals, TotalsSnapshot},
 };
 
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -65,7 +65,7 @@ pub struct BroadcasterGone;
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
-    pub(crate) totals: Arc<Totals>,
+    pub(crate) metrics: Arc<Metrics>,
     news: watch::Receiver<News>,
     retry: Duration,
 }
@@ -82,19 +82,19 @@ impl Hub {
     /// Settings out of their range are taken as the nearest that is in it.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
         let log = Arc::new(MemoryLog::new(now_in_ms(), settings.retention));
-        let totals = Arc::new(Totals::default());
+        let metrics = Arc::new(Metrics::default());
         let (alive, gone) = oneshot::channel();
         let (broadcaster, news) = Broadcaster::new(
             log.clone(),
             settings.max_subscribers,
             settings.live,
-            totals.clone(),
+            metrics.clone(),
             alive,
         );
         let hub = Self {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
-            totals,
+            metrics,
             news,
             retry: settings.retry.min(LONGEST_RETRY),
         };
@@ -107,8 +107,8 @@ impl Hub {
     }
 
     /// What was counted since the start.
-    pub fn totals(&self) -> TotalsSnapshot {
-        self.totals.snapshot()
+    pub fn totals(&self) -> Totals {
+        self.metrics.totals()
     }
 
     /// Publishes an event to every subscriber. Its id comes back once it is in the log.
@@ -138,6 +138,7 @@ impl Hub {
         M::Result: Send,
         Broadcaster: Handler<M>,
     {
+        let _waiting = self.metrics.mark_message();
         self.broadcaster
             .send(message)
             .await

@@ -48,6 +48,7 @@ mod fan_out;
 mod gap;
 mod http;
 mod hub;
+mod metrics;
 mod registry;
 mod reload;
 mod request_scan;
@@ -57,7 +58,6 @@ mod server;
 mod stream;
 mod subscriber;
 mod ticker;
-mod totals;
 mod wire;
 
 pub use self::{
@@ -65,9 +65,9 @@ pub use self::{
     event::{Event, EventId, EventName, InvalidEventId, InvalidEventName},
     event_log::Retention,
     hub::{BroadcasterGone, Gone, Hub, HubSettings},
+    metrics::Totals,
     reload::Reloader,
-    routes::subscribe,
+    routes::{metrics, subscribe},
     server::Server,
     ticker::TickerSettings,
-    totals::TotalsSnapshot,
 };

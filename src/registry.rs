@@ -12,7 +12,10 @@ use bytes::Bytes;
 use slab::Slab;
 use tokio::sync::oneshot;
 
-use crate::wire::{self, Frame, Framing};
+use crate::{
+    event_log::Entry,
+    wire::{self, Frame, Framing},
+};
 
 /// What a live client's bytes are written to. Never waits.
 pub(crate) trait Outlet {
@@ -26,6 +29,8 @@ pub(crate) trait Outlet {
 pub(crate) struct Round {
     /// The number of the first event.
     first: u64,
+    /// When the first event was appended.
+    arrived: Instant,
     /// Where in `bytes` each event ends.
     ends: Vec<usize>,
     bytes: Bytes,
@@ -35,6 +40,7 @@ pub(crate) struct Round {
 #[derive(Debug)]
 pub(crate) struct RoundBuilder {
     first: u64,
+    arrived: Option<Instant>,
     ends: Vec<usize>,
     batch: wire::Batch,
 }
@@ -44,19 +50,22 @@ impl RoundBuilder {
     pub(crate) fn new(first: u64) -> Self {
         Self {
             first,
+            arrived: None,
             ends: Vec::new(),
             batch: wire::Batch::new(Framing::Chunked),
         }
     }
 
-    pub(crate) fn push(&mut self, frame: &Frame) {
-        self.batch.push(frame);
+    pub(crate) fn push(&mut self, entry: &Entry) {
+        self.arrived.get_or_insert(entry.appended);
+        self.batch.push(&entry.frame);
         self.ends.push(self.batch.len());
     }
 
     pub(crate) fn finish(self) -> Round {
         Round {
             first: self.first,
+            arrived: self.arrived.unwrap_or_else(Instant::now),
             ends: self.ends,
             bytes: self.batch.finish(),
         }
@@ -64,6 +73,11 @@ impl RoundBuilder {
 }
 
 impl Round {
+    /// When the first event was appended.
+    pub(crate) fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
     /// The number of the event after the last.
     pub(crate) fn next(&self) -> u64 {
         self.first + self.ends.len() as u64

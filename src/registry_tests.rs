@@ -50,7 +50,12 @@ fn event(seq: u64) -> Frame {
 
 fn round(events: std::ops::Range<u64>) -> Round {
     let mut round = RoundBuilder::new(events.start);
-    events.for_each(|seq| round.push(&event(seq)));
+    for seq in events {
+        round.push(&Entry {
+            frame: event(seq),
+            appended: Instant::now(),
+        });
+    }
     round.finish()
 }
 

@@ -54,7 +54,6 @@ impl Server {
                 request_timeout: config.server.request_timeout,
                 write_timeout: config.server.write_timeout,
             },
-            totals: hub.totals.clone(),
             streams: TaskTracker::new(),
         });
         let running = http_server(config, workers, room, listener, &hub, &shared)?;

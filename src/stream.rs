@@ -10,13 +10,14 @@ use tokio::{net::TcpStream, task::coop::consume_budget, time::timeout};
 use crate::{
     connection::MAX_STRAY,
     fan_out::FanOut,
+    metrics::Close,
     subscriber::{Next, Orphaned, Subscriber},
     wire::{Framing, LAST_CHUNK},
 };
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
+enum End {
     #[error("the server is draining")]
     Drained,
     #[error("the client closed it")]
@@ -31,6 +32,20 @@ pub(crate) enum End {
     Failed(io::Error),
     #[error("the Broadcaster has stopped")]
     Orphaned,
+}
+
+impl End {
+    /// As what it is counted.
+    fn close(&self) -> Close {
+        match self {
+            Self::Drained => Close::Drained,
+            Self::Left => Close::Left,
+            Self::Stalled => Close::Stalled,
+            Self::Vanished => Close::Vanished,
+            Self::Intruded => Close::Intruded,
+            Self::Failed(_) | Self::Orphaned => Close::Failed,
+        }
+    }
 }
 
 impl From<io::Error> for End {
@@ -59,12 +74,14 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Sends until the end. A client that closes its half of the connection is gone.
-    pub(crate) async fn run(mut self, fan_out: &FanOut) -> End {
+    pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
-        tokio::select! {
+        let end = tokio::select! {
             Err(end) = listen(&socket) => end,
             sent = self.send_all(fan_out) => sent.err().unwrap_or(End::Drained),
-        }
+        };
+        log::debug!("a stream ended: {end}");
+        self.subscriber.count_close(end.close());
     }
 
     async fn send_all(&mut self, fan_out: &FanOut) -> Result<(), End> {
@@ -99,7 +116,10 @@ impl Stream {
         consume_budget().await;
         while !bytes.is_empty() {
             match self.socket.try_write(&bytes) {
-                Ok(taken) => bytes.advance(taken),
+                Ok(taken) => {
+                    self.subscriber.count_sent(taken);
+                    bytes.advance(taken);
+                }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                     timeout(self.write_timeout, self.socket.writable())
                         .await

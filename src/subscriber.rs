@@ -8,7 +8,7 @@ use crate::{
     broadcaster::{News, Seat, Subscribed},
     event_log::Read,
     hub::Hub,
-    totals::LiveMark,
+    metrics::{Close, Mark},
     wire::{self, Batch, Framing},
 };
 
@@ -76,6 +76,16 @@ impl Subscriber {
         self.cursor = cursor;
     }
 
+    /// Says that the client took so many bytes.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.hub.metrics.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// Says why the stream was closed.
+    pub(crate) fn count_close(&self, reason: Close) {
+        self.hub.metrics.count_close(reason);
+    }
+
     /// Reads on in the log.
     pub(crate) fn next(&mut self) -> Next {
         if let Some(opening) = self.opening.take() {
@@ -92,12 +102,12 @@ impl Subscriber {
             Read::Events(events) => {
                 self.cursor += events;
                 self.behind = true;
-                self.hub.totals.delivered.add(events);
+                self.hub.metrics.deliveries.inc_by(events);
                 Next::Bytes(batch.finish())
             }
             Read::Evicted { cursor, gap } => {
                 self.cursor = cursor;
-                self.hub.totals.gaps.add(1);
+                self.hub.metrics.count_gap(gap.reason);
                 Next::Bytes(wire::gap(&gap).bytes(self.framing))
             }
             Read::Head if draining => {
@@ -109,11 +119,11 @@ impl Subscriber {
     }
 
     /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
-    pub(crate) fn live(&mut self) -> LiveMark {
+    pub(crate) fn live(&mut self) -> Mark {
         if std::mem::take(&mut self.behind) {
-            self.hub.totals.caught_up.add(1);
+            self.hub.metrics.catch_ups.inc();
         }
-        self.hub.totals.mark_live()
+        self.hub.metrics.mark_live()
     }
 
     /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: a

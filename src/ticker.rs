@@ -17,6 +17,14 @@ pub struct TickerSettings {
 /// late, which is longer than the shortest interval.
 const GRACE: Duration = Duration::from_millis(20);
 
+/// A message that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tick {
+    pub(crate) message: String,
+    /// For how long it has been due.
+    pub(crate) lateness: Duration,
+}
+
 /// Numbers messages from 0, one each interval.
 #[derive(Debug)]
 pub(crate) struct Ticker {
@@ -52,12 +60,16 @@ impl Ticker {
     /// The next message, if it is due by `now`; to be asked until there is none. Deadlines follow
     /// one another at the interval, whatever the lateness of each call. Those missed by more than
     /// 20 ms are skipped, not made up for in a burst. No number is ever skipped.
-    pub(crate) fn fire(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn fire(&mut self, now: Instant) -> Option<Tick> {
         let due = self.due().filter(|due| *due <= now)?;
-        self.last = due + self.skipped(now - due);
+        let lateness = now - due;
+        self.last = due + self.skipped(lateness);
         let number = self.next.to_string();
         self.next += 1;
-        Some(self.settings.message.replace("{n}", &number))
+        Some(Tick {
+            message: self.settings.message.replace("{n}", &number),
+            lateness,
+        })
     }
 
     /// How much of the lateness is whole intervals that are to be skipped.
@@ -94,13 +106,17 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const MS: Duration = Duration::from_millis(1);
 
+    fn message(tick: Option<Tick>) -> Option<String> {
+        tick.map(|tick| tick.message)
+    }
+
     #[test]
     fn the_first_message_is_number_zero_one_interval_after_the_start() {
         let start = Instant::now();
         let mut ticker = Ticker::new(every(SECOND), start);
 
         assert_eq!(ticker.fire(start + SECOND - MS), None);
-        assert_eq!(ticker.fire(start + SECOND), Some("0".into()));
+        assert_eq!(message(ticker.fire(start + SECOND)), Some("0".into()));
         assert_eq!(ticker.fire(start + SECOND), None, "not due again");
         assert_eq!(ticker.due(), Some(start + 2 * SECOND));
     }
@@ -125,9 +141,15 @@ mod tests {
 
         let late = ticker.fire(start + 5 * SECOND + 500 * MS);
 
-        assert_eq!(late, Some("1".into()));
+        assert_eq!(
+            late,
+            Some(Tick {
+                message: "1".into(),
+                lateness: 3 * SECOND + 500 * MS
+            })
+        );
         assert_eq!(ticker.due(), Some(start + 6 * SECOND));
-        assert_eq!(ticker.fire(start + 6 * SECOND), Some("2".into()));
+        assert_eq!(message(ticker.fire(start + 6 * SECOND)), Some("2".into()));
     }
 
     #[test]
@@ -146,7 +168,7 @@ mod tests {
         let start = Instant::now();
         let mut ticker = Ticker::new(every(MS), start);
 
-        let fired: Vec<_> = std::iter::from_fn(|| ticker.fire(start + 500 * MS)).collect();
+        let fired: Vec<_> = std::iter::from_fn(|| message(ticker.fire(start + 500 * MS))).collect();
 
         assert_eq!(fired, ["0"]);
         assert_eq!(ticker.due(), Some(start + 501 * MS));
@@ -171,7 +193,10 @@ mod tests {
         ticker.change(every(100 * MS), start + SECOND + 500 * MS);
 
         assert_eq!(ticker.due(), Some(start + SECOND + 100 * MS));
-        assert_eq!(ticker.fire(start + SECOND + 500 * MS), Some("1".into()));
+        assert_eq!(
+            message(ticker.fire(start + SECOND + 500 * MS)),
+            Some("1".into())
+        );
         assert_eq!(ticker.due(), Some(start + SECOND + 600 * MS));
     }
 
@@ -191,7 +216,7 @@ mod tests {
 
         ticker.change(every(SECOND), start + 10 * SECOND);
         assert_eq!(ticker.fire(start + 10 * SECOND), None);
-        assert_eq!(ticker.fire(start + 11 * SECOND), Some("1".into()));
+        assert_eq!(message(ticker.fire(start + 11 * SECOND)), Some("1".into()));
     }
 
     #[test]
@@ -203,6 +228,9 @@ mod tests {
         };
         let mut ticker = Ticker::new(settings, start);
 
-        assert_eq!(ticker.fire(start + SECOND), Some("0 and 0, {x}".into()));
+        assert_eq!(
+            message(ticker.fire(start + SECOND)),
+            Some("0 and 0, {x}".into())
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 mod events;
 mod health;
+mod metrics;
 mod page;
 mod problem;
 mod status;
@@ -13,8 +14,8 @@ use actix_web::{
     web,
 };
 
-pub use self::events::subscribe;
 use self::problem::Problem;
+pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
@@ -23,6 +24,7 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 pub(crate) fn configure(app: &mut web::ServiceConfig, page: Option<&Page>) {
     app.service(resource(events::PATH, || web::to(subscribe)))
         .service(resource("/status", || web::to(status::status)))
+        .service(resource("/metrics", || web::to(metrics)))
         .service(resource("/healthz", || web::to(health::healthz)))
         .service(resource("/readyz", || web::to(health::readyz)));
     if let Some(page) = page {

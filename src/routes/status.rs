@@ -10,7 +10,7 @@ use actix_web::{
 use serde::Serialize;
 
 use super::{health::inspect, problem::Problem};
-use crate::{event::EventId, hub::Hub, totals::TotalsSnapshot};
+use crate::{event::EventId, hub::Hub, metrics::Totals};
 
 /// When the server was started.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ struct Status {
     history: History,
     ticker: Ticker,
     /// Since the start.
-    totals: TotalsSnapshot,
+    totals: Totals,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ pub(super) async fn status(
     started: web::Data<Started>,
 ) -> Result<HttpResponse, Problem> {
     let inspection = inspect(&hub).await?;
-    let live = hub.totals.live();
+    let live = hub.metrics.live();
     let extent = hub.log.extent();
     let retention = hub.log.retention();
     let events = extent.next - extent.oldest;
@@ -81,7 +81,7 @@ pub(super) async fn status(
             enabled: inspection.ticker_enabled,
             interval_ms: inspection.ticker_interval.as_millis(),
         },
-        totals: hub.totals.snapshot(),
+        totals: hub.totals(),
     };
     let mut response = HttpResponse::Ok().json(status);
     response
