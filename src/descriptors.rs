@@ -37,7 +37,8 @@ pub(crate) struct NoRoom {
 }
 
 /// Raises this process's limit on open files as far as it may, and says what fits into it.
-pub(crate) fn room(workers: usize) -> Result<Room, NoRoom> {
+/// `admin` connections are kept free of it.
+pub(crate) fn room(workers: usize, admin: usize) -> Result<Room, NoRoom> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -50,11 +51,11 @@ pub(crate) fn room(workers: usize) -> Result<Room, NoRoom> {
             limit.current
         }
     };
-    room_in(current.unwrap_or(u64::MAX), workers)
+    room_in(current.unwrap_or(u64::MAX), workers, admin)
 }
 
-fn room_in(limit: u64, workers: usize) -> Result<Room, NoRoom> {
-    let reserved = RESERVED + FOR_WORKER * workers as u64;
+fn room_in(limit: u64, workers: usize, admin: usize) -> Result<Room, NoRoom> {
+    let reserved = RESERVED + FOR_WORKER * workers as u64 + admin as u64;
     let needed = reserved + FEWEST;
     if limit < needed {
         return Err(NoRoom {
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn twenty_thousand_descriptors_hold_nineteen_thousand_subscribers() {
-        let room = room_in(20_000, 2).unwrap();
+        let room = room_in(20_000, 2, 64).unwrap();
 
         assert!(room.subscribers >= 19_000, "{room:?}");
         assert!(room.connections > room.subscribers, "{room:?}");
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn any_limit_leaves_room_for_other_requests_or_is_refused() {
         for limit in [0, 64, 175, 176, 1024, 1 << 20, u64::MAX] {
-            match room_in(limit, 16) {
+            match room_in(limit, 16, 0) {
                 Ok(room) => assert!(
                     room.subscribers > 0
                         && room.connections > room.subscribers

@@ -7,11 +7,13 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
-use actix_service::{IntoServiceFactory as _, Service, apply_fn_factory, map_config};
+use actix_service::{
+    IntoServiceFactory as _, Service, ServiceFactory, apply_fn_factory, map_config,
+};
 use actix_web::{
     App,
     dev::AppConfig,
@@ -26,7 +28,7 @@ use crate::{
     descriptors::Room,
     fan_out::FanOut,
     hub::Hub,
-    routes::{self, Page},
+    routes::{self, Page, Resources},
     stream::Stream,
 };
 
@@ -36,8 +38,22 @@ const FILE_THREADS: usize = 8;
 /// How much is written to a socket at a time. Small, because every connection may hold as much.
 const WRITE_BUFFER: usize = 4096;
 
-/// What accepts connections and serves them, when it is polled.
-pub(crate) fn http_server(
+/// How many may ask at once how the server is; whoever comes then waits.
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
+
+/// What is served, and to whom.
+#[derive(Clone)]
+struct Site {
+    hub: web::Data<Hub>,
+    shared: Arc<Shared>,
+    started: routes::Started,
+    allowed_origins: Vec<String>,
+    resources: Resources,
+    request_timeout: Duration,
+}
+
+/// What accepts connections and serves subscribers, when it is polled.
+pub(crate) fn public_server(
     config: &Config,
     workers: usize,
     room: Room,
@@ -49,45 +65,96 @@ pub(crate) fn http_server(
         folder,
         open_files: Arc::new(Semaphore::new(room.files)),
     });
-    let hub = web::Data::new(hub.clone());
-    let started = web::Data::new(routes::Started(Instant::now()));
-    let allowed_origins = config.cors.allowed_origins.clone();
-    let shared = shared.clone();
-    let request_timeout = config.server.request_timeout;
-    let server = actix_server::Server::build()
+    let resources = Resources::Public {
+        page,
+        with_admin: config.server.admin_bind.is_none(),
+    };
+    let mut site = Site::new(config, hub, shared, resources);
+    site.allowed_origins
+        .clone_from(&config.cors.allowed_origins);
+    let server = builder(config)
         .workers(workers)
         .worker_max_blocking_threads(FILE_THREADS)
         .max_concurrent_connections(room.connections.div_ceil(workers))
+        .listen("http", listener, move || {
+            site.service(Some(FanOut::start(site.hub.get_ref().clone())))
+        })?;
+    Ok(server.run())
+}
+
+/// The same for those who look after the server: a thread of its own answers them, whatever the
+/// subscribers do. No page of another origin may read what it says.
+pub(crate) fn admin_server(
+    config: &Config,
+    listener: TcpListener,
+    hub: &Hub,
+    shared: &Arc<Shared>,
+) -> io::Result<actix_server::Server> {
+    let site = Site::new(config, hub, shared, Resources::Admin);
+    let server = builder(config)
+        .workers(1)
+        .max_concurrent_connections(ADMIN_CONNECTIONS)
+        .listen("admin", listener, move || site.service(None))?;
+    Ok(server.run())
+}
+
+fn builder(config: &Config) -> actix_server::ServerBuilder {
+    actix_server::Server::build()
         .shutdown_timeout(config.server.drain_timeout.as_secs() + 1)
         .disable_signals()
-        .listen("http", listener, move || {
-            let app = App::new()
-                .app_data(hub.clone())
-                .app_data(web::Data::from(shared.clone()))
-                .app_data(started.clone())
-                .wrap(routes::cors(&allowed_origins))
-                .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-                .wrap(from_fn(count_answer))
-                .configure(|app| routes::configure(app, page.as_ref()));
-            let http = HttpService::build()
-                .keep_alive(KeepAlive::Timeout(request_timeout))
-                .client_request_timeout(request_timeout)
-                .client_disconnect_timeout(request_timeout)
-                // A client that closed its half is gone: there is nothing to wait for.
-                .h1_allow_half_closed(false)
-                .h1_write_buffer_size(WRITE_BUFFER)
-                .on_connect_ext(|io: &ClientIo, data: &mut _| {
-                    actix_http::Extensions::insert(data, io.connection());
-                })
-                .finish(map_config(app.into_factory(), |()| AppConfig::default()));
-            let shared = shared.clone();
-            let fan_out = FanOut::start(hub.get_ref().clone());
-            apply_fn_factory(http, move |socket: TcpStream, http| {
-                serve(http, socket, shared.clone(), fan_out.clone())
+}
+
+impl Site {
+    fn new(config: &Config, hub: &Hub, shared: &Arc<Shared>, resources: Resources) -> Self {
+        Self {
+            hub: web::Data::new(hub.clone()),
+            shared: shared.clone(),
+            started: routes::Started(Instant::now()),
+            allowed_origins: Vec::new(),
+            resources,
+            request_timeout: config.server.request_timeout,
+        }
+    }
+
+    /// What serves the connections of one thread. Without a fan-out there are no streams.
+    fn service(
+        &self,
+        fan_out: Option<FanOut>,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+        Service: Service<TcpStream, Response = (), Error = DispatchError, Future: 'static>
+                     + 'static,
+        Future: 'static,
+    > + use<> {
+        let resources = self.resources.clone();
+        let app = App::new()
+            .app_data(self.hub.clone())
+            .app_data(web::Data::from(self.shared.clone()))
+            .app_data(web::Data::new(self.started))
+            .wrap(routes::cors(&self.allowed_origins))
+            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .wrap(from_fn(count_answer))
+            .configure(|app| routes::configure(app, &resources));
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(self.request_timeout))
+            .client_request_timeout(self.request_timeout)
+            .client_disconnect_timeout(self.request_timeout)
+            // A client that closed its half is gone: there is nothing to wait for.
+            .h1_allow_half_closed(false)
+            .h1_write_buffer_size(WRITE_BUFFER)
+            .on_connect_ext(|io: &ClientIo, data: &mut _| {
+                actix_http::Extensions::insert(data, io.connection());
             })
-        })?
-        .run();
-    Ok(server)
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+        let shared = self.shared.clone();
+        apply_fn_factory(http, move |socket: TcpStream, http| {
+            serve(http, socket, shared.clone(), fan_out.clone())
+        })
+    }
 }
 
 /// Serves one connection until it is to be closed.
@@ -95,7 +162,7 @@ fn serve<H>(
     http: &H,
     socket: TcpStream,
     shared: Arc<Shared>,
-    fan_out: FanOut,
+    fan_out: Option<FanOut>,
 ) -> impl Future<Output = Result<(), DispatchError>> + use<H>
 where
     H: Service<(ClientIo, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
@@ -112,10 +179,13 @@ where
         let (connection, requests) = started.map_err(DispatchError::Io)?;
         requests.await?;
         // The token is given back after the socket is closed.
-        let Some(NewStream {
-            subscriber,
-            token: _token,
-        }) = connection.take_stream()
+        let (
+            Some(fan_out),
+            Some(NewStream {
+                subscriber,
+                token: _token,
+            }),
+        ) = (fan_out, connection.take_stream())
         else {
             return Ok(());
         };

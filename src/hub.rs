@@ -48,6 +48,7 @@ impl Default for HubSettings {
             retention: Retention {
                 events: 1000,
                 bytes: 16 << 20,
+                queue: 64,
             },
             max_subscribers: 10_000,
             retry: Duration::from_secs(2),

@@ -46,6 +46,10 @@ struct Args {
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
 
+    /// Address and port that /metrics, /status and /readyz move to, or off (server.admin_bind)
+    #[arg(long, value_name = "ADDRESS")]
+    admin_bind: Option<String>,
+
     /// From one numbered message to the next, e.g. 250ms (ticker.interval)
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
@@ -75,6 +79,7 @@ impl Args {
     fn sources(&self) -> Sources {
         let flags = [
             ("--bind", "server.bind", &self.bind),
+            ("--admin-bind", "server.admin_bind", &self.admin_bind),
             ("--interval", "ticker.interval", &self.interval),
             ("--static-dir", "server.static_dir", &self.static_dir),
             (
@@ -144,12 +149,17 @@ async fn run(sources: Sources, found: Found, config: Config) -> anyhow::Result<(
     let server = Server::build(&config)?;
     let reloader = Reloader::new(sources, found, config, server.hub().clone())?;
     actix_rt::spawn(reloader.run());
-    log::info!("listening on http://{}/", server.addr());
-    say(
-        std::io::stdout(),
-        format_args!("listening on http://{}/", server.addr()),
-    );
+    announce(&format!("listening on http://{}/", server.addr()));
+    if let Some(addr) = server.admin_addr() {
+        announce(&format!("metrics and status on http://{addr}/"));
+    }
     server.run_until(first_signal(terminate, interrupt)).await
+}
+
+/// Says it in the log and on standard output.
+fn announce(line: &str) {
+    log::info!("{line}");
+    say(std::io::stdout(), format_args!("{line}"));
 }
 
 /// Resolves on the first signal to stop. The second ends the process at once.

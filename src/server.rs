@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
     connection::{ConnectionLimits, Shared},
     descriptors::{self, Room},
-    http::http_server,
+    http::{ADMIN_CONNECTIONS, admin_server, public_server},
     hub::{Gone, Hub, HubSettings},
 };
 
@@ -27,21 +28,30 @@ const BACKLOG: i32 = 4096;
 /// A server that is bound to its address and not yet running.
 pub struct Server {
     addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
     hub: Hub,
     gone: Gone,
-    running: actix_server::Server,
+    running: Vec<actix_server::Server>,
     shared: Arc<Shared>,
     drain_timeout: Duration,
 }
 
 impl Server {
-    /// Binds the address and starts the Broadcaster. Needs a running actix `System`.
+    /// Binds the addresses and starts the Broadcaster. Needs a running actix `System`.
     pub fn build(config: &Config) -> anyhow::Result<Self> {
-        let listener = bind(&config.server.bind)
-            .with_context(|| format!("cannot listen on {} (server.bind)", config.server.bind))?;
+        let listener = bind(&config.server.bind, "server.bind")?;
         let addr = listener.local_addr()?;
+        let admin_bind = config.server.admin_bind.as_deref();
+        let admin_listener = admin_bind
+            .map(|address| bind(address, "server.admin_bind"))
+            .transpose()?;
+        let admin_addr = admin_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
         let workers = workers(config.server.workers);
-        let room = descriptors::room(workers)?;
+        let admin_connections = admin_listener.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
+        let room = descriptors::room(workers, admin_connections)?;
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
@@ -56,9 +66,15 @@ impl Server {
             },
             streams: TaskTracker::new(),
         });
-        let running = http_server(config, workers, room, listener, &hub, &shared)?;
+        let mut running = vec![public_server(
+            config, workers, room, listener, &hub, &shared,
+        )?];
+        if let Some(listener) = admin_listener {
+            running.push(admin_server(config, listener, &hub, &shared)?);
+        }
         Ok(Self {
             addr,
+            admin_addr,
             hub,
             gone,
             running,
@@ -70,6 +86,11 @@ impl Server {
     /// The address that was bound.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of those who look after the server, if they have one of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
     }
 
     /// The Broadcaster's hub: to publish through, or to change settings.
@@ -89,12 +110,12 @@ impl Server {
             drain_timeout,
             ..
         } = self;
-        let handle = running.handle();
-        let mut serving = actix_rt::spawn(running);
+        let handles: Vec<_> = running.iter().map(actix_server::Server::handle).collect();
+        let mut serving: JoinSet<_> = running.into_iter().collect();
         tokio::select! {
             () = shutdown => {}
             _ = &mut gone => return Err(broadcaster_died()),
-            ended = &mut serving => {
+            Some(ended) = serving.join_next() => {
                 return Err(match ended {
                     Ok(Ok(())) => anyhow!("the HTTP server stopped by itself"),
                     Ok(Err(err)) => anyhow!(err).context("the HTTP server failed"),
@@ -104,7 +125,7 @@ impl Server {
         }
         // Closes the listener: whoever connects from now on is refused, and not left waiting in the
         // backlog. The connections there are go on, as long as the server is not dropped.
-        let _stopping = handle.stop(true);
+        let _stopping: Vec<_> = handles.iter().map(|handle| handle.stop(true)).collect();
         let streams = &shared.streams;
         log::info!(
             "shutting down: {} streams are ended, for at most {}",
@@ -126,7 +147,6 @@ impl Server {
             0 => log::info!("shut down: every stream was ended"),
             left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),
         }
-        serving.abort();
         Ok(())
     }
 }
@@ -137,7 +157,11 @@ fn broadcaster_died() -> anyhow::Error {
     )
 }
 
-fn bind(address: &str) -> io::Result<TcpListener> {
+fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
+    bind_to_first(address).with_context(|| format!("cannot listen on {address} ({key})"))
+}
+
+fn bind_to_first(address: &str) -> io::Result<TcpListener> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for addr in address.to_socket_addrs()? {
         match bind_to(addr) {

@@ -49,6 +49,10 @@ pub struct ServerConfig {
     /// Address and port to listen on.
     #[serde(deserialize_with = "value::bind_address")]
     pub bind: String,
+    /// Address and port that `/metrics`, `/status` and `/readyz` move to; `None`, written `"off"`:
+    /// they stay where the stream is.
+    #[serde(with = "value::optional_address")]
+    pub admin_bind: Option<String>,
     /// Threads that serve connections; 0: one for each core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
@@ -73,6 +77,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             bind: "127.0.0.1:3000".to_owned(),
+            admin_bind: None,
             workers: 0,
             static_dir: "static".into(),
             max_subscribers: 0,
@@ -126,6 +131,9 @@ pub struct StreamConfig {
     /// How many bytes of encoded events are kept.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
+    /// How many of the newest events a connected subscriber gets whatever the history's bounds.
+    #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
+    pub queue: usize,
 }
 
 impl Default for StreamConfig {
@@ -135,6 +143,7 @@ impl Default for StreamConfig {
             heartbeat: Duration::from_secs(15),
             history: 1000,
             history_bytes: 16 << 20,
+            queue: 64,
         }
     }
 }
@@ -196,6 +205,7 @@ impl Config {
         Retention {
             events: self.stream.history,
             bytes: self.stream.history_bytes,
+            queue: self.stream.queue,
         }
     }
 

@@ -91,6 +91,34 @@ pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
         })
 }
 
+/// An address, or `off`.
+pub(super) mod optional_address {
+    use super::*;
+
+    const OFF: &str = "off";
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        match found.as_str() {
+            Some(OFF) => Ok(None),
+            Some(address) if is_address(address) => Ok(Some(address.to_owned())),
+            _ => Err(refused(
+                &found,
+                "\"off\", or a host and a port from 0 to 65535, such as \"127.0.0.1:9090\"",
+            )),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        address: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(address.as_deref().unwrap_or(OFF))
+    }
+}
+
 /// Whether this is a host and a port. Whether there is such a host shows when it is bound.
 fn is_address(text: &str) -> bool {
     if text.starts_with('[') {

@@ -25,14 +25,36 @@ pub(crate) struct MemoryLog {
 struct Retained {
     entries: VecDeque<Entry>,
     /// The number of the entry at the front.
+    first: u64,
+    /// The number of the oldest event that is retained. Those before it are there for whoever is
+    /// connected and was about to read them.
     oldest: u64,
-    /// The frames' total length.
+    /// The total length of the frames from the oldest on.
     bytes: usize,
 }
 
 impl Retained {
     fn next(&self) -> u64 {
-        self.oldest + self.entries.len() as u64
+        self.first + self.entries.len() as u64
+    }
+
+    fn place(&self, seq: u64) -> usize {
+        (seq - self.first) as usize
+    }
+
+    fn evict_beyond(&mut self, retention: Retention) {
+        loop {
+            let events = (self.next() - self.oldest) as usize;
+            if events <= 1 || (events <= retention.events && self.bytes <= retention.bytes) {
+                break;
+            }
+            self.bytes -= self.entries[self.place(self.oldest)].frame.len();
+            self.oldest += 1;
+        }
+        while self.first < self.oldest && self.entries.len() > retention.queue {
+            self.entries.pop_front();
+            self.first += 1;
+        }
     }
 }
 
@@ -57,15 +79,7 @@ impl MemoryLog {
             frame,
             appended: now,
         });
-        while retained.entries.len() > 1
-            && (retained.entries.len() > self.retention.events
-                || retained.bytes > self.retention.bytes)
-        {
-            if let Some(evicted) = retained.entries.pop_front() {
-                retained.bytes -= evicted.frame.len();
-                retained.oldest += 1;
-            }
-        }
+        retained.evict_beyond(self.retention);
         id
     }
 
@@ -81,7 +95,10 @@ impl MemoryLog {
             oldest: retained.oldest,
             next: retained.next(),
             bytes: retained.bytes,
-            since: retained.entries.front().map(|entry| entry.appended),
+            since: retained
+                .entries
+                .get(retained.place(retained.oldest))
+                .map(|entry| entry.appended),
         }
     }
 
@@ -152,10 +169,10 @@ impl MemoryLog {
         if cursor >= retained.next() {
             return Read::Head;
         }
-        if cursor < retained.oldest {
-            return self.evicted(cursor, retained.oldest);
+        if cursor < retained.first {
+            return self.evicted(cursor, retained.first);
         }
-        let start = (cursor - retained.oldest) as usize;
+        let start = retained.place(cursor);
         let mut bytes = 0;
         let mut events = 0;
         for entry in retained.entries.range(start..) {

@@ -12,14 +12,17 @@ use std::time::Instant;
 pub(crate) use self::memory::MemoryLog;
 use crate::{gap::Gap, wire::Frame};
 
-/// How much a log retains. Reaching either bound evicts the oldest event; the newest is always
-/// kept.
+/// How much a log retains: reaching the bound on events or on bytes evicts the oldest event; the
+/// newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Number of events.
     pub events: usize,
     /// Size of the encoded events, in bytes.
     pub bytes: usize,
+    /// Number of events that those who are connected may still read, beyond what is given to those
+    /// who come; so many are kept whatever the other bounds.
+    pub queue: usize,
 }
 
 /// Where a new subscriber starts.

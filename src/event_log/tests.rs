@@ -26,6 +26,7 @@ fn keeping(events: usize) -> Retention {
     Retention {
         events,
         bytes: usize::MAX,
+        queue: 1,
     }
 }
 
@@ -126,6 +127,7 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
         Retention {
             events: 100,
             bytes: 200,
+            queue: 1,
         },
     );
 
@@ -159,6 +161,26 @@ fn a_reader_that_fell_out_is_told_what_it_lost() {
             },
         }
     );
+}
+
+#[test]
+fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
+    let retention = Retention {
+        queue: 6,
+        ..keeping(4)
+    };
+    let log = log_with(10, retention);
+    let mut numbers = Vec::new();
+
+    let read = log.read(4, usize::MAX, |entry| numbers.push(entry.frame.clone()));
+    let evicted = log.read(3, usize::MAX, |_| ());
+
+    assert_eq!(read, Read::Events(6));
+    assert_eq!(numbers[0], wire::event(log.id(4), &Event::message("4")));
+    assert!(matches!(evicted, Read::Evicted { cursor: 4, .. }));
+    assert_eq!(log.place(&ResumeFrom::Earliest).cursor, 6);
+    assert_eq!(log.extent().oldest, 6);
+    assert!(log.place(&after(EPOCH, 4)).gap.is_some());
 }
 
 #[test]

@@ -20,15 +20,36 @@ pub(crate) use self::{page::Page, status::Started};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Adds every route. Without a page, the rest is served.
-pub(crate) fn configure(app: &mut web::ServiceConfig, page: Option<&Page>) {
-    app.service(resource(events::PATH, || web::to(subscribe)))
-        .service(resource("/status", || web::to(status::status)))
-        .service(resource("/metrics", || web::to(metrics)))
-        .service(resource("/healthz", || web::to(health::healthz)))
-        .service(resource("/readyz", || web::to(health::readyz)));
-    if let Some(page) = page {
-        app.service(page::files(page));
+/// What a listener serves.
+#[derive(Debug, Clone)]
+pub(crate) enum Resources {
+    /// The stream. Without a page, the rest is served.
+    Public {
+        page: Option<Page>,
+        /// Whether what is for those who look after the server is served, too.
+        with_admin: bool,
+    },
+    /// What is for those who look after the server.
+    Admin,
+}
+
+/// Adds the routes.
+pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources) {
+    app.service(resource("/healthz", || web::to(health::healthz)));
+    if let Resources::Admin
+    | Resources::Public {
+        with_admin: true, ..
+    } = resources
+    {
+        app.service(resource("/metrics", || web::to(metrics)))
+            .service(resource("/status", || web::to(status::status)))
+            .service(resource("/readyz", || web::to(health::readyz)));
+    }
+    if let Resources::Public { page, .. } = resources {
+        app.service(resource(events::PATH, || web::to(subscribe)));
+        if let Some(page) = page {
+            app.service(page::files(page));
+        }
     }
     app.default_service(web::to(async || -> Result<HttpResponse, Problem> {
         Err(Problem::NotFound)

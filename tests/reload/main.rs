@@ -200,7 +200,7 @@ fn a_bad_file_that_is_put_back_as_it_was_is_taken_again() {
 fn a_key_that_needs_a_restart_is_named_once_for_each_change() {
     let config = |workers, interval| {
         let ticker = ticker(interval, "m");
-        format!("[server]\nworkers = {workers}\n{ticker}[stream]\nhistory = {workers}\n")
+        format!("[server]\nworkers = {workers}\n{ticker}[stream]\nqueue = {workers}\n")
     };
     let server = Reloading::start(&config(1, "24h"));
     let mut log = Vec::new();
@@ -210,7 +210,7 @@ fn a_key_that_needs_a_restart_is_named_once_for_each_change() {
             &[
                 "config reloaded, in effect now: ticker.interval",
                 "WARN  sse_broadcaster::reload] a restart is needed for the change of \
-                 server.workers, stream.history",
+                 server.workers, stream.queue",
             ][..],
         ),
         (config(2, "22h"), &["in effect now: ticker.interval"]),
@@ -222,7 +222,7 @@ fn a_key_that_needs_a_restart_is_named_once_for_each_change() {
             config(1, "22h"),
             &[
                 "nothing takes effect now",
-                "no restart is needed any more for server.workers, stream.history",
+                "no restart is needed any more for server.workers, stream.queue",
             ],
         ),
     ] {

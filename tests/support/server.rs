@@ -16,6 +16,7 @@ use super::{client, eventually};
 
 pub struct TestServer {
     pub addr: SocketAddr,
+    pub admin_addr: Option<SocketAddr>,
     pub hub: Hub,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<anyhow::Result<()>>>,
@@ -37,16 +38,18 @@ impl TestServer {
         let running = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = Server::build(&config)?;
-                started.send((server.addr(), server.hub().clone())).unwrap();
+                let addresses = (server.addr(), server.admin_addr());
+                started.send((addresses, server.hub().clone())).unwrap();
                 let stopped = async {
                     stopped.await.ok();
                 };
                 server.run_until(stopped).await
             })
         });
-        let (addr, hub) = start.recv().expect("the server starts");
+        let ((addr, admin_addr), hub) = start.recv().expect("the server starts");
         Self {
             addr,
+            admin_addr,
             hub,
             stop: Some(stop),
             running: Some(running),
