@@ -46,6 +46,7 @@ mod event;
 mod event_log;
 mod fan_out;
 mod gap;
+mod host;
 mod http;
 mod hub;
 mod metrics;

@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     connection::{ConnectionLimits, Shared},
     descriptors::{self, Room},
+    host,
     http::{ADMIN_CONNECTIONS, admin_server, public_server},
     hub::{Gone, Hub, HubSettings},
 };
@@ -53,6 +54,8 @@ impl Server {
         let admin_connections = admin_listener.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
         let room = descriptors::room(workers, admin_connections)?;
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
+        let asked = config.server.max_subscribers;
+        host::check((asked > 0).then_some(max_subscribers), BACKLOG as u64);
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
             retention: config.retention(),

@@ -12,12 +12,14 @@ const SOON_MS = 250;
 
 export class ServerStatus {
   #parts = {};
+  #section;
   #timer = null;
   #asking = false;
   #wait = EVERY_MS;
 
   /** @param {HTMLElement} section with the figures */
   constructor(section) {
+    this.#section = section;
     for (const part of section.querySelectorAll("[data-testid], [data-part]")) {
       this.#parts[part.dataset.testid ?? part.dataset.part] = part;
     }
@@ -43,6 +45,8 @@ export class ServerStatus {
     this.#asking = true;
     const status = await fetchStatus();
     this.#asking = false;
+    this.#section.hidden = status === undefined;
+    if (status === undefined) return;
     this.#show(status);
     this.#wait = status ? EVERY_MS : Math.min(this.#wait * 2, AT_MOST_EVERY_MS);
     this.#askIn(this.#wait);
@@ -62,10 +66,14 @@ export class ServerStatus {
   }
 }
 
-/** The server's answer, or null for any failure: what failed makes no difference to the page. */
+/**
+ * The server's answer, or null for any failure: what failed makes no difference to the page. Only
+ * that it is not for the public does: then it is undefined.
+ */
 async function fetchStatus() {
   try {
     const response = await fetch(ADDRESS, { cache: "no-store", signal: AbortSignal.timeout(GIVE_UP_MS) });
+    if (response.status === 404) return undefined;
     if (!response.ok) return null;
     const status = await response.json();
     return typeof status === "object" ? status : null;

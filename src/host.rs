@@ -1,0 +1,119 @@
+//! What of the host's own settings would stand in the way before the server's do. The server starts
+//! all the same, and says so.
+
+use std::fs;
+
+/// What the kernel keeps for a subscriber that has not yet acknowledged a message: one small packet
+/// (measured, docs/SCALING.md).
+const UNACKNOWLEDGED_BYTES: u64 = 2304;
+
+/// What tcp_mem counts in.
+const PAGE_BYTES: u64 = 4096;
+
+/// Settings of the host, as far as they can be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Settings {
+    /// `net.core.somaxconn`
+    backlog: Option<u64>,
+    /// `net.netfilter.nf_conntrack_max`, where connections are tracked at all.
+    tracked: Option<u64>,
+    /// The second of `net.ipv4.tcp_mem`, from which on the kernel takes memory from sockets.
+    tcp_pages: Option<u64>,
+}
+
+/// Logs a warning for each setting that is too low for so many subscribers, if they were asked for,
+/// and for a burst of so many connections.
+pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
+    let settings = Settings {
+        backlog: read("/proc/sys/net/core/somaxconn", 0),
+        tracked: read("/proc/sys/net/netfilter/nf_conntrack_max", 0),
+        tcp_pages: read("/proc/sys/net/ipv4/tcp_mem", 1),
+    };
+    for complaint in complaints(settings, subscribers.map(|n| n as u64), backlog) {
+        log::warn!("{complaint}");
+    }
+}
+
+/// The number at this place of a file of numbers.
+fn read(path: &str, place: usize) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.split_whitespace().nth(place)?.parse().ok()
+}
+
+fn complaints(settings: Settings, subscribers: Option<u64>, backlog: u64) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if let Some(found) = settings.backlog.filter(|found| *found < backlog) {
+        complaints.push(format!(
+            "the host lets only {found} connections wait to be accepted: more that come at once \
+             are delayed; raise net.core.somaxconn to {backlog}"
+        ));
+    }
+    let Some(subscribers) = subscribers else {
+        return complaints;
+    };
+    if let Some(found) = settings.tracked.filter(|found| *found < subscribers) {
+        complaints.push(format!(
+            "the host's firewall tracks at most {found} connections, fewer than \
+             server.max_subscribers, {subscribers}; raise net.netfilter.nf_conntrack_max"
+        ));
+    }
+    let needed = (subscribers * UNACKNOWLEDGED_BYTES).div_ceil(PAGE_BYTES);
+    if let Some(found) = settings.tcp_pages.filter(|found| *found < needed) {
+        complaints.push(format!(
+            "the host's memory for TCP is short from {found} pages on; one message to \
+             server.max_subscribers, {subscribers}, takes {needed}; raise net.ipv4.tcp_mem"
+        ));
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_enough_or_unknown_is_no_complaint() {
+        let enough = Settings {
+            backlog: Some(4096),
+            tracked: Some(10_000),
+            tcp_pages: Some(5625),
+        };
+
+        assert!(complaints(enough, Some(10_000), 4096).is_empty());
+        assert!(complaints(Settings::default(), Some(10_000_000), 4096).is_empty());
+    }
+
+    #[test]
+    fn each_setting_that_is_too_low_is_named_with_what_is_needed() {
+        let low = Settings {
+            backlog: Some(128),
+            tracked: Some(9999),
+            tcp_pages: Some(5624),
+        };
+
+        let complaints = complaints(low, Some(10_000), 4096);
+
+        for (complaint, words) in complaints.iter().zip([
+            ["128", "net.core.somaxconn to 4096"],
+            ["9999", "net.netfilter.nf_conntrack_max"],
+            ["takes 5625", "net.ipv4.tcp_mem"],
+        ]) {
+            assert!(
+                words.iter().all(|word| complaint.contains(word)),
+                "{complaint}"
+            );
+        }
+        assert_eq!(complaints.len(), 3);
+    }
+
+    #[test]
+    fn how_many_subscribers_matters_only_if_it_was_asked_for() {
+        let low = Settings {
+            tracked: Some(1),
+            tcp_pages: Some(1),
+            ..Settings::default()
+        };
+
+        assert!(complaints(low, None, 4096).is_empty());
+    }
+}
