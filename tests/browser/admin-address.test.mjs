@@ -11,7 +11,7 @@ scenario("a page that may not see the status shows its messages all the same", a
     ticker: { interval: "50ms" },
   });
   // What the browser itself logs of an answer it was given, however well the page takes it.
-  stage.expect(/404 \(Not Found\)$/);
+  stage.expectComplaint(/404 \(Not Found\)$/);
   const demo = await stage.openDemo(server);
 
   const seen = await demo.panel(1).until("messages", ({ received }) => received >= 3);
