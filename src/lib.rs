@@ -37,6 +37,9 @@
 //! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
 //! `request_scan` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod broadcaster;
 pub mod config;
