@@ -1,4 +1,4 @@
-//! What the benchmarks of the `bench` package measure, without sockets: only with the feature
+//! What `cargo bench` measures, without sockets: only with the feature
 //! `bench`, and no part of the library's interface.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What a message costs this server beside the system calls: `cargo bench -p sse-bench`.
+//! What a message costs this server beside the system calls: `cargo bench`.
 
 use std::{hint::black_box, time::Duration};
 
