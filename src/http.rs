@@ -194,7 +194,8 @@ where
             subscriber,
             write_timeout: shared.limits.write_timeout,
         };
-        stream.run(&fan_out).await;
+        // On the heap, too: here it would be held for a connection that has no stream, and twice.
+        Box::pin(stream.run(&fan_out)).await;
         Ok(())
     }
 }
