@@ -100,9 +100,7 @@ impl History {
     /// behind it; `None` at the head.
     pub fn read_batch(&self, cursor: u64) -> Option<u64> {
         let mut batch = Batch::new(Framing::Chunked);
-        let read = self
-            .0
-            .read(cursor, 4096, |entry| batch.push(&entry.frame));
+        let read = self.0.read(cursor, 4096, |entry| batch.push(&entry.frame));
         std::hint::black_box(batch.finish());
         match read {
             Read::Events(events) => Some(cursor + events),

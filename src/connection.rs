@@ -18,6 +18,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
 };
+use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -106,6 +107,8 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct NewStream {
     pub(crate) subscriber: Subscriber,
+    /// The response's head: it is sent together with what comes first.
+    pub(crate) head: BytesMut,
     /// Kept until the stream's socket is closed.
     pub(crate) token: TaskTrackerToken,
 }
@@ -122,6 +125,7 @@ impl Connection {
     pub(crate) fn begin_stream(&self, subscriber: Subscriber, shared: &Shared) {
         self.0.stream.replace(Some(NewStream {
             subscriber,
+            head: BytesMut::new(),
             token: shared.streams.token(),
         }));
     }
@@ -257,12 +261,11 @@ impl AsyncRead for ClientIo {
                 this.check_timers(cx)?;
                 return Poll::Pending;
             }
-            let read = match this.tcp.try_read(buf.initialize_unfilled()) {
+            let before = buf.filled().len();
+            let read = match this.tcp.try_read_buf(buf) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
                 result => result?,
             };
-            let before = buf.filled().len();
-            buf.advance(read);
             let kept = this.scan.read(&mut buf.filled_mut()[before..]);
             buf.set_filled(before + kept);
             this.state.received(&mut this.scan)?;
@@ -281,6 +284,10 @@ impl AsyncWrite for ClientIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if let Some(stream) = &mut *this.state.0.stream.borrow_mut() {
+            stream.head.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
         while this.tcp.poll_write_ready(cx)?.is_ready() {
             match this.tcp.try_write(buf) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
@@ -304,7 +311,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Where a stream follows, this is the end of its head and not that of the connection.
+        // Where a stream follows, this is the end of its head, and not that of the connection.
         if !self.state.is_stream() {
             SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
         }

@@ -25,7 +25,7 @@ const ROUND_BYTES: usize = 16 * 1024;
 
 /// After so many subscribers the thread's other tasks get their turn: requests, and those who
 /// catch up.
-const SLOTS_AT_ONCE: usize = 64;
+const SLOTS_AT_ONCE: usize = 1024;
 
 /// So many times as long as a round took, the next one waits. What comes meanwhile goes out with
 /// it: one system call for each subscriber, and not one for each of its events. At 1,000 events a

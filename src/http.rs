@@ -182,13 +182,15 @@ where
         let (
             Some(fan_out),
             Some(NewStream {
-                subscriber,
+                mut subscriber,
+                head,
                 token: _token,
             }),
         ) = (fan_out, connection.take_stream())
         else {
             return Ok(());
         };
+        subscriber.begin_with(head.freeze());
         let stream = Stream {
             socket,
             subscriber,

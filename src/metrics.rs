@@ -30,7 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) events: Counter,
     /// Events sent, counted once for each subscriber.
     pub(crate) deliveries: Counter,
-    /// Bytes that sockets took, without the heads of responses.
+    /// Bytes that the sockets of streams took.
     pub(crate) sent_bytes: Counter,
     /// Times that a subscriber had read up to the newest event and became live.
     pub(crate) catch_ups: Counter,

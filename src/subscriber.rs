@@ -86,11 +86,34 @@ impl Subscriber {
         self.hub.metrics.count_close(reason);
     }
 
-    /// Reads on in the log.
+    /// Puts bytes before everything else.
+    pub(crate) fn begin_with(&mut self, bytes: Bytes) {
+        self.opening = Some(match self.opening.take() {
+            Some(opening) => join(&bytes, &opening),
+            None => bytes,
+        });
+    }
+
+    /// What is to be sent next.
     pub(crate) fn next(&mut self) -> Next {
-        if let Some(opening) = self.opening.take() {
-            return Next::Bytes(opening);
+        let next = self.read();
+        let Some(opening) = self.opening.take() else {
+            return next;
+        };
+        // Sent together, at one system call, unless that means to copy much.
+        match next {
+            Next::Wait => Next::Bytes(opening),
+            Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
+                self.opening = Some(bytes);
+                Next::Bytes(opening)
+            }
+            Next::Bytes(bytes) => Next::Bytes(join(&opening, &bytes)),
+            Next::End(bytes) => Next::End(join(&opening, &bytes)),
         }
+    }
+
+    /// Reads on in the log.
+    fn read(&mut self) -> Next {
         // Asked before the log is: whatever was appended before the drain is in it by then.
         let draining = self.news.borrow_and_update().draining;
         let mut batch = Batch::new(self.framing);
@@ -137,4 +160,8 @@ impl Subscriber {
             Err(_) => Ok(Some(wire::heartbeat().bytes(self.framing))),
         }
     }
+}
+
+fn join(first: &Bytes, second: &Bytes) -> Bytes {
+    [&**first, &**second].concat().into()
 }
