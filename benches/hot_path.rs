@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sse_broadcaster::{
     Event,
-    bench::{FanOut, History, encode},
+    bench::{Counting, FanOut, History, encode},
 };
 
 /// As the ticker says it.
@@ -70,11 +70,19 @@ fn catch_up(c: &mut Criterion) {
     group.finish();
 }
 
+/// For each round, whatever it is sent to: what keeping the metrics costs.
+fn counting(c: &mut Criterion) {
+    let counting = Counting::new();
+    c.bench_function("counting/round", |b| {
+        b.iter(|| counting.round(black_box(10_000), black_box(Duration::from_millis(50))));
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = encoding, fan_out, catch_up
+    targets = encoding, fan_out, counting, catch_up
 }
 criterion_main!(benches);

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     event::{Event, EventId},
     event_log::{MemoryLog, Read, Retention},
+    metrics::{HandOver, Metrics},
     registry::{Outlet, Registry, RoundBuilder},
     wire::{self, Batch, Framing},
 };
@@ -79,6 +80,27 @@ impl FanOut {
         self.registry
             .keep_alive(&wire::heartbeat(), idle, Instant::now())
             .bytes
+    }
+}
+
+/// What is counted of a round, however many it is sent to.
+pub struct Counting(Metrics);
+
+impl Counting {
+    /// Nothing was counted.
+    #[expect(clippy::new_without_default, reason = "as the others here are made")]
+    pub fn new() -> Self {
+        Self(Metrics::default())
+    }
+
+    /// Counts a round.
+    pub fn round(&self, delivered: u64, took: Duration) {
+        self.0.count_hand_over(&HandOver {
+            delivered,
+            bytes: delivered * 50,
+            fell_behind: 0,
+        });
+        self.0.observe_fan_out(took);
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
     broadcaster::News,
     event_log::Read,
     hub::Hub,
-    registry::{Behind, HandOver, LiveId, Outlet, Registry, Round, RoundBuilder},
+    metrics::HandOver,
+    registry::{Behind, LiveId, Outlet, Registry, Round, RoundBuilder},
     subscriber::{Orphaned, Subscriber},
     wire,
 };
@@ -104,7 +105,7 @@ impl FanOut {
             if look_for_idle <= now {
                 let comment = wire::heartbeat();
                 let handed_over = registry.borrow_mut().keep_alive(&comment, heartbeat, now);
-                self.count(&handed_over);
+                self.0.hub.metrics.count_hand_over(&handed_over);
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
@@ -148,19 +149,12 @@ impl FanOut {
             let slots = first..first + SLOTS_AT_ONCE;
             handed_over += registry.borrow_mut().deliver(round, slots, begin);
         }
-        self.count(&handed_over);
+        let metrics = &self.0.hub.metrics;
+        metrics.count_hand_over(&handed_over);
         if handed_over.delivered > 0 {
-            let arrived = round.arrived();
-            self.0.hub.metrics.observe_fan_out(arrived.elapsed());
+            metrics.observe_fan_out(round.arrived().elapsed());
         }
         rest(begin.elapsed()).await;
-    }
-
-    fn count(&self, handed_over: &HandOver) {
-        let metrics = &self.0.hub.metrics;
-        metrics.deliveries.inc_by(handed_over.delivered);
-        metrics.sent_bytes.inc_by(handed_over.bytes);
-        metrics.fell_behind.inc_by(handed_over.fell_behind);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What happened since the start, counted where it happens, in the order of the hot path: nothing
 //! here is done for a single delivery, but for a round or a batch of them.
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use prometheus_client::{
     encoding::text::{encode_eof, encode_registry},
@@ -35,7 +35,7 @@ pub(crate) struct Metrics {
     /// Times that a subscriber had read up to the newest event and became live.
     pub(crate) catch_ups: Counter,
     /// Times that a live subscriber's socket could not take everything at once.
-    pub(crate) fell_behind: Counter,
+    fell_behind: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
     turned_away: Family<Label, Counter>,
@@ -104,6 +104,25 @@ impl TurnedAway {
             Self::Draining => "draining",
         };
         [("reason", reason)]
+    }
+}
+
+/// What became of a hand-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct HandOver {
+    /// Events taken, counted once for each client.
+    pub(crate) delivered: u64,
+    /// Bytes taken.
+    pub(crate) bytes: u64,
+    /// Clients that could not take everything: they catch up from here on.
+    pub(crate) fell_behind: u64,
+}
+
+impl AddAssign for HandOver {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.bytes += other.bytes;
+        self.fell_behind += other.fell_behind;
     }
 }
 
@@ -223,6 +242,12 @@ impl Metrics {
             "Messages to the Broadcaster that it has not handled",
             self.mailbox.clone(),
         );
+    }
+
+    pub(crate) fn count_hand_over(&self, handed_over: &HandOver) {
+        self.deliveries.inc_by(handed_over.delivered);
+        self.sent_bytes.inc_by(handed_over.bytes);
+        self.fell_behind.inc_by(handed_over.fell_behind);
     }
 
     pub(crate) fn count_gap(&self, reason: GapReason) {

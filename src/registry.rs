@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     event_log::Entry,
+    metrics::HandOver,
     wire::{self, Frame, Framing},
 };
 
@@ -137,25 +138,6 @@ struct Live<O> {
     /// When it last was sent something.
     served: Instant,
     taken_off: oneshot::Sender<io::Result<Behind>>,
-}
-
-/// What became of a hand-over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct HandOver {
-    /// Events taken, counted once for each client.
-    pub(crate) delivered: u64,
-    /// Bytes taken.
-    pub(crate) bytes: u64,
-    /// Clients that could not take everything: they catch up from here on.
-    pub(crate) fell_behind: u64,
-}
-
-impl std::ops::AddAssign for HandOver {
-    fn add_assign(&mut self, other: Self) {
-        self.delivered += other.delivered;
-        self.bytes += other.bytes;
-        self.fell_behind += other.fell_behind;
-    }
 }
 
 /// The live clients of one thread.

@@ -23,8 +23,12 @@ use crate::{
     hub::{Gone, Hub, HubSettings},
 };
 
-/// Connections that wait to be accepted, beyond what the workers hold; the kernel may allow fewer.
-const BACKLOG: i32 = 4096;
+/// Connections that wait to be accepted, beyond what the workers hold. The kernel allows no more than
+/// `net.core.somaxconn`, so that is where it is set.
+const BACKLOG: i32 = 65_535;
+
+/// With fewer, a burst of newcomers waits for a second or more, for the kernel to try again.
+const SHORTEST_BACKLOG: u64 = 4096;
 
 /// A server that is bound to its address and not yet running.
 pub struct Server {
@@ -55,7 +59,7 @@ impl Server {
         let room = descriptors::room(workers, admin_connections)?;
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let asked = config.server.max_subscribers;
-        host::check((asked > 0).then_some(max_subscribers), BACKLOG as u64);
+        host::check((asked > 0).then_some(max_subscribers), SHORTEST_BACKLOG);
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
             retention: config.retention(),
