@@ -12,6 +12,7 @@ use crate::{
     event_log::{MemoryLog, Read, Retention},
     metrics::{HandOver, Metrics},
     registry::{Outlet, Registry, RoundBuilder},
+    subscriber::BATCH_BYTES,
     wire::{self, Batch, Framing},
 };
 
@@ -65,7 +66,7 @@ impl FanOut {
         for _ in 0..events {
             self.log.append(event, now);
         }
-        let mut round = RoundBuilder::new(self.cursor);
+        let mut round = RoundBuilder::new(self.cursor, now);
         self.log
             .read(self.cursor, usize::MAX, |entry| round.push(entry));
         let round = round.finish();
@@ -77,8 +78,9 @@ impl FanOut {
     /// Looks for subscribers that need a comment, and finds none.
     pub fn look_for_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
+        let slots = 0..self.registry.slots();
         self.registry
-            .keep_alive(&wire::heartbeat(), idle, Instant::now())
+            .keep_alive(&wire::heartbeat(), slots, idle, Instant::now())
             .bytes
     }
 }
@@ -122,7 +124,9 @@ impl History {
     /// behind it; `None` at the head.
     pub fn read_batch(&self, cursor: u64) -> Option<u64> {
         let mut batch = Batch::new(Framing::Chunked);
-        let read = self.0.read(cursor, 4096, |entry| batch.push(&entry.frame));
+        let read = self
+            .0
+            .read(cursor, BATCH_BYTES, |entry| batch.push(&entry.frame));
         std::hint::black_box(batch.finish());
         match read {
             Read::Events(events) => Some(cursor + events),

@@ -4,7 +4,10 @@ use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::subscriber::{Next, Orphaned, Subscriber};
+use crate::{
+    metrics::Close,
+    subscriber::{Next, Orphaned, Subscriber},
+};
 
 /// How much is given as one chunk, in bytes, so that no connection's write buffer grows by it.
 const CHUNK_BYTES: usize = 4000;
@@ -29,6 +32,16 @@ pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
         let chunk = sending.next().await?;
         Ok::<_, Orphaned>(chunk.map(|chunk| (chunk, sending)))
     })))
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.subscriber.count_close(if self.ended {
+            Close::Drained
+        } else {
+            Close::Left
+        });
+    }
 }
 
 impl Sending {

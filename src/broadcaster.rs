@@ -258,6 +258,19 @@ impl Handler<Drain> for Broadcaster {
     }
 }
 
+/// Ends the Broadcaster: a thread that sends for it has died.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveUp;
+
+impl Handler<GiveUp> for Broadcaster {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+        ctx.terminate();
+    }
+}
+
 /// Asks how the Broadcaster is.
 #[derive(Debug, Message)]
 #[rtype(result = "Inspection")]

@@ -1,6 +1,6 @@
 //! A client's TCP connection as actix-http reads and writes it, with the bounds that actix-http
-//! lacks: on how long a client may take, and on what it may send. It outlives actix-http where it
-//! is to carry an event stream.
+//! lacks: on how long a client may take, and on what it may send. Where the connection is to carry
+//! an event stream, actix-http ends with the response's head, and the socket stays open.
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,6 +40,12 @@ const MAX_AHEAD: usize = 16 * 1024;
 /// The same for the client of an event stream, which has nothing more to say, and behind a body
 /// whose end is not known, where requests are not counted. No route takes such a body.
 pub(crate) const MAX_STRAY: usize = 1024;
+
+/// What may stand behind the request for an event stream: some clients end their requests so.
+const LINE_BREAK: usize = "\r\n".len();
+
+/// The head of a stream's response is far smaller; whatever else is written there is none.
+const MAX_HEAD: usize = 8 * 1024;
 
 /// What the kernel may hold for a client that is not yet on its way to it. More is left in the
 /// log, of which there is one, and not in the kernel, once for each slow reader.
@@ -117,16 +123,16 @@ impl Connection {
     /// Whether nothing came behind the request that is being answered, so that it may be answered
     /// with a stream: what came would wait for the stream's end.
     pub(crate) fn is_at_its_last_request(&self) -> bool {
-        self.0.unanswered.get() <= 1 && self.0.unfinished.get() <= MAX_STRAY
+        self.0.unanswered.get() <= 1 && self.0.unfinished.get() <= LINE_BREAK
     }
 
     /// Has the connection carry an event stream when the response that is being made is sent. It
     /// reads no more requests.
-    pub(crate) fn begin_stream(&self, subscriber: Subscriber, shared: &Shared) {
+    pub(crate) fn begin_stream(&self, subscriber: Subscriber, token: TaskTrackerToken) {
         self.0.stream.replace(Some(NewStream {
             subscriber,
             head: BytesMut::new(),
-            token: shared.streams.token(),
+            token,
         }));
     }
 
@@ -285,6 +291,9 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if let Some(stream) = &mut *this.state.0.stream.borrow_mut() {
+            if stream.head.len() + buf.len() > MAX_HEAD {
+                return Poll::Ready(Err(io::Error::other("more than a stream's head")));
+            }
             stream.head.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     io,
+    ops::Range,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -34,11 +35,10 @@ const SLOTS_AT_ONCE: usize = 1024;
 /// time until the last had got it from 50 to 35 ms (docs/PERFORMANCE.md).
 const REST: u32 = 4;
 
-/// No event waits longer than this for the next round, and none at all if a round takes less than
-/// [`SHORTEST_REST`]: with few subscribers there is nothing to gain.
+/// However long a round took, the next one waits no longer than this.
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
-/// What a timer can measure.
+/// What a timer can measure; there is no shorter rest. With few subscribers there is nothing to gain.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 impl Outlet for Rc<TcpStream> {
@@ -89,6 +89,7 @@ impl FanOut {
 
     /// Sends everything from `cursor` on, for as long as there is a Broadcaster.
     async fn run(self, mut cursor: u64) {
+        let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
         let mut news = self.0.hub.news();
         let mut look_for_idle = Instant::now();
@@ -104,7 +105,11 @@ impl FanOut {
             let now = Instant::now();
             if look_for_idle <= now {
                 let comment = wire::heartbeat();
-                let handed_over = registry.borrow_mut().keep_alive(&comment, heartbeat, now);
+                let handed_over = self
+                    .each_part(|registry, slots| {
+                        registry.keep_alive(&comment, slots, heartbeat, now)
+                    })
+                    .await;
                 self.0.hub.metrics.count_hand_over(&handed_over);
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
@@ -120,12 +125,20 @@ impl FanOut {
     async fn send_from(&self, mut cursor: u64) -> u64 {
         let log = &self.0.hub.log;
         loop {
-            let mut round = RoundBuilder::new(cursor);
+            let begin = Instant::now();
+            let mut round = RoundBuilder::new(cursor, begin);
             match log.read(cursor, ROUND_BYTES, |entry| round.push(entry)) {
                 Read::Events(_) => {
                     let round = round.finish();
-                    self.send(&round).await;
                     cursor = round.next();
+                    let is_all = cursor >= log.next();
+                    self.send(&round).await;
+                    // Whoever is late goes on at once.
+                    if is_all {
+                        rest(begin.elapsed()).await;
+                    } else {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 // Each is to be told of what it missed.
                 Read::Evicted { .. } => {
@@ -138,23 +151,44 @@ impl FanOut {
     }
 
     async fn send(&self, round: &Round) {
+        let now = Instant::now();
+        let handed_over = self
+            .each_part(|registry, slots| registry.deliver(round, slots, now))
+            .await;
+        let metrics = &self.0.hub.metrics;
+        metrics.count_hand_over(&handed_over);
+        if handed_over.delivered > 0 {
+            metrics.observe_fan_out(round.arrived().elapsed());
+        }
+    }
+
+    /// Goes through the registry in parts, between which the thread does other things.
+    async fn each_part(
+        &self,
+        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Range<usize>) -> HandOver,
+    ) -> HandOver {
         let registry = &self.0.registry;
-        let begin = Instant::now();
         let mut handed_over = HandOver::default();
         let slots = registry.borrow().slots();
         for first in (0..slots).step_by(SLOTS_AT_ONCE) {
             if first > 0 {
                 tokio::task::yield_now().await;
             }
-            let slots = first..first + SLOTS_AT_ONCE;
-            handed_over += registry.borrow_mut().deliver(round, slots, begin);
+            let part = first..first + SLOTS_AT_ONCE;
+            handed_over += hand_over(&mut registry.borrow_mut(), part);
         }
-        let metrics = &self.0.hub.metrics;
-        metrics.count_hand_over(&handed_over);
-        if handed_over.delivered > 0 {
-            metrics.observe_fan_out(round.arrived().elapsed());
+        handed_over
+    }
+}
+
+/// A panic of the fan-out is the end of the process: its subscribers would get nothing any more.
+struct Guard<'a>(&'a Hub);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up();
         }
-        rest(begin.elapsed()).await;
     }
 }
 

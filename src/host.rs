@@ -3,12 +3,9 @@
 
 use std::fs;
 
-/// What the kernel keeps for a subscriber that has not yet acknowledged a message: one small packet
+/// What the kernel counts for a subscriber that has not yet acknowledged a small message, in pages
 /// (measured, docs/SCALING.md).
-const UNACKNOWLEDGED_BYTES: u64 = 2304;
-
-/// What tcp_mem counts in.
-const PAGE_BYTES: u64 = 4096;
+const UNACKNOWLEDGED_PAGES: u64 = 1;
 
 /// Settings of the host, as far as they can be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +54,7 @@ fn complaints(settings: Settings, subscribers: Option<u64>, backlog: u64) -> Vec
              server.max_subscribers, {subscribers}; raise net.netfilter.nf_conntrack_max"
         ));
     }
-    let needed = (subscribers * UNACKNOWLEDGED_BYTES).div_ceil(PAGE_BYTES);
+    let needed = subscribers * UNACKNOWLEDGED_PAGES;
     if let Some(found) = settings.tcp_pages.filter(|found| *found < needed) {
         complaints.push(format!(
             "the host's memory for TCP is short from {found} pages on; one message to \
@@ -76,7 +73,7 @@ mod tests {
         let enough = Settings {
             backlog: Some(4096),
             tracked: Some(10_000),
-            tcp_pages: Some(5625),
+            tcp_pages: Some(10_000),
         };
 
         assert!(complaints(enough, Some(10_000), 4096).is_empty());
@@ -88,7 +85,7 @@ mod tests {
         let low = Settings {
             backlog: Some(128),
             tracked: Some(9999),
-            tcp_pages: Some(5624),
+            tcp_pages: Some(9999),
         };
 
         let complaints = complaints(low, Some(10_000), 4096);
@@ -96,7 +93,7 @@ mod tests {
         for (complaint, words) in complaints.iter().zip([
             ["128", "net.core.somaxconn to 4096"],
             ["9999", "net.netfilter.nf_conntrack_max"],
-            ["takes 5625", "net.ipv4.tcp_mem"],
+            ["takes 10000", "net.ipv4.tcp_mem"],
         ]) {
             assert!(
                 words.iter().all(|word| complaint.contains(word)),

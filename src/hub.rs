@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    broadcaster::{Broadcaster, Drain, LiveSettings, News, Publish, Reconfigure},
+    broadcaster::{Broadcaster, Drain, GiveUp, LiveSettings, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{MemoryLog, Retention},
     metrics::{Metrics, Totals},
@@ -131,6 +131,11 @@ impl Hub {
     /// Tells of each event, and of whatever else those who send to subscribers have to know.
     pub(crate) fn news(&self) -> watch::Receiver<News> {
         self.news.clone()
+    }
+
+    /// Ends the Broadcaster, and with it the process.
+    pub(crate) fn give_up(&self) {
+        self.broadcaster.do_send(GiveUp);
     }
 
     pub(crate) async fn ask<M>(&self, message: M) -> Result<M::Result, BroadcasterGone>

@@ -1,9 +1,10 @@
 //! A broadcaster of Server-Sent Events for actix-web: a server of its own, or a part of yours.
 //!
 //! Every subscriber is a cursor in one log. A [`Broadcaster`] actor appends each event to the log,
-//! encodes it once and hands the same bytes to every live client's bounded channel. Who cannot keep
-//! up is neither dropped nor buffered without bound, but catches up from the log; who asks for what
-//! the log no longer has is told so by an event named `gap`.
+//! where it is encoded once, and tells each worker thread of it, which writes the same bytes to
+//! every live subscriber of its own. Who cannot keep up is neither dropped nor buffered without
+//! bound, but catches up from the log; who asks for what the log no longer has is told so by an
+//! event named `gap`.
 //!
 //! In an application of your own:
 //!
@@ -29,13 +30,15 @@
 //! }
 //! ```
 //!
-//! The bounds on slow and misbehaving connections (`server.request_timeout`, `.write_timeout`) are
-//! the work of [`Server`], which the binary `broadcaster` runs; an `HttpServer` has only its own.
+//! The bounds on slow and misbehaving connections (`server.request_timeout`, `.write_timeout`) and
+//! the fan-out that writes to sockets directly are the work of [`Server`], which the binary
+//! `broadcaster` runs; an `HttpServer` has only its own, and streams an ordinary body.
 //!
 //! The source reads best in this order: `event`, `gap`, `wire` (what is sent), `event_log` (what is
-//! kept), `resume` (where a stream starts), `registry` and `ticker` (who gets what, when),
-//! `broadcaster` (the actor over them), `subscriber` (the response body), `hub`, `routes`,
-//! `request_scan` and `connection` (the bytes under HTTP), `server`, and on the side `config` and `reload`.
+//! kept), `resume` (where a stream starts), `ticker` and `broadcaster` (the actor), `hub` and
+//! `subscriber` (a cursor, and what comes next), `registry` and `fan_out` (who is live, and writing to
+//! them), `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `routes`,
+//! `http`, `server`, and on the side `metrics`, `config` and `reload`.
 
 #[cfg(feature = "bench")]
 #[doc(hidden)]

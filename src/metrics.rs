@@ -42,7 +42,7 @@ pub(crate) struct Metrics {
     tick_lateness: Histogram,
     fan_out: Histogram,
     live: Gauge,
-    /// Messages to the Broadcaster that are not handled yet.
+    /// Requests to the Broadcaster that wait for it.
     mailbox: Gauge,
 }
 
@@ -191,7 +191,7 @@ impl Metrics {
         registry.register("events", "Events taken into the log", self.events.clone());
         registry.register(
             "deliveries",
-            "Events sent, counted once for each subscriber",
+            "Events handed over, counted once for each subscriber",
             self.deliveries.clone(),
         );
         registry.register_with_unit(
@@ -239,7 +239,7 @@ impl Metrics {
         );
         registry.register(
             "mailbox_messages",
-            "Messages to the Broadcaster that it has not handled",
+            "Requests to the Broadcaster that wait for it",
             self.mailbox.clone(),
         );
     }

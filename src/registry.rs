@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -41,24 +42,24 @@ pub(crate) struct Round {
 #[derive(Debug)]
 pub(crate) struct RoundBuilder {
     first: u64,
-    arrived: Option<Instant>,
+    arrived: Instant,
     ends: Vec<usize>,
     batch: wire::Batch,
 }
 
 impl RoundBuilder {
     /// A round that begins with the event of this number.
-    pub(crate) fn new(first: u64) -> Self {
+    pub(crate) fn new(first: u64, now: Instant) -> Self {
         Self {
             first,
-            arrived: None,
+            arrived: now,
             ends: Vec::new(),
             batch: wire::Batch::new(Framing::Chunked),
         }
     }
 
     pub(crate) fn push(&mut self, entry: &Entry) {
-        self.arrived.get_or_insert(entry.appended);
+        self.arrived = self.arrived.min(entry.appended);
         self.batch.push(&entry.frame);
         self.ends.push(self.batch.len());
     }
@@ -66,7 +67,7 @@ impl RoundBuilder {
     pub(crate) fn finish(self) -> Round {
         Round {
             first: self.first,
-            arrived: self.arrived.unwrap_or_else(Instant::now),
+            arrived: self.arrived,
             ends: self.ends,
             bytes: self.batch.finish(),
         }
@@ -105,8 +106,15 @@ impl Round {
                 cursor: self.first + whole as u64,
             };
         }
+        // A few bytes are not to keep the whole round in memory, nor a large event to be copied.
+        let rest = place..self.ends[whole];
+        let rest = if rest.len() < self.bytes.len() / 2 {
+            Bytes::copy_from_slice(&self.bytes[rest])
+        } else {
+            self.bytes.slice(rest)
+        };
         Behind {
-            rest: self.bytes.slice(place..self.ends[whole]),
+            rest,
             cursor: self.first + whole as u64 + 1,
         }
     }
@@ -200,12 +208,7 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Hands the events to the clients in these slots, to each what it lacks of them.
-    pub(crate) fn deliver(
-        &mut self,
-        round: &Round,
-        slots: std::ops::Range<usize>,
-        now: Instant,
-    ) -> HandOver {
+    pub(crate) fn deliver(&mut self, round: &Round, slots: Range<usize>, now: Instant) -> HandOver {
         let mut result = HandOver::default();
         for slot in slots {
             let Some(client) = self.clients.get_mut(slot) else {
@@ -237,11 +240,17 @@ impl<O: Outlet> Registry<O> {
         result
     }
 
-    /// Sends a comment to every client that was sent nothing for `idle`.
-    pub(crate) fn keep_alive(&mut self, comment: &Frame, idle: Duration, now: Instant) -> HandOver {
+    /// Sends a comment to the clients in these slots that were sent nothing for `idle`.
+    pub(crate) fn keep_alive(
+        &mut self,
+        comment: &Frame,
+        slots: Range<usize>,
+        idle: Duration,
+        now: Instant,
+    ) -> HandOver {
         let comment = comment.bytes(Framing::Chunked);
         let mut result = HandOver::default();
-        for slot in 0..self.slots() {
+        for slot in slots {
             let Some(client) = self.clients.get_mut(slot) else {
                 continue;
             };

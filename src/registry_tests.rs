@@ -49,7 +49,7 @@ fn event(seq: u64) -> Frame {
 }
 
 fn round(events: std::ops::Range<u64>) -> Round {
-    let mut round = RoundBuilder::new(events.start);
+    let mut round = RoundBuilder::new(events.start, Instant::now());
     for seq in events {
         round.push(&Entry {
             frame: event(seq),
@@ -137,8 +137,8 @@ fn only_the_idle_get_a_comment() {
     let _early = registry.join(early.clone(), 0, start);
     let _late = registry.join(late.clone(), 0, start + idle / 2);
 
-    registry.keep_alive(&wire::heartbeat(), idle, start + idle);
-    registry.keep_alive(&wire::heartbeat(), idle, start + idle);
+    registry.keep_alive(&wire::heartbeat(), 0..2, idle, start + idle);
+    registry.keep_alive(&wire::heartbeat(), 0..2, idle, start + idle);
 
     assert_eq!(early.text(), "3\r\n:\n\n\r\n");
     assert_eq!(late.text(), "");
@@ -150,7 +150,7 @@ fn a_comment_that_does_not_fit_is_what_comes_next() {
     let mut registry = Registry::default();
     let (_, mut behind) = registry.join(Reader::with_room(3), 7, now);
 
-    registry.keep_alive(&wire::heartbeat(), Duration::ZERO, now);
+    registry.keep_alive(&wire::heartbeat(), 0..1, Duration::ZERO, now);
 
     assert_eq!(
         behind.try_recv().unwrap().unwrap(),

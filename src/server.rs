@@ -36,7 +36,8 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
     hub: Hub,
     gone: Gone,
-    running: Vec<actix_server::Server>,
+    running: actix_server::Server,
+    admin: Option<actix_server::Server>,
     shared: Arc<Shared>,
     drain_timeout: Duration,
 }
@@ -73,18 +74,17 @@ impl Server {
             },
             streams: TaskTracker::new(),
         });
-        let mut running = vec![public_server(
-            config, workers, room, listener, &hub, &shared,
-        )?];
-        if let Some(listener) = admin_listener {
-            running.push(admin_server(config, listener, &hub, &shared)?);
-        }
+        let running = public_server(config, workers, room, listener, &hub, &shared)?;
+        let admin = admin_listener
+            .map(|listener| admin_server(config, listener, &hub, &shared))
+            .transpose()?;
         Ok(Self {
             addr,
             admin_addr,
             hub,
             gone,
             running,
+            admin,
             shared,
             drain_timeout: config.server.drain_timeout,
         })
@@ -113,12 +113,18 @@ impl Server {
             hub,
             mut gone,
             running,
+            admin,
             shared,
             drain_timeout,
             ..
         } = self;
-        let handles: Vec<_> = running.iter().map(actix_server::Server::handle).collect();
-        let mut serving: JoinSet<_> = running.into_iter().collect();
+        let handle = running.handle();
+        let mut serving = JoinSet::new();
+        serving.spawn(running);
+        // Answers to the end, so that it can be seen that the server drains.
+        if let Some(admin) = admin {
+            serving.spawn(admin);
+        }
         tokio::select! {
             () = shutdown => {}
             _ = &mut gone => return Err(broadcaster_died()),
@@ -132,7 +138,7 @@ impl Server {
         }
         // Closes the listener: whoever connects from now on is refused, and not left waiting in the
         // backlog. The connections there are go on, as long as the server is not dropped.
-        let _stopping: Vec<_> = handles.iter().map(|handle| handle.stop(true)).collect();
+        let _stopping = handle.stop(true);
         let streams = &shared.streams;
         log::info!(
             "shutting down: {} streams are ended, for at most {}",
@@ -160,7 +166,8 @@ impl Server {
 
 fn broadcaster_died() -> anyhow::Error {
     anyhow!(
-        "the Broadcaster died; without it nobody would get a message (its panic is logged above)"
+        "the Broadcaster died, or a thread's fan-out; without it nobody would get a message (its \
+         panic is logged above)"
     )
 }
 

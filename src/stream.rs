@@ -91,7 +91,7 @@ impl Stream {
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
                     let behind = fan_out.live(socket, &mut self.subscriber).await??;
-                    self.subscriber.move_to(behind.cursor);
+                    self.subscriber.fell_behind(behind.cursor);
                     self.send(behind.rest).await?;
                 }
                 Next::Wait => {
@@ -104,7 +104,10 @@ impl Stream {
                     if self.subscriber.framing() == Framing::Chunked {
                         self.send(LAST_CHUNK).await?;
                     }
-                    SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write)?;
+                    let socket = SockRef::from(&*self.socket);
+                    if let Err(err) = socket.shutdown(std::net::Shutdown::Write) {
+                        log::trace!("a client was gone when its stream ended: {err}");
+                    }
                     return Ok(());
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
 
 /// How much is read from the log at a time, in bytes; a larger event is read whole. It waits in
 /// memory for as long as the client does not take it.
-const BATCH_BYTES: usize = 4096;
+pub(crate) const BATCH_BYTES: usize = 4096;
 
 /// A cursor in the log: every event before it was sent.
 #[derive(Debug)]
@@ -26,7 +26,9 @@ pub(crate) struct Subscriber {
     framing: Framing,
     /// The number of the next event to send.
     cursor: u64,
-    /// Whether it read events from the log and was not live since.
+    /// Whether it was live until now, so that the next it reads is what has just come.
+    was_live: bool,
+    /// Whether it read events that others had before, and was not live since.
     behind: bool,
     /// What is to be sent before anything else.
     opening: Option<Bytes>,
@@ -58,6 +60,7 @@ impl Subscriber {
             _seat: seat,
             framing,
             cursor,
+            was_live: false,
             behind: false,
             opening: Some(greeting.bytes(framing)),
         }
@@ -71,9 +74,10 @@ impl Subscriber {
         self.cursor
     }
 
-    /// Says that somebody else sent it everything before `cursor`.
-    pub(crate) fn move_to(&mut self, cursor: u64) {
+    /// Says that somebody else sent it everything before `cursor`, and goes on no more.
+    pub(crate) fn fell_behind(&mut self, cursor: u64) {
         self.cursor = cursor;
+        self.was_live = false;
     }
 
     /// Says that the client took so many bytes.
@@ -124,7 +128,7 @@ impl Subscriber {
         {
             Read::Events(events) => {
                 self.cursor += events;
-                self.behind = true;
+                self.behind |= !std::mem::take(&mut self.was_live);
                 self.hub.metrics.deliveries.inc_by(events);
                 Next::Bytes(batch.finish())
             }
@@ -143,6 +147,7 @@ impl Subscriber {
 
     /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
     pub(crate) fn live(&mut self) -> Mark {
+        self.was_live = true;
         if std::mem::take(&mut self.behind) {
             self.hub.metrics.catch_ups.inc();
         }

@@ -4,28 +4,29 @@
 
 mod support;
 
-use std::{pin::pin, sync::mpsc, thread};
+use std::{net::SocketAddr, pin::pin, sync::mpsc, thread, time::Duration};
 
 use actix_web::{App, HttpServer, web};
 use eventsource_stream::Eventsource as _;
 use futures_util::{StreamExt as _, stream};
-use sse_broadcaster::{Event, EventName, Hub, HubSettings, Publish, subscribe};
+use sse_broadcaster::{Event, EventName, Hub, HubSettings, Publish, metrics, subscribe};
 use support::{
-    client::Stream,
+    client::{Stream, get},
     server::{TestServer, block_on},
 };
 
-#[test]
-fn the_handler_works_in_an_app_of_ones_own() {
+/// An application that is not the server of this crate, with its stream at `/mine`.
+fn app_of_ones_own(settings: HubSettings) -> (SocketAddr, Hub) {
     let (started, start) = mpsc::channel();
     thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
-            let (hub, _gone) = Hub::start(HubSettings::default());
+            let (hub, _gone) = Hub::start(settings);
             let shared = hub.clone();
             let server = HttpServer::new(move || {
                 App::new()
                     .app_data(web::Data::new(shared.clone()))
                     .route("/mine", web::get().to(subscribe))
+                    .route("/metrics", web::get().to(metrics))
             })
             .workers(1)
             .bind(("127.0.0.1", 0))
@@ -34,7 +35,12 @@ fn the_handler_works_in_an_app_of_ones_own() {
             server.run().await.unwrap();
         });
     });
-    let (addr, hub) = start.recv().unwrap();
+    start.recv().unwrap()
+}
+
+#[test]
+fn the_handler_works_in_an_app_of_ones_own() {
+    let (addr, hub) = app_of_ones_own(HubSettings::default());
 
     let mut stream = Stream::request(addr, "/mine", b"");
     stream.chunk();
@@ -49,6 +55,43 @@ fn the_handler_works_in_an_app_of_ones_own() {
     assert_eq!(live.id, Some(id.to_string()));
     assert_eq!(stream.event(), None);
     assert_eq!(hub.totals().delivered, 1);
+}
+
+#[test]
+fn there_a_large_event_comes_in_chunks_that_no_buffer_grows_by() {
+    let (addr, hub) = app_of_ones_own(HubSettings::default());
+    let text = "0123456789".repeat(10_000);
+    let mut live = Stream::request(addr, "/mine", b"");
+    live.chunk();
+
+    let id = block_on(hub.publish(Event::message(&text))).unwrap();
+    let mut replayed = Stream::request(addr, "/mine?last_event_id=earliest", b"");
+    replayed.chunk();
+
+    let expected = format!("id: {id}\ndata: {text}\n\n");
+    for stream in [&mut live, &mut replayed] {
+        let mut got = Vec::new();
+        while got.len() < expected.len() {
+            let chunk = stream.chunk().unwrap();
+            assert!(chunk.len() <= 4000, "{}", chunk.len());
+            got.extend(chunk);
+        }
+        assert_eq!(String::from_utf8(got).unwrap(), expected);
+    }
+}
+
+#[test]
+fn there_a_silent_stream_gets_comments_and_its_metrics_are_to_be_had() {
+    let mut settings = HubSettings::default();
+    settings.live.heartbeat = Duration::from_millis(200);
+    let (addr, _hub) = app_of_ones_own(settings);
+
+    let mut stream = Stream::request(addr, "/mine", b"");
+    stream.chunk();
+
+    assert_eq!(stream.chunk().unwrap(), b":\n\n");
+    let metrics = get(addr, "/metrics").body;
+    assert!(metrics.contains("broadcaster_subscribers{state=\"live\"} 1\n"));
 }
 
 /// The bytes of a stream up to its end, as chunks of the given length.

@@ -4,8 +4,14 @@
 
 mod support;
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
+use sse_broadcaster::{Event, Publish};
 use support::{
     client::{Stream, connect, get},
     process::{Process, command, finish},
@@ -138,4 +144,34 @@ fn all_open_files_taken_by_idle_connections_are_free_again_in_time() {
     assert_eq!(health.status(), 200);
     let log = process.stderr();
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn a_request_that_comes_while_a_stream_is_being_opened_gets_no_answer_inside_it() {
+    let server = TestServer::quiet();
+    let large = Event::message("x".repeat(10_000));
+    for (next, its_answer) in [("/healthz", "alive"), ("/events/sse", ": connected")] {
+        // Keeps the Broadcaster busy, so that the stream has to wait to be opened.
+        for _ in 0..500 {
+            server.hub.broadcaster().do_send(Publish {
+                event: large.clone(),
+            });
+        }
+        let mut socket = connect(server.addr);
+        write!(socket, "GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // Not to wait for anything, but so that the two are read apart.
+        std::thread::sleep(Duration::from_millis(20));
+        write!(socket, "GET {next} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+
+        let mut answers = String::new();
+        let mut some = [0; 4096];
+        while !answers.contains(its_answer) {
+            let length = socket.read(&mut some).unwrap();
+            assert!(length > 0, "closed after {answers:?}");
+            answers.push_str(&String::from_utf8_lossy(&some[..length]));
+        }
+
+        assert!(answers.starts_with("HTTP/1.1 400 "), "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{answers}");
+    }
 }

@@ -61,10 +61,13 @@ async fn answer(
     }
     // Both would outlast the stream: a body that is not read, and requests that are not answered.
     let connection = request.conn_data::<Connection>();
-    let has_body = !matches!(payload, Payload::None);
-    if has_body || connection.is_some_and(|connection| !connection.is_at_its_last_request()) {
+    let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
+    if !matches!(payload, Payload::None) || !is_alone() {
         return Err(Problem::NotAlone);
     }
+    let shared = request.app_data::<web::Data<Shared>>();
+    // From here on a drain waits for it.
+    let token = shared.map(|shared| shared.streams.token());
     let last_event_id = request.headers().get(LAST_EVENT_ID);
     let from = resume_from(
         last_event_id.map(HeaderValue::as_bytes),
@@ -79,21 +82,24 @@ async fn answer(
             return Ok(event_stream().body(farewell.bytes(Framing::Plain)));
         }
     };
-    let shared = request.app_data::<web::Data<Shared>>();
+    // Another may have come meanwhile. From the moment the stream begins, none is read.
+    if !is_alone() {
+        return Err(Problem::NotAlone);
+    }
     let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;
     let mut head = event_stream();
-    match connection.zip(shared) {
+    match connection.zip(token) {
         // The connection itself sends what follows the head, in chunks of its own.
-        Some((connection, shared)) => {
+        Some((connection, token)) => {
             let framing = if chunked {
                 head.insert_header((TRANSFER_ENCODING, "chunked"));
                 Framing::Chunked
             } else {
                 Framing::Plain
             };
-            connection.begin_stream(subscriber(framing), shared);
+            connection.begin_stream(subscriber(framing), token);
             let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
             let mut response = head.body(BodyStream::new(nothing));
             response.head_mut().no_chunking(true);

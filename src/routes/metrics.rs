@@ -17,23 +17,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{health::inspect, problem::Problem};
+use super::health::inspect;
 use crate::{broadcaster::Inspection, event_log::Extent, hub::Hub};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers with the metrics of the application's [`Hub`], which is to be there as
 /// `web::Data<Hub>`, and of the process.
+///
+/// What only the Broadcaster knows is left out if it does not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
-    match answer(&hub).await {
-        Ok(response) => response,
-        Err(problem) => actix_web::ResponseError::error_response(&problem),
-    }
-}
-
-async fn answer(hub: &Hub) -> Result<HttpResponse, Problem> {
-    let inspection = inspect(hub).await?;
-    let present = present(hub, &inspection, &hub.log.extent());
+    let inspection = inspect(&hub).await.ok();
+    let present = present(&hub, inspection.as_ref(), &hub.log.extent());
     let text = hub
         .metrics
         .encode(&[&present, &process()])
@@ -42,26 +37,28 @@ async fn answer(hub: &Hub) -> Result<HttpResponse, Problem> {
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// What is so at this moment.
-fn present(hub: &Hub, inspection: &Inspection, extent: &Extent) -> Registry {
+fn present(hub: &Hub, inspection: Option<&Inspection>, extent: &Extent) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
-    let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
-    let live = hub.metrics.live();
-    let catching_up = inspection.subscribers.saturating_sub(live);
-    for (state, count) in [("live", live), ("catching_up", catching_up)] {
-        subscribers
-            .get_or_create(&[("state", state)])
-            .set(count as i64);
+    if let Some(inspection) = inspection {
+        let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
+        let live = hub.metrics.live();
+        let catching_up = inspection.subscribers.saturating_sub(live);
+        for (state, count) in [("live", live), ("catching_up", catching_up)] {
+            subscribers
+                .get_or_create(&[("state", state)])
+                .set(count as i64);
+        }
+        registry.register("subscribers", "Subscribers there are", subscribers);
+        registry.register(
+            "subscribers_max",
+            "Subscribers there may be",
+            ConstGauge::new(inspection.max_subscribers as u64),
+        );
     }
-    registry.register("subscribers", "Subscribers there are", subscribers);
-    registry.register(
-        "subscribers_max",
-        "Subscribers there may be",
-        ConstGauge::new(inspection.max_subscribers as u64),
-    );
     registry.register(
         "log_events",
         "Events that are retained",
