@@ -72,7 +72,7 @@ fn catch_up(c: &mut Criterion) {
 
 /// For each round, whatever it is sent to: what keeping the metrics costs.
 fn counting(c: &mut Criterion) {
-    let counting = Counting::new();
+    let counting = Counting::default();
     c.bench_function("counting/round", |b| {
         b.iter(|| counting.round(black_box(10_000), black_box(Duration::from_millis(50))));
     });

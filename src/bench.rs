@@ -86,15 +86,10 @@ impl FanOut {
 }
 
 /// What is counted of a round, however many it is sent to.
+#[derive(Default)]
 pub struct Counting(Metrics);
 
 impl Counting {
-    /// Nothing was counted.
-    #[expect(clippy::new_without_default, reason = "as the others here are made")]
-    pub fn new() -> Self {
-        Self(Metrics::default())
-    }
-
     /// Counts a round.
     pub fn round(&self, delivered: u64, took: Duration) {
         self.0.count_hand_over(&HandOver {

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::{
+    hub::BroadcasterGone,
     metrics::Close,
-    subscriber::{Next, Orphaned, Subscriber},
+    subscriber::{Next, Subscriber},
 };
 
 /// How much is given as one chunk, in bytes, so that no connection's write buffer grows by it.
@@ -30,7 +31,7 @@ pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
     };
     BodyStream::new(Box::pin(stream::try_unfold(start, async |mut sending| {
         let chunk = sending.next().await?;
-        Ok::<_, Orphaned>(chunk.map(|chunk| (chunk, sending)))
+        Ok::<_, BroadcasterGone>(chunk.map(|chunk| (chunk, sending)))
     })))
 }
 
@@ -45,7 +46,7 @@ impl Drop for Sending {
 }
 
 impl Sending {
-    async fn next(&mut self) -> Result<Option<Bytes>, Orphaned> {
+    async fn next(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         while self.rest.is_empty() {
             if self.ended {
                 return Ok(None);

@@ -279,7 +279,8 @@ pub(crate) struct Inspect;
 /// The Broadcaster's own part of the server's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
 pub(crate) struct Inspection {
-    pub(crate) subscribers: usize,
+    pub(crate) live: usize,
+    pub(crate) catching_up: usize,
     pub(crate) max_subscribers: usize,
     pub(crate) draining: bool,
     pub(crate) ticker_enabled: bool,
@@ -291,8 +292,10 @@ impl Handler<Inspect> for Broadcaster {
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Inspection {
         let ticker = self.ticker.settings();
+        let live = self.metrics.live();
         Inspection {
-            subscribers: self.subscribers,
+            live,
+            catching_up: self.subscribers.saturating_sub(live),
             max_subscribers: self.max_subscribers,
             draining: self.is_draining(),
             ticker_enabled: ticker.enabled,

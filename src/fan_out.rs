@@ -14,10 +14,10 @@ use tokio::{net::TcpStream, time::timeout_at};
 use crate::{
     broadcaster::News,
     event_log::Read,
-    hub::Hub,
+    hub::{BroadcasterGone, Hub},
     metrics::HandOver,
     registry::{Behind, LiveId, Outlet, Registry, Round, RoundBuilder},
-    subscriber::{Orphaned, Subscriber},
+    subscriber::Subscriber,
     wire,
 };
 
@@ -76,7 +76,7 @@ impl FanOut {
         &self,
         socket: Rc<TcpStream>,
         subscriber: &mut Subscriber,
-    ) -> Result<io::Result<Behind>, Orphaned> {
+    ) -> Result<io::Result<Behind>, BroadcasterGone> {
         let _live = subscriber.live();
         let registry = &self.0.registry;
         let (id, taken_off) =
@@ -84,7 +84,7 @@ impl FanOut {
                 .borrow_mut()
                 .join(socket, subscriber.cursor(), Instant::now());
         let _place = Place { id, registry };
-        taken_off.await.map_err(|_| Orphaned)
+        taken_off.await.map_err(|_| BroadcasterGone)
     }
 
     /// Sends everything from `cursor` on, for as long as there is a Broadcaster.

@@ -8,8 +8,7 @@ use crate::event::EventId;
 pub(crate) const EVENT_NAME: &str = "gap";
 
 /// Why the events after an id cannot be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GapReason {
     /// They were once in this log and are no longer kept.
     Evicted,
@@ -17,6 +16,25 @@ pub(crate) enum GapReason {
     Epoch,
     /// The id names no event that ever was: not yet, or not an id at all.
     Unknown,
+}
+
+impl GapReason {
+    pub(crate) const ALL: [Self; 3] = [Self::Evicted, Self::Epoch, Self::Unknown];
+
+    /// As clients and metrics are told it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Epoch => "epoch",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for GapReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// A hole in what a subscriber gets. What follows it starts right after `resumed_after`.

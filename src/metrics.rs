@@ -1,5 +1,5 @@
-//! What happened since the start, counted where it happens, in the order of the hot path: nothing
-//! here is done for a single delivery, but for a round or a batch of them.
+//! What happened since the start, counted where it happens: for a round or a batch of deliveries at
+//! once, never for a single one.
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -127,12 +127,7 @@ impl AddAssign for HandOver {
 }
 
 fn gap_label(reason: GapReason) -> Label {
-    let reason = match reason {
-        GapReason::Evicted => "evicted",
-        GapReason::Epoch => "epoch",
-        GapReason::Unknown => "unknown",
-    };
-    [("reason", reason)]
+    [("reason", reason.name())]
 }
 
 /// Counts one of something for as long as it is kept.
@@ -171,7 +166,7 @@ impl Default for Metrics {
         };
         // Each is there from the start, as 0: what appears only when it happens cannot be seen to
         // rise.
-        for reason in [GapReason::Evicted, GapReason::Epoch, GapReason::Unknown] {
+        for reason in GapReason::ALL {
             drop(metrics.gaps.get_or_create(&gap_label(reason)));
         }
         for reason in Close::ALL {
@@ -307,10 +302,7 @@ impl Metrics {
             events: self.events.get(),
             delivered: self.deliveries.get(),
             caught_up: self.catch_ups.get(),
-            gaps: sum(
-                &self.gaps,
-                &[GapReason::Evicted, GapReason::Epoch, GapReason::Unknown].map(gap_label),
-            ),
+            gaps: sum(&self.gaps, &GapReason::ALL.map(gap_label)),
             timed_out: closed(Close::Stalled) + closed(Close::Vanished),
             turned_away: sum(&self.turned_away, &TurnedAway::ALL.map(TurnedAway::label)),
         }

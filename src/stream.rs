@@ -10,8 +10,9 @@ use tokio::{net::TcpStream, task::coop::consume_budget, time::timeout};
 use crate::{
     connection::MAX_STRAY,
     fan_out::FanOut,
+    hub::BroadcasterGone,
     metrics::Close,
-    subscriber::{Next, Orphaned, Subscriber},
+    subscriber::{Next, Subscriber},
     wire::{Framing, LAST_CHUNK},
 };
 
@@ -30,8 +31,8 @@ enum End {
     Intruded,
     #[error("the connection failed: {0}")]
     Failed(io::Error),
-    #[error("the Broadcaster has stopped")]
-    Orphaned,
+    #[error(transparent)]
+    Orphaned(#[from] BroadcasterGone),
 }
 
 impl End {
@@ -43,7 +44,7 @@ impl End {
             Self::Stalled => Close::Stalled,
             Self::Vanished => Close::Vanished,
             Self::Intruded => Close::Intruded,
-            Self::Failed(_) | Self::Orphaned => Close::Failed,
+            Self::Failed(_) | Self::Orphaned(_) => Close::Failed,
         }
     }
 }
@@ -55,12 +56,6 @@ impl From<io::Error> for End {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Left,
             _ => Self::Failed(err),
         }
-    }
-}
-
-impl From<Orphaned> for End {
-    fn from(_: Orphaned) -> Self {
-        Self::Orphaned
     }
 }
 

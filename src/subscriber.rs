@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     broadcaster::{News, Seat, Subscribed},
     event_log::Read,
-    hub::Hub,
+    hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
     wire::{self, Batch, Framing},
 };
@@ -44,11 +44,6 @@ pub(crate) enum Next {
     /// The stream is to end, after these bytes.
     End(Bytes),
 }
-
-/// The Broadcaster has stopped: the stream cannot go on, and has no clean end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the Broadcaster has stopped")]
-pub(crate) struct Orphaned;
 
 impl Subscriber {
     pub(crate) fn new(hub: Hub, subscribed: Subscribed, framing: Framing) -> Self {
@@ -156,12 +151,12 @@ impl Subscriber {
 
     /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: a
     /// comment, if there was nothing for as long as the heartbeat.
-    pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, Orphaned> {
+    pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
         let heartbeat = self.news.borrow().heartbeat;
         match tokio::time::timeout(heartbeat, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
-            Ok(Err(_)) => Err(Orphaned),
+            Ok(Err(_)) => Err(BroadcasterGone),
             Err(_) => Ok(Some(wire::heartbeat().bytes(self.framing))),
         }
     }

@@ -28,7 +28,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What only the Broadcaster knows is left out if it does not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
-    let present = present(&hub, inspection.as_ref(), &hub.log.extent());
+    let present = present(inspection.as_ref(), &hub.log.extent());
     let text = hub
         .metrics
         .encode(&[&present, &process()])
@@ -41,13 +41,14 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
 }
 
 /// What is so at this moment.
-fn present(hub: &Hub, inspection: Option<&Inspection>, extent: &Extent) -> Registry {
+fn present(inspection: Option<&Inspection>, extent: &Extent) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
         let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
-        let live = hub.metrics.live();
-        let catching_up = inspection.subscribers.saturating_sub(live);
-        for (state, count) in [("live", live), ("catching_up", catching_up)] {
+        for (state, count) in [
+            ("live", inspection.live),
+            ("catching_up", inspection.catching_up),
+        ] {
             subscribers
                 .get_or_create(&[("state", state)])
                 .set(count as i64);

@@ -57,7 +57,6 @@ pub(super) async fn status(
     started: web::Data<Started>,
 ) -> Result<HttpResponse, Problem> {
     let inspection = inspect(&hub).await?;
-    let live = hub.metrics.live();
     let extent = hub.log.extent();
     let retention = hub.log.retention();
     let events = extent.next - extent.oldest;
@@ -65,8 +64,8 @@ pub(super) async fn status(
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: started.0.elapsed().as_secs_f64(),
         subscribers: Subscribers {
-            live,
-            catching_up: inspection.subscribers.saturating_sub(live),
+            live: inspection.live,
+            catching_up: inspection.catching_up,
             max: inspection.max_subscribers,
         },
         last_id: hub.log.id_before(extent.next),
