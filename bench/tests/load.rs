@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -64,7 +63,8 @@ fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
             write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
             streams.push(stream);
         }
-        thread::sleep(Duration::from_secs(60));
+        // Open until the process ends.
+        std::mem::forget(streams);
     });
     addr
 }
