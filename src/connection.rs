@@ -15,7 +15,8 @@ use std::{
 
 use actix_web::{
     body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{Path, ServiceRequest, ServiceResponse, Url},
+    http::{Uri, header::HeaderMap},
     middleware::Next,
 };
 use bytes::BytesMut;
@@ -175,11 +176,29 @@ pub(crate) async fn count_answer(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let connection = request.conn_data::<Connection>().cloned();
     let response = next.call(request).await;
-    if let Some(Connection(state)) = connection {
-        let unanswered = state.unanswered.get();
-        state.unanswered.set(unanswered.saturating_sub(1));
+    let Some(connection) = connection else {
+        return response;
+    };
+    let unanswered = &connection.0.unanswered;
+    unanswered.set(unanswered.get().saturating_sub(1));
+    if connection.is_stream() {
+        return response.map(forget_request);
     }
     response
+}
+
+/// Empties the request that was answered. actix-web keeps 128 of them a thread for reuse, each with
+/// its headers and the connection's read buffer: 15 KB that a subscriber would leave behind.
+///
+/// Panics if the handler kept the request.
+fn forget_request<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
+    let (request, response) = response.into_parts();
+    let mut request = ServiceRequest::from_request(request);
+    *request.match_info_mut() = Path::new(Url::new(Uri::default()));
+    let head = request.head_mut();
+    head.uri = Uri::default();
+    head.headers = HeaderMap::new();
+    request.into_response(response)
 }
 
 impl ClientIo {
