@@ -4,15 +4,21 @@
 use std::{
     cell::Cell,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    event::{Event, EventId},
-    event_log::{MemoryLog, Read, Retention},
+    event::{Event, EventId, GivenId},
+    event_log::{MemoryLog, Portion, Read, Retention},
+    hub_url::HubUrl,
+    matcher::{Matcher, MatcherText, MatcherType},
     metrics::{HandOver, Metrics},
-    registry::{Outlet, Registry, RoundBuilder},
+    registry::{Outlet, Part, Place, Registry},
+    resume::ResumeFrom,
+    selection::Selection,
     subscriber::BATCH_BYTES,
+    topic::Topic,
     wire::{self, Batch, Framing},
 };
 
@@ -45,12 +51,38 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// So many subscribers at the head of an empty log.
+    /// So many subscribers of the log's own topic, at the head of an empty log.
     pub fn new(subscribers: usize) -> Self {
-        let mut registry = Registry::default();
+        let own = selection(vec![Matcher::exact(&own())]);
+        Self::of((0..subscribers).map(|_| own.clone()))
+    }
+
+    /// So many topics, `/0`, `/1`, ..., each with a subscriber of its own.
+    pub fn with_topics(topics: usize) -> Self {
+        let topic = |n| Topic::parse(format!("/{n}")).expect("this is a topic");
+        Self::of((0..topics).map(|n| selection(vec![Matcher::exact(&topic(n))])))
+    }
+
+    /// So many subscribers, each with a URL Pattern of its own: `/0/:id`, `/1/:id`, ...
+    pub fn with_patterns(patterns: usize) -> Self {
+        Self::of((0..patterns).map(|n| {
+            let kind = MatcherType::UrlPattern;
+            let written = MatcherText::parse(kind, &format!("/{n}/:id"), 100);
+            let written = written.expect("this is a matcher");
+            let matcher = Matcher::compile(written, &hub()).expect("this is a pattern");
+            selection(vec![matcher])
+        }))
+    }
+
+    fn of(selections: impl Iterator<Item = Arc<Selection>>) -> Self {
+        let mut registry = Registry::new(hub(), 0);
         let now = Instant::now();
-        let places = (0..subscribers)
-            .map(|_| Box::new(registry.join(Sink(Cell::new(0)), 0, now)) as Box<dyn std::any::Any>)
+        let places = selections
+            .map(|selection| {
+                let sink = Sink(Cell::new(0));
+                let place = registry.join(&selection, sink, Place::told_of(0), now);
+                Box::new(place) as Box<dyn std::any::Any>
+            })
             .collect();
         Self {
             log: log(1000),
@@ -66,23 +98,56 @@ impl FanOut {
         for _ in 0..events {
             self.log.append(event, now);
         }
-        let mut round = RoundBuilder::new(self.cursor, now);
-        self.log
-            .read(self.cursor, usize::MAX, |entry| round.push(entry));
-        let round = round.finish();
-        self.cursor = round.next();
-        let slots = 0..self.registry.slots();
-        self.registry.deliver(&round, slots, now).delivered
+        let mut entries = Vec::new();
+        self.log.read(self.cursor, ALL, |entry| {
+            entries.push(entry.clone());
+            true
+        });
+        let mut delivered = 0;
+        for (group, round) in self.registry.route(self.cursor, &entries, now) {
+            let slots = 0..self.registry.slots(group);
+            let part = Part { group, slots };
+            delivered += self.registry.deliver(&round, part, now).delivered;
+        }
+        self.cursor += events as u64;
+        self.registry.all_handed_over(self.cursor);
+        delivered
     }
 
     /// Looks for subscribers that need a comment, and finds none.
     pub fn look_for_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
-        let slots = 0..self.registry.slots();
-        self.registry
-            .keep_alive(&wire::heartbeat(), slots, idle, Instant::now())
-            .bytes
+        let comment = wire::heartbeat();
+        let mut sent = 0;
+        for group in self.registry.groups() {
+            let slots = 0..self.registry.slots(group);
+            let part = Part { group, slots };
+            let now = Instant::now();
+            let handed_over = self
+                .registry
+                .keep_alive(&comment, &comment, part, idle, now);
+            sent += handed_over.bytes;
+        }
+        sent
     }
+}
+
+/// Everything at once.
+const ALL: Portion = Portion {
+    bytes: usize::MAX,
+    events: usize::MAX,
+};
+
+fn hub() -> HubUrl {
+    HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL")
+}
+
+fn own() -> Topic {
+    Topic::parse("/ticker").expect("this is a topic")
+}
+
+fn selection(matchers: Vec<Matcher>) -> Arc<Selection> {
+    Arc::new(Selection::new(hub(), matchers, Vec::new()))
 }
 
 /// What is counted of a round, however many it is sent to.
@@ -102,7 +167,10 @@ impl Counting {
 }
 
 /// A log to catch up from.
-pub struct History(MemoryLog);
+pub struct History {
+    log: MemoryLog,
+    own: Arc<Selection>,
+}
 
 impl History {
     /// A log of so many events.
@@ -112,16 +180,43 @@ impl History {
         for _ in 0..events {
             log.append(event, now);
         }
-        Self(log)
+        let own = selection(vec![Matcher::exact(&own())]);
+        Self { log, own }
+    }
+
+    /// The same with an id that its publisher gave to each event: `given-0`, `given-1`, ...
+    pub fn with_given_ids(event: &Event, events: usize) -> Self {
+        let history = Self::new(event, 0);
+        let log = log(events);
+        let now = Instant::now();
+        for n in 0..events {
+            let id = GivenId::parse(&format!("given-{n}")).expect("this is an id");
+            log.append(&event.clone().with_id(id), now);
+        }
+        Self { log, ..history }
+    }
+
+    /// Finds the place of an id that a publisher gave.
+    pub fn place_given(&self, id: &str) -> u64 {
+        let from = ResumeFrom::parse(id.as_bytes());
+        self.log.place(&from, &self.own).cursor
     }
 
     /// Reads a batch from `cursor` on, as a subscriber that is behind does, and returns the cursor
     /// behind it; `None` at the head.
     pub fn read_batch(&self, cursor: u64) -> Option<u64> {
         let mut batch = Batch::new(Framing::Chunked);
-        let read = self
-            .0
-            .read(cursor, BATCH_BYTES, |entry| batch.push(&entry.frame));
+        let portion = Portion {
+            bytes: BATCH_BYTES,
+            ..ALL
+        };
+        let read = self.log.read(cursor, portion, |entry| {
+            let is_for_it = self.own.selects(&entry.audience);
+            if is_for_it {
+                batch.push(&entry.frame);
+            }
+            is_for_it
+        });
         std::hint::black_box(batch.finish());
         match read {
             Read::Events(events) => Some(cursor + events),
@@ -131,8 +226,8 @@ impl History {
 
     /// Finds the place of an id, as a subscriber that resumes asks for it.
     pub fn place(&self, seq: u64) -> u64 {
-        let from = crate::resume::ResumeFrom::After(self.0.id(seq));
-        self.0.place(&from).cursor
+        let from = ResumeFrom::After(self.log.id(seq));
+        self.log.place(&from, &self.own).cursor
     }
 }
 
@@ -142,5 +237,5 @@ fn log(events: usize) -> MemoryLog {
         bytes: usize::MAX,
         queue: 64,
     };
-    MemoryLog::new(1_763_856_000_000, retention)
+    MemoryLog::new(1_763_856_000_000, retention, own())
 }

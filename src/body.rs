@@ -3,6 +3,7 @@
 use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::task::coop::consume_budget;
 
 use crate::{
     hub::BroadcasterGone,
@@ -53,6 +54,7 @@ impl Sending {
             }
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.rest = bytes,
+                Next::Nothing => consume_budget().await,
                 Next::Wait => self.rest = self.subscriber.wait().await?.unwrap_or_default(),
                 Next::End(bytes) => {
                     self.rest = bytes;

@@ -3,6 +3,7 @@
 //! for a socket, and one message of its own does for all subscribers.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,11 +13,14 @@ use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    auth::Access,
     event::{Event, EventId},
     event_log::{MemoryLog, Placement},
+    expiry::Expiry,
     gap::Gap,
     metrics::{Mark, Metrics, TurnedAway},
     resume::ResumeFrom,
+    selection::Selection,
     ticker::{Ticker, TickerSettings},
 };
 
@@ -47,6 +51,9 @@ pub struct Broadcaster {
     /// Subscribers there are.
     subscribers: usize,
     max_subscribers: usize,
+    /// Subscribers there are with each token.
+    with_token: HashMap<u64, usize>,
+    max_with_token: usize,
     news: watch::Sender<News>,
     ticker: Ticker,
     /// The timer that waits for the ticker's next deadline.
@@ -69,7 +76,7 @@ pub(crate) struct News {
 impl Broadcaster {
     pub(crate) fn new(
         log: Arc<MemoryLog>,
-        max_subscribers: usize,
+        (max_subscribers, max_with_token): (usize, usize),
         settings: LiveSettings,
         metrics: Arc<Metrics>,
         alive: oneshot::Sender<Infallible>,
@@ -83,6 +90,8 @@ impl Broadcaster {
             log,
             subscribers: 0,
             max_subscribers,
+            with_token: HashMap::new(),
+            max_with_token,
             news,
             ticker: Ticker::new(settings.ticker, Instant::now()),
             ticking: SpawnHandle::default(),
@@ -135,6 +144,10 @@ impl Actor for Broadcaster {
 #[rtype(result = "Result<Subscribed, TurnedAway>")]
 pub(crate) struct Subscribe {
     pub(crate) from: ResumeFrom,
+    pub(crate) selection: Arc<Selection>,
+    /// What its token allows, if it has one.
+    pub(crate) access: Option<Arc<Access>>,
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// A place among the subscribers, given back when it is dropped: also by an answer that nobody
@@ -143,12 +156,16 @@ pub(crate) struct Subscribe {
 pub(crate) struct Seat {
     broadcaster: Addr<Broadcaster>,
     metrics: Arc<Metrics>,
+    token: Option<u64>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let _waiting = self.metrics.mark_message();
-        self.broadcaster.do_send(Leave { _waiting });
+        self.broadcaster.do_send(Leave {
+            token: self.token,
+            _waiting,
+        });
     }
 }
 
@@ -156,8 +173,12 @@ impl Drop for Seat {
 #[derive(Debug)]
 pub(crate) struct Subscribed {
     pub(crate) seat: Seat,
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) expiry: Option<Expiry>,
     /// The number of the first event it is to get.
     pub(crate) cursor: u64,
+    /// Whether it asked for no place, so that it has no last event id.
+    pub(crate) is_new: bool,
     /// What it is to be told before anything else.
     pub(crate) gap: Option<Gap>,
 }
@@ -165,11 +186,21 @@ pub(crate) struct Subscribed {
 impl Handler<Subscribe> for Broadcaster {
     type Result = Result<Subscribed, TurnedAway>;
 
-    fn handle(&mut self, Subscribe { from }: Subscribe, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Subscribe, ctx: &mut Self::Context) -> Self::Result {
+        let Subscribe {
+            from,
+            selection,
+            access,
+            expiry,
+        } = message;
+        let token = access.map(|access| access.token);
+        let with_token = token.and_then(|token| self.with_token.get(&token));
         let refusal = if self.is_draining() {
             Some(TurnedAway::Draining)
         } else if self.subscribers >= self.max_subscribers {
             Some(TurnedAway::Full)
+        } else if with_token.is_some_and(|count| *count >= self.max_with_token) {
+            Some(TurnedAway::Token)
         } else {
             None
         };
@@ -178,7 +209,10 @@ impl Handler<Subscribe> for Broadcaster {
             return Err(refusal);
         }
         self.subscribers += 1;
-        let Placement { cursor, gap } = self.log.place(&from);
+        if let Some(token) = token {
+            *self.with_token.entry(token).or_default() += 1;
+        }
+        let Placement { cursor, gap } = self.log.place(&from, &selection);
         if let Some(gap) = &gap {
             self.metrics.count_gap(gap.reason);
         }
@@ -186,8 +220,12 @@ impl Handler<Subscribe> for Broadcaster {
             seat: Seat {
                 broadcaster: ctx.address(),
                 metrics: self.metrics.clone(),
+                token,
             },
+            selection,
+            expiry,
             cursor,
+            is_new: from == ResumeFrom::Now,
             gap,
         })
     }
@@ -197,14 +235,22 @@ impl Handler<Subscribe> for Broadcaster {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Leave {
+    token: Option<u64>,
     _waiting: Mark,
 }
 
 impl Handler<Leave> for Broadcaster {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, _: &mut Self::Context) {
+    fn handle(&mut self, Leave { token, .. }: Leave, _: &mut Self::Context) {
         self.subscribers -= 1;
+        let Some(token) = token else { return };
+        if let Some(count) = self.with_token.get_mut(&token) {
+            *count -= 1;
+            if *count == 0 {
+                self.with_token.remove(&token);
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Events and their ids. Each field is checked where it is made, so that nothing past this file
 //! checks it again.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
+
+use crate::topic::{Topic, has_invisible};
 
 /// An event's place in one log: `<epoch>-<seq>`, e.g. `1763856000000-42`.
 ///
@@ -67,11 +69,12 @@ pub struct EventName(String);
 /// The text cannot be an [`EventName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidEventName {
-    /// A line break would end the field, and what follows would be read as another.
-    #[error("an event name cannot hold a line break")]
-    LineBreak,
-    /// `gap` is how this server says that events are missing; nobody else may say so.
-    #[error("the event name \"gap\" is the server's own")]
+    /// A line break would end the field, and what follows would be read as another; the rest is
+    /// invisible.
+    #[error("an event name cannot hold control or format characters")]
+    Invisible,
+    /// What the server says of itself, such as that events are missing, nobody else may say.
+    #[error("the event names \"gap\", \"expiring\" and \"mercure\" are the server's own")]
     Reserved,
     /// Longer than [`EventName::MAX_BYTES`].
     #[error("an event name is at most {} bytes long", EventName::MAX_BYTES)]
@@ -82,16 +85,19 @@ impl EventName {
     /// The longest name accepted.
     pub const MAX_BYTES: usize = 256;
 
+    /// The names of the server's own events.
+    const RESERVED: [&str; 3] = ["gap", "expiring", "mercure"];
+
     /// Checks a name. An empty one is allowed, and is the same as none to a browser.
     pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
         let name = name.into();
         if name.len() > Self::MAX_BYTES {
             return Err(InvalidEventName::TooLong);
         }
-        if name.contains(['\r', '\n']) {
-            return Err(InvalidEventName::LineBreak);
+        if has_invisible(&name) {
+            return Err(InvalidEventName::Invisible);
         }
-        if name == crate::gap::EVENT_NAME {
+        if Self::RESERVED.contains(&&*name) {
             return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name))
@@ -103,20 +109,108 @@ impl EventName {
     }
 }
 
+/// An id that a publisher gave its event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GivenId(Arc<str>);
+
+/// The text cannot be a [`GivenId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidGivenId {
+    /// The same as none to a browser.
+    #[error("an id cannot be empty")]
+    Empty,
+    /// Ids that begin so are made by the server.
+    #[error("an id cannot begin with \"#\"")]
+    Fragment,
+    /// Asks for everything, where a last event id is asked for.
+    #[error("the id \"earliest\" is reserved")]
+    Earliest,
+    /// A line break would end the field, NUL make clients ignore it, and the rest is invisible.
+    #[error("an id cannot hold control or format characters")]
+    Invisible,
+    /// Longer than [`GivenId::MAX_BYTES`].
+    #[error("an id is at most {} bytes long", GivenId::MAX_BYTES)]
+    TooLong,
+}
+
+impl GivenId {
+    /// The longest id accepted, in bytes: encoded in a URL it is read whole.
+    pub const MAX_BYTES: usize = 255;
+
+    /// Checks an id.
+    pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
+        if id.is_empty() {
+            return Err(InvalidGivenId::Empty);
+        }
+        if id.starts_with('#') {
+            return Err(InvalidGivenId::Fragment);
+        }
+        if id == crate::resume::EARLIEST {
+            return Err(InvalidGivenId::Earliest);
+        }
+        if id.len() > Self::MAX_BYTES {
+            return Err(InvalidGivenId::TooLong);
+        }
+        if has_invisible(id) {
+            return Err(InvalidGivenId::Invisible);
+        }
+        Ok(Self(id.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for GivenId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whom an event is for: those who asked for one of its topics and, if it is private, may read one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Audience {
+    /// At least one.
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) private: bool,
+}
+
+/// What the id of an event looks like to subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// `<epoch>-<seq>`.
+    Plain,
+    /// `#<epoch>-<seq>`: a relative URL, and no id that a publisher could give.
+    Fragment,
+    /// What the publisher gave.
+    Given(GivenId),
+}
+
 /// What is published: the log gives it an [`EventId`] when it takes it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
+    /// `None`: that of the hub's numbered messages.
+    pub(crate) audience: Option<Audience>,
+    pub(crate) naming: Naming,
     name: Option<EventName>,
     data: String,
+    /// In milliseconds.
+    retry: Option<u64>,
 }
 
 impl Event {
     /// An event without a name: a page's `onmessage` gets it. `data` may hold any text; CR, LF and
-    /// CRLF each reach the page as one `\n`.
+    /// CRLF each reach the page as one `\n`. Unless [topics](Self::on) are named, it is on the hub's
+    /// own topic, that of the numbered messages.
     pub fn message(data: impl Into<String>) -> Self {
         Self {
+            audience: None,
+            naming: Naming::Plain,
             name: None,
             data: data.into(),
+            retry: None,
         }
     }
 
@@ -129,6 +223,36 @@ impl Event {
         }
     }
 
+    /// The same event on a topic, for those who asked for it. Said again, it is on both.
+    #[must_use]
+    pub fn on(mut self, topic: Topic) -> Self {
+        let audience = self.audience.get_or_insert(Audience {
+            topics: Vec::new(),
+            private: false,
+        });
+        audience.topics.push(topic);
+        self
+    }
+
+    /// The same event under an id of the publisher's own, which subscribers can resume from. One
+    /// that was used before means the older event for as long as that is retained.
+    #[must_use]
+    pub fn with_id(self, id: GivenId) -> Self {
+        Self {
+            naming: Naming::Given(id),
+            ..self
+        }
+    }
+
+    /// The same event, which tells clients to wait so many milliseconds before they reconnect.
+    #[must_use]
+    pub fn with_retry(self, ms: u64) -> Self {
+        Self {
+            retry: Some(ms),
+            ..self
+        }
+    }
+
     /// The event's name, if it has one.
     pub fn name(&self) -> Option<&EventName> {
         self.name.as_ref()
@@ -137,6 +261,19 @@ impl Event {
     /// The event's text.
     pub fn data(&self) -> &str {
         &self.data
+    }
+
+    /// How long clients are told to wait before they reconnect, in milliseconds.
+    pub(crate) fn retry(&self) -> Option<u64> {
+        self.retry
+    }
+
+    /// The id that it was given, if it was.
+    pub(crate) fn given_id(&self) -> Option<&GivenId> {
+        match &self.naming {
+            Naming::Given(id) => Some(id),
+            Naming::Plain | Naming::Fragment => None,
+        }
     }
 }
 
@@ -196,8 +333,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_end_its_line_or_pose_as_the_server() {
-        assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::LineBreak));
-        assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::LineBreak));
+        assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::Invisible));
+        assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::Invisible));
         assert_eq!(EventName::parse("gap"), Err(InvalidEventName::Reserved));
         assert_eq!(
             EventName::parse("x".repeat(EventName::MAX_BYTES + 1)),

@@ -4,26 +4,31 @@
 use std::{
     cell::RefCell,
     io,
-    ops::Range,
     rc::Rc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout_at};
 
 use crate::{
     broadcaster::News,
-    event_log::Read,
+    event_log::{Portion, Read},
     hub::{BroadcasterGone, Hub},
     metrics::HandOver,
-    registry::{Behind, LiveId, Outlet, Registry, Round, RoundBuilder},
+    registry::{Behind, GroupId, LiveId, Outlet, Part, Registry},
+    round::Round,
     subscriber::Subscriber,
     wire,
 };
 
-/// How much is written to a live subscriber at once, in bytes; a larger event is written whole.
-/// When events come faster than they are written, so many wait for the next round.
-const ROUND_BYTES: usize = 16 * 1024;
+/// How much is read from the log at once, and so the most that is written to a live subscriber at
+/// once, but for a larger event, which is written whole. When events come faster than they are
+/// written, so many wait for the next round.
+const PORTION: Portion = Portion {
+    bytes: 16 * 1024,
+    events: usize::MAX,
+};
 
 /// After so many subscribers the thread's other tasks get their turn: requests, and those who
 /// catch up.
@@ -61,17 +66,18 @@ impl FanOut {
     /// Starts it on this thread, which has to run an actix `Arbiter` or a `LocalSet`.
     pub(crate) fn start(hub: Hub) -> Self {
         let head = hub.log.next();
+        let registry = Registry::new(hub.url().clone(), head);
         let fan_out = Self(Rc::new(Inner {
             hub,
-            registry: RefCell::default(),
+            registry: RefCell::new(registry),
         }));
         actix_rt::spawn(fan_out.clone().run(head));
         fan_out
     }
 
-    /// Sends a subscriber that got everything there is whatever comes, for as long as its socket
-    /// takes all of it at once. What it returns is to be sent next, or the socket's error; nothing:
-    /// there is no Broadcaster any more.
+    /// Sends a subscriber that got everything there is for it whatever comes, for as long as its
+    /// socket takes all of it at once, and until it is due to be told something. What it returns is
+    /// to be sent next, or the socket's error; nothing: there is no Broadcaster any more.
     pub(crate) async fn live(
         &self,
         socket: Rc<TcpStream>,
@@ -79,12 +85,21 @@ impl FanOut {
     ) -> Result<io::Result<Behind>, BroadcasterGone> {
         let _live = subscriber.live();
         let registry = &self.0.registry;
-        let (id, taken_off) =
-            registry
-                .borrow_mut()
-                .join(socket, subscriber.cursor(), Instant::now());
-        let _place = Place { id, registry };
-        taken_off.await.map_err(|_| BroadcasterGone)
+        let (id, taken_off) = registry.borrow_mut().join(
+            subscriber.selection(),
+            socket,
+            subscriber.place(),
+            Instant::now(),
+        );
+        let place = Seated { id, registry };
+        let taken_off = async { taken_off.await.map_err(|_| BroadcasterGone) };
+        match subscriber.due() {
+            None => taken_off.await,
+            Some(due) => match timeout_at(due.into(), taken_off).await {
+                Ok(behind) => behind,
+                Err(_) => place.leave().map(Ok),
+            },
+        }
     }
 
     /// Sends everything from `cursor` on, for as long as there is a Broadcaster.
@@ -104,13 +119,7 @@ impl FanOut {
             }
             let now = Instant::now();
             if look_for_idle <= now {
-                let comment = wire::heartbeat();
-                let handed_over = self
-                    .each_part(|registry, slots| {
-                        registry.keep_alive(&comment, slots, heartbeat, now)
-                    })
-                    .await;
-                self.0.hub.metrics.count_hand_over(&handed_over);
+                self.keep_alive(cursor, heartbeat, now).await;
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
@@ -124,15 +133,21 @@ impl FanOut {
     /// Sends what the log has from `cursor` on, and returns where it ends.
     async fn send_from(&self, mut cursor: u64) -> u64 {
         let log = &self.0.hub.log;
+        let registry = &self.0.registry;
         loop {
             let begin = Instant::now();
-            let mut round = RoundBuilder::new(cursor, begin);
-            match log.read(cursor, ROUND_BYTES, |entry| round.push(entry)) {
-                Read::Events(_) => {
-                    let round = round.finish();
-                    cursor = round.next();
+            let mut entries = Vec::new();
+            let read = log.read(cursor, PORTION, |entry| {
+                entries.push(entry.clone());
+                true
+            });
+            match read {
+                Read::Events(events) => {
+                    let rounds = registry.borrow_mut().route(cursor, &entries, begin);
+                    cursor += events;
                     let is_all = cursor >= log.next();
-                    self.send(&round).await;
+                    self.send(&rounds).await;
+                    registry.borrow_mut().all_handed_over(cursor);
                     // Whoever is late goes on at once.
                     if is_all {
                         rest(begin.elapsed()).await;
@@ -142,43 +157,83 @@ impl FanOut {
                 }
                 // Each is to be told of what it missed.
                 Read::Evicted { .. } => {
-                    self.0.registry.borrow_mut().take_off_all();
+                    registry.borrow_mut().take_off_all();
                     cursor = log.next();
+                    registry.borrow_mut().all_handed_over(cursor);
                 }
                 Read::Head => return cursor,
             }
         }
     }
 
-    async fn send(&self, round: &Round) {
+    async fn send(&self, rounds: &[(GroupId, Round)]) {
         let now = Instant::now();
-        let handed_over = self
-            .each_part(|registry, slots| registry.deliver(round, slots, now))
-            .await;
+        let mut turn = Turn::default();
+        let mut handed_over = HandOver::default();
+        for (group, round) in rounds {
+            handed_over += self
+                .each_part(*group, &mut turn, |registry, part| {
+                    registry.deliver(round, part, now)
+                })
+                .await;
+        }
         let metrics = &self.0.hub.metrics;
         metrics.count_hand_over(&handed_over);
-        if handed_over.delivered > 0 {
-            metrics.observe_fan_out(round.arrived().elapsed());
+        let arrived = rounds.iter().map(|(_, round)| round.arrived()).min();
+        if let Some(arrived) = arrived.filter(|_| handed_over.delivered > 0) {
+            metrics.observe_fan_out(arrived.elapsed());
         }
     }
 
-    /// Goes through the registry in parts, between which the thread does other things.
+    async fn keep_alive(&self, cursor: u64, heartbeat: Duration, now: Instant) {
+        let log = &self.0.hub.log;
+        let comment = wire::heartbeat();
+        let place = log
+            .id_before(cursor)
+            .map_or_else(wire::heartbeat, wire::place);
+        let groups = self.0.registry.borrow().groups();
+        let mut turn = Turn::default();
+        let mut handed_over = HandOver::default();
+        for group in groups {
+            handed_over += self
+                .each_part(group, &mut turn, |registry, part| {
+                    registry.keep_alive(&comment, &place, part, heartbeat, now)
+                })
+                .await;
+        }
+        self.0.hub.metrics.count_hand_over(&handed_over);
+    }
+
+    /// Goes through a group in parts, between which the thread does other things.
     async fn each_part(
         &self,
-        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Range<usize>) -> HandOver,
+        group: GroupId,
+        turn: &mut Turn,
+        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> HandOver,
     ) -> HandOver {
         let registry = &self.0.registry;
         let mut handed_over = HandOver::default();
-        let slots = registry.borrow().slots();
-        for first in (0..slots).step_by(SLOTS_AT_ONCE) {
-            if first > 0 {
+        let all = registry.borrow_mut().slots(group);
+        let mut first = 0;
+        while first < all {
+            if turn.slots >= SLOTS_AT_ONCE {
+                turn.slots = 0;
                 tokio::task::yield_now().await;
             }
-            let part = first..first + SLOTS_AT_ONCE;
-            handed_over += hand_over(&mut registry.borrow_mut(), part);
+            let end = all.min(first + SLOTS_AT_ONCE - turn.slots);
+            turn.slots += end - first;
+            let slots = first..end;
+            handed_over += hand_over(&mut registry.borrow_mut(), Part { group, slots });
+            first = end;
         }
         handed_over
     }
+}
+
+/// What was done since the thread's other tasks had their turn.
+#[derive(Debug, Default)]
+struct Turn {
+    slots: usize,
 }
 
 /// A panic of the fan-out is the end of the process: its subscribers would get nothing any more.
@@ -200,13 +255,23 @@ async fn rest(round: Duration) {
 }
 
 /// A live subscriber's entry in the registry, until this is dropped.
-struct Place<'a> {
+struct Seated<'a> {
     id: LiveId,
     registry: &'a RefCell<Registry<Rc<TcpStream>>>,
 }
 
-impl Drop for Place<'_> {
+impl Seated<'_> {
+    /// Gives the entry up; what the subscriber has still to get.
+    fn leave(self) -> Result<Behind, BroadcasterGone> {
+        let place = self.registry.borrow_mut().leave(self.id);
+        let place = place.ok_or(BroadcasterGone)?;
+        let rest = Bytes::new();
+        Ok(Behind { rest, place })
+    }
+}
+
+impl Drop for Seated<'_> {
     fn drop(&mut self) {
-        self.registry.borrow_mut().remove(self.id);
+        self.registry.borrow_mut().leave(self.id);
     }
 }

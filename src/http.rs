@@ -28,6 +28,7 @@ use crate::{
     descriptors::Room,
     fan_out::FanOut,
     hub::Hub,
+    policy::Policy,
     routes::{self, Page, Resources},
     stream::Stream,
 };
@@ -45,6 +46,7 @@ pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 #[derive(Clone)]
 struct Site {
     hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
     shared: Arc<Shared>,
     started: routes::Started,
     allowed_origins: Vec<String>,
@@ -59,6 +61,7 @@ pub(crate) fn public_server(
     room: Room,
     listener: TcpListener,
     hub: &Hub,
+    policy: &Arc<Policy>,
     shared: &Arc<Shared>,
 ) -> io::Result<actix_server::Server> {
     let page = static_dir(&config.server.static_dir).map(|folder| Page {
@@ -69,7 +72,7 @@ pub(crate) fn public_server(
         page,
         with_admin: config.server.admin_bind.is_none(),
     };
-    let mut site = Site::new(config, hub, shared, resources);
+    let mut site = Site::new(config, hub, policy, shared, resources);
     site.allowed_origins
         .clone_from(&config.cors.allowed_origins);
     let server = builder(config)
@@ -88,9 +91,10 @@ pub(crate) fn admin_server(
     config: &Config,
     listener: TcpListener,
     hub: &Hub,
+    policy: &Arc<Policy>,
     shared: &Arc<Shared>,
 ) -> io::Result<actix_server::Server> {
-    let site = Site::new(config, hub, shared, Resources::Admin);
+    let site = Site::new(config, hub, policy, shared, Resources::Admin);
     let server = builder(config)
         .workers(1)
         .max_concurrent_connections(ADMIN_CONNECTIONS)
@@ -105,9 +109,16 @@ fn builder(config: &Config) -> actix_server::ServerBuilder {
 }
 
 impl Site {
-    fn new(config: &Config, hub: &Hub, shared: &Arc<Shared>, resources: Resources) -> Self {
+    fn new(
+        config: &Config,
+        hub: &Hub,
+        policy: &Arc<Policy>,
+        shared: &Arc<Shared>,
+        resources: Resources,
+    ) -> Self {
         Self {
             hub: web::Data::new(hub.clone()),
+            policy: web::Data::from(policy.clone()),
             shared: shared.clone(),
             started: routes::Started(Instant::now()),
             allowed_origins: Vec::new(),
@@ -133,12 +144,13 @@ impl Site {
         let resources = self.resources.clone();
         let app = App::new()
             .app_data(self.hub.clone())
+            .app_data(self.policy.clone())
             .app_data(web::Data::from(self.shared.clone()))
             .app_data(web::Data::new(self.started))
             .wrap(routes::cors(&self.allowed_origins))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(count_answer))
-            .configure(|app| routes::configure(app, &resources));
+            .configure(|app| routes::configure(app, &resources, self.hub.url()));
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(self.request_timeout))
             .client_request_timeout(self.request_timeout)

@@ -14,8 +14,12 @@ use crate::{
     broadcaster::{Broadcaster, Drain, GiveUp, LiveSettings, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{MemoryLog, Retention},
+    hub_url::HubUrl,
+    matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::{Metrics, Totals},
+    selection::{Selection, Selections},
     ticker::TickerSettings,
+    topic::Topic,
 };
 
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -29,9 +33,16 @@ pub struct HubSettings {
     pub retention: Retention,
     /// How many subscribers there may be at once; whoever comes then is told to come again.
     pub max_subscribers: usize,
+    /// How many of them there may be with the same access token.
+    pub max_with_token: usize,
     /// How long a client waits before it reconnects, at most an hour. Each is told its own, 50 to
     /// 150 % of this.
     pub retry: Duration,
+    /// What events are on that name no topic, such as the numbered messages; subscribers that ask
+    /// for no topic get those.
+    pub topic: Topic,
+    /// The hub's URL as clients know it: relative topics and patterns are relative to it.
+    pub url: HubUrl,
 }
 
 impl Default for HubSettings {
@@ -51,7 +62,10 @@ impl Default for HubSettings {
                 queue: 64,
             },
             max_subscribers: 10_000,
+            max_with_token: 1000,
             retry: Duration::from_secs(2),
+            topic: Topic::parse("/ticker").expect("this is a topic"),
+            url: HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL"),
         }
     }
 }
@@ -61,6 +75,21 @@ impl Default for HubSettings {
 #[error("the Broadcaster has stopped")]
 pub struct BroadcasterGone;
 
+/// An event was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum PublishError {
+    #[error("more messages wait for the Broadcaster than may")]
+    Busy,
+    #[error("the server is draining")]
+    Draining,
+    #[error(transparent)]
+    Gone(#[from] BroadcasterGone),
+}
+
+/// How many messages may wait for the Broadcaster when there is another event to publish. Beyond,
+/// it is refused, and the publisher told to come again.
+const MOST_WAITING: usize = 4096;
+
 /// A running Broadcaster and what belongs to it.
 #[derive(Debug, Clone)]
 pub struct Hub {
@@ -69,6 +98,9 @@ pub struct Hub {
     pub(crate) metrics: Arc<Metrics>,
     news: watch::Receiver<News>,
     retry: Duration,
+    pub(crate) selections: Arc<Selections>,
+    /// What subscribers get that ask for no topic.
+    pub(crate) own: Arc<Selection>,
 }
 
 /// Resolves when the Broadcaster has stopped, which it never does by itself.
@@ -82,12 +114,15 @@ impl Hub {
     ///
     /// Settings out of their range are taken as the nearest that is in it.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
-        let log = Arc::new(MemoryLog::new(now_in_ms(), settings.retention));
+        let own = vec![Matcher::exact(&settings.topic)];
+        let own = Selection::new(settings.url.clone(), own, Vec::new());
+        let log = MemoryLog::new(now_in_ms(), settings.retention, settings.topic);
+        let log = Arc::new(log);
         let metrics = Arc::new(Metrics::default());
         let (alive, gone) = oneshot::channel();
         let (broadcaster, news) = Broadcaster::new(
             log.clone(),
-            settings.max_subscribers,
+            (settings.max_subscribers, settings.max_with_token),
             settings.live,
             metrics.clone(),
             alive,
@@ -98,8 +133,15 @@ impl Hub {
             metrics,
             news,
             retry: settings.retry.min(LONGEST_RETRY),
+            selections: Arc::new(Selections::new(settings.url)),
+            own: Arc::new(own),
         };
         (hub, gone)
+    }
+
+    /// The hub's URL, as its clients know it.
+    pub fn url(&self) -> &HubUrl {
+        self.selections.hub()
     }
 
     /// The actor's address: it takes [`Publish`], [`Reconfigure`] and [`Drain`].
@@ -117,6 +159,17 @@ impl Hub {
         self.ask(Publish { event }).await
     }
 
+    /// The same, but only if it can be taken in now.
+    pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
+        if self.news.borrow().draining {
+            return Err(PublishError::Draining);
+        }
+        if self.metrics.waiting() >= MOST_WAITING {
+            return Err(PublishError::Busy);
+        }
+        Ok(self.publish(event).await?)
+    }
+
     /// Changes ticker and heartbeat without dropping a subscriber or skipping a number.
     pub async fn reconfigure(&self, settings: LiveSettings) -> Result<(), BroadcasterGone> {
         self.ask(Reconfigure { settings }).await
@@ -126,6 +179,15 @@ impl Hub {
     /// New ones are turned away from now on.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
+    }
+
+    /// What is to be sent to whoever asks for this and may read that.
+    pub(crate) fn select(
+        &self,
+        matchers: Vec<MatcherText>,
+        readable: &[Matcher],
+    ) -> Result<Arc<Selection>, InvalidMatcher> {
+        self.selections.select(matchers, readable)
     }
 
     /// Tells of each event, and of whatever else those who send to subscribers have to know.

@@ -40,6 +40,7 @@
 //! them), `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `routes`,
 //! `http`, `server`, and on the side `metrics`, `config` and `reload`.
 
+mod auth;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
@@ -50,31 +51,44 @@ mod connection;
 mod descriptors;
 mod event;
 mod event_log;
+mod expiry;
 mod fan_out;
+mod form;
 mod gap;
 mod host;
 mod http;
 mod hub;
+mod hub_url;
+mod matcher;
 mod metrics;
+mod policy;
 mod registry;
 mod reload;
 mod request_scan;
 mod resume;
+mod round;
 mod routes;
+mod selection;
 mod server;
 mod stream;
 mod subscriber;
 mod ticker;
+mod topic;
+mod topic_index;
+mod update;
+mod url_pattern;
 mod wire;
 
 pub use self::{
     broadcaster::{Broadcaster, Drain, LiveSettings, Publish, Reconfigure},
-    event::{Event, EventId, EventName, InvalidEventId, InvalidEventName},
+    event::{Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId},
     event_log::Retention,
     hub::{BroadcasterGone, Gone, Hub, HubSettings},
+    hub_url::{HubUrl, InvalidHubUrl},
     metrics::Totals,
     reload::Reloader,
     routes::{metrics, subscribe},
-    server::Server,
+    server::{Reloadable, Server},
     ticker::TickerSettings,
+    topic::{InvalidTopic, Topic},
 };

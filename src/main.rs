@@ -147,11 +147,21 @@ async fn run(sources: Sources, found: Found, config: Config) -> anyhow::Result<(
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let server = Server::build(&config)?;
-    let reloader = Reloader::new(sources, found, config, server.hub().clone())?;
+    let reloader = Reloader::new(sources, found, config, server.reloadable())?;
     actix_rt::spawn(reloader.run());
     announce(&format!("listening on http://{}/", server.addr()));
     if let Some(addr) = server.admin_addr() {
         announce(&format!("metrics and status on http://{addr}/"));
+    }
+    if let Some(token) = server.first_token() {
+        // Not in the log: whoever has it may publish.
+        let addr = server.addr();
+        let out = std::io::stdout;
+        say(out(), format_args!("publish token: {token}"));
+        say(
+            out(),
+            format_args!("playground: http://{addr}/#token={token}"),
+        );
     }
     server.run_until(first_signal(terminate, interrupt)).await
 }

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
 pub(crate) enum Close {
     /// The server drained.
     Drained,
+    /// Its access token expired.
+    Expired,
     /// The client closed it.
     Left,
     /// Its socket took nothing for `server.write_timeout`.
@@ -64,8 +66,9 @@ pub(crate) enum Close {
 }
 
 impl Close {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Drained,
+        Self::Expired,
         Self::Left,
         Self::Stalled,
         Self::Vanished,
@@ -76,6 +79,7 @@ impl Close {
     fn label(self) -> Label {
         let reason = match self {
             Self::Drained => "drained",
+            Self::Expired => "expired",
             Self::Left => "left",
             Self::Stalled => "stalled",
             Self::Vanished => "vanished",
@@ -91,16 +95,19 @@ impl Close {
 pub(crate) enum TurnedAway {
     /// There are as many as there may be.
     Full,
+    /// There are as many with its token as there may be.
+    Token,
     /// The server is about to stop.
     Draining,
 }
 
 impl TurnedAway {
-    const ALL: [Self; 2] = [Self::Full, Self::Draining];
+    const ALL: [Self; 3] = [Self::Full, Self::Token, Self::Draining];
 
     fn label(self) -> Label {
         let reason = match self {
             Self::Full => "full",
+            Self::Token => "token",
             Self::Draining => "draining",
         };
         [("reason", reason)]
@@ -274,6 +281,11 @@ impl Metrics {
     /// A message on its way to the Broadcaster.
     pub(crate) fn mark_message(&self) -> Mark {
         Mark::new(&self.mailbox)
+    }
+
+    /// How many messages are on their way to the Broadcaster.
+    pub(crate) fn waiting(&self) -> usize {
+        usize::try_from(self.mailbox.get()).unwrap_or(0)
     }
 
     /// How many subscribers are live.

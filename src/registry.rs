@@ -1,11 +1,13 @@
-//! Who of one thread's subscribers is live: has been sent everything there is, and takes the next
-//! event as soon as it comes. Never waits for a client: whoever cannot take everything at once is
-//! taken off and catches up from the log. Pure: no clock, and no I/O but what it is given to write
-//! to.
+//! Who of one thread's subscribers is live: has been sent everything there is for it, and takes the
+//! next event as soon as it comes. Those that ask for the same are a group, which an event is routed
+//! to as one. Never waits for a client: whoever cannot take everything at once is taken off and
+//! catches up from the log. Pure: no clock, and no I/O but what it is given to write to.
 
 use std::{
+    collections::HashMap,
     io,
     ops::Range,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,8 +17,12 @@ use tokio::sync::oneshot;
 
 use crate::{
     event_log::Entry,
+    hub_url::HubUrl,
     metrics::HandOver,
-    wire::{self, Frame, Framing},
+    round::{Left, Round, RoundBuilder},
+    selection::Selection,
+    topic_index::TopicIndex,
+    wire::{Frame, Framing},
 };
 
 /// What a live client's bytes are written to. Never waits.
@@ -26,96 +32,26 @@ pub(crate) trait Outlet {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// The next events in a row, encoded once for everyone.
-#[derive(Debug)]
-pub(crate) struct Round {
-    /// The number of the first event.
-    first: u64,
-    /// When the first event was appended.
-    arrived: Instant,
-    /// Where in `bytes` each event ends.
-    ends: Vec<usize>,
-    bytes: Bytes,
+/// Where a client stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// It has every event of its selection before this number.
+    pub(crate) cursor: u64,
+    /// It would resume at this one if it were cut off: some in between were not for it.
+    pub(crate) told: u64,
 }
 
-/// Collects a [`Round`].
-#[derive(Debug)]
-pub(crate) struct RoundBuilder {
-    first: u64,
-    arrived: Instant,
-    ends: Vec<usize>,
-    batch: wire::Batch,
-}
+impl Place {
+    /// The place of a client whose last id is that before this number.
+    pub(crate) fn told_of(cursor: u64) -> Self {
+        let told = cursor;
+        Self { cursor, told }
+    }
 
-impl RoundBuilder {
-    /// A round that begins with the event of this number.
-    pub(crate) fn new(first: u64, now: Instant) -> Self {
+    fn at_least(self, cursor: u64) -> Self {
         Self {
-            first,
-            arrived: now,
-            ends: Vec::new(),
-            batch: wire::Batch::new(Framing::Chunked),
-        }
-    }
-
-    pub(crate) fn push(&mut self, entry: &Entry) {
-        self.arrived = self.arrived.min(entry.appended);
-        self.batch.push(&entry.frame);
-        self.ends.push(self.batch.len());
-    }
-
-    pub(crate) fn finish(self) -> Round {
-        Round {
-            first: self.first,
-            arrived: self.arrived,
-            ends: self.ends,
-            bytes: self.batch.finish(),
-        }
-    }
-}
-
-impl Round {
-    /// When the first event was appended.
-    pub(crate) fn arrived(&self) -> Instant {
-        self.arrived
-    }
-
-    /// The number of the event after the last.
-    pub(crate) fn next(&self) -> u64 {
-        self.first + self.ends.len() as u64
-    }
-
-    /// Where in the bytes the event with this number begins; `None`: it is not in here.
-    fn start(&self, cursor: u64) -> Option<usize> {
-        let events_before = cursor.checked_sub(self.first)? as usize;
-        match events_before {
-            0 => Some(0),
-            _ if events_before >= self.ends.len() => None,
-            _ => Some(self.ends[events_before - 1]),
-        }
-    }
-
-    /// What is left for a client that took everything up to this place: the rest of the event that
-    /// it has begun, and then those after it, from the log.
-    fn left_after(&self, place: usize) -> Behind {
-        let whole = self.ends.partition_point(|end| *end <= place);
-        let last_end = whole.checked_sub(1).map_or(0, |last| self.ends[last]);
-        if place == last_end {
-            return Behind {
-                rest: Bytes::new(),
-                cursor: self.first + whole as u64,
-            };
-        }
-        // A few bytes are not to keep the whole round in memory, nor a large event to be copied.
-        let rest = place..self.ends[whole];
-        let rest = if rest.len() < self.bytes.len() / 2 {
-            Bytes::copy_from_slice(&self.bytes[rest])
-        } else {
-            self.bytes.slice(rest)
-        };
-        Behind {
-            rest,
-            cursor: self.first + whole as u64 + 1,
+            cursor: self.cursor.max(cursor),
+            told: self.told,
         }
     }
 }
@@ -125,14 +61,21 @@ impl Round {
 pub(crate) struct Behind {
     /// To be sent first.
     pub(crate) rest: Bytes,
-    /// The number of the event that comes then.
-    pub(crate) cursor: u64,
+    /// Where it stands then.
+    pub(crate) place: Place,
 }
 
-/// Names a live client. The serial keeps whoever leaves late from removing the one that got the
-/// same slot next.
+/// Names a group. The serial tells it from the one that had the slot before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupId {
+    slot: usize,
+    serial: u64,
+}
+
+/// Names a live client, in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveId {
+    group: GroupId,
     slot: usize,
     serial: u64,
 }
@@ -141,147 +84,290 @@ pub(crate) struct LiveId {
 struct Live<O> {
     serial: u64,
     outlet: O,
-    /// The number of the next event it is to get.
-    cursor: u64,
+    place: Place,
     /// When it last was sent something.
     served: Instant,
     taken_off: oneshot::Sender<io::Result<Behind>>,
 }
 
+/// Live clients that get the same.
+#[derive(Debug)]
+struct Group<O> {
+    serial: u64,
+    selection: Arc<Selection>,
+    clients: Slab<Live<O>>,
+    /// What is being collected for it.
+    round: Option<RoundBuilder>,
+}
+
 /// The live clients of one thread.
 #[derive(Debug)]
 pub(crate) struct Registry<O> {
-    clients: Slab<Live<O>>,
+    groups: Slab<Group<O>>,
+    /// The slot of each selection's group. Selections are shared, so that their address tells them.
+    slots: HashMap<*const Selection, usize>,
+    index: TopicIndex,
     next_serial: u64,
+    /// Every event before this number was handed over to whom it is for.
+    handed_over: u64,
 }
 
-impl<O> Default for Registry<O> {
-    fn default() -> Self {
-        Self {
-            clients: Slab::new(),
-            next_serial: 0,
-        }
-    }
+/// Some of the clients of a group.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) group: GroupId,
+    pub(crate) slots: Range<usize>,
 }
 
 impl<O: Outlet> Registry<O> {
-    /// Makes a client live that got everything before `cursor`. The receiver resolves when it is
-    /// taken off: to what it has still to get, or to the outlet's error; and with nothing, if the
-    /// registry is cleared.
+    /// A registry of a hub, of whose events those before `head` are handed over.
+    pub(crate) fn new(hub: HubUrl, head: u64) -> Self {
+        Self {
+            groups: Slab::new(),
+            slots: HashMap::new(),
+            index: TopicIndex::new(hub),
+            next_serial: 0,
+            handed_over: head,
+        }
+    }
+
+    fn serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// Makes a client live that got everything of its selection before the place's cursor. The
+    /// receiver resolves when it is taken off: to what it has still to get, or to the outlet's error;
+    /// and with nothing, if the registry is cleared.
     pub(crate) fn join(
         &mut self,
+        selection: &Arc<Selection>,
         outlet: O,
-        cursor: u64,
+        place: Place,
         now: Instant,
     ) -> (LiveId, oneshot::Receiver<io::Result<Behind>>) {
+        let group = self.group(selection);
+        let serial = self.serial();
         let (taken_off, receiver) = oneshot::channel();
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let slot = self.clients.insert(Live {
+        let slot = self.groups[group.slot].clients.insert(Live {
             serial,
             outlet,
-            cursor,
+            place,
             served: now,
             taken_off,
         });
-        (LiveId { slot, serial }, receiver)
+        let id = LiveId {
+            group,
+            slot,
+            serial,
+        };
+        (id, receiver)
     }
 
-    /// Forgets a client; does nothing if it is gone already.
-    pub(crate) fn remove(&mut self, id: LiveId) {
-        if self
-            .clients
-            .get(id.slot)
-            .is_some_and(|client| client.serial == id.serial)
-        {
-            self.clients.remove(id.slot);
+    fn group(&mut self, selection: &Arc<Selection>) -> GroupId {
+        let address = Arc::as_ptr(selection);
+        if let Some(slot) = self.slots.get(&address).copied() {
+            let serial = self.groups[slot].serial;
+            return GroupId { slot, serial };
         }
-        if self.clients.is_empty() {
+        let serial = self.serial();
+        let slot = self.groups.insert(Group {
+            serial,
+            selection: selection.clone(),
+            clients: Slab::new(),
+            round: None,
+        });
+        self.slots.insert(address, slot);
+        self.index.add(slot, selection.matchers());
+        GroupId { slot, serial }
+    }
+
+    fn find(&mut self, id: GroupId) -> Option<&mut Group<O>> {
+        let group = self.groups.get_mut(id.slot)?;
+        (group.serial == id.serial).then_some(group)
+    }
+
+    /// Forgets a group that has no clients.
+    fn clean_up(&mut self, id: GroupId) {
+        if self.find(id).is_none_or(|group| !group.clients.is_empty()) {
+            return;
+        }
+        let Group { selection, .. } = self.groups.remove(id.slot);
+        self.slots.remove(&Arc::as_ptr(&selection));
+        self.index.remove(id.slot, selection.matchers());
+        if self.groups.is_empty() {
             // Gives the memory of those who left back.
-            self.clients = Slab::new();
+            self.groups = Slab::new();
+            self.slots.shrink_to_fit();
         }
     }
 
-    /// Slots there are, taken or not: what [`deliver`](Self::deliver) has to go through.
-    pub(crate) fn slots(&self) -> usize {
-        self.clients.capacity()
+    /// Takes a client off that wants to go on by itself, and returns where it stands; `None` if it
+    /// is gone already.
+    pub(crate) fn leave(&mut self, id: LiveId) -> Option<Place> {
+        let group = self.find(id.group)?;
+        if group.clients.get(id.slot)?.serial != id.serial {
+            return None;
+        }
+        let place = group.clients.remove(id.slot).place;
+        self.clean_up(id.group);
+        Some(place.at_least(self.handed_over))
     }
 
-    /// Hands the events to the clients in these slots, to each what it lacks of them.
-    pub(crate) fn deliver(&mut self, round: &Round, slots: Range<usize>, now: Instant) -> HandOver {
-        let mut result = HandOver::default();
-        for slot in slots {
-            let Some(client) = self.clients.get_mut(slot) else {
-                continue;
-            };
-            let Some(start) = round.start(client.cursor) else {
-                continue;
-            };
-            let bytes = &round.bytes[start..];
-            let taken = match write(&client.outlet, bytes) {
-                Ok(taken) => taken,
-                Err(err) => {
-                    self.take_off(slot, Err(err));
-                    continue;
+    /// Sorts events, the first of this number, by whom they are for. Those of `handed_over` until
+    /// then are to be delivered before it is asked again.
+    pub(crate) fn route(
+        &mut self,
+        first: u64,
+        entries: &[Entry],
+        now: Instant,
+    ) -> Vec<(GroupId, Round)> {
+        let Self { groups, index, .. } = self;
+        let mut touched = Vec::new();
+        for (seq, entry) in (first..).zip(entries) {
+            index.find(&entry.audience, |slot| {
+                let Some(group) = groups.get_mut(slot) else {
+                    return;
+                };
+                if !group.selection.may_read(&entry.audience) {
+                    return;
                 }
-            };
+                let round = group.round.get_or_insert_with(|| {
+                    touched.push(slot);
+                    RoundBuilder::new(now)
+                });
+                round.push(seq, entry);
+            });
+        }
+        let finish = |slot: usize| {
+            let group = &mut groups[slot];
+            let round = group.round.take()?.finish();
+            let serial = group.serial;
+            Some((GroupId { slot, serial }, round))
+        };
+        touched.into_iter().filter_map(finish).collect()
+    }
+
+    /// Says that every event before this number was delivered.
+    pub(crate) fn all_handed_over(&mut self, next: u64) {
+        self.handed_over = next;
+    }
+
+    /// The groups there are.
+    pub(crate) fn groups(&self) -> Vec<GroupId> {
+        let groups = self.groups.iter();
+        groups
+            .map(|(slot, group)| GroupId {
+                slot,
+                serial: group.serial,
+            })
+            .collect()
+    }
+
+    /// How many slots a group has, taken or not; none, if it is gone.
+    pub(crate) fn slots(&mut self, group: GroupId) -> usize {
+        self.find(group).map_or(0, |group| group.clients.capacity())
+    }
+
+    /// Hands a round to some of the clients of the group that it is for, to each what it lacks.
+    pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> HandOver {
+        self.each(part, |client, result| {
+            let (events, start) = round.lacked(client.place.cursor);
+            if events == 0 {
+                return Ok(None);
+            }
+            let bytes = round.bytes_from(start);
+            let taken = write(&client.outlet, bytes)?;
             result.bytes += taken as u64;
             if taken == bytes.len() {
-                result.delivered += round.next() - client.cursor;
-                client.cursor = round.next();
+                result.delivered += events as u64;
+                client.place = Place::told_of(round.next());
                 client.served = now;
-            } else {
-                let behind = round.left_after(start + taken);
-                result.delivered += behind.cursor - client.cursor;
-                result.fell_behind += 1;
-                self.take_off(slot, Ok(behind));
+                return Ok(None);
             }
-        }
-        result
+            let Left {
+                rest,
+                cursor,
+                taken,
+            } = round.left_after(start + taken);
+            let delivered = taken - (round.len() - events);
+            result.delivered += delivered as u64;
+            let place = match delivered {
+                0 => client.place,
+                _ => Place::told_of(cursor),
+            };
+            Ok(Some(Behind { rest, place }))
+        })
     }
 
-    /// Sends a comment to the clients in these slots that were sent nothing for `idle`.
+    /// Sends something to those of some clients that were sent nothing for `idle`: where it is, to
+    /// one that was told of an earlier place, and otherwise a comment.
     pub(crate) fn keep_alive(
         &mut self,
         comment: &Frame,
-        slots: Range<usize>,
+        place: &Frame,
+        part: Part,
         idle: Duration,
         now: Instant,
     ) -> HandOver {
-        let comment = comment.bytes(Framing::Chunked);
-        let mut result = HandOver::default();
-        for slot in slots {
-            let Some(client) = self.clients.get_mut(slot) else {
-                continue;
-            };
+        let handed_over = self.handed_over;
+        self.each(part, |client, result| {
             if now.saturating_duration_since(client.served) < idle {
-                continue;
+                return Ok(None);
             }
-            let taken = match write(&client.outlet, &comment) {
-                Ok(taken) => taken,
-                Err(err) => {
-                    self.take_off(slot, Err(err));
-                    continue;
-                }
-            };
-            result.bytes += taken as u64;
-            if taken == comment.len() {
-                client.served = now;
+            let frame = if client.place.told < handed_over {
+                place
             } else {
-                let (rest, cursor) = (comment.slice(taken..), client.cursor);
-                result.fell_behind += 1;
-                self.take_off(slot, Ok(Behind { rest, cursor }));
-            }
+                comment
+            };
+            let bytes = frame.bytes(Framing::Chunked);
+            let taken = write(&client.outlet, &bytes)?;
+            result.bytes += taken as u64;
+            client.served = now;
+            client.place = client.place.at_least(handed_over);
+            client.place.told = client.place.told.max(handed_over);
+            let place = client.place;
+            let rest = bytes.slice(taken..);
+            Ok((!rest.is_empty()).then_some(Behind { rest, place }))
+        })
+    }
+
+    /// Has `act` do something with each of some clients. One that cannot take all of it, or fails,
+    /// is taken off.
+    fn each(
+        &mut self,
+        part: Part,
+        mut act: impl FnMut(&mut Live<O>, &mut HandOver) -> io::Result<Option<Behind>>,
+    ) -> HandOver {
+        let mut result = HandOver::default();
+        let Some(group) = self.find(part.group) else {
+            return result;
+        };
+        for slot in part.slots {
+            let Some(client) = group.clients.get_mut(slot) else {
+                continue;
+            };
+            let left = match act(client, &mut result) {
+                Ok(None) => continue,
+                Ok(Some(behind)) => {
+                    result.fell_behind += 1;
+                    Ok(behind)
+                }
+                Err(err) => Err(err),
+            };
+            tell(group.clients.remove(slot), left);
         }
+        self.clean_up(part.group);
         result
     }
 
     /// Takes every client off: each catches up from its own cursor.
     pub(crate) fn take_off_all(&mut self) {
-        for client in self.clients.drain() {
+        let handed_over = self.handed_over;
+        for client in self.drain() {
             let behind = Behind {
                 rest: Bytes::new(),
-                cursor: client.cursor,
+                place: client.place.at_least(handed_over),
             };
             tell(client, Ok(behind));
         }
@@ -289,11 +375,17 @@ impl<O: Outlet> Registry<O> {
 
     /// Forgets every client.
     pub(crate) fn clear(&mut self) {
-        self.clients.clear();
+        drop(self.drain());
     }
 
-    fn take_off(&mut self, slot: usize, left: io::Result<Behind>) {
-        tell(self.clients.remove(slot), left);
+    fn drain(&mut self) -> Vec<Live<O>> {
+        let mut clients = Vec::new();
+        for mut group in std::mem::take(&mut self.groups) {
+            self.index.remove(group.0, group.1.selection.matchers());
+            clients.extend(group.1.clients.drain());
+        }
+        self.slots = HashMap::new();
+        clients
     }
 }
 

@@ -14,7 +14,7 @@ use self::watch::Watch;
 use crate::{
     BroadcasterGone,
     config::{Config, DEFAULT_PATH, Found, RELOADABLE, Sources, changed_keys},
-    hub::Hub,
+    server::Reloadable,
 };
 
 /// A changed file is taken over once it stayed the same for this long: whoever saves it may write
@@ -42,7 +42,7 @@ pub struct Reloader {
     started: Config,
     /// What was loaded last.
     current: Config,
-    hub: Hub,
+    target: Reloadable,
     hang_up: Signal,
     watch: Watch,
     /// What the file held when it was last taken over or refused.
@@ -50,8 +50,14 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Starts to watch. `current` is what was loaded before, from `sources` and what they `found`.
-    pub fn new(sources: Sources, found: Found, current: Config, hub: Hub) -> anyhow::Result<Self> {
+    /// Starts to watch. `current` is what the server was built from, loaded from `sources` and what
+    /// they `found`.
+    pub fn new(
+        sources: Sources,
+        found: Found,
+        current: Config,
+        target: Reloadable,
+    ) -> anyhow::Result<Self> {
         let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let (watch, err) = Watch::begin(path(&found));
         if let (Some(err), Found::Text(path, _)) = (err, &found) {
@@ -65,7 +71,7 @@ impl Reloader {
             sources,
             started: current.clone(),
             current,
-            hub,
+            target,
             hang_up,
             watch,
             seen: found,
@@ -142,6 +148,15 @@ impl Reloader {
                 return Ok(());
             }
         };
+        let issuers = &new.auth.issuers;
+        // Without an issuer before and after, the key that was made up is good as long as the
+        // process lives.
+        if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
+            && let Err(err) = self.target.policy.authority.trust(issuers)
+        {
+            log::error!("{cause}: the config is not reloaded, the old one stays: {err}");
+            return Ok(());
+        }
         let changed = changed_keys(&self.current, &new);
         let unlike_started = changed_keys(&self.started, &new);
         self.current = new;
@@ -156,7 +171,10 @@ impl Reloader {
                 log::info!("{cause}: config reloaded, nothing takes effect now");
             }
             keys => {
-                self.hub.reconfigure(self.current.live_settings()).await?;
+                self.target
+                    .hub
+                    .reconfigure(self.current.live_settings())
+                    .await?;
                 log::info!("{cause}: config reloaded, in effect now: {keys}");
             }
         }

@@ -1,7 +1,10 @@
 //! Where a subscriber wants its stream to start. What a client says here is arbitrary bytes: it is
 //! bounded and read once, in this file.
 
-use crate::{event::EventId, gap::Gap};
+use crate::{
+    event::{EventId, GivenId},
+    gap::Gap,
+};
 
 /// The word that asks for everything that is retained.
 pub(crate) const EARLIEST: &str = "earliest";
@@ -15,7 +18,9 @@ pub(crate) enum ResumeFrom {
     Earliest,
     /// With the event after this one.
     After(EventId),
-    /// After something that is no id. Holds what was asked, at most [`Gap::MAX_REQUESTED`]
+    /// After the event to which its publisher gave this id.
+    AfterGiven(GivenId),
+    /// After something that can be no id. Holds what was asked, at most [`Gap::MAX_REQUESTED`]
     /// characters of it.
     Unknown(String),
 }
@@ -26,14 +31,15 @@ impl ResumeFrom {
         if last_event_id.is_empty() {
             return Self::Now;
         }
-        match std::str::from_utf8(last_event_id) {
-            Ok(EARLIEST) => Self::Earliest,
-            Ok(text) => match EventId::parse(text) {
-                Ok(id) => Self::After(id),
-                Err(_) => Self::unknown(last_event_id),
-            },
-            Err(_) => Self::unknown(last_event_id),
+        let text = match std::str::from_utf8(last_event_id) {
+            Ok(EARLIEST) => return Self::Earliest,
+            Ok(text) => text,
+            Err(_) => return Self::unknown(last_event_id),
+        };
+        if let Ok(id) = EventId::parse(text.strip_prefix('#').unwrap_or(text)) {
+            return Self::After(id);
         }
+        GivenId::parse(text).map_or_else(|_| Self::unknown(last_event_id), Self::AfterGiven)
     }
 
     fn unknown(last_event_id: &[u8]) -> Self {
@@ -44,18 +50,9 @@ impl ResumeFrom {
     }
 }
 
-/// Reads the header, or else the query parameter `last_event_id` or `lastEventId`, for clients
-/// that cannot set headers. The header wins: a browser that reconnects sends the newest id there
-/// and the page's first one in the address.
-pub(crate) fn resume_from(header: Option<&[u8]>, query: &str) -> ResumeFrom {
-    if let Some(header) = header {
-        return ResumeFrom::parse(header);
-    }
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == "last_event_id" || key == "lastEventId")
-        .map_or(ResumeFrom::Now, |(_, value)| {
-            ResumeFrom::parse(value.as_bytes())
-        })
+/// Whether a query's parameter of this name holds a last event id.
+pub(crate) fn is_parameter(name: &str) -> bool {
+    matches!(name, "last_event_id" | "lastEventId")
 }
 
 #[cfg(test)]
@@ -67,39 +64,9 @@ mod tests {
     const ID: EventId = EventId { epoch: 7, seq: 42 };
 
     #[test]
-    fn the_header_wins_over_the_query() {
-        assert_eq!(
-            resume_from(Some(b"7-42"), "last_event_id=7-1"),
-            ResumeFrom::After(ID)
-        );
-    }
-
-    #[test]
-    fn both_spellings_of_the_query_parameter_are_read() {
-        assert_eq!(
-            resume_from(None, "a=b&last_event_id=7-42"),
-            ResumeFrom::After(ID)
-        );
-        assert_eq!(resume_from(None, "lastEventId=7-42"), ResumeFrom::After(ID));
-        assert_eq!(
-            resume_from(None, "lastEventId=%37-42"),
-            ResumeFrom::After(ID)
-        );
-        assert_eq!(resume_from(None, "last=7-42"), ResumeFrom::Now);
-    }
-
-    #[test]
     fn earliest_and_nothing_have_their_own_meaning() {
-        assert_eq!(resume_from(Some(b"earliest"), ""), ResumeFrom::Earliest);
-        assert_eq!(
-            resume_from(None, "last_event_id=earliest"),
-            ResumeFrom::Earliest
-        );
-        assert_eq!(
-            resume_from(Some(b""), "last_event_id=7-42"),
-            ResumeFrom::Now
-        );
-        assert_eq!(resume_from(None, ""), ResumeFrom::Now);
+        assert_eq!(ResumeFrom::parse(b"earliest"), ResumeFrom::Earliest);
+        assert_eq!(ResumeFrom::parse(b""), ResumeFrom::Now);
     }
 
     #[test]
@@ -107,12 +74,29 @@ mod tests {
         let megabyte = vec![b'x'; 1 << 20];
 
         assert_eq!(
-            resume_from(Some(b"\xff-1"), ""),
+            ResumeFrom::parse(b"\xff-1"),
             ResumeFrom::Unknown("\u{fffd}-1".into())
         );
         assert_eq!(
-            resume_from(Some(&megabyte), ""),
+            ResumeFrom::parse(b"a\x01"),
+            ResumeFrom::Unknown("a\u{1}".into())
+        );
+        assert_eq!(
+            ResumeFrom::parse(&megabyte),
             ResumeFrom::Unknown("x".repeat(Gap::MAX_REQUESTED))
+        );
+    }
+
+    #[test]
+    fn the_hubs_ids_are_read_with_and_without_the_hash_and_others_are_a_publishers() {
+        let given = |id| ResumeFrom::AfterGiven(GivenId::parse(id).unwrap());
+
+        assert_eq!(ResumeFrom::parse(b"#7-42"), ResumeFrom::After(ID));
+        assert_eq!(ResumeFrom::parse(b"urn:x:1"), given("urn:x:1"));
+        assert_eq!(ResumeFrom::parse(b"7-042"), given("7-042"));
+        assert_eq!(
+            ResumeFrom::parse(b"##7-42"),
+            ResumeFrom::Unknown("##7-42".into())
         );
     }
 

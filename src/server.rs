@@ -15,12 +15,16 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    auth::{Authority, Grants, Signer},
     config::Config,
     connection::{ConnectionLimits, Shared},
     descriptors::{self, Room},
     host,
     http::{ADMIN_CONNECTIONS, admin_server, public_server},
     hub::{Gone, Hub, HubSettings},
+    hub_url::HubUrl,
+    matcher::MatcherText,
+    policy::Policy,
 };
 
 /// Connections that wait to be accepted, beyond what the workers hold. The kernel allows no more than
@@ -35,11 +39,27 @@ pub struct Server {
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
     hub: Hub,
+    policy: Arc<Policy>,
+    first_token: Option<String>,
     gone: Gone,
     running: actix_server::Server,
     admin: Option<actix_server::Server>,
     shared: Arc<Shared>,
     drain_timeout: Duration,
+}
+
+/// The part of a running server that a changed config is applied to.
+#[derive(Debug, Clone)]
+pub struct Reloadable {
+    pub(crate) hub: Hub,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Reloadable {
+    /// The Broadcaster's hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
 }
 
 impl Server {
@@ -61,11 +81,24 @@ impl Server {
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let asked = config.server.max_subscribers;
         host::check((asked > 0).then_some(max_subscribers), SHORTEST_BACKLOG);
+        let configured = config.hub.url.clone();
+        let url = configured.unwrap_or_else(|| HubUrl::at(&config.server.bind, addr.port()));
+        let policy = Arc::new(Policy::new(config, url.clone()));
+        let first_token = match config.auth.issuers.as_slice() {
+            [] => Some(first_token(&policy.authority, &url)?),
+            issuers => {
+                policy.authority.trust(issuers)?;
+                None
+            }
+        };
         let (hub, gone) = Hub::start(HubSettings {
             live: config.live_settings(),
             retention: config.retention(),
             max_subscribers,
+            max_with_token: config.limits.subscriptions,
             retry: config.stream.retry,
+            topic: config.ticker.topic.clone(),
+            url,
         });
         let shared = Arc::new(Shared {
             limits: ConnectionLimits {
@@ -74,14 +107,16 @@ impl Server {
             },
             streams: TaskTracker::new(),
         });
-        let running = public_server(config, workers, room, listener, &hub, &shared)?;
+        let running = public_server(config, workers, room, listener, &hub, &policy, &shared)?;
         let admin = admin_listener
-            .map(|listener| admin_server(config, listener, &hub, &shared))
+            .map(|listener| admin_server(config, listener, &hub, &policy, &shared))
             .transpose()?;
         Ok(Self {
             addr,
             admin_addr,
             hub,
+            policy,
+            first_token,
             gone,
             running,
             admin,
@@ -103,6 +138,20 @@ impl Server {
     /// The Broadcaster's hub: to publish through, or to change settings.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// A token that allows everything for a day, with a key that nobody else has: where no issuer is
+    /// configured, it is the only way to publish.
+    pub fn first_token(&self) -> Option<&str> {
+        self.first_token.as_deref()
+    }
+
+    /// What a change of the config is applied to.
+    pub fn reloadable(&self) -> Reloadable {
+        Reloadable {
+            hub: self.hub.clone(),
+            policy: self.policy.clone(),
+        }
     }
 
     /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and
@@ -162,6 +211,22 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Makes up a key, which is forgotten when the process ends, and a token that allows everything.
+fn first_token(authority: &Authority, hub: &HubUrl) -> anyhow::Result<String> {
+    const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system has no randomness to make a key of")?;
+    let issuer = hub.as_str().to_owned();
+    authority.trust_secret(issuer.clone(), &secret);
+    let all = || vec![MatcherText::wildcard()];
+    let grants = Grants {
+        publish: all(),
+        subscribe: all(),
+    };
+    let signer = Signer::with_secret(issuer, &secret);
+    Ok(signer.sign(hub, &grants, LIFETIME)?)
 }
 
 fn broadcaster_died() -> anyhow::Error {

@@ -1,11 +1,19 @@
 //! A subscriber's connection, from the end of the response's head on: what it is sent, what it may
 //! send, and how it ends.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf as _, Bytes};
 use socket2::SockRef;
-use tokio::{net::TcpStream, task::coop::consume_budget, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::coop::consume_budget,
+    time::{sleep_until, timeout},
+};
 
 use crate::{
     connection::MAX_STRAY,
@@ -16,11 +24,16 @@ use crate::{
     wire::{Framing, LAST_CHUNK},
 };
 
+/// How long a stream whose token ends may take to end properly.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error("the server is draining")]
     Drained,
+    #[error("its access token has expired")]
+    Expired,
     #[error("the client closed it")]
     Left,
     #[error("its socket took nothing for server.write_timeout")]
@@ -40,6 +53,7 @@ impl End {
     fn close(&self) -> Close {
         match self {
             Self::Drained => Close::Drained,
+            Self::Expired => Close::Expired,
             Self::Left => Close::Left,
             Self::Stalled => Close::Stalled,
             Self::Vanished => Close::Vanished,
@@ -71,9 +85,15 @@ impl Stream {
     /// Sends until the end. A client that closes its half of the connection is gone.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
+        // Who reads slowly is not to get more than who reads fast.
+        let latest = self.subscriber.end().map(|end| end + FAREWELL);
         let end = tokio::select! {
             Err(end) = listen(&socket) => end,
-            sent = self.send_all(fan_out) => sent.err().unwrap_or(End::Drained),
+            () = until(latest) => End::Expired,
+            sent = self.send_all(fan_out) => match sent {
+                Ok(()) if self.subscriber.is_over() => End::Expired,
+                sent => sent.err().unwrap_or(End::Drained),
+            },
         };
         log::debug!("a stream ended: {end}");
         self.subscriber.count_close(end.close());
@@ -83,10 +103,11 @@ impl Stream {
         loop {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.send(bytes).await?,
+                Next::Nothing => consume_budget().await,
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
                     let behind = fan_out.live(socket, &mut self.subscriber).await??;
-                    self.subscriber.fell_behind(behind.cursor);
+                    self.subscriber.fell_behind(behind.place);
                     self.send(behind.rest).await?;
                 }
                 Next::Wait => {
@@ -127,6 +148,13 @@ impl Stream {
             }
         }
         Ok(())
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

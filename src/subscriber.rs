@@ -1,22 +1,37 @@
 //! A subscriber's place in the log, and what it is to be sent next. How the bytes get to it is for
 //! others to know.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
     broadcaster::{News, Seat, Subscribed},
-    event_log::Read,
+    event_log::{Portion, Read},
+    expiry::Expiry,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
-    wire::{self, Batch, Framing},
+    registry::Place,
+    selection::Selection,
+    wire::{self, Batch, Frame, Framing},
 };
 
 /// How much is read from the log at a time, in bytes; a larger event is read whole. It waits in
 /// memory for as long as the client does not take it.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// A cursor in the log: every event before it was sent.
+/// How many events are looked at, at a time, to find those that are for the subscriber. The log
+/// takes in no others meanwhile.
+const LOOK_AT: usize = 1024;
+
+/// How often a matcher is tried at a time, for the same reason: some take a microsecond.
+const TRIES: usize = 256;
+
+/// A cursor in the log: every event of its selection before it was sent.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     hub: Hub,
@@ -24,8 +39,10 @@ pub(crate) struct Subscriber {
     _seat: Seat,
     news: watch::Receiver<News>,
     framing: Framing,
-    /// The number of the next event to send.
-    cursor: u64,
+    selection: Arc<Selection>,
+    /// Present if it may go on only for some time. On the heap: few have it.
+    expiry: Option<Box<Expiry>>,
+    place: Place,
     /// Whether it was live until now, so that the next it reads is what has just come.
     was_live: bool,
     /// Whether it read events that others had before, and was not live since.
@@ -39,7 +56,9 @@ pub(crate) struct Subscriber {
 pub(crate) enum Next {
     /// Bytes to send: never empty, of any length.
     Bytes(Bytes),
-    /// Nothing, until there is another event.
+    /// Nothing yet: there is more to look at.
+    Nothing,
+    /// Nothing, until there is another event, or something is [due](Subscriber::due).
     Wait,
     /// The stream is to end, after these bytes.
     End(Bytes),
@@ -47,14 +66,24 @@ pub(crate) enum Next {
 
 impl Subscriber {
     pub(crate) fn new(hub: Hub, subscribed: Subscribed, framing: Framing) -> Self {
-        let Subscribed { seat, cursor, gap } = subscribed;
-        let greeting = wire::greeting(hub.jittered_retry(), gap.as_ref());
+        let Subscribed {
+            seat,
+            selection,
+            expiry,
+            cursor,
+            is_new,
+            gap,
+        } = subscribed;
+        let place = is_new.then(|| hub.log.id_before(cursor)).flatten();
+        let greeting = wire::greeting(hub.jittered_retry(), place, gap.as_ref());
         Self {
             news: hub.news(),
             hub,
             _seat: seat,
             framing,
-            cursor,
+            selection,
+            expiry: expiry.map(Box::new),
+            place: Place::told_of(cursor),
             was_live: false,
             behind: false,
             opening: Some(greeting.bytes(framing)),
@@ -65,14 +94,34 @@ impl Subscriber {
         self.framing
     }
 
-    pub(crate) fn cursor(&self) -> u64 {
-        self.cursor
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
-    /// Says that somebody else sent it everything before `cursor`, and goes on no more.
-    pub(crate) fn fell_behind(&mut self, cursor: u64) {
-        self.cursor = cursor;
+    /// What it gets.
+    pub(crate) fn selection(&self) -> &Arc<Selection> {
+        &self.selection
+    }
+
+    /// Says that somebody else sent it everything up to this place, and goes on no more.
+    pub(crate) fn fell_behind(&mut self, place: Place) {
+        self.place = place;
         self.was_live = false;
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end().is_some_and(|end| end <= Instant::now())
+    }
+
+    /// When it is to end at the latest.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.expiry.as_ref().map(|expiry| expiry.end())
+    }
+
+    /// When it is to be told something, whatever comes until then.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.expiry.as_ref().map(|expiry| expiry.due())
     }
 
     /// Says that the client took so many bytes.
@@ -101,7 +150,7 @@ impl Subscriber {
         };
         // Sent together, at one system call, unless that means to copy much.
         match next {
-            Next::Wait => Next::Bytes(opening),
+            Next::Nothing | Next::Wait => Next::Bytes(opening),
             Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
                 self.opening = Some(bytes);
                 Next::Bytes(opening)
@@ -111,33 +160,62 @@ impl Subscriber {
         }
     }
 
-    /// Reads on in the log.
+    /// Reads on in the log, unless its time has come.
     fn read(&mut self) -> Next {
+        if let Some(expiry) = &mut self.expiry {
+            let now = Instant::now();
+            if expiry.is_over(now) {
+                return self.farewell();
+            }
+            if let Some(notice) = expiry.notice(now) {
+                return Next::Bytes(notice.bytes(self.framing));
+            }
+        }
         // Asked before the log is: whatever was appended before the drain is in it by then.
         let draining = self.news.borrow_and_update().draining;
+        let cursor = self.place.cursor;
         let mut batch = Batch::new(self.framing);
-        match self
-            .hub
-            .log
-            .read(self.cursor, BATCH_BYTES, |entry| batch.push(&entry.frame))
-        {
+        let mut taken = 0;
+        let portion = Portion {
+            bytes: BATCH_BYTES,
+            events: LOOK_AT.min(1 + TRIES / self.selection.effort().max(1)),
+        };
+        let read = self.hub.log.read(cursor, portion, |entry| {
+            let is_for_it = self.selection.selects(&entry.audience);
+            if is_for_it {
+                batch.push(&entry.frame);
+                taken += 1;
+            }
+            is_for_it
+        });
+        match read {
             Read::Events(events) => {
-                self.cursor += events;
+                self.place.cursor += events;
+                if taken == 0 {
+                    return Next::Nothing;
+                }
+                self.place.told = self.place.cursor;
                 self.behind |= !std::mem::take(&mut self.was_live);
-                self.hub.metrics.deliveries.inc_by(events);
+                self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
             }
-            Read::Evicted { cursor, gap } => {
-                self.cursor = cursor;
+            Read::Evicted { oldest } => {
+                self.place.cursor = oldest;
+                let Some(gap) = self.hub.log.gap(cursor..oldest, &self.selection) else {
+                    return Next::Nothing;
+                };
+                self.place.told = oldest;
                 self.hub.metrics.count_gap(gap.reason);
                 Next::Bytes(wire::gap(&gap).bytes(self.framing))
             }
-            Read::Head if draining => {
-                let farewell = wire::farewell(self.hub.jittered_retry());
-                Next::End(farewell.bytes(self.framing))
-            }
+            Read::Head if draining => self.farewell(),
             Read::Head => Next::Wait,
         }
+    }
+
+    fn farewell(&self) -> Next {
+        let farewell = wire::farewell(self.hub.jittered_retry());
+        Next::End(farewell.bytes(self.framing))
     }
 
     /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
@@ -149,15 +227,29 @@ impl Subscriber {
         self.hub.metrics.mark_live()
     }
 
-    /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: a
-    /// comment, if there was nothing for as long as the heartbeat.
+    /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: if
+    /// there was nothing for as long as the heartbeat, a sign of life.
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
         let heartbeat = self.news.borrow().heartbeat;
-        match tokio::time::timeout(heartbeat, self.news.changed()).await {
+        let due = self.due();
+        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = until_due.unwrap_or(Duration::MAX).min(heartbeat);
+        match tokio::time::timeout(patience, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
-            Err(_) => Ok(Some(wire::heartbeat().bytes(self.framing))),
+            Err(_) if patience < heartbeat => Ok(None),
+            Err(_) => Ok(Some(self.sign_of_life().bytes(self.framing))),
+        }
+    }
+
+    /// Its place, if it was told of an earlier one, or else a comment.
+    fn sign_of_life(&mut self) -> Frame {
+        let Place { cursor, told } = self.place;
+        self.place.told = cursor;
+        match self.hub.log.id_before(cursor) {
+            Some(id) if told < cursor => wire::place(id),
+            _ => wire::heartbeat(),
         }
     }
 }

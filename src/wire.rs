@@ -6,7 +6,7 @@ use std::{io::Write as _, ops::Range, time::Duration};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    event::{Event, EventId},
+    event::{Event, EventId, Naming},
     gap::{self, Gap},
 };
 
@@ -111,12 +111,29 @@ pub(crate) fn heartbeat() -> Frame {
     Frame::new(b":\n\n")
 }
 
+/// Tells a client that it has everything up to this event, of which some were not for it, so that
+/// it resumes from there: a block without data moves its last event id, and fires nothing.
+pub(crate) fn place(id: EventId) -> Frame {
+    Frame::new(format!("id: {id}\n\n").as_bytes())
+}
+
+/// Tells a client that its access token ends soon, and its stream with it. It has no id: it is no
+/// event of the log.
+pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
+    let data = format!("{{\"expires_at\":{expires_at},\"in_seconds\":{in_seconds}}}");
+    Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
+}
+
 /// What a stream begins with: how long to wait before reconnecting, and a comment, so that proxies
-/// pass the headers on and `onopen` fires before there is an event. If there is a gap, it is told
-/// next.
-pub(crate) fn greeting(retry: Duration, gap: Option<&Gap>) -> Frame {
+/// pass the headers on and `onopen` fires before there is an event. A client that had no last event
+/// id gets one, the `place` at which it begins, so that it loses nothing if it is cut off before its
+/// first event. If there is a gap, it is told next.
+pub(crate) fn greeting(retry: Duration, place: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_line(&mut text, "retry", format_args!("{}", retry.as_millis()));
+    if let Some(id) = place {
+        put_line(&mut text, "id", format_args!("{id}"));
+    }
     text.extend_from_slice(b": connected\n\n");
     if let Some(gap) = gap {
         put_gap(&mut text, gap);
@@ -132,9 +149,16 @@ pub(crate) fn farewell(retry: Duration) -> Frame {
 /// An event with its id.
 pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     let mut text = BytesMut::with_capacity(event.data().len() + 64);
-    put_line(&mut text, "id", format_args!("{id}"));
+    match &event.naming {
+        Naming::Plain => put_line(&mut text, "id", format_args!("{id}")),
+        Naming::Fragment => put_line(&mut text, "id", format_args!("#{id}")),
+        Naming::Given(given) => put_line(&mut text, "id", format_args!("{}", given.as_str())),
+    }
     if let Some(name) = event.name() {
         put_line(&mut text, "event", format_args!("{}", name.as_str()));
+    }
+    if let Some(ms) = event.retry() {
+        put_line(&mut text, "retry", format_args!("{ms}"));
     }
     for line in lines(event.data()) {
         put_line(&mut text, "data", format_args!("{line}"));
@@ -256,8 +280,12 @@ mod tests {
     #[test]
     fn a_stream_begins_with_retry_and_a_comment_and_ends_with_retry() {
         assert_eq!(
-            text(&greeting(Duration::from_millis(1500), None)),
+            text(&greeting(Duration::from_millis(1500), None, None)),
             "retry: 1500\n: connected\n\n"
+        );
+        assert_eq!(
+            text(&greeting(Duration::from_millis(1500), Some(ID), None)),
+            "retry: 1500\nid: 1763856000000-42\n: connected\n\n"
         );
         assert_eq!(text(&farewell(Duration::from_secs(2))), "retry: 2000\n\n");
     }

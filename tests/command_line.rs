@@ -16,6 +16,7 @@ use std::{
 use sse_broadcaster::config::Config;
 use support::{
     client::{Stream, get},
+    eventually,
     process::{Finished, Process, command, finish, run},
 };
 use tempfile::{TempDir, tempdir};
@@ -95,15 +96,25 @@ fn every_key_that_is_printed_can_be_set_by_its_variable() {
             let other = match default {
                 Value::Boolean(default) => Value::Boolean(!default),
                 Value::Integer(default) => Value::Integer((default + 1024) / 2),
+                Value::Array(_) if key == "issuers" => Value::Array(vec![
+                    "https://a.example pem:a.pem".into(),
+                    "b jwks:b".into(),
+                ]),
                 Value::Array(_) => Value::Array(vec!["https://a.example".into(), "null".into()]),
                 Value::String(_) if section == "log" => "debug".into(),
+                Value::String(_) if key == "url" => "https://a.example/hub".into(),
+                Value::String(_) if key == "subscribe" => "token".into(),
+                Value::String(_) if key == "cookie" => "other_cookie".into(),
                 Value::String(text) if text.ends_with('s') => "7s".into(),
                 Value::String(_) => "localhost:8080".into(),
                 other => panic!("a setting of a new type: {other}"),
             };
             let bare = match &other {
                 Value::String(text) => text.clone(),
-                Value::Array(_) => "https://a.example, null".to_owned(),
+                Value::Array(items) => {
+                    let items: Vec<_> = items.iter().map(|item| item.as_str().unwrap()).collect();
+                    items.join(", ")
+                }
                 other => other.to_string(),
             };
             let name = format!("BROADCASTER__{section}__{key}").to_ascii_uppercase();
@@ -324,13 +335,33 @@ fn the_address_that_was_bound_is_printed_and_logged() {
     let response = get(addr, "/healthz");
 
     assert_ne!(addr.port(), 0);
-    assert_eq!(
-        process.stdout(),
-        format!("listening on http://{addr}/\n"),
-        "nothing else is printed"
-    );
     process.wait_for_log(&format!("listening on http://{addr}/"));
     assert_eq!(response.status(), 200);
+}
+
+#[test]
+fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
+    let elsewhere = tempdir().unwrap();
+
+    let process = Process::spawn(command(elsewhere.path(), &PORT_0));
+    let addr = process.addr();
+    let token = eventually("the token on standard output", || {
+        let stdout = process.stdout();
+        let (_, token) = stdout.split_once("\npublish token: ")?;
+        let (token, link) = token.split_once("\nplayground: ")?;
+        link.contains('\n').then(|| token.to_owned())
+    });
+
+    assert_eq!(
+        process.stdout(),
+        format!(
+            "listening on http://{addr}/\npublish token: {token}\n\
+             playground: http://{addr}/#token={token}\n"
+        ),
+        "nothing else is printed"
+    );
+    process.wait_for_log("listening on");
+    assert!(!process.stderr().contains(&token), "{}", process.stderr());
 }
 
 #[test]

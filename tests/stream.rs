@@ -146,7 +146,7 @@ fn options_and_preflight_are_answered() {
     );
 
     assert_eq!(plain.status(), 204);
-    assert_eq!(plain.header("allow"), Some("get, head, options"));
+    assert_eq!(plain.header("allow"), Some("get, head, query, options"));
     assert_eq!(preflight.status(), 200);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
     assert_eq!(
@@ -179,6 +179,10 @@ fn pages_of_listed_origins_alone_may_read_when_there_is_a_list() {
         good.header("access-control-allow-origin"),
         Some("https://good.example")
     );
+    assert_eq!(
+        good.header("access-control-allow-credentials"),
+        Some("true")
+    );
     assert_eq!(bad.header("access-control-allow-origin"), None);
     assert_eq!(
         bad.status(),
@@ -191,12 +195,19 @@ fn pages_of_listed_origins_alone_may_read_when_there_is_a_list() {
 fn other_methods_get_405_and_what_is_allowed() {
     let server = TestServer::quiet();
 
-    for target in ["/events/sse", "/status", "/healthz", "/readyz"] {
+    const READ: &str = "get, head, options";
+    const SUBSCRIBE: &str = "get, head, query, options";
+    for (target, allowed) in [
+        ("/events/sse", SUBSCRIBE),
+        ("/status", READ),
+        ("/healthz", READ),
+        ("/readyz", READ),
+    ] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
             let response = request(server.addr, method, target, "");
 
             assert_eq!(response.status(), 405, "{method} {target}");
-            assert_eq!(response.header("allow"), Some("get, head, options"));
+            assert_eq!(response.header("allow"), Some(allowed));
             assert_eq!(
                 response.header("content-type"),
                 Some("application/problem+json")

@@ -2,6 +2,7 @@
 //! values come from is said at [`Sources`].
 
 mod error;
+mod issuer;
 mod load;
 mod value;
 
@@ -11,12 +12,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     error::{ConfigError, Origin},
+    issuer::{IssuerConfig, KeySource},
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
 };
-use crate::{broadcaster::LiveSettings, event_log::Retention, ticker::TickerSettings};
+use crate::{
+    broadcaster::LiveSettings, event_log::Retention, hub_url::HubUrl, ticker::TickerSettings,
+    topic::Topic,
+};
 
 /// Keys that take effect while the server runs. See [`Config::live_settings`].
-pub const RELOADABLE: [&str; 4] = [
+pub const RELOADABLE: [&str; 5] = [
+    "auth.issuers",
     "stream.heartbeat",
     "ticker.enabled",
     "ticker.interval",
@@ -35,6 +41,12 @@ pub struct Config {
     pub ticker: TickerConfig,
     /// What subscribers get.
     pub stream: StreamConfig,
+    /// The hub that others publish to.
+    pub hub: HubConfig,
+    /// Who may publish and subscribe.
+    pub auth: AuthConfig,
+    /// How much clients may ask for.
+    pub limits: LimitsConfig,
     /// Pages of other origins.
     pub cors: CorsConfig,
     /// The log that operators read.
@@ -88,7 +100,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// The numbered messages. All of it is reloadable.
+/// The numbered messages. All of it is reloadable, but the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -102,6 +114,9 @@ pub struct TickerConfig {
     /// The message; `{n}` in it becomes the number.
     #[serde(deserialize_with = "value::message")]
     pub message: String,
+    /// The topic that they are on.
+    #[serde(with = "value::topic")]
+    pub topic: Topic,
 }
 
 impl Default for TickerConfig {
@@ -110,6 +125,7 @@ impl Default for TickerConfig {
             enabled: true,
             interval: Duration::from_secs(1),
             message: "Message number: {n}".to_owned(),
+            topic: Topic::parse("/ticker").expect("this is a topic"),
         }
     }
 }
@@ -144,6 +160,111 @@ impl Default for StreamConfig {
             history: 1000,
             history_bytes: 16 << 20,
             queue: 64,
+        }
+    }
+}
+
+/// The hub that others publish to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// The hub's URL as its clients know it; `None`, written `"auto"`: made of the address.
+    #[serde(with = "value::optional_hub_url")]
+    pub url: Option<HubUrl>,
+    /// Whether it is told who subscribes to what, to those who may know.
+    #[serde(deserialize_with = "value::boolean")]
+    pub subscriptions: bool,
+    /// Whether clients of the Mercure protocol's earlier versions are served, too.
+    #[serde(deserialize_with = "value::boolean")]
+    pub legacy: bool,
+}
+
+/// Who may publish and subscribe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct AuthConfig {
+    /// Who may subscribe.
+    #[serde(with = "value::subscribe")]
+    pub subscribe: SubscribePolicy,
+    /// The cookie that a token may come in; `None`, written `"off"`: none.
+    #[serde(with = "value::cookie")]
+    pub cookie: Option<String>,
+    /// How long before its token ends a subscriber is told so.
+    #[serde(with = "value::expiring")]
+    pub expiring: Duration,
+    /// Whose tokens are trusted. Reloadable, and the keys are read anew with it.
+    #[serde(with = "value::issuers")]
+    pub issuers: Vec<IssuerConfig>,
+}
+
+/// Who may subscribe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscribePolicy {
+    /// Whoever comes: without a token they get what is public.
+    Anonymous,
+    /// Whoever has a token.
+    Token,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            subscribe: SubscribePolicy::Anonymous,
+            cookie: Some("__Secure-mercure_access_token".to_owned()),
+            expiring: Duration::from_secs(10),
+            issuers: Vec::new(),
+        }
+    }
+}
+
+/// How much clients may ask for. Lengths are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LimitsConfig {
+    /// Length of a request's body.
+    #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
+    pub body: usize,
+    /// Length of each field of a form.
+    #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
+    pub field: usize,
+    /// Topics of an update.
+    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
+    pub topics: usize,
+    /// Matchers of a subscriber.
+    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
+    pub matchers: usize,
+    /// Length of a matcher.
+    #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
+    pub pattern: usize,
+    /// Subscribers with one token at once.
+    #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
+    pub subscriptions: usize,
+    /// Length of a token.
+    #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
+    pub token: usize,
+    /// Mercure authorization details of a token.
+    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
+    pub token_details: usize,
+    /// Topics of each of those.
+    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
+    pub token_topics: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            body: 1 << 20,
+            field: 1 << 20,
+            topics: 100,
+            matchers: 100,
+            pattern: 1024,
+            subscriptions: 1000,
+            token: 8192,
+            token_details: 20,
+            token_topics: 100,
         }
     }
 }

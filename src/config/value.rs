@@ -13,7 +13,8 @@ use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
-use super::error::found as shown;
+use super::{IssuerConfig, SubscribePolicy, error::found as shown};
+use crate::{hub_url::HubUrl, topic::Topic};
 
 /// The longest message, in bytes.
 const LONGEST_MESSAGE: usize = 65_536;
@@ -116,6 +117,161 @@ pub(super) mod optional_address {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(address.as_deref().unwrap_or(OFF))
+    }
+}
+
+pub(super) mod optional_hub_url {
+    use super::*;
+
+    const AUTO: &str = "auto";
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<HubUrl>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        match found.as_str() {
+            Some(AUTO) => Ok(None),
+            Some(url) if HubUrl::parse(url).is_ok() => Ok(HubUrl::parse(url).ok()),
+            _ => Err(refused(
+                &found,
+                "\"auto\", or an http or https URL with a path, such as \
+                 \"https://example.org/.well-known/mercure\"",
+            )),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        url: &Option<HubUrl>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_ref().map_or(AUTO, HubUrl::as_str))
+    }
+}
+
+/// A topic.
+pub(super) mod topic {
+    use super::*;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Topic, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        let topic = found.as_str().map(Topic::parse);
+        match topic {
+            Some(Ok(topic)) => Ok(topic),
+            _ => Err(refused(
+                &found,
+                format_args!(
+                    "a text of at most {} bytes, not \"*\", without control characters",
+                    Topic::MAX_BYTES
+                ),
+            )),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        topic: &Topic,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(topic.as_str())
+    }
+}
+
+/// Who may subscribe.
+pub(super) mod subscribe {
+    use super::*;
+
+    const ANONYMOUS: &str = "anonymous";
+    const TOKEN: &str = "token";
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SubscribePolicy, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        match found.as_str() {
+            Some(ANONYMOUS) => Ok(SubscribePolicy::Anonymous),
+            Some(TOKEN) => Ok(SubscribePolicy::Token),
+            _ => Err(refused(&found, "\"anonymous\" or \"token\"")),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        policy: &SubscribePolicy,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match policy {
+            SubscribePolicy::Anonymous => ANONYMOUS,
+            SubscribePolicy::Token => TOKEN,
+        })
+    }
+}
+
+/// The name of a cookie (RFC 6265, section 4.1.1), or `off`.
+pub(super) mod cookie {
+    use super::*;
+
+    const OFF: &str = "off";
+
+    fn is_name(text: &str) -> bool {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        (1..=128).contains(&text.len()) && text.bytes().all(is_token)
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        match found.as_str() {
+            Some(OFF) => Ok(None),
+            Some(name) if is_name(name) => Ok(Some(name.to_owned())),
+            _ => Err(refused(
+                &found,
+                "\"off\", or the name of a cookie, at most 128 letters, digits and !#$%&'*+-.^_`|~",
+            )),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        name: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name.as_deref().unwrap_or(OFF))
+    }
+}
+
+/// Issuers with their keys.
+pub(super) mod issuers {
+    use super::*;
+
+    /// How many there may be.
+    const MOST: usize = 100;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<IssuerConfig>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        let issuer = |issuer: &Value| issuer.as_str()?.parse().ok();
+        found
+            .as_array()
+            .filter(|list| list.len() <= MOST)
+            .and_then(|list| list.iter().map(issuer).collect::<Option<_>>())
+            .ok_or_else(|| {
+                refused(
+                    &found,
+                    format_args!(
+                        "a list of at most {MOST} issuers with a key, \"<issuer> secret:<path>\", \
+                         pem:<path> or jwks:<path>, such as \
+                         [\"https://example.org pem:keys/example.pem\"]"
+                    ),
+                )
+            })
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        issuers: &[IssuerConfig],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(issuers.iter().map(ToString::to_string))
     }
 }
 
@@ -255,6 +411,7 @@ duration_between!(interval, "1ms", "24h");
 duration_between!(timeout, "100ms", "1h");
 duration_between!(drain_timeout, "0s", "1h");
 duration_between!(retry, "1ms", "1h");
+duration_between!(expiring, "0s", "1h");
 
 #[cfg(test)]
 mod tests {

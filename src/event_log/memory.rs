@@ -1,15 +1,17 @@
 //! The log in memory: bounded, and gone with the process. Written by the Broadcaster alone, read
 //! by every subscriber that catches up.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
 
 use parking_lot::RwLock;
 
-use super::{Entry, Extent, Placement, Read, Retention};
+use super::{Entry, Extent, Placement, Portion, Read, Retention, given_ids::GivenIds};
 use crate::{
-    event::{Event, EventId},
+    event::{Audience, Event, EventId},
     gap::{Gap, GapReason},
     resume::ResumeFrom,
+    selection::Selection,
+    topic::Topic,
     wire,
 };
 
@@ -18,6 +20,8 @@ use crate::{
 pub(crate) struct MemoryLog {
     epoch: u64,
     retention: Retention,
+    /// Whom events are for that name no topics.
+    own: Arc<Audience>,
     retained: RwLock<Retained>,
 }
 
@@ -31,6 +35,10 @@ struct Retained {
     oldest: u64,
     /// The total length of the frames from the oldest on.
     bytes: usize,
+    given: GivenIds,
+    /// The number after the newest event on another topic than the log's own that is no longer
+    /// retained. Of what was evicted since, it is known whom it was for.
+    others_before: u64,
 }
 
 impl Retained {
@@ -42,13 +50,18 @@ impl Retained {
         (seq - self.first) as usize
     }
 
-    fn evict_beyond(&mut self, retention: Retention) {
+    fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>) {
         loop {
             let events = (self.next() - self.oldest) as usize;
             if events <= 1 || (events <= retention.events && self.bytes <= retention.bytes) {
                 break;
             }
-            self.bytes -= self.entries[self.place(self.oldest)].frame.len();
+            let entry = &self.entries[self.place(self.oldest)];
+            self.bytes -= entry.frame.len();
+            if !Arc::ptr_eq(&entry.audience, own) {
+                self.others_before = self.oldest + 1;
+            }
+            self.given.evict(self.oldest);
             self.oldest += 1;
         }
         while self.first < self.oldest && self.entries.len() > retention.queue {
@@ -60,26 +73,37 @@ impl Retained {
 
 impl MemoryLog {
     /// An empty log. `epoch` is its birth in milliseconds since 1970 and must be greater than that
-    /// of any log the same clients have seen.
-    pub(crate) fn new(epoch: u64, retention: Retention) -> Self {
+    /// of any log the same clients have seen. Events that name no topic are on this one.
+    pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
         Self {
             epoch,
             retention,
+            own: Arc::new(Audience {
+                topics: vec![topic],
+                private: false,
+            }),
             retained: RwLock::default(),
         }
     }
 
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
+        let audience = event.audience.clone().map(Arc::new);
+        let audience = audience.unwrap_or_else(|| self.own.clone());
         let mut retained = self.retained.write();
-        let id = self.id(retained.next());
+        let seq = retained.next();
+        let id = self.id(seq);
         let frame = wire::event(id, event);
         retained.bytes += frame.len();
+        if let Some(given) = event.given_id() {
+            retained.given.add(given.clone(), seq);
+        }
         retained.entries.push_back(Entry {
             frame,
             appended: now,
+            audience,
         });
-        retained.evict_beyond(self.retention);
+        retained.evict_beyond(self.retention, &self.own);
         id
     }
 
@@ -107,6 +131,11 @@ impl MemoryLog {
         self.retention
     }
 
+    /// Whether an id reads as one that this log gives.
+    pub(crate) fn is_own_id(&self, id: &str) -> bool {
+        EventId::parse(id).is_ok_and(|id| id.epoch == self.epoch)
+    }
+
     /// The id of the event with this number.
     pub(crate) fn id(&self, seq: u64) -> EventId {
         EventId {
@@ -121,82 +150,100 @@ impl MemoryLog {
     }
 
     /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
-    /// retained, after a gap that says why.
-    pub(crate) fn place(&self, from: &ResumeFrom) -> Placement {
-        let Extent { oldest, next, .. } = self.extent();
-        let all_with_gap = |reason, requested, missed| Placement {
+    /// retained, after a gap that says why; unless nothing that is missing was for it.
+    pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
+        let retained = self.retained.read();
+        let (oldest, next) = (retained.oldest, retained.next());
+        let at = |cursor| Placement { cursor, gap: None };
+        let all_with_gap = |reason, requested: &dyn ToString, missed| Placement {
             cursor: oldest,
             gap: Some(Gap {
                 reason,
-                requested,
+                requested: requested
+                    .to_string()
+                    .chars()
+                    .take(Gap::MAX_REQUESTED)
+                    .collect(),
                 resumed_after: self.id_before(oldest),
                 missed,
             }),
         };
+        let after_given = |given: &str| retained.given.get(given).map(|seq| at(seq + 1));
         match from {
-            ResumeFrom::Now => Placement {
-                cursor: next,
-                gap: None,
-            },
-            ResumeFrom::Earliest => Placement {
-                cursor: oldest,
-                gap: None,
-            },
-            ResumeFrom::Unknown(requested) => {
-                all_with_gap(GapReason::Unknown, requested.clone(), None)
-            }
-            ResumeFrom::After(id) if id.epoch != self.epoch => {
-                all_with_gap(GapReason::Epoch, id.to_string(), None)
-            }
-            ResumeFrom::After(id) if id.seq >= next => {
-                all_with_gap(GapReason::Unknown, id.to_string(), None)
-            }
+            ResumeFrom::Now => at(next),
+            ResumeFrom::Earliest => at(oldest),
+            ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
+            ResumeFrom::AfterGiven(given) => after_given(given.as_str())
+                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, &given.as_str(), None)),
+            ResumeFrom::After(id) if id.epoch != self.epoch => after_given(&id.to_string())
+                .unwrap_or_else(|| all_with_gap(GapReason::Epoch, id, None)),
+            ResumeFrom::After(id) if id.seq >= next => all_with_gap(GapReason::Unknown, id, None),
             ResumeFrom::After(id) if id.seq + 1 < oldest => {
-                let missed = oldest - (id.seq + 1);
-                all_with_gap(GapReason::Evicted, id.to_string(), Some(missed))
+                match self.missed(&retained, id.seq + 1..oldest, selection) {
+                    Some(0) => at(oldest),
+                    missed => all_with_gap(GapReason::Evicted, id, missed),
+                }
             }
-            ResumeFrom::After(id) => Placement {
-                cursor: id.seq + 1,
-                gap: None,
-            },
+            ResumeFrom::After(id) => at(id.seq + 1),
         }
     }
 
-    /// Reads from `cursor` on, about `max_bytes` at a time: gives `each` as many events as fit, but
-    /// at least one. The log waits for `each`, which is to be quick.
-    pub(crate) fn read(&self, cursor: u64, max_bytes: usize, mut each: impl FnMut(&Entry)) -> Read {
+    /// Reads from `cursor` on, a portion at a time: gives `take` each event, which says whether it
+    /// takes it. The log waits for `take`, which is to be quick.
+    pub(crate) fn read(
+        &self,
+        cursor: u64,
+        portion: Portion,
+        mut take: impl FnMut(&Entry) -> bool,
+    ) -> Read {
         let retained = self.retained.read();
         if cursor >= retained.next() {
             return Read::Head;
         }
         if cursor < retained.first {
-            return self.evicted(cursor, retained.first);
+            return Read::Evicted {
+                oldest: retained.first,
+            };
         }
         let start = retained.place(cursor);
         let mut bytes = 0;
         let mut events = 0;
-        for entry in retained.entries.range(start..) {
-            bytes += entry.frame.len();
-            if events > 0 && bytes > max_bytes {
+        for entry in retained.entries.range(start..).take(portion.events) {
+            if bytes > 0 && bytes + entry.frame.len() > portion.bytes {
                 break;
             }
-            each(entry);
+            if take(entry) {
+                bytes += entry.frame.len();
+            }
             events += 1;
         }
         Read::Events(events)
     }
 
-    fn evicted(&self, cursor: u64, oldest: u64) -> Read {
-        Read::Evicted {
-            cursor: oldest,
-            gap: Gap {
-                reason: GapReason::Evicted,
-                requested: self
-                    .id_before(cursor)
-                    .map_or_else(|| crate::resume::EARLIEST.to_owned(), |id| id.to_string()),
-                resumed_after: self.id_before(oldest),
-                missed: Some(oldest - cursor),
-            },
+    /// What a subscriber is to be told that lost these events; `None`: none of them was for it.
+    pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
+        let missed = self.missed(&self.retained.read(), lost.clone(), selection);
+        let requested = self.id_before(lost.start);
+        (missed != Some(0)).then(|| Gap {
+            reason: GapReason::Evicted,
+            requested: requested
+                .map_or_else(|| crate::resume::EARLIEST.to_owned(), |id| id.to_string()),
+            resumed_after: self.id_before(lost.end),
+            missed,
+        })
+    }
+
+    /// How many of these events, which are no longer there, were for this selection, if that is
+    /// known: of events on the log's own topic it is.
+    fn missed(&self, retained: &Retained, gone: Range<u64>, selection: &Selection) -> Option<u64> {
+        if gone.start < retained.others_before {
+            return None;
         }
+        let missed = gone.end - gone.start;
+        Some(if selection.selects(&self.own) {
+            missed
+        } else {
+            0
+        })
     }
 }

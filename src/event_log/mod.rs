@@ -3,14 +3,15 @@
 //! A subscriber's place is a *cursor*: the number of the next event it is to get. A cursor that
 //! equals the log's [`next`](MemoryLog::next) is at the head.
 
+mod given_ids;
 mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 pub(crate) use self::memory::MemoryLog;
-use crate::{gap::Gap, wire::Frame};
+use crate::{event::Audience, gap::Gap, wire::Frame};
 
 /// How much a log retains: reaching the bound on events or on bytes evicts the oldest event; the
 /// newest is always kept.
@@ -34,27 +35,32 @@ pub(crate) struct Placement {
     pub(crate) gap: Option<Gap>,
 }
 
-/// One event that is retained.
-#[derive(Debug)]
+/// One event that is retained. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) frame: Frame,
     pub(crate) appended: Instant,
+    pub(crate) audience: Arc<Audience>,
+}
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portion {
+    /// Size of the encoded events that are taken, in bytes, about; at least one is taken.
+    pub(crate) bytes: usize,
+    /// How many events are looked at, whether they are taken or not.
+    pub(crate) events: usize,
 }
 
 /// What the log has for a cursor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// So many events.
+    /// So many events were looked at.
     Events(u64),
     /// Nothing: the cursor is at the head.
     Head,
-    /// The event at the cursor is no longer retained. Go on at `cursor` after telling of `gap`.
-    Evicted {
-        /// The oldest event that is retained.
-        cursor: u64,
-        /// What was lost.
-        gap: Gap,
-    },
+    /// The event at the cursor is no longer retained, nor are the others before this one.
+    Evicted { oldest: u64 },
 }
 
 /// What a log holds at one moment.

@@ -6,16 +6,51 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::{Event, EventId},
+    event::{Event, EventId, GivenId},
     gap::{Gap, GapReason},
+    hub_url::HubUrl,
+    matcher::Matcher,
     resume::ResumeFrom,
+    selection::Selection,
+    topic::Topic,
     wire,
 };
 
 const EPOCH: u64 = 1000;
 
+fn topic(text: &str) -> Topic {
+    Topic::parse(text).unwrap()
+}
+
+fn log(retention: Retention) -> MemoryLog {
+    MemoryLog::new(EPOCH, retention, topic("own"))
+}
+
+/// What a subscriber of this topic gets.
+fn selection(topic: &str) -> Selection {
+    let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
+    let matcher = Matcher::exact(&Topic::parse(topic).unwrap());
+    Selection::new(hub, vec![matcher], Vec::new())
+}
+
+fn place(log: &MemoryLog, from: &ResumeFrom) -> Placement {
+    log.place(from, &selection("own"))
+}
+
+/// Reads about so many bytes, and takes every event.
+fn read(log: &MemoryLog, cursor: u64, bytes: usize, mut each: impl FnMut(&Entry)) -> Read {
+    let portion = Portion {
+        bytes,
+        events: usize::MAX,
+    };
+    log.read(cursor, portion, |entry| {
+        each(entry);
+        true
+    })
+}
+
 fn log_with(events: u64, retention: Retention) -> MemoryLog {
-    let log = MemoryLog::new(EPOCH, retention);
+    let log = log(retention);
     for n in 0..events {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
@@ -36,7 +71,7 @@ fn after(epoch: u64, seq: u64) -> ResumeFrom {
 
 #[test]
 fn numbers_count_from_zero_without_holes() {
-    let log = MemoryLog::new(EPOCH, keeping(2));
+    let log = log(keeping(2));
 
     let numbers: Vec<_> = (0..5)
         .map(|_| log.append(&Event::message("x"), Instant::now()).seq)
@@ -49,9 +84,9 @@ fn numbers_count_from_zero_without_holes() {
 fn a_new_subscriber_starts_at_the_head_and_earliest_at_the_oldest() {
     let log = log_with(10, keeping(4));
 
-    assert_eq!(log.place(&ResumeFrom::Now).cursor, 10);
-    assert_eq!(log.place(&ResumeFrom::Earliest).cursor, 6);
-    assert_eq!(log.place(&ResumeFrom::Earliest).gap, None);
+    assert_eq!(place(&log, &ResumeFrom::Now).cursor, 10);
+    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 6);
+    assert_eq!(place(&log, &ResumeFrom::Earliest).gap, None);
 }
 
 #[test]
@@ -59,7 +94,7 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
     let log = log_with(10, keeping(4));
 
     for seq in 5..10 {
-        let placement = log.place(&after(EPOCH, seq));
+        let placement = place(&log, &after(EPOCH, seq));
 
         assert_eq!(
             placement,
@@ -94,7 +129,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
         ),
     ];
     for (from, reason, requested, missed) in cases {
-        let placement = log.place(&from);
+        let placement = place(&log, &from);
 
         assert_eq!(
             placement,
@@ -115,21 +150,18 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
 fn nothing_evicted_means_resuming_before_the_first() {
     let log = log_with(0, keeping(4));
 
-    let gap = log.place(&after(1, 1)).gap.unwrap();
+    let gap = place(&log, &after(1, 1)).gap.unwrap();
 
     assert_eq!(gap.resumed_after, None);
 }
 
 #[test]
 fn the_byte_bound_evicts_too_but_never_the_newest() {
-    let log = MemoryLog::new(
-        EPOCH,
-        Retention {
-            events: 100,
-            bytes: 200,
-            queue: 1,
-        },
-    );
+    let log = log(Retention {
+        events: 100,
+        bytes: 200,
+        queue: 1,
+    });
 
     for _ in 0..10 {
         log.append(&Event::message("x".repeat(60)), Instant::now());
@@ -149,17 +181,15 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
 fn a_reader_that_fell_out_is_told_what_it_lost() {
     let log = log_with(10, keeping(4));
 
+    assert_eq!(read(&log, 2, 100, |_| ()), Read::Evicted { oldest: 6 });
     assert_eq!(
-        log.read(2, 100, |_| ()),
-        Read::Evicted {
-            cursor: 6,
-            gap: Gap {
-                reason: GapReason::Evicted,
-                requested: "1000-1".into(),
-                resumed_after: Some(log.id(5)),
-                missed: Some(4),
-            },
-        }
+        log.gap(2..6, &selection("own")),
+        Some(Gap {
+            reason: GapReason::Evicted,
+            requested: "1000-1".into(),
+            resumed_after: Some(log.id(5)),
+            missed: Some(4),
+        })
     );
 }
 
@@ -172,34 +202,36 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
     let log = log_with(10, retention);
     let mut numbers = Vec::new();
 
-    let read = log.read(4, usize::MAX, |entry| numbers.push(entry.frame.clone()));
-    let evicted = log.read(3, usize::MAX, |_| ());
+    let all = read(&log, 4, usize::MAX, |entry| {
+        numbers.push(entry.frame.clone())
+    });
+    let evicted = read(&log, 3, usize::MAX, |_| ());
 
-    assert_eq!(read, Read::Events(6));
+    assert_eq!(all, Read::Events(6));
     assert_eq!(numbers[0], wire::event(log.id(4), &Event::message("4")));
-    assert!(matches!(evicted, Read::Evicted { cursor: 4, .. }));
-    assert_eq!(log.place(&ResumeFrom::Earliest).cursor, 6);
+    assert!(matches!(evicted, Read::Evicted { oldest: 4 }));
+    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 6);
     assert_eq!(log.extent().oldest, 6);
-    assert!(log.place(&after(EPOCH, 4)).gap.is_some());
+    assert!(place(&log, &after(EPOCH, 4)).gap.is_some());
 }
 
 #[test]
 fn an_event_larger_than_a_batch_is_read_whole() {
-    let log = MemoryLog::new(EPOCH, keeping(4));
+    let log = log(keeping(4));
     let event = Event::message("x".repeat(1000));
     let id = log.append(&event, Instant::now());
     let mut frames = Vec::new();
 
-    let read = log.read(0, 10, |entry| frames.push(entry.frame.clone()));
+    let one = read(&log, 0, 10, |entry| frames.push(entry.frame.clone()));
 
-    assert_eq!(read, Read::Events(1));
+    assert_eq!(one, Read::Events(1));
     assert_eq!(frames, [wire::event(id, &event)]);
 }
 
 #[test]
 fn the_age_of_the_oldest_is_that_of_what_is_retained() {
     let start = Instant::now();
-    let log = MemoryLog::new(EPOCH, keeping(2));
+    let log = log(keeping(2));
     assert_eq!(log.extent().since, None);
 
     for seconds in 0..3 {
@@ -207,6 +239,81 @@ fn the_age_of_the_oldest_is_that_of_what_is_retained() {
     }
 
     assert_eq!(log.extent().since, Some(start + Duration::from_secs(1)));
+}
+
+#[test]
+fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
+    let log = log_with(4, keeping(4));
+    let gap = |log: &MemoryLog, lost, topic: &str| log.gap(lost, &selection(topic));
+
+    for n in 4..8 {
+        log.append(&Event::message(n.to_string()), Instant::now());
+    }
+    assert_eq!(gap(&log, 1..4, "own").unwrap().missed, Some(3));
+    assert_eq!(gap(&log, 1..4, "other"), None, "nothing was for it");
+    assert_eq!(log.place(&after(EPOCH, 0), &selection("other")).gap, None);
+
+    log.append(&Event::message("8").on(topic("other")), Instant::now());
+    for n in 9..14 {
+        log.append(&Event::message(n.to_string()), Instant::now());
+    }
+    for topic in ["own", "other"] {
+        assert_eq!(gap(&log, 4..10, topic).unwrap().missed, None, "{topic}");
+        let placement = log.place(&after(EPOCH, 6), &selection(topic));
+        assert_eq!(placement.gap.unwrap().missed, None, "{topic}");
+    }
+    assert_eq!(gap(&log, 9..10, "own").unwrap().missed, Some(1));
+}
+
+#[test]
+fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
+    let log = log(keeping(4));
+    let given = GivenId::parse("urn:x:1").unwrap();
+    let from = ResumeFrom::AfterGiven(given.clone());
+    log.append(&Event::message("0"), Instant::now());
+    log.append(&Event::message("1").with_id(given), Instant::now());
+
+    assert_eq!(place(&log, &from).cursor, 2);
+    for n in 2..5 {
+        log.append(&Event::message(n.to_string()), Instant::now());
+    }
+    assert_eq!(place(&log, &from).gap, None);
+    log.append(&Event::message("5"), Instant::now());
+    let gap = place(&log, &from).gap.unwrap();
+    assert_eq!(
+        (gap.reason, gap.requested),
+        (GapReason::Unknown, "urn:x:1".into())
+    );
+}
+
+#[test]
+fn a_given_id_may_look_like_that_of_another_log() {
+    let log = log(keeping(4));
+    let given = GivenId::parse("999-7").unwrap();
+    log.append(&Event::message("0").with_id(given), Instant::now());
+
+    assert_eq!(place(&log, &after(999, 7)).cursor, 1);
+    assert!(!log.is_own_id("999-7"));
+    assert!(log.is_own_id("1000-7"));
+}
+
+#[test]
+fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
+    let log = log_with(10, keeping(10));
+    let portion = Portion {
+        bytes: 1,
+        events: 6,
+    };
+    let mut looked_at = 0;
+
+    let none = log.read(0, portion, |_| {
+        looked_at += 1;
+        false
+    });
+    let one = log.read(0, portion, |_| true);
+
+    assert_eq!((none, looked_at), (Read::Events(6), 6));
+    assert_eq!(one, Read::Events(1));
 }
 
 proptest! {
@@ -223,9 +330,10 @@ proptest! {
         let mut missed = 0;
 
         loop {
-            match log.read(cursor, max_bytes, |entry| got.push(entry.frame.clone())) {
+            match read(&log, cursor, max_bytes, |entry| got.push(entry.frame.clone())) {
                 Read::Events(events) => cursor += events,
-                Read::Evicted { cursor: oldest, gap } => {
+                Read::Evicted { oldest } => {
+                    let gap = log.gap(cursor..oldest, &selection("own")).unwrap();
                     missed += gap.missed.unwrap();
                     cursor = oldest;
                 }

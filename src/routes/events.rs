@@ -1,6 +1,11 @@
-//! `GET /events/sse`: the event stream.
+//! The event stream: at `/events/sse`, of the numbered messages unless other topics are asked for,
+//! and at the hub's own URL (Mercure, chapter Subscription).
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
@@ -14,69 +19,186 @@ use actix_web::{
 };
 use futures_util::stream;
 
-use super::problem::Problem;
+use super::{
+    credentials,
+    problem::{Challenge, Problem},
+    publish::form,
+    topics::{self, Asked},
+};
 use crate::{
+    auth::Access,
     body::body,
-    broadcaster::Subscribe,
+    broadcaster::{Subscribe, Subscribed},
+    config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
+    expiry::Expiry,
     hub::Hub,
-    resume::resume_from,
+    matcher::{Matcher, MatcherText},
+    metrics::TurnedAway,
+    policy::Policy,
+    resume::ResumeFrom,
+    selection::Selection,
     subscriber::Subscriber,
     wire::{self, Framing},
 };
 
-/// Where the server has its stream.
+/// Where the server has the stream of the numbered messages.
 pub(super) const PATH: &str = "/events/sse";
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Answers with the event stream of the application's [`Hub`], which is to be there as
 /// `web::Data<Hub>`.
 ///
-/// It begins where the request's `Last-Event-ID` header says, or its query's `last_event_id` or
-/// `lastEventId`, or else with the next event. An `Accept` header without `text/event-stream` is
-/// answered with 406, HEAD with the headers alone. Where there is no room, the answer is a stream,
-/// too, that tells the client when to come again: a browser would give up for good on an error.
+/// It has the events of the topics that the query asks for, with `match` and `match_urlpattern`, and
+/// else those on the hub's own topic. It begins where the request's `Last-Event-ID` header says, or
+/// its query's `last_event_id` or `lastEventId`, or else with the next event. An `Accept` header
+/// without `text/event-stream` is answered with 406, HEAD with the headers alone. Where there is no
+/// room, the answer is a stream, too, that tells the client when to come again: a browser would give
+/// up for good on an error.
 pub async fn subscribe(
     request: HttpRequest,
     payload: web::Payload,
     hub: web::Data<Hub>,
 ) -> HttpResponse {
-    answer(&request, &payload.into_inner(), &hub)
+    answer(&request, payload, &hub, true)
         .await
         .unwrap_or_else(|problem| problem.error_response())
 }
 
+/// The same where topics have to be asked for.
+pub(super) async fn subscribe_to_topics(
+    request: HttpRequest,
+    payload: web::Payload,
+    hub: web::Data<Hub>,
+) -> Result<HttpResponse, Problem> {
+    answer(&request, payload, &hub, false).await
+}
+
 async fn answer(
     request: &HttpRequest,
-    payload: &Payload,
+    payload: web::Payload,
     hub: &Hub,
+    has_own_topic: bool,
 ) -> Result<HttpResponse, Problem> {
     if !accepts_event_stream(request) {
         return Err(Problem::NotAcceptable);
     }
+    // An application of somebody else's has its own way to say who may do what.
+    let policy = request.app_data::<web::Data<Policy>>();
+    let access = policy
+        .map(|policy| access(request, hub, policy))
+        .transpose()?;
+    let access = access.flatten();
+    let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
+    // Of the methods that come here, QUERY alone has a body.
+    let body = if *request.method() == topics::query() {
+        form(request, payload, limits.body).await?
+    } else if let Payload::None = payload.into_inner() {
+        web::Bytes::new()
+    } else {
+        // It would outlast the stream.
+        return Err(Problem::NotAlone);
+    };
+    let Asked {
+        matchers,
+        last_event_id,
+    } = topics::asked(request.query_string(), &body, &limits)?;
+    let readable = access.as_ref().map_or(&[][..], |access| access.readable());
+    let selection = match matchers.is_empty() {
+        true if !has_own_topic => return Err(Problem::NoMatcher),
+        true if readable.is_empty() => hub.own.clone(),
+        true => select(hub, hub.own.written(), readable)?,
+        false => select(hub, matchers, readable)?,
+    };
+    let header = request.headers().get(LAST_EVENT_ID);
+    let from = match (header, last_event_id) {
+        (Some(header), _) => ResumeFrom::parse(header.as_bytes()),
+        (None, Some(id)) => ResumeFrom::parse(&id),
+        (None, None) => ResumeFrom::Now,
+    };
+    let expiry = access.as_ref().zip(policy);
+    let expiry = expiry.and_then(|(access, policy)| expiry_of(access, policy.expiring));
+    let asks = Asking {
+        from,
+        selection,
+        access,
+        expiry,
+    };
     if request.method() == Method::HEAD {
         return Ok(event_stream().body(actix_web::body::None::new()));
     }
-    // Both would outlast the stream: a body that is not read, and requests that are not answered.
+    open(request, hub, asks).await
+}
+
+/// What the bearer of the request's token may do, and whether a token is needed.
+fn access(
+    request: &HttpRequest,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Option<Arc<Access>>, Problem> {
+    let access = credentials::access(request, hub, policy)?;
+    if access.is_none() && policy.subscribe == SubscribePolicy::Token {
+        return Err(Challenge::NoToken.to(hub));
+    }
+    Ok(access)
+}
+
+fn select(
+    hub: &Hub,
+    matchers: Vec<MatcherText>,
+    readable: &[Matcher],
+) -> Result<Arc<Selection>, Problem> {
+    // Whatever else could be wrong was seen before.
+    hub.select(matchers, readable)
+        .map_err(|reason| Problem::Matcher {
+            name: "match_urlpattern",
+            reason,
+        })
+}
+
+fn expiry_of(access: &Access, notice: Duration) -> Option<Expiry> {
+    let expires_at = access.expires_at?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let left = Duration::from_secs(expires_at).saturating_sub(now);
+    // Nobody's stream lasts so long; and what a clock cannot hold is no time.
+    let left = left.min(Duration::from_secs(10 * 365 * 24 * 3600));
+    Some(Expiry::new(expires_at, left, notice, Instant::now()))
+}
+
+/// What a subscriber asks for and may have.
+struct Asking {
+    from: ResumeFrom,
+    selection: Arc<Selection>,
+    access: Option<Arc<Access>>,
+    expiry: Option<Expiry>,
+}
+
+async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpResponse, Problem> {
+    // Requests that are not answered would wait for the stream's end.
     let connection = request.conn_data::<Connection>();
     let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
-    if !matches!(payload, Payload::None) || !is_alone() {
+    if !is_alone() {
         return Err(Problem::NotAlone);
     }
     let shared = request.app_data::<web::Data<Shared>>();
     // From here on a drain waits for it.
     let token = shared.map(|shared| shared.streams.token());
-    let last_event_id = request.headers().get(LAST_EVENT_ID);
-    let from = resume_from(
-        last_event_id.map(HeaderValue::as_bytes),
-        request.query_string(),
-    );
-    let answer = hub.ask(Subscribe { from }).await;
+    let requested = asking.from.clone();
+    let answer = hub
+        .ask(Subscribe {
+            from: asking.from,
+            selection: asking.selection,
+            access: asking.access,
+            expiry: asking.expiry,
+        })
+        .await;
     let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
         Ok(subscribed) => subscribed,
-        Err(reason) => {
+        Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
+        Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
             log::debug!("turned a subscriber away: {reason:?}");
             let farewell = wire::farewell(hub.jittered_retry());
             return Ok(event_stream().body(farewell.bytes(Framing::Plain)));
@@ -86,10 +208,13 @@ async fn answer(
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
+    let mut head = event_stream();
+    if let Some(preceding) = preceding(&requested, &subscribed) {
+        head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
+    }
     let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;
-    let mut head = event_stream();
     match connection.zip(token) {
         // The connection itself sends what follows the head, in chunks of its own.
         Some((connection, token)) => {
@@ -111,6 +236,20 @@ async fn answer(
             Ok(response)
         }
     }
+}
+
+/// The id of the event before the first that is sent, for whoever asked to resume: the one that was
+/// asked for, or `earliest` where that cannot be. (Mercure, chapter Reconnection)
+fn preceding(requested: &ResumeFrom, subscribed: &Subscribed) -> Option<HeaderValue> {
+    const EARLIEST: HeaderValue = HeaderValue::from_static(crate::resume::EARLIEST);
+    let id = match requested {
+        ResumeFrom::Now => return None,
+        _ if subscribed.gap.is_some() => return Some(EARLIEST),
+        ResumeFrom::Earliest | ResumeFrom::Unknown(_) => return Some(EARLIEST),
+        ResumeFrom::After(id) => id.to_string(),
+        ResumeFrom::AfterGiven(id) => id.as_str().to_owned(),
+    };
+    HeaderValue::from_bytes(id.as_bytes()).ok()
 }
 
 /// The head of a stream. Its connection is closed at its end: nothing else is answered on it.

@@ -1,11 +1,15 @@
-//! What the server answers, one file a resource: extract, ask, respond.
+//! What the server answers, one file a resource: extract, authorise, ask, respond.
 
+mod credentials;
 mod events;
 mod health;
+mod metadata;
 mod metrics;
 mod page;
 mod problem;
+mod publish;
 mod status;
+mod topics;
 
 use actix_cors::Cors;
 use actix_web::{
@@ -17,13 +21,17 @@ use actix_web::{
 use self::problem::Problem;
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
+use crate::hub_url::HubUrl;
 
-const METHODS: &str = "GET, HEAD, OPTIONS";
+/// What most resources know.
+const READ: &str = "GET, HEAD, OPTIONS";
+const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
+const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 
 /// What a listener serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Resources {
-    /// The stream. Without a page, the rest is served.
+    /// The streams, and publishing. Without a page, the rest is served.
     Public {
         page: Option<Page>,
         /// Whether what is for those who look after the server is served, too.
@@ -34,19 +42,30 @@ pub(crate) enum Resources {
 }
 
 /// Adds the routes.
-pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources) {
-    app.service(resource("/healthz", || web::to(health::healthz)));
+pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
+    app.service(read("/healthz", || web::to(health::healthz)));
     if let Resources::Admin
     | Resources::Public {
         with_admin: true, ..
     } = resources
     {
-        app.service(resource("/metrics", || web::to(metrics)))
-            .service(resource("/status", || web::to(status::status)))
-            .service(resource("/readyz", || web::to(health::readyz)));
+        app.service(read("/metrics", || web::to(metrics)))
+            .service(read("/status", || web::to(status::status)))
+            .service(read("/readyz", || web::to(health::readyz)));
     }
     if let Resources::Public { page, .. } = resources {
-        app.service(resource(events::PATH, || web::to(subscribe)));
+        let streams = || web::to(subscribe);
+        app.service(
+            resource(events::PATH, SUBSCRIBE, streams)
+                .route(web::method(topics::query()).to(subscribe)),
+        );
+        let streams = || web::to(events::subscribe_to_topics);
+        app.service(
+            resource(hub.path(), HUB, streams)
+                .route(web::method(topics::query()).to(events::subscribe_to_topics))
+                .route(web::post().to(publish::publish)),
+        );
+        app.service(read(&metadata::path(hub), || web::to(metadata::metadata)));
         if let Some(page) = page {
             app.service(page::files(page));
         }
@@ -56,26 +75,31 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources) {
     }));
 }
 
-/// A resource that answers GET and HEAD, and says so to any other method.
-fn resource(path: &'static str, handler: impl Fn() -> Route) -> Resource {
+fn read(path: &str, handler: impl Fn() -> Route) -> Resource {
+    resource(path, READ, handler)
+}
+
+/// A resource that answers GET and HEAD, and says to any other method which it knows.
+fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> Resource {
     web::resource(path)
         .route(handler().method(Method::GET))
         .route(handler().method(Method::HEAD))
-        .route(web::method(Method::OPTIONS).to(async || {
+        .route(web::method(Method::OPTIONS).to(move || async move {
             HttpResponse::NoContent()
-                .insert_header((ALLOW, METHODS))
+                .insert_header((ALLOW, methods))
                 .finish()
         }))
-        .default_service(web::to(async || -> Result<HttpResponse, Problem> {
-            Err(Problem::MethodNotAllowed(METHODS))
+        .default_service(web::to(move || async move {
+            Err::<HttpResponse, _>(Problem::MethodNotAllowed(methods))
         }))
 }
 
-/// Who may read answers from a page of another origin: those listed, without credentials.
+/// Whose pages of another origin may ask and read: those listed, with credentials, or all, without.
 pub(crate) fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "OPTIONS"])
+        .allowed_methods(["GET", "HEAD", "QUERY", "POST", "OPTIONS"])
         .allow_any_header()
+        .expose_headers(["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"])
         .max_age(86_400)
         .block_on_origin_mismatch(false);
     if allowed_origins.iter().any(|origin| origin == "*") {
@@ -84,4 +108,5 @@ pub(crate) fn cors(allowed_origins: &[String]) -> Cors {
     allowed_origins
         .iter()
         .fold(cors, |cors, origin| cors.allowed_origin(origin))
+        .supports_credentials()
 }

@@ -5,14 +5,17 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, HeaderValue},
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde_json::json;
 use thiserror::Error;
 
+use super::metadata;
+use crate::{form::NotUtf8, hub::Hub, matcher::InvalidMatcher, update::InvalidUpdate};
+
 /// Why a request is not answered as asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Problem {
     #[error("There is nothing at this address.")]
     NotFound,
@@ -28,6 +31,102 @@ pub(crate) enum Problem {
     Draining,
     #[error("The Broadcaster gives no answer.")]
     BroadcasterSilent,
+    #[error("There is more to publish than can be taken in.")]
+    Busy,
+    #[error("The body is to be a form: application/x-www-form-urlencoded.")]
+    NotAForm,
+    #[error("The body is longer than {0} bytes (limits.body).")]
+    BodyTooLong(usize),
+    #[error("The body was cut off.")]
+    BodyCutOff,
+    #[error("{0}")]
+    InvalidUpdate(InvalidUpdate),
+    #[error("A topic is the hub's own: what is below the path of its URL nobody else may publish.")]
+    ReservedTopic,
+    #[error("The id is one of the hub's own.")]
+    HubsId,
+    #[error("The query: {0}.")]
+    Query(#[from] NotUtf8),
+    #[error("The parameter {name}: {reason}.")]
+    Matcher {
+        name: &'static str,
+        reason: InvalidMatcher,
+    },
+    #[error(
+        "A parameter whose name begins with `match` is `match`, `match_exact` or \
+         `match_urlpattern`."
+    )]
+    UnknownMatcher,
+    #[error("At least one `match` or `match_urlpattern` says which topics are asked for.")]
+    NoMatcher,
+    #[error("There are more than {0} matchers (limits.matchers).")]
+    TooManyMatchers(usize),
+    #[error(
+        "There are as many subscribers with this token as there may be (limits.subscriptions)."
+    )]
+    TooManySubscriptions,
+    #[error("A cookie is no proof that this is meant: the page is of another origin, or of none.")]
+    ForeignPage,
+    #[error("{}", challenge.detail())]
+    Token {
+        challenge: Challenge,
+        /// Where the hub says how to get a token.
+        metadata: String,
+    },
+}
+
+/// What is wrong with a token (RFC 6750, section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    NoToken,
+    InvalidRequest,
+    InvalidToken,
+    InsufficientScope,
+}
+
+impl Challenge {
+    /// The problem, as this hub tells it.
+    pub(super) fn to(self, hub: &Hub) -> Problem {
+        Problem::Token {
+            challenge: self,
+            metadata: metadata::url(hub.url()),
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::NoToken => None,
+            Self::InvalidRequest => Some("invalid_request"),
+            Self::InvalidToken => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::NoToken => "This takes an access token.",
+            Self::InvalidRequest => "The token is not presented as it is to be.",
+            Self::InvalidToken => "The access token is not valid.",
+            Self::InsufficientScope => "The access token does not allow this.",
+        }
+    }
+
+    /// The challenge's header.
+    fn header(self, metadata: &str) -> String {
+        let metadata = format!("resource_metadata=\"{metadata}\"");
+        match self.code() {
+            None => format!("Bearer {metadata}"),
+            Some(code) => format!("Bearer error=\"{code}\", {metadata}"),
+        }
+    }
 }
 
 impl ResponseError for Problem {
@@ -36,10 +135,27 @@ impl ResponseError for Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::NotAlone => StatusCode::BAD_REQUEST,
-            Self::TooManyFiles | Self::Draining | Self::BroadcasterSilent => {
+            Self::BodyTooLong(_)
+            | Self::InvalidUpdate(
+                InvalidUpdate::FieldTooLong(_) | InvalidUpdate::TooManyTopics(_),
+            ) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotAlone
+            | Self::NotAForm
+            | Self::BodyCutOff
+            | Self::InvalidUpdate(_)
+            | Self::ReservedTopic
+            | Self::HubsId
+            | Self::Query(_)
+            | Self::Matcher { .. }
+            | Self::UnknownMatcher
+            | Self::NoMatcher
+            | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
+            Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyFiles | Self::Draining | Self::BroadcasterSilent | Self::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Token { challenge, .. } => challenge.status(),
         }
     }
 
@@ -56,11 +172,32 @@ impl ResponseError for Problem {
                 })
                 .to_string(),
             );
-        if let Self::MethodNotAllowed(methods) = self {
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(methods));
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
         }
         response
+    }
+}
+
+/// How long a publisher is to wait for the Broadcaster, in seconds.
+const SOON: HeaderValue = HeaderValue::from_static("1");
+
+impl Problem {
+    /// The header that says more.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some(match self {
+            Self::MethodNotAllowed(methods) => (ALLOW, HeaderValue::from_static(methods)),
+            Self::Token {
+                challenge,
+                metadata,
+            } => {
+                let value = HeaderValue::try_from(challenge.header(metadata));
+                (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))
+            }
+            Self::Busy | Self::Draining | Self::BroadcasterSilent | Self::TooManySubscriptions => {
+                (RETRY_AFTER, SOON)
+            }
+            _ => return None,
+        })
     }
 }

@@ -39,6 +39,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
           "'99999999999999999999h'", "'9999999999999999h 9999999999999999h'", "'NaNs'", "''"]),
     ("ticker.message",
         &["''", "'{n} Ж'"], &["5", "true", "{ n = 1 }"]),
+    ("ticker.topic",
+        &["'/a b'", "'https://example.org/x'"], &["''", "'*'", "'\\u0000'", "5"]),
     ("stream.retry",
         &["'1ms'", "'1h'"], &["'0s'", "'999us'", "'1h 1ns'", "2000"]),
     ("stream.heartbeat",
@@ -49,6 +51,32 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["1024", "1_099_511_627_776"], &["1023", "1_099_511_627_777", "9223372036854775807", "'16MB'"]),
     ("stream.queue",
         &["1", "65_536"], &["0", "65_537", "inf"]),
+    ("hub.url",
+        &["'auto'", "'https://example.org/.well-known/mercure'", "'http://[::1]:3000/hub'"],
+        &["'https://example.org'", "'https://example.org/hub?x'", "'ftp://x/y'", "'/hub'", "''", "1"]),
+    ("hub.subscriptions",
+        &["false", "true"], &["'on'", "1"]),
+    ("hub.legacy",
+        &["false", "true"], &["'on'", "1"]),
+    ("auth.subscribe",
+        &["'anonymous'", "'token'"], &["'Token'", "''", "true"]),
+    ("auth.cookie",
+        &["'off'", "'mercure_access_token'"], &["'a b'", "'a;b'", "''", "'é'", "1"]),
+    ("auth.expiring",
+        &["'0s'", "'1h'"], &["'1h 1ns'", "10"]),
+    ("auth.issuers",
+        &["[]", "['https://example.org pem:a b.pem']",
+          "['a secret:/run/secrets/key', 'https://b.example/ jwks:keys.json']"],
+        &["['https://example.org']", "['a key:x']", "['a pem:']", "[' pem:x']", "'a'", "[5]", "5"]),
+    ("limits.body", &["1024", "67_108_864"], &["1023", "67_108_865"]),
+    ("limits.field", &["256", "67_108_864"], &["255", "67_108_865"]),
+    ("limits.topics", &["1", "1000"], &["0", "1001"]),
+    ("limits.matchers", &["1", "1000"], &["0", "1001"]),
+    ("limits.pattern", &["16", "4096"], &["15", "4097"]),
+    ("limits.subscriptions", &["1", "10_000_000"], &["0", "10_000_001"]),
+    ("limits.token", &["256", "65_536"], &["255", "65_537"]),
+    ("limits.token_details", &["1", "1000"], &["0", "1001"]),
+    ("limits.token_topics", &["1", "1000"], &["0", "1001"]),
     ("cors.allowed_origins",
         &["['*']", "[]", "['https://example.org', 'null']"],
         &["'https://example.org/'", "['https://example.org', 'other.org']", "[5]", "[['*']]"]),
@@ -210,7 +238,10 @@ fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
             let name = variable(path);
             let Err(err) = from_variable(&name, bare(value)) else {
                 assert!(
-                    matches!(*path, "server.static_dir" | "ticker.message"),
+                    matches!(
+                        *path,
+                        "server.static_dir" | "ticker.message" | "ticker.topic" | "auth.cookie"
+                    ),
                     "{path} = {value}: only a text can be what was no text in a file"
                 );
                 continue;

@@ -36,7 +36,7 @@ fn what_is_too_long_is_refused_in_a_short_message() {
     );
     assert_says(
         &from_file(&format!("[{long}]")).unwrap_err(),
-        &["there is no section 999", "…; allowed is one of: cors, "],
+        &["there is no section 999", "…; allowed is one of: auth, "],
     );
     assert_says(
         &from_variable(format!("BROADCASTER__{long}__X"), "1").unwrap_err(),
@@ -54,11 +54,12 @@ fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
         (
             "[ticker]\nintervall = '1s'",
             "there is no key ticker.intervall; allowed is one of: ticker.enabled, \
-             ticker.interval, ticker.message",
+             ticker.interval, ticker.message, ticker.topic",
         ),
         (
             "[tickr]\ninterval = '1s'",
-            "there is no section tickr; allowed is one of: cors, log, server, stream, ticker",
+            "there is no section tickr; allowed is one of: auth, cors, hub, limits, \
+             log, server, stream, ticker",
         ),
         (
             "interval = '1s'",
@@ -66,8 +67,8 @@ fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
         ),
         (
             "port = 80",
-            "port is outside of a section; it belongs under one of: [cors], [log], [server], \
-             [stream], [ticker]",
+            "port is outside of a section; it belongs under one of: [auth], [cors], [hub], \
+             [limits], [log], [server], [stream], [ticker]",
         ),
         (
             "ticker = '1s'",

@@ -165,10 +165,10 @@ fn what_is_saved_between_the_start_and_the_watch_is_taken() {
     let config = sources.load(&before).unwrap();
 
     fs::write(path, ticker("20ms", "meanwhile")).unwrap();
-    let hub = server.hub.clone();
+    let target = server.reloadable.clone();
     thread::spawn(move || {
         actix_web::rt::System::new().block_on(async {
-            let reloader = Reloader::new(sources, before, config, hub).unwrap();
+            let reloader = Reloader::new(sources, before, config, target).unwrap();
             reloader.run().await;
         });
     });

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sse_broadcaster::{Event, EventId, Hub, Server, config::Config};
+use sse_broadcaster::{Event, EventId, Hub, Reloadable, Server, config::Config};
 use tokio::sync::oneshot;
 
 use super::{client, eventually};
@@ -18,6 +18,9 @@ pub struct TestServer {
     pub addr: SocketAddr,
     pub admin_addr: Option<SocketAddr>,
     pub hub: Hub,
+    pub reloadable: Reloadable,
+    /// A token that allows everything, where no issuer is configured.
+    pub first_token: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -39,18 +42,24 @@ impl TestServer {
             actix_web::rt::System::new().block_on(async move {
                 let server = Server::build(&config)?;
                 let addresses = (server.addr(), server.admin_addr());
-                started.send((addresses, server.hub().clone())).unwrap();
+                let first_token = server.first_token().map(str::to_owned);
+                started
+                    .send((addresses, server.reloadable(), first_token))
+                    .unwrap();
                 let stopped = async {
                     stopped.await.ok();
                 };
                 server.run_until(stopped).await
             })
         });
-        let ((addr, admin_addr), hub) = start.recv().expect("the server starts");
+        let ((addr, admin_addr), reloadable, first_token) =
+            start.recv().expect("the server starts");
         Self {
             addr,
             admin_addr,
-            hub,
+            hub: reloadable.hub().clone(),
+            reloadable,
+            first_token,
             stop: Some(stop),
             running: Some(running),
         }

@@ -1,0 +1,174 @@
+//! What a token allows: the Mercure authorization details in it (Mercure, chapter Authorization
+//! Details; RFC 9396). One that is wrong in any part allows nothing.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::TokenLimits;
+use crate::{
+    hub_url::HubUrl,
+    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, Subject},
+    topic::Topic,
+};
+
+/// The type of the details that are about this hub's topics.
+pub(crate) const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
+
+/// What the bearer of a token may do.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    /// In seconds since 1970; `None`: it does not end.
+    pub(crate) expires_at: Option<u64>,
+    /// Tells the token from others.
+    pub(crate) token: u64,
+    publish: Vec<Matcher>,
+    subscribe: Vec<Matcher>,
+    payloads: Vec<Payload>,
+}
+
+/// What is told of the subscriptions that a detail allows.
+#[derive(Debug)]
+struct Payload {
+    topics: Vec<Matcher>,
+    payload: Option<Value>,
+}
+
+/// Why details are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum InvalidDetails {
+    #[error("authorization_details is not a list of objects with a type")]
+    Form,
+    #[error("there are more details than limits.token_details")]
+    TooMany,
+    #[error("a detail's actions are not a list of texts")]
+    Actions,
+    #[error("a detail's topics are not a list of objects")]
+    Topics,
+    #[error("a detail has more topics than limits.token_topics")]
+    TooManyTopics,
+    #[error("a detail's payload is not an object")]
+    Payload,
+    #[error("a topic's match_type is none of this hub's")]
+    MatchType,
+    #[error("a topic's match: {0}")]
+    Matcher(#[from] InvalidMatcher),
+}
+
+impl Access {
+    /// Reads the claim `authorization_details`; `None`: the token has none.
+    pub(super) fn parse(
+        details: Option<&Value>,
+        hub: &HubUrl,
+        limits: &TokenLimits,
+    ) -> Result<Self, InvalidDetails> {
+        let mut access = Self::default();
+        let Some(details) = details else {
+            return Ok(access);
+        };
+        let details = details.as_array().ok_or(InvalidDetails::Form)?;
+        let mut count = 0;
+        for detail in details {
+            let detail = detail.as_object().ok_or(InvalidDetails::Form)?;
+            let kind = detail.get("type").and_then(Value::as_str);
+            if kind.ok_or(InvalidDetails::Form)? != DETAIL_TYPE {
+                continue;
+            }
+            count += 1;
+            if count > limits.details {
+                return Err(InvalidDetails::TooMany);
+            }
+            access.add(detail, hub, limits)?;
+        }
+        Ok(access)
+    }
+
+    fn add(
+        &mut self,
+        detail: &Map<String, Value>,
+        hub: &HubUrl,
+        limits: &TokenLimits,
+    ) -> Result<(), InvalidDetails> {
+        let actions = list(detail, "actions").ok_or(InvalidDetails::Actions)?;
+        let actions: Option<Vec<_>> = actions.iter().map(Value::as_str).collect();
+        let actions = actions.ok_or(InvalidDetails::Actions)?;
+        let topics = list(detail, "topics").ok_or(InvalidDetails::Topics)?;
+        if topics.len() > limits.topics {
+            return Err(InvalidDetails::TooManyTopics);
+        }
+        let compile = |topic| matcher(topic, hub, limits.pattern);
+        let topics: Vec<_> = topics.iter().map(compile).collect::<Result<_, _>>()?;
+        let payload = detail.get("payload");
+        if payload.is_some_and(|payload| !payload.is_object()) {
+            return Err(InvalidDetails::Payload);
+        }
+        if actions.contains(&"publish") {
+            self.allow_publish(topics.clone());
+        }
+        if actions.contains(&"subscribe") {
+            self.allow_subscribe(topics, payload.cloned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn allow_publish(&mut self, topics: Vec<Matcher>) {
+        self.publish.extend(topics);
+    }
+
+    pub(super) fn allow_subscribe(&mut self, topics: Vec<Matcher>, payload: Option<Value>) {
+        self.subscribe.extend_from_slice(&topics);
+        self.payloads.push(Payload { topics, payload });
+    }
+
+    /// Whether it may publish on a topic.
+    pub(crate) fn may_publish(&self, topic: &Topic, hub: &HubUrl) -> bool {
+        matches(&self.publish, topic.as_str(), hub)
+    }
+
+    /// Whether it may read what is private on a topic, or the subscriptions at a path.
+    pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
+        matches(&self.subscribe, topic, hub)
+    }
+
+    /// The topics of which it may read what is private.
+    pub(crate) fn readable(&self) -> &[Matcher] {
+        &self.subscribe
+    }
+
+    /// What is to be told of a subscription: the payload of the first detail that means what was
+    /// subscribed to, as if that were a topic. (Mercure, chapter Payloads)
+    pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&Value> {
+        self.payloads
+            .iter()
+            .find(|detail| {
+                // A pattern means itself, also where it would not match its own text.
+                let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
+                detail.topics.iter().any(is_it) || matches(&detail.topics, subscribed, hub)
+            })
+            .and_then(|detail| detail.payload.as_ref())
+    }
+}
+
+fn matches(matchers: &[Matcher], topic: &str, hub: &HubUrl) -> bool {
+    let subject = Subject::new(topic, hub);
+    matchers.iter().any(|matcher| matcher.matches(&subject))
+}
+
+fn list<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Vec<Value>> {
+    let list = object.get(key)?.as_array()?;
+    (!list.is_empty()).then_some(list)
+}
+
+fn matcher(topic: &Value, hub: &HubUrl, max_bytes: usize) -> Result<Matcher, InvalidDetails> {
+    let topic = topic.as_object().ok_or(InvalidDetails::Topics)?;
+    let text = topic.get("match").and_then(Value::as_str);
+    let text = text.ok_or(InvalidDetails::Topics)?;
+    let kind = match topic.get("match_type") {
+        None => MatcherType::Exact,
+        Some(kind) => kind
+            .as_str()
+            .and_then(MatcherType::named)
+            .ok_or(InvalidDetails::MatchType)?,
+    };
+    let written = MatcherText::parse(kind, text, max_bytes)?;
+    Ok(Matcher::compile(written, hub)?)
+}

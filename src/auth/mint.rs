@@ -1,0 +1,139 @@
+//! Makes tokens: for whoever starts the server without an issuer, and for `broadcaster token`.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
+use serde_json::json;
+use thiserror::Error;
+
+use super::{
+    TOKEN_TYPE,
+    access::DETAIL_TYPE,
+    keys::{SHORTEST_SECRET, trimmed},
+};
+use crate::{hub_url::HubUrl, matcher::MatcherText};
+
+/// What a token is to allow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grants {
+    pub(crate) publish: Vec<MatcherText>,
+    pub(crate) subscribe: Vec<MatcherText>,
+}
+
+/// Signs tokens.
+pub(crate) struct Signer {
+    issuer: String,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+/// No token can be made.
+#[derive(Debug, Error)]
+pub(crate) enum MintError {
+    /// The key's file cannot be read.
+    #[error("cannot read the key in {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The file holds no key to sign with.
+    #[error(
+        "{0} holds no private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA), nor a secret of \
+         at least {SHORTEST_SECRET} bytes"
+    )]
+    NoKey(String),
+    /// The system has no randomness, or the key cannot sign.
+    #[error("cannot sign: {0}")]
+    Signing(String),
+}
+
+impl Signer {
+    /// Signs with a secret.
+    pub(crate) fn with_secret(issuer: String, secret: &[u8]) -> Self {
+        Self {
+            issuer,
+            algorithm: Algorithm::HS256,
+            key: EncodingKey::from_secret(secret),
+        }
+    }
+
+    /// Signs with the private key or the secret in a file.
+    pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
+        let name = path.display().to_string();
+        let file = std::fs::read(path).map_err(|err| MintError::Unreadable {
+            path: name.clone(),
+            reason: err.to_string(),
+        })?;
+        if !file.starts_with(b"-----BEGIN") {
+            let secret = trimmed(&file);
+            if secret.len() < SHORTEST_SECRET {
+                return Err(MintError::NoKey(name));
+            }
+            return Ok(Self::with_secret(issuer, secret));
+        }
+        let key = EncodingKey::from_ed_pem(&file)
+            .or_else(|_| EncodingKey::from_ec_pem(&file))
+            .or_else(|_| EncodingKey::from_rsa_pem(&file))
+            .map_err(|_| MintError::NoKey(name))?;
+        let algorithm = match key.family() {
+            AlgorithmFamily::Ed => Algorithm::EdDSA,
+            AlgorithmFamily::Ec => Algorithm::ES256,
+            AlgorithmFamily::Rsa => Algorithm::RS256,
+            AlgorithmFamily::Hmac => Algorithm::HS256,
+        };
+        Ok(Self {
+            issuer,
+            algorithm,
+            key,
+        })
+    }
+
+    /// A token for a hub that is good for `lifetime`.
+    pub(crate) fn sign(
+        &self,
+        hub: &HubUrl,
+        grants: &Grants,
+        lifetime: Duration,
+    ) -> Result<String, MintError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let detail = |action: &str, topics: &[MatcherText]| {
+            let topic = |topic: &MatcherText| json!({ "match": &*topic.text, "match_type": topic.kind.name() });
+            (!topics.is_empty()).then(|| {
+                json!({
+                    "type": DETAIL_TYPE,
+                    "actions": [action],
+                    "topics": topics.iter().map(topic).collect::<Vec<_>>(),
+                })
+            })
+        };
+        let details = [
+            detail("publish", &grants.publish),
+            detail("subscribe", &grants.subscribe),
+        ];
+        let claims = json!({
+            "iss": self.issuer,
+            "aud": hub.as_str(),
+            "sub": random_urn(),
+            "client_id": self.issuer,
+            "iat": now,
+            "exp": now + lifetime.as_secs(),
+            "jti": random_urn(),
+            "authorization_details": details.into_iter().flatten().collect::<Vec<_>>(),
+        });
+        let mut header = Header::new(self.algorithm);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        encode(&header, &claims, &self.key).map_err(|err| MintError::Signing(err.to_string()))
+    }
+}
+
+/// A name that nobody else has and nobody can guess.
+pub(crate) fn random_urn() -> String {
+    uuid::Uuid::new_v4().urn().to_string()
+}

@@ -1,0 +1,292 @@
+//! Who may do what: access tokens, verified as JWT access tokens (RFC 9068, RFC 8725) against the
+//! keys of trusted issuers (Mercure, chapter Token Validation).
+
+mod access;
+mod keys;
+mod mint;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::BuildHasher as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{
+    Algorithm, Validation, dangerous::insecure_decode_claims, decode, decode_header,
+    errors::ErrorKind,
+};
+use parking_lot::RwLock;
+use quick_cache::{Weighter, sync::Cache};
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use self::keys::Issuer;
+pub(crate) use self::keys::KeyError;
+pub(crate) use self::{
+    access::{Access, DETAIL_TYPE, InvalidDetails},
+    mint::{Grants, Signer},
+};
+use crate::{config::IssuerConfig, hub_url::HubUrl};
+
+/// The media type of access tokens, as tokens name it.
+const TOKEN_TYPE: &str = "at+jwt";
+
+/// How much longer than the clock says a token may be not yet valid, in seconds: those of two
+/// machines differ. For its end there is no such time.
+const NOT_BEFORE_LEEWAY: f64 = 5.0;
+
+/// How much is kept of tokens that were verified, in bytes, about.
+const REMEMBERED: u64 = 4 << 20;
+
+/// How much of a token is read. What exceeds it makes the token invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenLimits {
+    /// Length of a token, in bytes.
+    pub(crate) bytes: usize,
+    /// Mercure authorization details in a token.
+    pub(crate) details: usize,
+    /// Topics in each of them.
+    pub(crate) topics: usize,
+    /// Length of each of those, in bytes.
+    pub(crate) pattern: usize,
+}
+
+/// Verifies tokens. One for all threads.
+pub(crate) struct Authority {
+    hub: HubUrl,
+    limits: TokenLimits,
+    issuers: RwLock<Arc<Vec<Issuer>>>,
+    /// Grows whenever the issuers are changed: what was verified before counts no more.
+    generation: AtomicU64,
+    verified: Cache<Arc<str>, Verified, ByLength>,
+    tell_apart: RandomState,
+}
+
+#[derive(Debug, Clone)]
+struct Verified {
+    generation: u64,
+    not_before: f64,
+    access: Arc<Access>,
+}
+
+#[derive(Debug, Clone)]
+struct ByLength;
+
+impl Weighter<Arc<str>, Verified> for ByLength {
+    fn weight(&self, token: &Arc<str>, _: &Verified) -> u64 {
+        // What it allows is in it, and takes some times as much when it is compiled.
+        8 * token.len() as u64 + 512
+    }
+}
+
+/// Why a token is refused. For the log: whoever sent it is not told.
+#[derive(Debug, Error)]
+pub(crate) enum InvalidToken {
+    #[error("it is longer than limits.token")]
+    TooLong,
+    #[error("its header cannot be read, or names no algorithm that is supported")]
+    Header,
+    #[error("its type is not at+jwt")]
+    Type,
+    #[error("it has critical extensions")]
+    Critical,
+    #[error("its claims cannot be read")]
+    Claims,
+    #[error("its issuer is not trusted (auth.issuers)")]
+    Issuer,
+    #[error("its issuer has no key for its algorithm")]
+    NoKey,
+    #[error("it is not valid: {0}")]
+    Invalid(jsonwebtoken::errors::Error),
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet")]
+    NotYet,
+    #[error("{0}")]
+    Details(#[from] InvalidDetails),
+}
+
+/// The claims that matter. Others are the issuer's business.
+#[derive(Debug, Deserialize)]
+struct Claims {
+    exp: f64,
+    nbf: Option<f64>,
+    #[serde(default)]
+    authorization_details: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct IssuerClaim {
+    iss: String,
+}
+
+impl Authority {
+    pub(crate) fn new(hub: HubUrl, limits: TokenLimits) -> Self {
+        Self {
+            hub,
+            limits,
+            issuers: RwLock::default(),
+            generation: AtomicU64::new(0),
+            verified: Cache::with_weighter(1024, REMEMBERED, ByLength),
+            tell_apart: RandomState::new(),
+        }
+    }
+
+    /// Trusts these issuers from now on, whose keys are read now, and no others. On an error
+    /// nothing has changed.
+    pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
+        let mut loaded: Vec<Issuer> = Vec::new();
+        for config in issuers {
+            let Issuer { name, keys } = Issuer::load(config)?;
+            match loaded.iter_mut().find(|issuer| issuer.name == name) {
+                Some(issuer) => issuer.keys.extend(keys),
+                None => loaded.push(Issuer { name, keys }),
+            }
+        }
+        self.replace(loaded);
+        Ok(())
+    }
+
+    /// Trusts whoever has this secret, and nobody else.
+    pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) {
+        self.replace(vec![Issuer::with_secret(issuer, secret)]);
+    }
+
+    fn replace(&self, issuers: Vec<Issuer>) {
+        let mut current = self.issuers.write();
+        *current = Arc::new(issuers);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        self.verified.clear();
+    }
+
+    /// What the bearer of a token may do.
+    pub(crate) fn verify(&self, token: &str) -> Result<Arc<Access>, InvalidToken> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
+        self.verify_at(token, now)
+    }
+
+    fn verify_at(&self, token: &str, now: f64) -> Result<Arc<Access>, InvalidToken> {
+        if token.len() > self.limits.bytes {
+            return Err(InvalidToken::TooLong);
+        }
+        let (generation, issuers) = {
+            let issuers = self.issuers.read();
+            (self.generation.load(Ordering::Relaxed), issuers.clone())
+        };
+        let known = self.verified.get(token);
+        let verified = match known.filter(|known| known.generation == generation) {
+            Some(verified) => verified,
+            None => {
+                let (access, not_before) = self.check(token, &issuers)?;
+                let verified = Verified {
+                    generation,
+                    not_before,
+                    access: Arc::new(access),
+                };
+                self.verified.insert(token.into(), verified.clone());
+                verified
+            }
+        };
+        let Verified {
+            not_before, access, ..
+        } = verified;
+        if access.expires_at.is_some_and(|end| end as f64 <= now) {
+            return Err(InvalidToken::Expired);
+        }
+        if not_before > now + NOT_BEFORE_LEEWAY {
+            return Err(InvalidToken::NotYet);
+        }
+        Ok(access)
+    }
+
+    /// Everything about a token but the time: also from when on it is valid.
+    fn check(&self, token: &str, issuers: &[Issuer]) -> Result<(Access, f64), InvalidToken> {
+        let header = decode_header(token).map_err(|_| InvalidToken::Header)?;
+        if !header.typ.as_deref().is_some_and(is_token_type) {
+            return Err(InvalidToken::Type);
+        }
+        if header.crit.is_some() {
+            return Err(InvalidToken::Critical);
+        }
+        // Only to choose among the trusted: the signature says whether it is true.
+        let IssuerClaim { iss } =
+            insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
+        let issuer = issuers.iter().find(|issuer| issuer.name == iss);
+        let issuer = issuer.ok_or(InvalidToken::Issuer)?;
+        let claims = self.claims(token, header.alg, header.kid.as_deref(), issuer)?;
+        let details = claims.authorization_details.as_ref();
+        let mut access = Access::parse(details, &self.hub, &self.limits)?;
+        // A fraction of a second less is no harm.
+        access.expires_at = Some(claims.exp.max(0.0) as u64);
+        access.token = self.tell_apart.hash_one(token);
+        Ok((access, claims.nbf.unwrap_or(0.0)))
+    }
+
+    /// The claims, if one of the issuer's keys signed them, and they are for this hub.
+    fn claims(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        key_id: Option<&str>,
+        issuer: &Issuer,
+    ) -> Result<Claims, InvalidToken> {
+        let mut validation = Validation::new(algorithm);
+        validation.set_audience(&[self.hub.as_str()]);
+        validation.set_issuer(&[&issuer.name]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        // The time is looked at each time that the token is used.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        let mut result = Err(InvalidToken::NoKey);
+        for key in &issuer.keys {
+            // A key's id is a hint which to try; keys without one are tried, too.
+            let is_meant = match (&key.id, key_id) {
+                (Some(id), Some(meant)) => id == meant,
+                _ => true,
+            };
+            if !is_meant || !key.algorithms.contains(&algorithm) {
+                continue;
+            }
+            match decode::<Claims>(token, &key.verifier, &validation) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(err) => {
+                    let is_of_another_key = matches!(err.kind(), ErrorKind::InvalidSignature);
+                    result = Err(InvalidToken::Invalid(err));
+                    if !is_of_another_key {
+                        break;
+                    }
+                }
+            }
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+/// Whether a token's header names the type of access tokens (RFC 7515, section 4.1.9).
+fn is_token_type(named: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let prefix = named.get(..PREFIX.len());
+    let has_prefix = prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX));
+    let rest = if has_prefix {
+        &named[PREFIX.len()..]
+    } else {
+        named
+    };
+    rest.eq_ignore_ascii_case(TOKEN_TYPE)
+}

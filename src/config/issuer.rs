@@ -1,0 +1,78 @@
+//! Whose tokens are trusted, and where their keys are. Keys are in files of their own, so that no
+//! config that is shown or printed holds a secret.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use thiserror::Error;
+
+/// An issuer of tokens, with a key. Written `<issuer> <kind>:<path>`; an issuer with more keys is
+/// there more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerConfig {
+    /// As tokens name it (`iss`).
+    pub issuer: String,
+    /// Where its key is.
+    pub key: KeySource,
+}
+
+/// The file that a key is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A secret that is shared with the issuer, for HS256.
+    Secret(PathBuf),
+    /// A public key in PEM form, for EdDSA, ES256 or RS256.
+    Pem(PathBuf),
+    /// A JSON Web Key Set (RFC 7517).
+    Jwks(PathBuf),
+}
+
+/// The text is no issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not an issuer with a key")]
+pub struct InvalidIssuer;
+
+impl KeySource {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Secret(path) | Self::Pem(path) | Self::Jwks(path) => path,
+        }
+    }
+}
+
+impl FromStr for IssuerConfig {
+    type Err = InvalidIssuer;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (issuer, key) = text.split_once(' ').ok_or(InvalidIssuer)?;
+        let (kind, path) = key.trim_start().split_once(':').ok_or(InvalidIssuer)?;
+        if issuer.is_empty() || path.is_empty() || path.contains('\0') {
+            return Err(InvalidIssuer);
+        }
+        let path = path.into();
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            key: match kind {
+                "secret" => KeySource::Secret(path),
+                "pem" => KeySource::Pem(path),
+                "jwks" => KeySource::Jwks(path),
+                _ => return Err(InvalidIssuer),
+            },
+        })
+    }
+}
+
+impl fmt::Display for IssuerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.key {
+            KeySource::Secret(_) => "secret",
+            KeySource::Pem(_) => "pem",
+            KeySource::Jwks(_) => "jwks",
+        };
+        write!(f, "{} {kind}:{}", self.issuer, self.key.path().display())
+    }
+}

@@ -1,0 +1,83 @@
+//! Finds the events to which their publishers gave an id.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::event::GivenId;
+
+/// The given ids of the events that are retained.
+#[derive(Debug, Default)]
+pub(super) struct GivenIds {
+    /// The number of the oldest event of each id.
+    oldest: HashMap<GivenId, u64>,
+    /// Every event with a given id, oldest first.
+    events: VecDeque<(u64, GivenId)>,
+    /// The numbers of the younger events of an id that was given more than once, oldest first.
+    younger: HashMap<GivenId, VecDeque<u64>>,
+}
+
+impl GivenIds {
+    /// The number of the event of this id; of the oldest, if there are more (Mercure, chapter
+    /// Reconnection).
+    pub(super) fn get(&self, id: &str) -> Option<u64> {
+        self.oldest.get(id).copied()
+    }
+
+    /// Adds an event, which is younger than any before.
+    pub(super) fn add(&mut self, id: GivenId, seq: u64) {
+        self.events.push_back((seq, id.clone()));
+        if self.oldest.contains_key(&id) {
+            self.younger.entry(id).or_default().push_back(seq);
+        } else {
+            self.oldest.insert(id, seq);
+        }
+    }
+
+    /// Forgets the event of this number, which is older than any that is left.
+    pub(super) fn evict(&mut self, seq: u64) {
+        let Some((_, id)) = self.events.pop_front_if(|(first, _)| *first == seq) else {
+            return;
+        };
+        let Some(younger) = self.younger.get_mut(&id) else {
+            self.oldest.remove(&id);
+            return;
+        };
+        let next = younger.pop_front();
+        if younger.is_empty() {
+            self.younger.remove(&id);
+        }
+        if let Some(next) = next {
+            self.oldest.insert(id, next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> GivenId {
+        GivenId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_id_that_is_given_again_means_the_oldest_that_is_retained() {
+        let mut ids = GivenIds::default();
+        for (seq, text) in [(1, "a"), (3, "b"), (4, "a"), (7, "a")] {
+            ids.add(id(text), seq);
+        }
+
+        let mut found = vec![ids.get("a")];
+        for seq in 0..8 {
+            ids.evict(seq);
+            found.push(ids.get("a"));
+        }
+
+        let [one, four, seven] = [Some(1), Some(4), Some(7)];
+        assert_eq!(
+            found,
+            [one, one, four, four, four, seven, seven, seven, None]
+        );
+        assert_eq!(ids.get("b"), None);
+        assert!(ids.oldest.is_empty() && ids.younger.is_empty() && ids.events.is_empty());
+    }
+}

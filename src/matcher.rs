@@ -1,0 +1,200 @@
+//! Topic matchers: what a subscriber or a token says to mean topics (Mercure, chapter Matcher Types).
+
+use std::{
+    cell::OnceCell,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use thiserror::Error;
+use url::Url;
+
+use crate::{
+    hub_url::HubUrl,
+    topic::{Topic, has_invisible},
+    url_pattern::UrlPattern,
+};
+
+/// Means every topic, whatever the type of the matcher.
+const WILDCARD: &str = "*";
+
+/// How a matcher is to be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum MatcherType {
+    /// The very topic.
+    Exact,
+    /// A URL Pattern.
+    UrlPattern,
+}
+
+impl MatcherType {
+    pub(crate) const ALL: [Self; 2] = [Self::Exact, Self::UrlPattern];
+
+    /// Its registered name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::UrlPattern => "urlpattern",
+        }
+    }
+
+    /// The type of this name, which is case-sensitive.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A matcher as it was written. Two are the same if they are written the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MatcherText {
+    pub(crate) kind: MatcherType,
+    pub(crate) text: Arc<str>,
+}
+
+/// The text cannot be a matcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum InvalidMatcher {
+    #[error("a matcher cannot be empty")]
+    Empty,
+    #[error("a matcher is at most {0} bytes long (limits.pattern)")]
+    TooLong(usize),
+    #[error("a matcher cannot hold control or format characters")]
+    Invisible,
+    #[error("not a URL Pattern, or one that is too complex")]
+    Pattern,
+}
+
+impl MatcherText {
+    /// Checks what can be seen without compiling it.
+    pub(crate) fn parse(
+        kind: MatcherType,
+        text: &str,
+        max_bytes: usize,
+    ) -> Result<Self, InvalidMatcher> {
+        if text.is_empty() {
+            return Err(InvalidMatcher::Empty);
+        }
+        if text.len() > max_bytes {
+            return Err(InvalidMatcher::TooLong(max_bytes));
+        }
+        if has_invisible(text) {
+            return Err(InvalidMatcher::Invisible);
+        }
+        let text = text.into();
+        Ok(Self { kind, text })
+    }
+
+    /// Means every topic.
+    pub(crate) fn wildcard() -> Self {
+        Self {
+            kind: MatcherType::Exact,
+            text: WILDCARD.into(),
+        }
+    }
+
+    /// Whether it means every topic, of whatever type it is.
+    fn is_wildcard(&self) -> bool {
+        &*self.text == WILDCARD
+    }
+}
+
+/// Says of any topic whether it is meant.
+#[derive(Debug, Clone)]
+pub(crate) struct Matcher {
+    written: MatcherText,
+    meaning: Meaning,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Meaning {
+    /// Every topic.
+    All,
+    /// The topic that is written.
+    Exact,
+    Pattern(Arc<UrlPattern>),
+}
+
+impl Matcher {
+    pub(crate) fn compile(written: MatcherText, hub: &HubUrl) -> Result<Self, InvalidMatcher> {
+        let meaning = match written.kind {
+            _ if written.is_wildcard() => Meaning::All,
+            MatcherType::Exact => Meaning::Exact,
+            MatcherType::UrlPattern => {
+                let pattern = UrlPattern::parse(&written.text, hub);
+                Meaning::Pattern(Arc::new(pattern.map_err(|_| InvalidMatcher::Pattern)?))
+            }
+        };
+        Ok(Self { written, meaning })
+    }
+
+    /// The one topic.
+    pub(crate) fn exact(topic: &Topic) -> Self {
+        Self {
+            written: MatcherText {
+                kind: MatcherType::Exact,
+                text: topic.as_str().into(),
+            },
+            meaning: Meaning::Exact,
+        }
+    }
+
+    pub(crate) fn written(&self) -> &MatcherText {
+        &self.written
+    }
+
+    pub(crate) fn meaning(&self) -> &Meaning {
+        &self.meaning
+    }
+
+    pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
+        match &self.meaning {
+            Meaning::All => true,
+            Meaning::Exact => &*self.written.text == topic.text,
+            Meaning::Pattern(pattern) => topic.url().is_some_and(|url| pattern.matches(url)),
+        }
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Hash for Matcher {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.written.hash(state);
+    }
+}
+
+/// A topic that is asked about. It is parsed as a URL once, and only if a pattern wants to know.
+pub(crate) struct Subject<'a> {
+    text: &'a str,
+    hub: &'a HubUrl,
+    url: OnceCell<Option<Url>>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(text: &'a str, hub: &'a HubUrl) -> Self {
+        Self {
+            text,
+            hub,
+            url: OnceCell::new(),
+        }
+    }
+
+    fn url(&self) -> Option<&Url> {
+        self.url
+            .get_or_init(|| self.hub.resolve(self.text))
+            .as_ref()
+    }
+}
+
+impl fmt::Display for MatcherText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.text)
+    }
+}

@@ -1,0 +1,49 @@
+//! What clients may do and how much: what a request handler goes by.
+
+use std::time::Duration;
+
+use crate::{
+    auth::{Authority, TokenLimits},
+    config::{AuthConfig, Config, LimitsConfig, SubscribePolicy},
+    hub_url::HubUrl,
+};
+
+/// What a request handler goes by.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) authority: Authority,
+    pub(crate) subscribe: SubscribePolicy,
+    /// The cookie that a token may come in.
+    pub(crate) cookie: Option<String>,
+    pub(crate) expiring: Duration,
+    pub(crate) limits: LimitsConfig,
+    /// The origins whose pages may act with a cookie, beside the hub's own.
+    pub(crate) origins: Vec<String>,
+}
+
+impl Policy {
+    /// The policy of a config, for a hub at this URL. Nobody's tokens are trusted yet.
+    pub(crate) fn new(config: &Config, hub: HubUrl) -> Self {
+        let AuthConfig {
+            subscribe,
+            cookie,
+            expiring,
+            ..
+        } = &config.auth;
+        let limits = config.limits;
+        let tokens = TokenLimits {
+            bytes: limits.token,
+            details: limits.token_details,
+            topics: limits.token_topics,
+            pattern: limits.pattern,
+        };
+        Self {
+            authority: Authority::new(hub, tokens),
+            subscribe: *subscribe,
+            cookie: cookie.clone(),
+            expiring: *expiring,
+            limits,
+            origins: config.cors.allowed_origins.clone(),
+        }
+    }
+}

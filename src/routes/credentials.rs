@@ -1,0 +1,121 @@
+//! The access token of a request (Mercure, chapter Presenting the Access Token; RFC 6750).
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{AUTHORIZATION, COOKIE, HOST, HeaderValue, ORIGIN, REFERER},
+};
+use url::Url;
+
+use super::problem::{Challenge, Problem};
+use crate::{auth::Access, hub::Hub, policy::Policy};
+
+const SCHEME: &str = "Bearer";
+
+/// What a request presents.
+enum Presented<'a> {
+    Nothing,
+    Header(&'a str),
+    /// Sent along by the browser, whoever made it send the request.
+    Cookie(&'a str),
+}
+
+/// What the bearer of the request's token may do; `None`: it has none.
+pub(super) fn access(
+    request: &HttpRequest,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Option<Arc<Access>>, Problem> {
+    let token = match presented(request, hub, policy)? {
+        Presented::Nothing => return Ok(None),
+        Presented::Header(token) | Presented::Cookie(token) => token,
+    };
+    match policy.authority.verify(token) {
+        Ok(access) => Ok(Some(access)),
+        Err(reason) => {
+            log::debug!("refused a token: {reason}");
+            Err(Challenge::InvalidToken.to(hub))
+        }
+    }
+}
+
+/// The same where the request changes something: a page of somebody else's must not have the
+/// browser do it with a cookie (Mercure, chapter Security Considerations).
+pub(super) fn access_to_change(
+    request: &HttpRequest,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Arc<Access>, Problem> {
+    if let Presented::Cookie(_) = presented(request, hub, policy)?
+        && !comes_from_a_trusted_page(request, hub, policy)
+    {
+        return Err(Problem::ForeignPage);
+    }
+    access(request, hub, policy)?.ok_or_else(|| Challenge::NoToken.to(hub))
+}
+
+fn presented<'a>(
+    request: &'a HttpRequest,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Presented<'a>, Problem> {
+    let headers = request.headers();
+    let mut authorizations = headers.get_all(AUTHORIZATION);
+    let Some(authorization) = authorizations.next() else {
+        let cookie = policy.cookie.as_deref().and_then(|name| {
+            let cookies = headers.get_all(COOKIE);
+            cookies.filter_map(|header| cookie(header, name)).next()
+        });
+        return Ok(cookie.map_or(Presented::Nothing, Presented::Cookie));
+    };
+    let malformed = || Challenge::InvalidRequest.to(hub);
+    if authorizations.next().is_some() {
+        return Err(malformed());
+    }
+    let bytes = authorization.as_bytes();
+    let is_scheme = |scheme: &[u8]| scheme.eq_ignore_ascii_case(SCHEME.as_bytes());
+    let (scheme, rest) = match bytes.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&bytes[..at], &bytes[at..]),
+        None => (bytes, &[][..]),
+    };
+    if !is_scheme(scheme) {
+        // Another way to say who one is, which is none here.
+        return Ok(Presented::Nothing);
+    }
+    let token = rest.trim_ascii();
+    let is_token68 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    if token.is_empty() || !token.iter().all(is_token68) {
+        return Err(malformed());
+    }
+    let token = std::str::from_utf8(token).map_err(|_| malformed())?;
+    Ok(Presented::Header(token))
+}
+
+/// The value of a cookie, if the header has it (RFC 6265, section 5.4).
+fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
+    let cookies = header.to_str().ok()?.split(';');
+    let mut pairs = cookies.filter_map(|cookie| cookie.trim().split_once('='));
+    let (_, value) = pairs.find(|(key, _)| *key == name)?;
+    let value = value.trim_matches('"');
+    (!value.is_empty()).then_some(value)
+}
+
+/// Whether the page that made the browser send the request is of the hub's own origin or of one
+/// that is listed. Not to say so is not to be trusted.
+fn comes_from_a_trusted_page(request: &HttpRequest, hub: &Hub, policy: &Policy) -> bool {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let origin = match header(ORIGIN) {
+        Some(origin) => origin.to_owned(),
+        None => match header(REFERER).map(Url::parse) {
+            Some(Ok(url)) => url.origin().ascii_serialization(),
+            _ => return false,
+        },
+    };
+    let host = header(HOST).unwrap_or_default();
+    let is_here = |scheme| origin.strip_prefix(scheme) == Some(host);
+    origin == hub.url().url().origin().ascii_serialization()
+        || is_here("https://")
+        || is_here("http://")
+        || policy.origins.contains(&origin)
+}

@@ -1,0 +1,95 @@
+//! `POST` to the hub: publishing (Mercure, chapter Publication).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CONTENT_TYPE, ContentType},
+    web,
+};
+
+use super::{
+    credentials::access_to_change,
+    problem::{Challenge, Problem},
+};
+use crate::{
+    event::{Event, EventId, Naming},
+    hub::{Hub, PublishError},
+    policy::Policy,
+    update,
+};
+
+/// Answers with the event's id once it is in the log.
+pub(super) async fn publish(
+    request: HttpRequest,
+    payload: web::Payload,
+    hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
+) -> Result<HttpResponse, Problem> {
+    let access = access_to_change(&request, &hub, &policy)?;
+    let form = form(&request, payload, policy.limits.body).await?;
+    let event = update::parse(&form, &policy.limits).map_err(Problem::InvalidUpdate)?;
+    let topics = event.topics();
+    if let Some(topic) = topics
+        .iter()
+        .find(|topic| hub.url().reserves(topic.as_str()))
+    {
+        log::debug!("refused an update on the hub's own {topic}");
+        return Err(Problem::ReservedTopic);
+    }
+    let may_publish = |topic| access.may_publish(topic, hub.url());
+    if !topics.iter().all(may_publish) {
+        return Err(Challenge::InsufficientScope.to(&hub));
+    }
+    if event
+        .given_id()
+        .is_some_and(|id| hub.log.is_own_id(id.as_str()))
+    {
+        return Err(Problem::HubsId);
+    }
+    let naming = event.naming.clone();
+    let id = hub.publish_now(event).await.map_err(|err| match err {
+        PublishError::Busy => Problem::Busy,
+        PublishError::Draining => Problem::Draining,
+        PublishError::Gone(_) => Problem::BroadcasterSilent,
+    })?;
+    Ok(HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body(written(&naming, id)))
+}
+
+/// The id as subscribers get it.
+fn written(naming: &Naming, id: EventId) -> String {
+    match naming {
+        Naming::Plain => id.to_string(),
+        Naming::Fragment => format!("#{id}"),
+        Naming::Given(given) => given.as_str().to_owned(),
+    }
+}
+
+/// The request's body, which is to be a form.
+pub(super) async fn form(
+    request: &HttpRequest,
+    payload: web::Payload,
+    max_bytes: usize,
+) -> Result<web::Bytes, Problem> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let is_form = content_type.is_some_and(|value| {
+        let kind = value.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case(FORM)
+    });
+    if !is_form {
+        return Err(Problem::NotAForm);
+    }
+    let body = payload.to_bytes_limited(max_bytes).await;
+    let body = body.map_err(|_| Problem::BodyTooLong(max_bytes))?;
+    body.map_err(|_| Problem::BodyCutOff)
+}
+
+impl Event {
+    fn topics(&self) -> &[crate::topic::Topic] {
+        self.audience
+            .as_ref()
+            .map_or(&[], |audience| &audience.topics)
+    }
+}

@@ -1,0 +1,155 @@
+//! What a subscriber gets: the events of the topics it asked for, less those that are private and
+//! not for it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{
+    event::Audience,
+    hub_url::HubUrl,
+    matcher::{InvalidMatcher, Matcher, MatcherText, Subject},
+};
+
+/// What one or more subscribers get. Those that ask for the same share one, so that it is compiled
+/// once and a worker thread can treat them as one.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    hub: HubUrl,
+    matchers: Vec<Matcher>,
+    readable: Vec<Matcher>,
+}
+
+impl Selection {
+    pub(crate) fn new(hub: HubUrl, matchers: Vec<Matcher>, readable: Vec<Matcher>) -> Self {
+        Self {
+            hub,
+            matchers,
+            readable,
+        }
+    }
+
+    /// Which topics were asked for.
+    pub(crate) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// The same as it was written.
+    pub(crate) fn written(&self) -> Vec<MatcherText> {
+        let written = |matcher: &Matcher| matcher.written().clone();
+        self.matchers.iter().map(written).collect()
+    }
+
+    /// Whether an event of these topics is to be sent.
+    pub(crate) fn selects(&self, audience: &Audience) -> bool {
+        any(&self.matchers, audience, &self.hub) && self.may_read(audience)
+    }
+
+    /// Whether an event of these topics may be sent, be it asked for or not: it is public, or one
+    /// of its topics is granted. (Mercure, chapter Subscribers)
+    pub(crate) fn may_read(&self, audience: &Audience) -> bool {
+        !audience.private || any(&self.readable, audience, &self.hub)
+    }
+
+    /// How many matchers may have to be tried for an event.
+    pub(crate) fn effort(&self) -> usize {
+        self.matchers.len() + self.readable.len()
+    }
+}
+
+fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
+    audience.topics.iter().any(|topic| {
+        let subject = Subject::new(topic.as_str(), hub);
+        matchers.iter().any(|matcher| matcher.matches(&subject))
+    })
+}
+
+/// A selection as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asked {
+    matchers: Vec<MatcherText>,
+    readable: Vec<MatcherText>,
+}
+
+/// Every selection that somebody has.
+#[derive(Debug)]
+pub(crate) struct Selections {
+    hub: HubUrl,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    selections: HashMap<Asked, std::sync::Weak<Selection>>,
+    /// With so many, those that nobody has any more are dropped.
+    crowded: usize,
+}
+
+/// Looking through fewer is not worth it.
+const FEW: usize = 64;
+
+impl Selections {
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        Self {
+            hub,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The hub's URL, which relative patterns are relative to.
+    pub(crate) fn hub(&self) -> &HubUrl {
+        &self.hub
+    }
+
+    /// What is to be sent to whoever asks for this and may read that.
+    pub(crate) fn select(
+        &self,
+        mut matchers: Vec<MatcherText>,
+        readable: &[Matcher],
+    ) -> Result<Arc<Selection>, InvalidMatcher> {
+        matchers.sort_unstable();
+        matchers.dedup();
+        let mut granted: Vec<_> = readable
+            .iter()
+            .map(|grant| grant.written().clone())
+            .collect();
+        granted.sort_unstable();
+        granted.dedup();
+        let asked = Asked {
+            matchers,
+            readable: granted,
+        };
+        if let Some(selection) = self.known.lock().find(&asked) {
+            return Ok(selection);
+        }
+        // Not under the lock: patterns take their time to compile.
+        let compile = |written: &MatcherText| Matcher::compile(written.clone(), &self.hub);
+        let matchers = asked
+            .matchers
+            .iter()
+            .map(compile)
+            .collect::<Result<_, _>>()?;
+        let selection = Selection::new(self.hub.clone(), matchers, readable.to_vec());
+        Ok(self.known.lock().add(asked, Arc::new(selection)))
+    }
+}
+
+impl Known {
+    fn find(&self, asked: &Asked) -> Option<Arc<Selection>> {
+        self.selections.get(asked)?.upgrade()
+    }
+
+    /// Keeps the one that is there, if there is one meanwhile.
+    fn add(&mut self, asked: Asked, selection: Arc<Selection>) -> Arc<Selection> {
+        if let Some(known) = self.find(&asked) {
+            return known;
+        }
+        if self.selections.len() >= self.crowded {
+            self.selections.retain(|_, known| known.strong_count() > 0);
+            self.selections.shrink_to(FEW);
+            self.crowded = (2 * self.selections.len()).max(FEW);
+        }
+        self.selections.insert(asked, Arc::downgrade(&selection));
+        selection
+    }
+}

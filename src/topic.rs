@@ -1,0 +1,116 @@
+//! Topics: what events are about, and what subscribers ask for. Checked where they are made, by the
+//! rules of the Mercure protocol (chapter Terminology).
+
+use std::{fmt, sync::Arc};
+
+use icu_properties::{CodePointMapData, props::GeneralCategory};
+use thiserror::Error;
+
+/// Identifies what an event is about: any text, by custom a URL. Compared byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<str>);
+
+/// The text cannot be a [`Topic`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidTopic {
+    /// It would match everything or nothing.
+    #[error("a topic cannot be empty")]
+    Empty,
+    /// Stands for every topic where one is asked for.
+    #[error("\"*\" stands for every topic and cannot be one")]
+    Wildcard,
+    /// Invisible, and a means to pass one topic off as another.
+    #[error("a topic cannot hold control or format characters")]
+    Invisible,
+    /// Longer than [`Topic::MAX_BYTES`].
+    #[error("a topic is at most {} bytes long", Topic::MAX_BYTES)]
+    TooLong,
+}
+
+impl Topic {
+    /// The longest topic accepted, in bytes.
+    pub const MAX_BYTES: usize = 4096;
+
+    /// Checks a topic.
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidTopic> {
+        let text = text.as_ref();
+        if text.is_empty() {
+            return Err(InvalidTopic::Empty);
+        }
+        if text == "*" {
+            return Err(InvalidTopic::Wildcard);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(InvalidTopic::TooLong);
+        }
+        if has_invisible(text) {
+            return Err(InvalidTopic::Invisible);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The topic as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a text holds what topics, ids and types must not: control characters (C0, DEL, C1) and
+/// those of the general category `Cf`, such as zero-width and bidirectional ones.
+pub(crate) fn has_invisible(text: &str) -> bool {
+    let categories = CodePointMapData::<GeneralCategory>::new();
+    let is_format = |c: char| !c.is_ascii() && categories.get(c) == GeneralCategory::Format;
+    text.chars().any(|c| c.is_control() || is_format(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_any_visible_text() {
+        for text in [
+            "https://example.com/books/1",
+            "a b",
+            "caf\u{e9}",
+            "\u{1f980}",
+            "**",
+            "#",
+        ] {
+            assert_eq!(Topic::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_invisible_reserved_or_too_long_is_refused() {
+        for text in [
+            "a\nb",
+            "a\0",
+            "\u{7f}",
+            "\u{85}",
+            "a\u{ad}b",
+            "a\u{200b}b",
+            "\u{202e}",
+            "\u{feff}",
+            "\u{e0001}",
+        ] {
+            assert_eq!(Topic::parse(text), Err(InvalidTopic::Invisible), "{text:?}");
+        }
+        assert_eq!(Topic::parse("*"), Err(InvalidTopic::Wildcard));
+        assert_eq!(Topic::parse(""), Err(InvalidTopic::Empty));
+        let long = "x".repeat(Topic::MAX_BYTES + 1);
+        assert_eq!(Topic::parse(long), Err(InvalidTopic::TooLong));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a publisher sends: an event with its topics, as a form (Mercure, chapter Publication).
+
+use thiserror::Error;
+
+use crate::{
+    config::LimitsConfig,
+    event::{Audience, Event, EventName, GivenId, InvalidEventName, InvalidGivenId, Naming},
+    form::{self, NotUtf8},
+    topic::{InvalidTopic, Topic},
+};
+
+/// Why a form is no update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum InvalidUpdate {
+    #[error("The form: {0}.")]
+    Form(#[from] NotUtf8),
+    #[error("An update has at least one field `topic`.")]
+    NoTopic,
+    #[error("The field `topic`: {0}.")]
+    Topic(#[from] InvalidTopic),
+    #[error("The field `id`: {0}.")]
+    Id(#[from] InvalidGivenId),
+    #[error("The field `type`: {0}.")]
+    Type(#[from] InvalidEventName),
+    #[error("The field `retry` consists of the digits 0 to 9.")]
+    Retry,
+    #[error("The field `{0}` is there more than once.")]
+    Twice(&'static str),
+    #[error("A field is longer than {0} bytes (limits.field).")]
+    FieldTooLong(usize),
+    #[error("There are more than {0} topics (limits.topics).")]
+    TooManyTopics(usize),
+}
+
+/// Reads an update. Fields that are not known are ignored; an empty `id`, `type` or `retry`, as a
+/// browser sends it of a form that was not filled in, is none.
+pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, InvalidUpdate> {
+    let mut topics = Vec::new();
+    let mut private = false;
+    let [mut data, mut id, mut kind, mut retry] = [const { None }; 4];
+    for (name, value) in form::pairs(form) {
+        if value.len() > limits.field {
+            return Err(InvalidUpdate::FieldTooLong(limits.field));
+        }
+        let (name, value) = (form::text(name)?, form::text(value)?);
+        let (field, place) = match name.as_str() {
+            "topic" if topics.len() == limits.topics => {
+                return Err(InvalidUpdate::TooManyTopics(limits.topics));
+            }
+            "topic" => {
+                topics.push(Topic::parse(&value)?);
+                continue;
+            }
+            "private" => {
+                private = true;
+                continue;
+            }
+            "data" => ("data", &mut data),
+            "id" => ("id", &mut id),
+            "type" => ("type", &mut kind),
+            "retry" => ("retry", &mut retry),
+            _ => continue,
+        };
+        if place.replace(value).is_some() {
+            return Err(InvalidUpdate::Twice(field));
+        }
+    }
+    if topics.is_empty() {
+        return Err(InvalidUpdate::NoTopic);
+    }
+    let given = |field: Option<String>| field.filter(|value| !value.is_empty());
+    let mut event = Event::message(data.unwrap_or_default());
+    event.audience = Some(Audience { topics, private });
+    event.naming = match given(id) {
+        Some(id) => Naming::Given(GivenId::parse(&id)?),
+        None => Naming::Fragment,
+    };
+    if let Some(kind) = given(kind) {
+        event = event.named(EventName::parse(kind)?);
+    }
+    if let Some(retry) = given(retry) {
+        if !retry.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidUpdate::Retry);
+        }
+        // No clock counts so far that the rest matters.
+        event = event.with_retry(retry.parse().unwrap_or(u64::MAX));
+    }
+    Ok(event)
+}

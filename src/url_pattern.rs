@@ -1,0 +1,201 @@
+//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) with a bound on what one may cost: they are
+//! compiled to regular expressions whose matching takes linear time, of a bounded size.
+
+use std::{fmt, panic::catch_unwind};
+
+use regex::{Regex, RegexBuilder};
+use thiserror::Error;
+use url::{Url, quirks};
+use urlpattern::{
+    UrlPattern as Parsed, UrlPatternInit, UrlPatternOptions,
+    matcher::{InnerMatcher, Matcher},
+    regexp::RegExp,
+};
+
+use crate::hub_url::HubUrl;
+
+/// How large one of a pattern's regular expressions may become, in bytes. A pattern beyond it is
+/// refused. One such as `/books/:id` takes a hundredth of it.
+const PROGRAM_BYTES: usize = 128 * 1024;
+
+/// How much a regular expression may keep of what it worked out while matching, in bytes.
+const CACHE_BYTES: usize = 128 * 1024;
+
+/// How deep groups may be nested.
+const DEPTH: u32 = 16;
+
+/// A compiled pattern: what each part of a URL has to be.
+pub(crate) struct UrlPattern {
+    protocol: Matcher<Bounded>,
+    username: Matcher<Bounded>,
+    password: Matcher<Bounded>,
+    hostname: Matcher<Bounded>,
+    port: Matcher<Bounded>,
+    pathname: Matcher<Bounded>,
+    search: Matcher<Bounded>,
+    hash: Matcher<Bounded>,
+}
+
+/// The text is no URL Pattern, or one that would cost too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a URL Pattern, or one that is too complex")]
+pub(crate) struct InvalidUrlPattern;
+
+impl UrlPattern {
+    /// Compiles a pattern; a relative one is meant relative to the hub. Upper and lower case differ,
+    /// but in a host.
+    pub(crate) fn parse(text: &str, hub: &HubUrl) -> Result<Self, InvalidUrlPattern> {
+        // The text is anybody's: should the parser not be ready for it, it is the text that is wrong.
+        let parsed = catch_unwind(|| {
+            let base = Some(hub.url().clone());
+            let init = UrlPatternInit::parse_constructor_string::<Bounded>(text, base)?;
+            Parsed::parse(init, UrlPatternOptions::default())
+        });
+        let Ok(Ok(parsed)) = parsed else {
+            return Err(InvalidUrlPattern);
+        };
+        Ok(Self {
+            protocol: parsed.protocol.matcher,
+            username: parsed.username.matcher,
+            password: parsed.password.matcher,
+            hostname: parsed.hostname.matcher,
+            port: parsed.port.matcher,
+            pathname: parsed.pathname.matcher,
+            search: parsed.search.matcher,
+            hash: parsed.hash.matcher,
+        })
+    }
+
+    /// Whether it matches. The parser's own test would collect the groups, which nobody asks for.
+    pub(crate) fn matches(&self, url: &Url) -> bool {
+        is_match(&self.pathname, url.path())
+            && is_match(&self.hostname, url.host_str().unwrap_or_default())
+            && is_match(&self.protocol, url.scheme())
+            && is_match(&self.port, quirks::port(url))
+            && is_match(&self.search, url.query().unwrap_or_default())
+            && is_match(&self.hash, url.fragment().unwrap_or_default())
+            && is_match(&self.username, url.username())
+            && is_match(&self.password, url.password().unwrap_or_default())
+    }
+}
+
+fn is_match(matcher: &Matcher<Bounded>, part: &str) -> bool {
+    let inner = part.strip_prefix(matcher.prefix.as_str());
+    let Some(inner) = inner.and_then(|rest| rest.strip_suffix(matcher.suffix.as_str())) else {
+        return false;
+    };
+    match &matcher.inner {
+        InnerMatcher::Literal { literal } => inner == literal,
+        InnerMatcher::SingleCapture {
+            filter,
+            allow_empty,
+        } => (*allow_empty || !inner.is_empty()) && filter.is_none_or(|c| !inner.contains(c)),
+        InnerMatcher::RegExp { regexp } => regexp.as_ref().is_ok_and(|it| it.is_match(inner)),
+    }
+}
+
+impl fmt::Debug for UrlPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UrlPattern")
+    }
+}
+
+/// A regular expression that is refused if it is too large.
+#[derive(Debug)]
+struct Bounded(Regex);
+
+impl Bounded {
+    fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl RegExp for Bounded {
+    fn syntax() -> urlpattern::RegexSyntax {
+        <Regex as RegExp>::syntax()
+    }
+
+    fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
+        RegexBuilder::new(pattern)
+            .size_limit(PROGRAM_BYTES)
+            .dfa_size_limit(CACHE_BYTES)
+            .nest_limit(DEPTH)
+            .build()
+            .map(Self)
+            .map_err(|_| ())
+    }
+
+    fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
+        self.is_match(text).then(Vec::new)
+    }
+
+    fn pattern_string(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example.com/.well-known/mercure").unwrap()
+    }
+
+    fn matches(pattern: &str, topic: &str) -> bool {
+        let pattern = UrlPattern::parse(pattern, &hub()).unwrap();
+        hub()
+            .resolve(topic)
+            .is_some_and(|topic| pattern.matches(&topic))
+    }
+
+    #[test]
+    fn patterns_match_as_the_standard_says() {
+        let books = "https://example.com/books/:id";
+        assert!(matches(books, "https://example.com/books/1"));
+        assert!(matches(books, "https://EXAMPLE.com/books/1"), "the host");
+        assert!(matches(books, "https://example.com/books/1?q#f"));
+        assert!(!matches(books, "https://example.com/books/"));
+        assert!(!matches(books, "https://example.com/books/1/2"));
+        assert!(!matches(books, "https://example.com/Books/1"), "the path");
+        assert!(!matches(books, "http://example.com/books/1"));
+        assert!(matches(
+            "https://*.example.com/*",
+            "https://a.example.com/b/c"
+        ));
+        assert!(matches(
+            "/books/:id(\\d+)",
+            "https://hub.example.com/books/12"
+        ));
+        assert!(!matches("/books/:id(\\d+)", "/books/x"));
+        assert!(matches("/books/{:id/}?edit", "/books/edit"));
+        assert!(matches(
+            "/.well-known/mercure/subscriptions/exact/:topic/:subscriber",
+            "/.well-known/mercure/subscriptions/exact/a%2Fb/urn%3Auuid%3A1"
+        ));
+    }
+
+    #[test]
+    fn patterns_that_would_cost_too_much_are_refused() {
+        for pattern in [
+            "/((a{1000}){1000})",
+            "/(\\p{L}{1000})",
+            "/((((((((((((((((((a))))))))))))))))))",
+            "/(",
+            "/{",
+            "https://exa mple/",
+            "/:id/:id",
+        ] {
+            let parsed = UrlPattern::parse(pattern, &hub());
+            assert_eq!(parsed.err(), Some(InvalidUrlPattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_exponential_elsewhere_is_linear_here() {
+        let pattern = UrlPattern::parse("/((?:a+)+)b", &hub()).unwrap();
+        let topic = hub().resolve(&format!("/{}", "a".repeat(4000))).unwrap();
+
+        assert!(!pattern.matches(&topic));
+    }
+}
