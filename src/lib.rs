@@ -46,6 +46,7 @@ mod auth;
 pub mod bench;
 mod body;
 mod broadcaster;
+mod chunk_scan;
 pub mod config;
 mod connection;
 mod descriptors;

@@ -6,6 +6,8 @@
 //! for good. Shortened, it is still no id of ours, and the stream can begin with a `gap`. Nothing
 //! else is touched, and no line break is ever dropped.
 
+use crate::chunk_scan::{ChunkScan, Step};
+
 /// What is kept of a last event id, in bytes. No id of this server is as long.
 const MAX_ID: usize = 1024;
 
@@ -16,6 +18,9 @@ const ID_PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
 /// The headers that announce a body.
 const LENGTH_HEADER: &[u8] = b"content-length";
 const CODING_HEADER: &[u8] = b"transfer-encoding";
+
+/// The coding whose end is looked for.
+const CHUNKED: &[u8] = b"chunked";
 
 /// What is known of a connection's requests.
 #[derive(Debug, Default)]
@@ -44,8 +49,12 @@ enum Place {
     HeaderId(usize),
     /// In the header that says how long the body is.
     Length,
+    /// In the header that says how the body is coded.
+    Coding,
     /// In a body, of which so many bytes are to come.
     Body(u64),
+    /// In a body that comes in chunks.
+    Chunks(ChunkScan),
     /// In a body, or past one, whose end is not looked for.
     Unframed,
 }
@@ -54,6 +63,7 @@ enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     Bytes(u64),
+    Chunked,
     Unframed,
 }
 
@@ -125,6 +135,14 @@ impl RequestScan {
                 }
                 return true;
             }
+            Place::Chunks(chunks) => {
+                match chunks.read(byte) {
+                    Step::Within => {}
+                    Step::End => self.place = Place::Target,
+                    Step::Unknown => self.place = Place::Unframed,
+                }
+                return true;
+            }
             Place::Unframed => {
                 self.unfinished = self.unfinished.saturating_add(1);
                 return true;
@@ -159,7 +177,10 @@ impl RequestScan {
                 return *kept <= MAX_ID;
             }
             Place::Length => self.add_to_length(byte),
-            Place::Rest | Place::Body(_) | Place::Unframed => {}
+            Place::Coding if byte == b' ' || byte == b'\t' => {}
+            Place::Coding => self.name.push(byte.to_ascii_lowercase()),
+            // The rest is no line of a head.
+            _ => {}
         }
         true
     }
@@ -169,12 +190,23 @@ impl RequestScan {
             Place::HeaderId(0)
         } else if self.name.is(LENGTH_HEADER) {
             Place::Length
+        } else if self.name.is(CODING_HEADER) {
+            Place::Coding
         } else {
             Place::Rest
         };
-        if self.name.is(CODING_HEADER) {
-            self.body = Body::Unframed;
+        if self.place == Place::Coding {
+            self.name.clear();
         }
+    }
+
+    fn end_coding(&mut self) {
+        let is_all = self.body == Body::default() && self.name.is(CHUNKED);
+        self.body = if is_all {
+            Body::Chunked
+        } else {
+            Body::Unframed
+        };
     }
 
     fn add_to_length(&mut self, byte: u8) {
@@ -189,6 +221,9 @@ impl RequestScan {
     }
 
     fn end_line(&mut self) {
+        if self.place == Place::Coding {
+            self.end_coding();
+        }
         // Empty lines before a request are skipped, by the parser, too.
         let in_head = self.line_has_text || self.place != Place::Target;
         let head_ended = in_head && !self.line_has_text;
@@ -198,6 +233,7 @@ impl RequestScan {
             self.place = match std::mem::take(&mut self.body) {
                 Body::Bytes(0) => Place::Target,
                 Body::Bytes(length) => Place::Body(length),
+                Body::Chunked => Place::Chunks(ChunkScan::default()),
                 Body::Unframed => Place::Unframed,
             };
         } else if in_head {
@@ -294,9 +330,25 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_chunks_passes_as_it_is_and_what_follows_it_is_looked_at() {
+        let body = "3\r\na\n\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
+        let with_body = request("/", "TRANSFER-encoding: Chunked\r\n");
+        let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+        let sent = [with_body.clone(), body.into(), next].concat();
+
+        let left = clipped(&sent, 1000);
+
+        let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+        assert_eq!(left, [with_body, body.into(), cut].concat());
+    }
+
+    #[test]
     fn a_body_without_a_known_end_passes_with_all_after_it() {
         for header in [
-            "TRANSFER-ENCODING: chunked\r\n",
+            "TRANSFER-ENCODING: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
             "Content-Length: 99999999999999999999\r\n",
             "Content-Length: +1\r\n",
         ] {
