@@ -19,6 +19,7 @@ use crate::{
     expiry::Expiry,
     gap::Gap,
     metrics::{Mark, Metrics, TurnedAway},
+    presence::Presence,
     resume::ResumeFrom,
     selection::Selection,
     ticker::{Ticker, TickerSettings},
@@ -54,6 +55,8 @@ pub struct Broadcaster {
     /// Subscribers there are with each token.
     with_token: HashMap<u64, usize>,
     max_with_token: usize,
+    /// Present if it is told who subscribes to what.
+    presence: Option<Presence>,
     news: watch::Sender<News>,
     ticker: Ticker,
     /// The timer that waits for the ticker's next deadline.
@@ -77,6 +80,7 @@ impl Broadcaster {
     pub(crate) fn new(
         log: Arc<MemoryLog>,
         (max_subscribers, max_with_token): (usize, usize),
+        presence: Option<Presence>,
         settings: LiveSettings,
         metrics: Arc<Metrics>,
         alive: oneshot::Sender<Infallible>,
@@ -92,6 +96,7 @@ impl Broadcaster {
             max_subscribers,
             with_token: HashMap::new(),
             max_with_token,
+            presence,
             news,
             ticker: Ticker::new(settings.ticker, Instant::now()),
             ticking: SpawnHandle::default(),
@@ -110,6 +115,12 @@ impl Broadcaster {
         self.news.send_modify(|_| ());
         self.metrics.events.inc();
         id
+    }
+
+    fn publish_all(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.publish(&event, Instant::now());
+        }
     }
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
@@ -156,14 +167,23 @@ pub(crate) struct Subscribe {
 pub(crate) struct Seat {
     broadcaster: Addr<Broadcaster>,
     metrics: Arc<Metrics>,
+    /// Boxed, for few have it.
+    known_as: Option<Box<KnownAs>>,
+}
+
+/// By what the Broadcaster knows a subscriber, beside that it is there.
+#[derive(Debug, Clone)]
+struct KnownAs {
     token: Option<u64>,
+    /// Its name among the active subscriptions.
+    subscriber: Option<String>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let _waiting = self.metrics.mark_message();
         self.broadcaster.do_send(Leave {
-            token: self.token,
+            known_as: self.known_as.take(),
             _waiting,
         });
     }
@@ -193,7 +213,7 @@ impl Handler<Subscribe> for Broadcaster {
             access,
             expiry,
         } = message;
-        let token = access.map(|access| access.token);
+        let token = access.as_ref().map(|access| access.token);
         let with_token = token.and_then(|token| self.with_token.get(&token));
         let refusal = if self.is_draining() {
             Some(TurnedAway::Draining)
@@ -216,11 +236,17 @@ impl Handler<Subscribe> for Broadcaster {
         if let Some(gap) = &gap {
             self.metrics.count_gap(gap.reason);
         }
+        let presence = self.presence.as_mut();
+        let joined = presence.map(|it| it.join(&selection.written(), access.as_deref()));
+        let (subscriber, events) = joined.unzip();
+        self.publish_all(events.unwrap_or_default());
+        let known_as = (token.is_some() || subscriber.is_some())
+            .then(|| Box::new(KnownAs { token, subscriber }));
         Ok(Subscribed {
             seat: Seat {
                 broadcaster: ctx.address(),
                 metrics: self.metrics.clone(),
-                token,
+                known_as,
             },
             selection,
             expiry,
@@ -235,21 +261,56 @@ impl Handler<Subscribe> for Broadcaster {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Leave {
-    token: Option<u64>,
+    known_as: Option<Box<KnownAs>>,
     _waiting: Mark,
 }
 
 impl Handler<Leave> for Broadcaster {
     type Result = ();
 
-    fn handle(&mut self, Leave { token, .. }: Leave, _: &mut Self::Context) {
+    fn handle(&mut self, Leave { known_as, .. }: Leave, _: &mut Self::Context) {
         self.subscribers -= 1;
-        let Some(token) = token else { return };
-        if let Some(count) = self.with_token.get_mut(&token) {
+        let Some(known_as) = known_as else { return };
+        let KnownAs { token, subscriber } = *known_as;
+        if let Some(token) = token
+            && let Some(count) = self.with_token.get_mut(&token)
+        {
             *count -= 1;
             if *count == 0 {
                 self.with_token.remove(&token);
             }
+        }
+        if let (Some(presence), Some(subscriber)) = (&mut self.presence, subscriber) {
+            let events = presence.leave(&subscriber);
+            self.publish_all(events);
+        }
+    }
+}
+
+/// Asks for the active subscriptions at a path.
+#[derive(Debug, Message)]
+#[rtype(result = "Listed")]
+pub(crate) struct List {
+    pub(crate) path: String,
+}
+
+/// The active subscriptions at a path, at a moment.
+#[derive(Debug, MessageResponse)]
+pub(crate) struct Listed {
+    /// `None`: there are none.
+    pub(crate) document: Option<serde_json::Value>,
+    /// The newest event at that moment.
+    pub(crate) last: Option<EventId>,
+}
+
+impl Handler<List> for Broadcaster {
+    type Result = Listed;
+
+    fn handle(&mut self, List { path }: List, _: &mut Self::Context) -> Listed {
+        let presence = self.presence.as_ref();
+        Listed {
+            document: presence.and_then(|presence| presence.at(&path)),
+            last: self.log.id_before(self.log.next()),
         }
     }
 }

@@ -103,6 +103,11 @@ impl EventName {
         Ok(Self(name))
     }
 
+    /// The name of what the hub says of its subscriptions.
+    fn of_hub() -> Self {
+        Self("mercure".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -212,6 +217,11 @@ impl Event {
             data: data.into(),
             retry: None,
         }
+    }
+
+    /// What the hub says of its subscriptions.
+    pub(crate) fn of_hub(data: String) -> Self {
+        Self::message(data).named(EventName::of_hub())
     }
 
     /// The same event under a name.

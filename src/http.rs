@@ -71,6 +71,7 @@ pub(crate) fn public_server(
     let resources = Resources::Public {
         page,
         with_admin: config.server.admin_bind.is_none(),
+        with_subscriptions: config.hub.subscriptions,
     };
     let mut site = Site::new(config, hub, policy, shared, resources);
     site.allowed_origins

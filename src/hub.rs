@@ -17,6 +17,7 @@ use crate::{
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::{Metrics, Totals},
+    presence::Presence,
     selection::{Selection, Selections},
     ticker::TickerSettings,
     topic::Topic,
@@ -41,6 +42,8 @@ pub struct HubSettings {
     /// What events are on that name no topic, such as the numbered messages; subscribers that ask
     /// for no topic get those.
     pub topic: Topic,
+    /// Whether it is told who subscribes to what, to those whose token allows it.
+    pub subscriptions: bool,
     /// The hub's URL as clients know it: relative topics and patterns are relative to it.
     pub url: HubUrl,
 }
@@ -65,6 +68,7 @@ impl Default for HubSettings {
             max_with_token: 1000,
             retry: Duration::from_secs(2),
             topic: Topic::parse("/ticker").expect("this is a topic"),
+            subscriptions: false,
             url: HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL"),
         }
     }
@@ -123,6 +127,9 @@ impl Hub {
         let (broadcaster, news) = Broadcaster::new(
             log.clone(),
             (settings.max_subscribers, settings.max_with_token),
+            settings
+                .subscriptions
+                .then(|| Presence::new(settings.url.clone())),
             settings.live,
             metrics.clone(),
             alive,

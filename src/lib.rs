@@ -63,6 +63,7 @@ mod hub_url;
 mod matcher;
 mod metrics;
 mod policy;
+mod presence;
 mod registry;
 mod reload;
 mod request_scan;
@@ -74,6 +75,7 @@ mod server;
 mod stream;
 mod subscriber;
 mod ticker;
+pub mod token;
 mod topic;
 mod topic_index;
 mod update;
@@ -81,6 +83,7 @@ mod url_pattern;
 mod wire;
 
 pub use self::{
+    auth::{KeyError, check_issuers},
     broadcaster::{Broadcaster, Drain, LiveSettings, Publish, Reconfigure},
     event::{Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId},
     event_log::Retention,

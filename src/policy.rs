@@ -17,6 +17,8 @@ pub(crate) struct Policy {
     pub(crate) cookie: Option<String>,
     pub(crate) expiring: Duration,
     pub(crate) limits: LimitsConfig,
+    /// Whether it is told who subscribes to what.
+    pub(crate) subscriptions: bool,
     /// The origins whose pages may act with a cookie, beside the hub's own.
     pub(crate) origins: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Policy {
             cookie: cookie.clone(),
             expiring: *expiring,
             limits,
+            subscriptions: config.hub.subscriptions,
             origins: config.cors.allowed_origins.clone(),
         }
     }

@@ -81,8 +81,7 @@ impl Server {
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let asked = config.server.max_subscribers;
         host::check((asked > 0).then_some(max_subscribers), SHORTEST_BACKLOG);
-        let configured = config.hub.url.clone();
-        let url = configured.unwrap_or_else(|| HubUrl::at(&config.server.bind, addr.port()));
+        let url = config.hub_url_at(Some(addr.port()));
         let policy = Arc::new(Policy::new(config, url.clone()));
         let first_token = match config.auth.issuers.as_slice() {
             [] => Some(first_token(&policy.authority, &url)?),
@@ -98,6 +97,7 @@ impl Server {
             max_with_token: config.limits.subscriptions,
             retry: config.stream.retry,
             topic: config.ticker.topic.clone(),
+            subscriptions: config.hub.subscriptions,
             url,
         });
         let shared = Arc::new(Shared {

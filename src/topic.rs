@@ -49,6 +49,11 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
+    /// A topic that the hub itself makes, of any length.
+    pub(crate) fn of_hub(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The topic as text.
     pub fn as_str(&self) -> &str {
         &self.0

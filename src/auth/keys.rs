@@ -34,7 +34,7 @@ pub(super) struct Key {
 /// An issuer's keys cannot be read. What a file holds is never told.
 #[derive(Debug, Error)]
 #[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
-pub(crate) struct KeyError {
+pub struct KeyError {
     issuer: String,
     path: String,
     reason: String,

@@ -29,12 +29,15 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::keys::Issuer;
-pub(crate) use self::keys::KeyError;
+pub use self::keys::KeyError;
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE, InvalidDetails},
-    mint::{Grants, Signer},
+    mint::{Grants, MintError, Signer, random_urn},
 };
-use crate::{config::IssuerConfig, hub_url::HubUrl};
+use crate::{
+    config::{Config, IssuerConfig},
+    hub_url::HubUrl,
+};
 
 /// The media type of access tokens, as tokens name it.
 const TOKEN_TYPE: &str = "at+jwt";
@@ -126,6 +129,16 @@ struct Claims {
 #[derive(Debug, Deserialize)]
 struct IssuerClaim {
     iss: String,
+}
+
+/// Reads the keys of a config's issuers, as the server does when it starts, to see whether they are
+/// good.
+pub fn check_issuers(config: &Config) -> Result<(), KeyError> {
+    config
+        .auth
+        .issuers
+        .iter()
+        .try_for_each(|issuer| Issuer::load(issuer).map(drop))
 }
 
 impl Authority {

@@ -321,6 +321,21 @@ impl Config {
         }
     }
 
+    /// The hub's URL: as configured, or else as the address says, unless its port is 0 and known to
+    /// the server only.
+    pub fn hub_url(&self) -> HubUrl {
+        self.hub_url_at(None)
+    }
+
+    /// The same of a server that listens on this port.
+    pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
+        self.hub.url.clone().unwrap_or_else(|| {
+            let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
+            let port = bound.unwrap_or_else(|| port.parse().unwrap_or(0));
+            HubUrl::at(&self.server.bind, port)
+        })
+    }
+
     /// How much the log keeps.
     pub fn retention(&self) -> Retention {
         Retention {

@@ -35,5 +35,8 @@ pub(super) async fn metadata(hub: web::Data<Hub>, policy: web::Data<Policy>) -> 
     }
     let types = MatcherType::ALL.map(MatcherType::name);
     put("mercure_matcher_types_supported", json!(types));
+    if policy.subscriptions {
+        put("mercure_subscriptions", json!(true));
+    }
     HttpResponse::Ok().json(metadata)
 }

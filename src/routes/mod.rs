@@ -9,6 +9,7 @@ mod page;
 mod problem;
 mod publish;
 mod status;
+mod subscriptions;
 mod topics;
 
 use actix_cors::Cors;
@@ -36,6 +37,8 @@ pub(crate) enum Resources {
         page: Option<Page>,
         /// Whether what is for those who look after the server is served, too.
         with_admin: bool,
+        /// Whether it is told who subscribes to what.
+        with_subscriptions: bool,
     },
     /// What is for those who look after the server.
     Admin,
@@ -53,7 +56,12 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub
             .service(read("/status", || web::to(status::status)))
             .service(read("/readyz", || web::to(health::readyz)));
     }
-    if let Resources::Public { page, .. } = resources {
+    if let Resources::Public {
+        page,
+        with_subscriptions,
+        ..
+    } = resources
+    {
         let streams = || web::to(subscribe);
         app.service(
             resource(events::PATH, SUBSCRIBE, streams)
@@ -65,6 +73,11 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub
                 .route(web::method(topics::query()).to(events::subscribe_to_topics))
                 .route(web::post().to(publish::publish)),
         );
+        if *with_subscriptions {
+            for path in subscriptions::paths(hub) {
+                app.service(read(&path, || web::to(subscriptions::subscriptions)));
+            }
+        }
         app.service(read(&metadata::path(hub), || web::to(metadata::metadata)));
         if let Some(page) = page {
             app.service(page::files(page));

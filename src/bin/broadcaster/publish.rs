@@ -1,0 +1,131 @@
+//! `broadcaster publish`: sends events to a hub, here or elsewhere.
+
+use std::{io::BufRead as _, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use sse_broadcaster::{
+    HubUrl,
+    config::Config,
+    token::{TokenRequest, mint},
+};
+use ureq::{
+    Agent,
+    tls::{RootCerts, TlsConfig, TlsProvider},
+};
+
+use super::{Failure, args::PublishArgs, print};
+
+/// How long the hub may take to take a connection, and to answer.
+const CONNECT: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A token that is made here is good for as long as lines may come.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Each line of standard input is to be an event.
+const LINES: &str = "-";
+
+/// How much of a hub's answer is read, in bytes.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
+    let hub = match &ask.url {
+        Some(url) => HubUrl::parse(url).map_err(|err| wrong(anyhow!(err).context("--url")))?,
+        None => config.hub_url(),
+    };
+    let token = match &ask.token {
+        Some(token) => token.clone(),
+        None => made(ask, config).map_err(wrong)?,
+    };
+    let publisher = Publisher {
+        agent: agent(),
+        hub,
+        authorization: format!("Bearer {token}"),
+        ask,
+    };
+    if ask.data != LINES {
+        return publisher.publish(&ask.data).map_err(Failure::Failed);
+    }
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("standard input").map_err(Failure::Failed)?;
+        publisher.publish(&line).map_err(Failure::Failed)?;
+    }
+    Ok(())
+}
+
+fn wrong(err: anyhow::Error) -> Failure {
+    Failure::Wrong(err)
+}
+
+fn made(ask: &PublishArgs, config: &Config) -> anyhow::Result<String> {
+    let request = TokenRequest {
+        publish: ask.topic.clone(),
+        lifetime: LIFETIME,
+        ..TokenRequest::default()
+    };
+    mint(config, &request).context(
+        "there is no token: name one with --token or the variable BROADCASTER_TOKEN, such as the one \
+         that the server printed when it was started",
+    )
+}
+
+/// Trusts whom the system trusts.
+fn agent() -> Agent {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        // A token is for the hub that was named, and for nobody that it names.
+        .max_redirects(0)
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(ANSWER))
+        .build()
+        .new_agent()
+}
+
+struct Publisher<'a> {
+    agent: Agent,
+    hub: HubUrl,
+    authorization: String,
+    ask: &'a PublishArgs,
+}
+
+impl Publisher<'_> {
+    /// Publishes an event, and prints its id.
+    fn publish(&self, data: &str) -> anyhow::Result<()> {
+        let ask = self.ask;
+        let mut form: Vec<(&str, String)> = Vec::new();
+        form.extend(ask.topic.iter().map(|topic| ("topic", topic.clone())));
+        form.push(("data", data.to_owned()));
+        form.extend(ask.private.then(|| ("private", "on".to_owned())));
+        form.extend(ask.id.iter().map(|id| ("id", id.clone())));
+        form.extend(ask.r#type.iter().map(|kind| ("type", kind.clone())));
+        form.extend(ask.retry.iter().map(|ms| ("retry", ms.to_string())));
+        let hub = self.hub.as_str();
+        let mut answer = self
+            .agent
+            .post(hub)
+            .header("Authorization", &self.authorization)
+            .send_form(form)
+            .with_context(|| format!("cannot publish to {hub}"))?;
+        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER);
+        // To its end, so that the connection can be used again.
+        let body = body.read_to_string().context("the hub's answer")?;
+        let status = answer.status();
+        if status != 200 {
+            let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
+            let detail = problem
+                .as_ref()
+                .and_then(|problem| problem["detail"].as_str());
+            let detail = detail.unwrap_or("it does not say why");
+            return Err(anyhow!("{hub} answers {status}: {detail}"));
+        }
+        print(format_args!("{body}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Serves, until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use env_logger::{Builder, Logger};
+use log::LevelFilter;
+use sse_broadcaster::{
+    Reloader, Server,
+    config::{Config, Found, Sources},
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::{complain, print};
+
+/// Runs the server to its end.
+pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
+    start_logger(&config);
+    match actix_rt::System::new().block_on(serve(sources, found, config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            if log::log_enabled!(log::Level::Error) {
+                log::error!("{err:#}");
+            } else {
+                // Not even a silent log is to hide why there is no server.
+                complain(&err);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result<()> {
+    // Before anything is said about being up: a signal sent then must find its listener.
+    let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let server = Server::build(&config)?;
+    let reloader = Reloader::new(sources, found, config, server.reloadable())?;
+    actix_rt::spawn(reloader.run());
+    announce(&format!("listening on http://{}/", server.addr()));
+    if let Some(addr) = server.admin_addr() {
+        announce(&format!("metrics and status on http://{addr}/"));
+    }
+    if let Some(token) = server.first_token() {
+        // Not in the log: whoever has it may publish.
+        let addr = server.addr();
+        print(format_args!("publish token: {token}"));
+        print(format_args!("playground: http://{addr}/#token={token}"));
+    }
+    server.run_until(first_signal(terminate, interrupt)).await
+}
+
+/// Says it in the log and on standard output.
+fn announce(line: &str) {
+    log::info!("{line}");
+    print(format_args!("{line}"));
+}
+
+/// Resolves on the first signal to stop. The second ends the process at once.
+async fn first_signal(mut terminate: Signal, mut interrupt: Signal) {
+    let (stop, stopped) = oneshot::channel();
+    actix_rt::spawn(async move {
+        // Not within the macro: what is not logged is not evaluated, and so not waited for.
+        let name = either(&mut terminate, &mut interrupt).await;
+        log::info!("{name}: shutting down");
+        if stop.send(()).is_ok() {
+            let name = either(&mut terminate, &mut interrupt).await;
+            log::warn!("second signal, {name}: exiting at once");
+            std::process::exit(1);
+        }
+    });
+    if stopped.await.is_err() {
+        log::error!("the signal listener has ended; shutting down");
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+fn start_logger(config: &Config) {
+    // Below the server's own lines, what the libraries say matters from `warn` on, and what
+    // actix-http says of each bad request does not matter at all.
+    let filter = format!(
+        "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off,notify=off",
+        level = config.log.level,
+        libraries = config.log.level.min(LevelFilter::Warn),
+    );
+    let (logger, complaint) = match rust_log() {
+        Ok(logger) => (logger, None),
+        Err(complaint) => (Builder::new().parse_filters(&filter).build(), complaint),
+    };
+    log::set_max_level(logger.filter());
+    log::set_boxed_logger(Box::new(logger)).expect("the logger is set only here");
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    if let Some(complaint) = complaint {
+        log::warn!("{complaint}; log.level is used instead");
+    }
+}
+
+/// The logger that the variable RUST_LOG asks for, or what is wrong with it, if it is set.
+fn rust_log() -> Result<Logger, Option<&'static str>> {
+    let given = std::env::var_os("RUST_LOG").filter(|given| !given.is_empty());
+    let given = given.ok_or(None)?;
+    let given = given.to_str().ok_or(Some("RUST_LOG is not UTF-8"))?;
+    let logger = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .parse_filters(given)
+        .build();
+    let says_off = given.to_ascii_lowercase().contains("off");
+    if logger.filter() == LevelFilter::Off && !says_off {
+        return Err(Some("RUST_LOG names no level and no module"));
+    }
+    Ok(logger)
+}

@@ -1,0 +1,196 @@
+//! Who subscribes to what, and what those are told who may know (Mercure, chapter Active
+//! Subscriptions). Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::{
+    auth::{Access, random_urn},
+    event::{Audience, Event, Naming},
+    hub_url::HubUrl,
+    matcher::MatcherText,
+    topic::Topic,
+};
+
+/// What RFC 6570 leaves as it is (section 3.2.2).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// How many subscriptions are listed at once; the rest is left out.
+const MOST_LISTED: usize = 10_000;
+
+/// Every subscription there is.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    hub: HubUrl,
+    /// By their paths, which are the topics on which they are told of.
+    active: BTreeMap<String, Value>,
+    /// The paths of each subscriber's.
+    subscribers: HashMap<String, Vec<String>>,
+}
+
+/// Where subscriptions are listed, below a hub's path.
+pub(crate) const LIST: &str = "/subscriptions";
+
+impl Presence {
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        Self {
+            hub,
+            active: BTreeMap::new(),
+            subscribers: HashMap::new(),
+        }
+    }
+
+    /// Adds a subscriber, and returns by which name it leaves, and what is to be published.
+    pub(crate) fn join(
+        &mut self,
+        matchers: &[MatcherText],
+        access: Option<&Access>,
+    ) -> (String, Vec<Event>) {
+        let subscriber = random_urn();
+        let list = format!("{}{LIST}", self.hub.path());
+        let mut paths = Vec::new();
+        for MatcherText { kind, text } in matchers {
+            let encode = |text| utf8_percent_encode(text, ENCODED);
+            let path = format!(
+                "{list}/{}/{}/{}",
+                kind.name(),
+                encode(text),
+                encode(&subscriber)
+            );
+            let mut document = json!({
+                "id": path,
+                "type": "subscription",
+                "match_type": kind.name(),
+                "match": &**text,
+                "subscriber": subscriber,
+                "active": true,
+            });
+            let payload = access.and_then(|access| access.payload(text, &self.hub));
+            if let Some(payload) = payload {
+                document["payload"] = payload.clone();
+            }
+            self.active.insert(path.clone(), document);
+            paths.push(path);
+        }
+        let events = paths.iter().filter_map(|path| self.active.get(path));
+        let events = events.map(told).collect();
+        self.subscribers.insert(subscriber.clone(), paths);
+        (subscriber, events)
+    }
+
+    /// Removes a subscriber, and returns what is to be published.
+    pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<Event> {
+        let paths = self.subscribers.remove(subscriber).unwrap_or_default();
+        let gone = paths.iter().filter_map(|path| self.active.remove(path));
+        gone.map(|mut document| {
+            document["active"] = Value::Bool(false);
+            told(&document)
+        })
+        .collect()
+    }
+
+    /// What is at a path: a subscription, or a list of those below it. `None`: neither.
+    pub(crate) fn at(&self, path: &str) -> Option<Value> {
+        if let Some(document) = self.active.get(path) {
+            return Some(document.clone());
+        }
+        let below = path.strip_prefix(self.hub.path())?.strip_prefix(LIST)?;
+        // The list of all, or that of a matcher.
+        if !below.is_empty() && below.matches('/').count() != 2 {
+            return None;
+        }
+        let prefix = format!("{path}/");
+        let listed = self.active.range(prefix.clone()..);
+        let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
+        let listed: Vec<_> = listed
+            .take(MOST_LISTED)
+            .map(|(_, document)| document)
+            .collect();
+        Some(json!({ "id": path, "type": "subscriptions", "subscriptions": listed }))
+    }
+}
+
+/// What is published of a subscription: private, and by the hub alone.
+fn told(document: &Value) -> Event {
+    let path = document["id"].as_str().unwrap_or_default();
+    let mut event = Event::of_hub(document.to_string());
+    event.audience = Some(Audience {
+        topics: vec![Topic::of_hub(path)],
+        private: true,
+    });
+    event.naming = Naming::Fragment;
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::MatcherType;
+
+    fn presence() -> Presence {
+        let hub = HubUrl::parse("https://example.com/.well-known/mercure").unwrap();
+        Presence::new(hub)
+    }
+
+    fn pattern(text: &str) -> MatcherText {
+        MatcherText::parse(MatcherType::UrlPattern, text, 100).unwrap()
+    }
+
+    #[test]
+    fn subscriptions_are_told_of_and_listed_until_they_end() {
+        let mut presence = presence();
+        let matchers = [pattern("https://example.com/:selector"), pattern("a b")];
+
+        let (subscriber, events) = presence.join(&matchers, None);
+        let (other, _) = presence.join(&matchers[..1], None);
+
+        let list = "/.well-known/mercure/subscriptions";
+        let encoded = subscriber.replace(':', "%3A");
+        let of_pattern = format!("{list}/urlpattern/https%3A%2F%2Fexample.com%2F%3Aselector");
+        let path = format!("{of_pattern}/{encoded}");
+        assert_eq!(events.len(), 2);
+        let document: Value = serde_json::from_str(events[0].data()).unwrap();
+        assert_eq!(
+            document,
+            json!({
+                "id": path,
+                "type": "subscription",
+                "match_type": "urlpattern",
+                "match": "https://example.com/:selector",
+                "subscriber": subscriber,
+                "active": true,
+            })
+        );
+        assert_eq!(events[0].name().unwrap().as_str(), "mercure");
+        let audience = events[0].audience.as_ref().unwrap();
+        assert!(audience.private && audience.topics[0].as_str() == path);
+        assert_eq!(presence.at(&path), Some(document));
+        let count = |presence: &Presence, path: &str| {
+            presence.at(path).unwrap()["subscriptions"]
+                .as_array()
+                .unwrap()
+                .len()
+        };
+        assert_eq!(count(&presence, list), 3);
+        assert_eq!(count(&presence, &of_pattern), 2);
+        assert_eq!(count(&presence, &format!("{list}/urlpattern/a%20b")), 1);
+        assert_eq!(count(&presence, &format!("{list}/exact/a%20b")), 0);
+        assert_eq!(presence.at(&format!("{list}/urlpattern")), None);
+        assert_eq!(presence.at(&format!("{path}x")), None);
+
+        let events = presence.leave(&subscriber);
+        assert_eq!(events.len(), 2);
+        assert!(events[0].data().contains("\"active\":false"));
+        assert_eq!(presence.leave(&subscriber).len(), 0);
+        assert_eq!(presence.at(&path), None);
+        assert_eq!(count(&presence, list), 1);
+        presence.leave(&other);
+        assert!(presence.active.is_empty() && presence.subscribers.is_empty());
+    }
+}

@@ -1,0 +1,62 @@
+//! `GET` below the hub's `/subscriptions`: who subscribes to what (Mercure, chapter Subscription API).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{CACHE_CONTROL, ETAG, HeaderValue, LINK},
+    web,
+};
+
+use super::{
+    credentials,
+    problem::{Challenge, Problem},
+};
+use crate::{
+    broadcaster::{List, Listed},
+    hub::Hub,
+    hub_url::HubUrl,
+    policy::Policy,
+    presence::LIST,
+    resume::EARLIEST,
+};
+
+/// The paths of all lists and subscriptions, as the router has them.
+pub(super) fn paths(hub: &HubUrl) -> [String; 2] {
+    let list = format!("{}{LIST}", hub.path());
+    let below = format!("{list}/{{below:.*}}");
+    [list, below]
+}
+
+pub(super) async fn subscriptions(
+    request: HttpRequest,
+    hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
+) -> Result<HttpResponse, Problem> {
+    let access = credentials::access(&request, &hub, &policy)?;
+    let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
+    // As it was sent: that is also how it is told of.
+    let path = request.uri().path();
+    if !access.may_read(path, hub.url()) {
+        return Err(Challenge::InsufficientScope.to(&hub));
+    }
+    let path = path.to_owned();
+    let listed = hub.ask(List { path }).await;
+    let Listed { document, last } = listed.map_err(|_| Problem::BroadcasterSilent)?;
+    let document = document.ok_or(Problem::NotFound)?;
+    let last = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
+    let link = format!(
+        "<{}>; rel=\"mercure\"; last-event-id=\"{last}\"; type=\"mercure\"; \
+         content-type=\"application/json\"",
+        hub.url().as_str()
+    );
+    let mut response = HttpResponse::Ok().json(document);
+    let mut put = |name, value: String| {
+        // Whatever is in it is ASCII.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    put(LINK, link);
+    put(ETAG, format!("\"{last}\""));
+    put(CACHE_CONTROL, "must-revalidate".to_owned());
+    Ok(response)
+}
