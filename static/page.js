@@ -1,16 +1,19 @@
-// The page: adds and removes subscribers, and wires them to painting, speech and the server's figures.
+// The page: adds and removes subscribers, and wires them to painting, speech, the server's figures and
+// the playground.
 
 import { Announcer } from "./announcer.js";
 import { PaintPacer } from "./paint-pacer.js";
+import { Playground } from "./playground.js";
 import { ServerStatus } from "./server-status.js";
 import { SubscriberPanel } from "./subscriber-panel.js";
 import { Subscription } from "./subscription.js";
+import { tokenInFragment } from "./token-claims.js";
 
 const STREAM = "/events/sse";
 
 // A browser opens six connections to a host over HTTP/1.1. A stream holds one for as long as it
-// is open, and one must stay free or `/status` would wait for ever.
-const MAX_SUBSCRIBERS = 5;
+// is open, and one must stay free or `/status` would wait for ever. The playground's counts, too.
+const MAX_STREAMS = 5;
 
 // Ten paints a second can be read, sixty cannot; a reader who asked for less motion gets two.
 const PAINT_EVERY_MS = 100;
@@ -30,6 +33,13 @@ const changed = new Set();
 const announcer = new Announcer(part("announcements"));
 const serverStatus = new ServerStatus(part("server"));
 const pacer = new PaintPacer(paintChanged, paintInterval);
+const playground = new Playground({
+  section: part("playground"),
+  announcer,
+  paintInterval,
+  hasRoom,
+  streamsChanged: showCount,
+});
 
 function paintInterval() {
   return lessMotion.matches ? PAINT_EVERY_MS_REDUCED : PAINT_EVERY_MS;
@@ -50,8 +60,12 @@ function repaintAll() {
   for (const number of subscribers.keys()) repaint(number);
 }
 
+function hasRoom() {
+  return subscribers.size + (playground.hasStream ? 1 : 0) < MAX_STREAMS;
+}
+
 function add() {
-  if (subscribers.size >= MAX_SUBSCRIBERS) return;
+  if (!hasRoom()) return;
   const number = lowestFreeNumber();
   const subscription = new Subscription({
     address: STREAM,
@@ -101,7 +115,8 @@ function tell(number, { state, gap }) {
 
 function showCount() {
   emptyNote.hidden = subscribers.size > 0;
-  addButton.setAttribute("aria-disabled", String(subscribers.size >= MAX_SUBSCRIBERS));
+  addButton.setAttribute("aria-disabled", String(!hasRoom()));
+  playground.repaint();
 }
 
 function lowestFreeNumber() {
@@ -128,14 +143,29 @@ function recolour() {
 // A page kept for the back button must not hold streams that nobody sees. Coming back goes on
 // after the last ids.
 let asleep = [];
+let wakePlayground = () => {};
 addEventListener("pagehide", () => {
   asleep = [...subscribers.values()].map(({ subscription }) => subscription).filter(({ state }) => state !== "ended");
   for (const subscription of asleep) subscription.disconnect();
+  wakePlayground = playground.sleep();
 });
 addEventListener("pageshow", ({ persisted }) => {
-  if (persisted) for (const subscription of asleep) subscription.connect();
+  if (!persisted) return;
+  for (const subscription of asleep) subscription.connect();
   asleep = [];
+  wakePlayground();
 });
+
+// The link that the server prints brings a token in its fragment, which no request carries. It is
+// taken out of the address at once, so that neither a bookmark nor a screenshot has it.
+function takeTokenFromAddress() {
+  const token = tokenInFragment(location.hash);
+  if (token === null) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  playground.takeToken(token);
+}
+
+addEventListener("hashchange", takeTokenFromAddress);
 
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
   matchMedia(query).addEventListener("change", recolour);
@@ -143,4 +173,5 @@ for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
 addButton.addEventListener("click", add);
 part("curl").textContent = `curl -N ${location.origin}${STREAM}`;
 add();
+takeTokenFromAddress();
 keepPlotsMoving();

@@ -1,11 +1,18 @@
 // Keeps the newest entries and forgets the rest, whether or not anybody looks. No DOM.
 
-/** How many entries a list shows. A message beyond that pushes out the oldest. */
+/** How many entries a list shows, unless told otherwise. One beyond that pushes out the oldest. */
 export const ENTRIES_KEPT = 50;
 
 export class RecentEntries {
-  #ring = new Array(ENTRIES_KEPT).fill(null);
+  /** How many are kept at most. */
+  kept;
+  #ring;
   #added = 0;
+
+  constructor(kept = ENTRIES_KEPT) {
+    this.kept = kept;
+    this.#ring = new Array(kept).fill(null);
+  }
 
   /** How many were ever added; hand it to `since` later to get what is new. */
   get added() {
@@ -13,15 +20,15 @@ export class RecentEntries {
   }
 
   add(entry) {
-    this.#ring[this.#added % ENTRIES_KEPT] = entry;
+    this.#ring[this.#added % this.kept] = entry;
     this.#added += 1;
   }
 
-  /** The entries added after the count was `seen`, oldest first, at most ENTRIES_KEPT. */
+  /** The entries added after the count was `seen`, oldest first, at most `kept`. */
   since(seen) {
     const entries = [];
-    for (let at = Math.max(seen, this.#added - ENTRIES_KEPT); at < this.#added; at += 1) {
-      entries.push(this.#ring[at % ENTRIES_KEPT]);
+    for (let at = Math.max(seen, this.#added - this.kept); at < this.#added; at += 1) {
+      entries.push(this.#ring[at % this.kept]);
     }
     return entries;
   }

@@ -3,6 +3,8 @@
 // It may fail: the server restarts, or five streams and a second tab leave no connection free. Then
 // the figures turn to a dash, and it asks less and less often until an answer comes.
 
+import { partsOf } from "./parts.js";
+
 const ADDRESS = "/status";
 const EVERY_MS = 3000;
 const AT_MOST_EVERY_MS = 30_000;
@@ -11,7 +13,7 @@ const GIVE_UP_MS = 5000;
 const SOON_MS = 250;
 
 export class ServerStatus {
-  #parts = {};
+  #parts;
   #section;
   #timer = null;
   #asking = false;
@@ -20,9 +22,7 @@ export class ServerStatus {
   /** @param {HTMLElement} section with the figures */
   constructor(section) {
     this.#section = section;
-    for (const part of section.querySelectorAll("[data-testid], [data-part]")) {
-      this.#parts[part.dataset.testid ?? part.dataset.part] = part;
-    }
+    this.#parts = partsOf(section);
     document.addEventListener("visibilitychange", () => this.askSoon());
     this.askSoon();
   }

@@ -1,7 +1,9 @@
 // Shows one subscriber: state, figures, plot, messages, and its buttons.
 
 import { ArrivalPlot } from "./arrival-plot.js";
-import { MessageList, timeOfDay } from "./message-list.js";
+import { MessageList } from "./message-list.js";
+import { partsOf, write } from "./parts.js";
+import { timeOfDay } from "./time-of-day.js";
 
 // The plot's description in words changes no faster than it can be read.
 const SUMMARY_EVERY_MS = 1000;
@@ -9,7 +11,7 @@ const SUMMARY_EVERY_MS = 1000;
 export class SubscriberPanel {
   element;
   #subscription;
-  #parts = {};
+  #parts;
   #list;
   #plot;
   #resizes;
@@ -26,9 +28,7 @@ export class SubscriberPanel {
   constructor({ template, number, subscription, onRemove, repaint }) {
     this.#subscription = subscription;
     this.element = template.content.firstElementChild.cloneNode(true);
-    for (const part of this.element.querySelectorAll("[data-testid], [data-part]")) {
-      this.#parts[part.dataset.testid ?? part.dataset.part] = part;
-    }
+    this.#parts = partsOf(this.element);
     this.#name(number);
     this.#list = new MessageList(this.#parts.messages);
     this.#plot = new ArrivalPlot(this.#parts.plot);
@@ -109,11 +109,6 @@ export class SubscriberPanel {
     parts.plot.setAttribute("aria-label", `Plot of arrivals, subscriber ${number}`);
     parts.plot.setAttribute("aria-describedby", parts.summary.id);
   }
-}
-
-/** Writes only what differs: an equal text would still cost a layout. */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 function formatInterval(interval) {

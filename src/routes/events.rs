@@ -28,7 +28,7 @@ use super::{
 use crate::{
     auth::Access,
     body::body,
-    broadcaster::{Subscribe, Subscribed},
+    broadcaster::Subscribe,
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
     expiry::Expiry,
@@ -114,15 +114,16 @@ async fn answer(
         false => select(hub, matchers, readable)?,
     };
     let header = request.headers().get(LAST_EVENT_ID);
-    let from = match (header, last_event_id) {
-        (Some(header), _) => ResumeFrom::parse(header.as_bytes()),
-        (None, Some(id)) => ResumeFrom::parse(&id),
-        (None, None) => ResumeFrom::Now,
-    };
+    let header = header.map(|header| header.as_bytes().to_owned());
+    let requested = header.or(last_event_id);
+    let from = requested
+        .as_deref()
+        .map_or(ResumeFrom::Now, ResumeFrom::parse);
     let expiry = access.as_ref().zip(policy);
     let expiry = expiry.and_then(|(access, policy)| expiry_of(access, policy.expiring));
     let asks = Asking {
         from,
+        requested,
         selection,
         access,
         expiry,
@@ -171,6 +172,8 @@ fn expiry_of(access: &Access, notice: Duration) -> Option<Expiry> {
 /// What a subscriber asks for and may have.
 struct Asking {
     from: ResumeFrom,
+    /// The last event id as it was sent, if one was.
+    requested: Option<Vec<u8>>,
     selection: Arc<Selection>,
     access: Option<Arc<Access>>,
     expiry: Option<Expiry>,
@@ -186,7 +189,7 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
     let shared = request.app_data::<web::Data<Shared>>();
     // From here on a drain waits for it.
     let token = shared.map(|shared| shared.streams.token());
-    let requested = asking.from.clone();
+    let is_earliest = asking.from == ResumeFrom::Earliest;
     let answer = hub
         .ask(Subscribe {
             from: asking.from,
@@ -209,7 +212,10 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
         return Err(Problem::NotAlone);
     }
     let mut head = event_stream();
-    if let Some(preceding) = preceding(&requested, &subscribed) {
+    let requested = asking.requested.filter(|id| !id.is_empty());
+    if let Some(requested) = requested {
+        let is_found = !is_earliest && subscribed.gap.is_none();
+        let preceding = preceding(&requested, is_found);
         head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
     }
     let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
@@ -238,18 +244,12 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
     }
 }
 
-/// The id of the event before the first that is sent, for whoever asked to resume: the one that was
-/// asked for, or `earliest` where that cannot be. (Mercure, chapter Reconnection)
-fn preceding(requested: &ResumeFrom, subscribed: &Subscribed) -> Option<HeaderValue> {
-    const EARLIEST: HeaderValue = HeaderValue::from_static(crate::resume::EARLIEST);
-    let id = match requested {
-        ResumeFrom::Now => return None,
-        _ if subscribed.gap.is_some() => return Some(EARLIEST),
-        ResumeFrom::Earliest | ResumeFrom::Unknown(_) => return Some(EARLIEST),
-        ResumeFrom::After(id) => id.to_string(),
-        ResumeFrom::AfterGiven(id) => id.as_str().to_owned(),
-    };
-    HeaderValue::from_bytes(id.as_bytes()).ok()
+/// The id of the event before the first that is sent: the one that was asked for, or `earliest` where
+/// that is not to be found. (Mercure, chapter Reconnection)
+fn preceding(requested: &[u8], is_found: bool) -> HeaderValue {
+    let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
+    let earliest = HeaderValue::from_static(crate::resume::EARLIEST);
+    found.flatten().unwrap_or(earliest)
 }
 
 /// The head of a stream. Its connection is closed at its end: nothing else is answered on it.

@@ -16,6 +16,8 @@ const BINARY = process.env.BROADCASTER
 export class Broadcaster {
   /** What it has logged, all its lives together. */
   log = "";
+  /** What it has said on its standard output since it was started last. */
+  said = "";
   /** 0 until it has told which port it got. */
   port = 0;
   #folder;
@@ -62,15 +64,23 @@ export class Broadcaster {
     });
     this.#process = child;
     // Whatever ends this process, the server is not left behind.
-    process.once("exit", () => child.kill("SIGKILL"));
-    let said = "";
-    child.stdout.setEncoding("utf8").on("data", (text) => (said += text));
+    const kill = () => child.kill("SIGKILL");
+    process.once("exit", kill);
+    child.once("exit", () => process.off("exit", kill));
+    this.said = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => (this.said += text));
     child.stderr.setEncoding("utf8").on("data", (text) => (this.log += text));
     const [, port] = await eventually("the server to listen", () => {
       if (hasEnded(child)) throw new Error(`the server has ended (code ${child.exitCode}):\n${this.log}`);
-      return /listening on http:\/\/[^/]*:(\d+)\//.exec(said);
+      return /listening on http:\/\/[^/]*:(\d+)\//.exec(this.said);
     });
     this.port = Number(port);
+  }
+
+  /** The link to the playground that it prints, with a token in its fragment. */
+  async playgroundLink() {
+    const [, link] = await eventually("the link to the playground", () => /^playground: (\S+)\n/m.exec(this.said), () => this.said);
+    return link;
   }
 
   async status() {

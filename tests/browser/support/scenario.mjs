@@ -9,6 +9,7 @@ import { Broadcaster } from "./broadcaster.mjs";
 import { launch } from "./browser.mjs";
 import { DemoPage, recordStreams } from "./demo-page.mjs";
 import { BOUND_MS } from "./eventually.mjs";
+import { PlaygroundPage } from "./playground-page.mjs";
 
 /** What the browser itself logs while a server is away, however well the page behaves. */
 export const SERVER_AWAY = /^console: Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)/;
@@ -61,6 +62,17 @@ class Stage {
     if (record) await page.addInitScript(recordStreams);
     await page.goto(`${address}/`);
     return new DemoPage(page);
+  }
+
+  /**
+   * Opens the playground by the link that the server prints, or without its token; at `address` if
+   * the server is reached by another way.
+   */
+  async openPlayground(server, { address = server.address, withToken = true, context } = {}) {
+    const page = await this.openPage(context);
+    const { hash } = new URL(await server.playgroundLink());
+    await page.goto(`${address}/${withToken ? hash : ""}`);
+    return new PlaygroundPage(page);
   }
 
   /** A blank page that is listened to. In a profile of its own, unless a `context` is given. */

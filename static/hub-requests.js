@@ -1,0 +1,49 @@
+// What is asked of the hub, as plain data. Both the requests and their curl lines are made from it,
+// so that they cannot differ.
+//
+// Nothing is checked that the hub checks: the playground shows what it answers.
+
+const HUB = "/.well-known/mercure";
+
+/**
+ * @typedef {object} HubRequest
+ * @property {string} address path and query
+ * @property {boolean} [stream] whether the answer is an event stream
+ * @property {[string, string][]} [fields] of a form to POST; without them it is a GET
+ */
+
+/** The lines of a text field, without blank ones and without the space around each. */
+export function lines(text) {
+  return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+}
+
+/**
+ * @param {{ topics: string[], patterns: string[], lastEventId: string }} asked
+ * @returns {HubRequest}
+ */
+export function subscribeRequest({ topics, patterns, lastEventId }) {
+  const query = String(new URLSearchParams([
+    ...topics.map((topic) => ["match", topic]),
+    ...patterns.map((pattern) => ["match_urlpattern", pattern]),
+    ...(lastEventId === "" ? [] : [["last_event_id", lastEventId]]),
+  ]));
+  return { address: query === "" ? HUB : `${HUB}?${query}`, stream: true };
+}
+
+/**
+ * Leaves out the fields that are empty.
+ * @param {{ topics: string[], data: string, type: string, id: string, retry: string, isPrivate: boolean }} update
+ * @returns {HubRequest}
+ */
+export function publishRequest({ topics, data, type, id, retry, isPrivate }) {
+  const given = Object.entries({ data, type, id, retry }).filter(([, value]) => value !== "");
+  return {
+    address: HUB,
+    fields: [...topics.map((topic) => ["topic", topic]), ...given, ...(isPrivate ? [["private", "on"]] : [])],
+  };
+}
+
+/** @returns {HubRequest} */
+export function subscriptionsRequest() {
+  return { address: `${HUB}/subscriptions` };
+}

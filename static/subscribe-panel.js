@@ -1,0 +1,56 @@
+// The form that says what to subscribe to, its buttons, and what became of the stream.
+
+import { CopyLine } from "./copy-line.js";
+import { lines, subscribeRequest } from "./hub-requests.js";
+import { partsOf, write } from "./parts.js";
+
+export class SubscribePanel {
+  #parts;
+  #curl;
+
+  /**
+   * @param {HTMLFormElement} form
+   * @param {object} wiring
+   * @param {(request: import("./hub-requests.js").HubRequest) => void} wiring.onSubscribe
+   * @param {() => void} wiring.onStop
+   * @param {() => void} wiring.changed called when the request is another one
+   */
+  constructor(form, { onSubscribe, onStop, changed }) {
+    this.#parts = partsOf(form);
+    this.#curl = new CopyLine(this.#parts.curl);
+    form.addEventListener("input", changed);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      onSubscribe(this.request());
+    });
+    this.#parts.stop.addEventListener("click", onStop);
+  }
+
+  request() {
+    const { topics, patterns, "from-id": fromId } = this.#parts;
+    return subscribeRequest({
+      topics: lines(topics.value),
+      patterns: lines(patterns.value),
+      lastEventId: fromId.value.trim(),
+    });
+  }
+
+  showCurl(line) {
+    this.#curl.show(line);
+  }
+
+  /**
+   * @param {import("./hub-subscription.js").HubSubscription} subscription
+   * @param {string} hindrance why there can be no stream just now; may be empty
+   */
+  paint({ state, detail, isWanted }, hindrance) {
+    const parts = this.#parts;
+    parts["stream-badge"].dataset.state = state;
+    write(parts["stream-state"], state);
+    write(parts["stream-detail"], detail);
+    // Not `disabled`: that would take the focus away from whoever has just pressed it.
+    parts.stop.setAttribute("aria-disabled", String(!isWanted));
+    parts.subscribe.setAttribute("aria-disabled", String(hindrance !== ""));
+    write(parts.hindrance, hindrance);
+  }
+}
