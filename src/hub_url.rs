@@ -1,7 +1,7 @@
 //! The hub's own URL: what relative topics and patterns are resolved against, whom tokens are for,
 //! and the paths below it, which are the hub's alone.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::Url;
@@ -85,6 +85,14 @@ impl HubUrl {
         comparable(url.path())
             .strip_prefix(&self.0.path)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for HubUrl {
+    type Err = InvalidHubUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
     }
 }
 

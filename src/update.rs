@@ -32,6 +32,20 @@ pub(crate) enum InvalidUpdate {
     TooManyTopics(usize),
 }
 
+impl InvalidUpdate {
+    /// Whether it would be one if there were less of it.
+    pub(crate) fn is_too_large(self) -> bool {
+        matches!(
+            self,
+            Self::FieldTooLong(_)
+                | Self::TooManyTopics(_)
+                | Self::Topic(InvalidTopic::TooLong)
+                | Self::Id(InvalidGivenId::TooLong)
+                | Self::Type(InvalidEventName::TooLong)
+        )
+    }
+}
+
 /// Reads an update. Fields that are not known are ignored; an empty `id`, `type` or `retry`, as a
 /// browser sends it of a form that was not filled in, is none.
 pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, InvalidUpdate> {

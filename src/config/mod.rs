@@ -175,9 +175,6 @@ pub struct HubConfig {
     /// Whether it is told who subscribes to what, to those who may know.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
-    /// Whether clients of the Mercure protocol's earlier versions are served, too.
-    #[serde(deserialize_with = "value::boolean")]
-    pub legacy: bool,
 }
 
 /// Who may publish and subscribe.

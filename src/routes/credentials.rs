@@ -112,10 +112,13 @@ fn comes_from_a_trusted_page(request: &HttpRequest, hub: &Hub, policy: &Policy) 
             _ => return false,
         },
     };
+    let hub = hub.url().url();
     let host = header(HOST).unwrap_or_default();
-    let is_here = |scheme| origin.strip_prefix(scheme) == Some(host);
-    origin == hub.url().url().origin().ascii_serialization()
-        || is_here("https://")
-        || is_here("http://")
+    // Whoever opens a page from a file, or in a sandbox, is anybody.
+    if origin == "null" {
+        return false;
+    }
+    origin == hub.origin().ascii_serialization()
+        || origin == format!("{}://{host}", hub.scheme())
         || policy.origins.contains(&origin)
 }

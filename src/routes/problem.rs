@@ -135,10 +135,8 @@ impl ResponseError for Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::BodyTooLong(_)
-            | Self::InvalidUpdate(
-                InvalidUpdate::FieldTooLong(_) | InvalidUpdate::TooManyTopics(_),
-            ) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InvalidUpdate(update) if update.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAlone
             | Self::NotAForm
             | Self::BodyCutOff

@@ -56,8 +56,6 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["'https://example.org'", "'https://example.org/hub?x'", "'ftp://x/y'", "'/hub'", "''", "1"]),
     ("hub.subscriptions",
         &["false", "true"], &["'on'", "1"]),
-    ("hub.legacy",
-        &["false", "true"], &["'on'", "1"]),
     ("auth.subscribe",
         &["'anonymous'", "'token'"], &["'Token'", "''", "true"]),
     ("auth.cookie",

@@ -70,6 +70,17 @@ pub fn get(addr: SocketAddr, target: &str) -> Response {
     request(addr, "GET", target, "")
 }
 
+/// A form on a connection of its own, with a token if there is one.
+pub fn post(addr: SocketAddr, target: &str, token: Option<&str>, form: &str) -> Response {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let headers = format!(
+        "{}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        authorization.unwrap_or_default(),
+        form.len()
+    );
+    request(addr, "POST", target, &headers)
+}
+
 /// One event, as the stream's fields give it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SseEvent {
@@ -121,9 +132,20 @@ impl Stream {
         Self::finish_request(socket)
     }
 
+    /// Sends a request as it is, and reads the head of the answer.
+    pub fn sent(addr: SocketAddr, request: &[u8]) -> Self {
+        let mut socket = connect(addr);
+        socket.write_all(request).unwrap();
+        Self::answer_on(socket)
+    }
+
     /// Sends the empty line that ends a request's head, and reads that of the answer.
     pub fn finish_request(mut socket: TcpStream) -> Self {
         socket.write_all(b"\r\n").unwrap();
+        Self::answer_on(socket)
+    }
+
+    fn answer_on(socket: TcpStream) -> Self {
         let mut reader = BufReader::new(socket);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
