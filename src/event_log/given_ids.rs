@@ -1,6 +1,6 @@
 //! Finds the events to which their publishers gave an id.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use crate::event::GivenId;
 
@@ -25,16 +25,23 @@ impl GivenIds {
     /// Adds an event, which is younger than any before.
     pub(super) fn add(&mut self, id: GivenId, seq: u64) {
         self.events.push_back((seq, id.clone()));
-        if self.oldest.contains_key(&id) {
-            self.younger.entry(id).or_default().push_back(seq);
-        } else {
-            self.oldest.insert(id, seq);
+        match self.oldest.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(seq);
+            }
+            Entry::Occupied(oldest) => {
+                let younger = self.younger.entry(oldest.key().clone());
+                younger.or_default().push_back(seq);
+            }
         }
     }
 
     /// Forgets the event of this number, which is older than any that is left.
     pub(super) fn evict(&mut self, seq: u64) {
-        let Some((_, id)) = self.events.pop_front_if(|(first, _)| *first == seq) else {
+        if self.events.front().is_none_or(|(first, _)| *first != seq) {
+            return;
+        }
+        let Some((_, id)) = self.events.pop_front() else {
             return;
         };
         let Some(younger) = self.younger.get_mut(&id) else {
