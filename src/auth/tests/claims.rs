@@ -194,11 +194,7 @@ fn json_that_is_malformed_or_ambiguous_is_refused() {
         (&head, &deep, "Claims"),
         (&head, &payload.replacen('{', r#"{"iss":"x","#, 1), "Claims"),
         (&head, &payload.replacen('{', r#"{"exp":1,"#, 1), "Json"),
-        (
-            &head,
-            &payload.replacen('{', r#"{"nbf":1e400,"#, 1),
-            "Json",
-        ),
+        (&head, &payload.replacen('{', r#"{"nbf":1e400,"#, 1), "Json"),
         (&head, &format!(r#"["{ISSUER}"]"#), "Json"),
     ] {
         let token = sign_bytes(head.as_bytes(), payload.as_bytes(), &key);
