@@ -34,11 +34,13 @@
 //! the fan-out that writes to sockets directly are the work of [`Server`], which the binary
 //! `broadcaster` runs; an `HttpServer` has only its own, and streams an ordinary body.
 //!
-//! The source reads best in this order: `event`, `gap`, `wire` (what is sent), `event_log` (what is
-//! kept), `resume` (where a stream starts), `ticker` and `broadcaster` (the actor), `hub` and
-//! `subscriber` (a cursor, and what comes next), `registry` and `fan_out` (who is live, and writing to
-//! them), `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `routes`,
-//! `http`, `server`, and on the side `metrics`, `config` and `reload`.
+//! The source reads best in this order: `topic`, `hub_url`, `url_pattern`, `matcher` (what events are
+//! about, and what is asked for), `event`, `gap`, `wire` (what is sent), `selection` (who gets what),
+//! `event_log` (what is kept), `resume` (where a stream starts), `auth` (who may), `ticker`, `presence`
+//! and `broadcaster` (the actor), `hub`, `expiry` and `subscriber` (a cursor, and what comes next),
+//! `topic_index`, `round`, `registry` and `fan_out` (who is live, and writing to them), `chunk_scan`,
+//! `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `form`, `update`,
+//! `policy` and `routes`, `http`, `server`, and on the side `metrics`, `config`, `token` and `reload`.
 
 mod auth;
 #[cfg(feature = "bench")]

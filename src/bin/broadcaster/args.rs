@@ -85,7 +85,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "TOPIC")]
     pub(crate) publish: Vec<String>,
 
-    /// The same as a URL Pattern, e.g. https://example.com/books/:id
+    /// The same as a URL Pattern, e.g. /books/:id, relative to the hub
     #[arg(long, value_name = "PATTERN")]
     pub(crate) publish_pattern: Vec<String>,
 
