@@ -7,15 +7,21 @@
  * @param {import("./hub-requests.js").HubRequest} request
  * @param {{ origin: string, withToken: boolean }} wiring
  */
-export function curlLine({ address, stream = false, fields = [] }, { origin, withToken }) {
+export function curlLine({ address, stream = false, fields }, { origin, withToken }) {
   return [
     "curl",
     ...(stream ? ["-N"] : []),
     // In double quotes, because the shell is to put the token in.
     ...(withToken ? ['-H "Authorization: Bearer $TOKEN"'] : []),
-    ...fields.map(([name, value]) => `--data-urlencode ${shellQuote(`${name}=${value}`)}`),
+    ...(fields ? formOptions(fields) : []),
     shellQuote(origin + address),
   ].join(" ");
+}
+
+function formOptions(fields) {
+  // An empty form is one, too: without any data, curl would GET.
+  if (fields.length === 0) return ["--data ''"];
+  return fields.map(([name, value]) => `--data-urlencode ${shellQuote(`${name}=${value}`)}`);
 }
 
 /** The line that sets TOKEN. */

@@ -89,6 +89,10 @@ pub(super) fn trimmed(file: &[u8]) -> &[u8] {
 
 fn secret(file: &[u8]) -> Result<Vec<Key>, String> {
     let secret = trimmed(file);
+    // Whoever has the public key could sign with it.
+    if secret.starts_with(b"-----BEGIN") || serde_json::from_slice::<JwkSet>(secret).is_ok() {
+        return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
+    }
     if secret.len() < SHORTEST_SECRET {
         return Err(format!(
             "a secret has at least {SHORTEST_SECRET} bytes, this has {}; make one with \

@@ -121,7 +121,9 @@ pub(crate) enum InvalidToken {
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: f64,
-    nbf: Option<f64>,
+    /// From the start, where it is not there.
+    #[serde(default)]
+    nbf: f64,
     #[serde(default)]
     authorization_details: Option<Value>,
 }
@@ -242,7 +244,7 @@ impl Authority {
         // A fraction of a second less is no harm.
         access.expires_at = Some(claims.exp.max(0.0) as u64);
         access.token = self.tell_apart.hash_one(token);
-        Ok((access, claims.nbf.unwrap_or(0.0)))
+        Ok((access, claims.nbf))
     }
 
     /// The claims, if one of the issuer's keys signed them, and they are for this hub.

@@ -1,6 +1,9 @@
 //! Which tokens are believed. Each table says what differs from a token that is good.
 
 mod claims;
+mod details;
+mod keys;
+mod payloads;
 
 use std::path::PathBuf;
 

@@ -65,6 +65,10 @@ test("an update is a form with its fields in their order, the empty ones left ou
   );
 });
 
+test("an update without any field is posted all the same", () => {
+  assert.deepEqual(words(curlLine(publishRequest(update({})), WITHOUT)), ["--data", "", `${ORIGIN}/.well-known/mercure`]);
+});
+
 test("the list of subscriptions is a plain GET", () => {
   assert.equal(curlLine(subscriptionsRequest(), WITHOUT), "curl 'http://127.0.0.1:3000/.well-known/mercure/subscriptions'");
 });

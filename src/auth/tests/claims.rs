@@ -75,7 +75,7 @@ fn a_token_is_refused_before_its_time() {
         (json!("1"), "Json"),
         (json!({}), "Json"),
         (json!([1]), "Json"),
-        (json!(null), "good"),
+        (json!(null), "Json"),
     ] {
         let token = signed(json!({ "nbf": nbf }));
         assert_eq!(verdict(&authority, &token), expected, "{nbf}");

@@ -16,6 +16,9 @@ use tokio::{
 
 use super::{complain, print};
 
+/// What the log calls the binary, wherever in it something is said.
+const TARGET: &str = "broadcaster";
+
 /// Runs the server to its end.
 pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
     start_logger(&config);
@@ -23,7 +26,7 @@ pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             if log::log_enabled!(log::Level::Error) {
-                log::error!("{err:#}");
+                log::error!(target: TARGET, "{err:#}");
             } else {
                 // Not even a silent log is to hide why there is no server.
                 complain(&err);
@@ -55,7 +58,7 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
 
 /// Says it in the log and on standard output.
 fn announce(line: &str) {
-    log::info!("{line}");
+    log::info!(target: TARGET, "{line}");
     print(format_args!("{line}"));
 }
 
@@ -65,15 +68,15 @@ async fn first_signal(mut terminate: Signal, mut interrupt: Signal) {
     actix_rt::spawn(async move {
         // Not within the macro: what is not logged is not evaluated, and so not waited for.
         let name = either(&mut terminate, &mut interrupt).await;
-        log::info!("{name}: shutting down");
+        log::info!(target: TARGET, "{name}: shutting down");
         if stop.send(()).is_ok() {
             let name = either(&mut terminate, &mut interrupt).await;
-            log::warn!("second signal, {name}: exiting at once");
+            log::warn!(target: TARGET, "second signal, {name}: exiting at once");
             std::process::exit(1);
         }
     });
     if stopped.await.is_err() {
-        log::error!("the signal listener has ended; shutting down");
+        log::error!(target: TARGET, "the signal listener has ended; shutting down");
     }
 }
 
@@ -98,9 +101,9 @@ fn start_logger(config: &Config) {
     };
     log::set_max_level(logger.filter());
     log::set_boxed_logger(Box::new(logger)).expect("the logger is set only here");
-    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| log::error!(target: TARGET, "{panic}")));
     if let Some(complaint) = complaint {
-        log::warn!("{complaint}; log.level is used instead");
+        log::warn!(target: TARGET, "{complaint}; log.level is used instead");
     }
 }
 

@@ -1,0 +1,385 @@
+//! The authorization details: what makes them valid, and what they allow.
+
+use super::*;
+use crate::topic::Topic;
+
+/// A token with these authorization details.
+fn token(details: Value) -> String {
+    let claims = with(claims(), json!({ "authorization_details": details }));
+    sign(&header(), &claims, "p256")
+}
+
+fn detail(actions: &[&str], topics: Value) -> Value {
+    json!({ "type": DETAIL_TYPE, "actions": actions, "topics": topics })
+}
+
+/// Allows everything.
+fn all() -> Value {
+    detail(&["publish", "subscribe"], json!([{ "match": "*" }]))
+}
+
+fn exactly(topic: &str) -> Value {
+    json!({ "match": topic })
+}
+
+fn pattern(pattern: &str) -> Value {
+    json!({ "match": pattern, "match_type": "urlpattern" })
+}
+
+fn access(details: Value) -> Arc<Access> {
+    let token = token(details);
+    authority().verify_at(&token, NOW as f64).unwrap()
+}
+
+fn may_publish(access: &Access, topic: &str) -> bool {
+    access.may_publish(&Topic::parse(topic).unwrap(), &hub())
+}
+
+/// Asserts that one wrong detail spoils the token, alone, before and behind one that is good, and
+/// whatever it is for.
+fn assert_spoils(wrong: &Value, expected: &str) {
+    let authority = authority();
+    for details in [json!([wrong]), json!([wrong, all()]), json!([all(), wrong])] {
+        assert_eq!(verdict(&authority, &token(details)), expected, "{wrong}");
+    }
+}
+
+#[test]
+fn details_are_a_list_of_objects_with_a_type() {
+    let authority = authority();
+
+    for (details, expected) in [
+        (json!([]), "good"),
+        (json!(null), "good"),
+        (json!({}), "Form"),
+        (all(), "Form"),
+        (json!("x"), "Form"),
+        (json!(json!([all()]).to_string()), "Form"),
+        (json!(1), "Form"),
+        (json!([1]), "Form"),
+        (json!(["x"]), "Form"),
+        (json!([null]), "Form"),
+        (json!([[all()]]), "Form"),
+        (json!([all(), 1]), "Form"),
+        (json!([without(all(), "type")]), "Form"),
+        (json!([with(all(), json!({ "type": 1 }))]), "Form"),
+        (json!([with(all(), json!({ "type": null }))]), "Form"),
+    ] {
+        let token = token(details.clone());
+        assert_eq!(verdict(&authority, &token), expected, "{details}");
+    }
+}
+
+#[test]
+fn a_token_without_details_allows_nothing() {
+    let bare = sign(
+        &header(),
+        &without(claims(), "authorization_details"),
+        "p256",
+    );
+    let bare = authority().verify_at(&bare, NOW as f64).unwrap();
+
+    for access in [bare, access(json!([])), access(json!(null))] {
+        assert!(!may_publish(&access, "a"));
+        assert!(!access.may_read("a", &hub()));
+        assert!(access.readable().is_empty());
+    }
+}
+
+#[test]
+fn details_of_another_type_are_somebody_elses() {
+    for kind in [
+        "payment_initiation",
+        "mercure",
+        "https://mercure.rocks/authorization-detail/",
+        "http://mercure.rocks/authorization-detail",
+        "HTTPS://mercure.rocks/authorization-detail",
+        "https://mercure.rocks/Authorization-detail",
+        "https://mercure.rocks/authorization-detail ",
+        "",
+    ] {
+        let foreign = with(all(), json!({ "type": kind }));
+        let garbage = json!({ "type": kind, "actions": 1, "topics": {}, "payload": [] });
+
+        let alone = access(json!([foreign, garbage]));
+        let beside = access(json!([garbage, all(), foreign]));
+
+        assert!(!may_publish(&alone, "a"), "{kind}");
+        assert!(!alone.may_read("a", &hub()), "{kind}");
+        assert!(may_publish(&beside, "a"), "{kind}");
+    }
+}
+
+#[test]
+fn a_type_is_compared_as_the_text_it_stands_for() {
+    let payload = with(claims(), json!({ "authorization_details": [all()] })).to_string();
+    let escaped = payload.replace("https://mercure", r"\u0068ttps:\/\/mercure");
+    assert_ne!(payload, escaped);
+    let token = sign_bytes(
+        header().to_string().as_bytes(),
+        escaped.as_bytes(),
+        &signing_key("p256"),
+    );
+
+    let access = authority().verify_at(&token, NOW as f64).unwrap();
+
+    assert!(may_publish(&access, "a"));
+}
+
+#[test]
+fn actions_are_a_list_of_texts() {
+    for actions in [
+        json!(null),
+        json!([]),
+        json!("publish"),
+        json!({}),
+        json!(1),
+        json!(["publish", 1]),
+        json!([null]),
+        json!([["publish"]]),
+    ] {
+        assert_spoils(&with(all(), json!({ "actions": actions })), "Actions");
+    }
+    assert_spoils(&without(all(), "actions"), "Actions");
+}
+
+#[test]
+fn actions_that_are_not_known_allow_nothing_and_spoil_nothing() {
+    for (actions, publish, subscribe) in [
+        (&["publish"][..], true, false),
+        (&["subscribe"], false, true),
+        (&["subscribe", "publish"], true, true),
+        (&["publish", "publish"], true, false),
+        (&["fly", "publish"], true, false),
+        (&["fly"], false, false),
+        (&["*"], false, false),
+        (&["Publish", "SUBSCRIBE"], false, false),
+        (&[" publish", "subscribe "], false, false),
+        (&[""], false, false),
+    ] {
+        let access = access(json!([detail(actions, json!([exactly("a")]))]));
+
+        assert_eq!(may_publish(&access, "a"), publish, "{actions:?}");
+        assert_eq!(access.may_read("a", &hub()), subscribe, "{actions:?}");
+    }
+}
+
+#[test]
+fn topics_are_a_list_of_matchers() {
+    for (topics, expected) in [
+        (json!(null), "Topics"),
+        (json!([]), "Topics"),
+        (json!({}), "Topics"),
+        (json!("*"), "Topics"),
+        (json!(["https://example.com/foo"]), "Topics"),
+        (json!([1]), "Topics"),
+        (json!([null]), "Topics"),
+        (json!([[]]), "Topics"),
+        (json!([{}]), "Topics"),
+        (json!([{ "match_type": "exact" }]), "Topics"),
+        (json!([{ "match": null }]), "Topics"),
+        (json!([{ "match": 1 }]), "Topics"),
+        (json!([{ "match": ["a"] }]), "Topics"),
+        (json!([{ "match": {} }]), "Topics"),
+        (json!([{ "Match": "a" }]), "Topics"),
+        (json!([{ "match_urlpattern": "a" }]), "Topics"),
+        (
+            json!([{ "match": "a", "match_type": "Exact" }]),
+            "MatchType",
+        ),
+        (
+            json!([{ "match": "a", "match_type": "URLPattern" }]),
+            "MatchType",
+        ),
+        (
+            json!([{ "match": "a", "match_type": "URLPATTERN" }]),
+            "MatchType",
+        ),
+        (
+            json!([{ "match": "a", "match_type": "regex" }]),
+            "MatchType",
+        ),
+        (
+            json!([{ "match": "a", "match_type": "urltemplate" }]),
+            "MatchType",
+        ),
+        (json!([{ "match": "a", "match_type": "" }]), "MatchType"),
+        (
+            json!([{ "match": "a", "match_type": " exact" }]),
+            "MatchType",
+        ),
+        (json!([{ "match": "a", "match_type": null }]), "MatchType"),
+        (json!([{ "match": "a", "match_type": 1 }]), "MatchType"),
+        (
+            json!([{ "match": "a", "match_type": ["exact"] }]),
+            "MatchType",
+        ),
+        (json!([{ "match": "*", "match_type": "nope" }]), "MatchType"),
+        (json!([{ "match": "*", "match_type": 1 }]), "MatchType"),
+        (json!([{ "match": "" }]), "Matcher(Empty)"),
+        (json!([{ "match": "a\nb" }]), "Matcher(Invisible)"),
+        (json!([{ "match": "a\u{200b}b" }]), "Matcher(Invisible)"),
+        (json!([pattern("")]), "Matcher(Empty)"),
+        (
+            json!([pattern("https://example.com/(")]),
+            "Matcher(Pattern)",
+        ),
+        (json!([pattern("{a")]), "Matcher(Pattern)"),
+        (json!([pattern("/:a/:a")]), "Matcher(Pattern)"),
+        (
+            json!([pattern("https://exa mple.com/")]),
+            "Matcher(Pattern)",
+        ),
+        (json!([pattern("/([z-a])")]), "Matcher(Pattern)"),
+        (json!([exactly("*"), pattern("{a")]), "Matcher(Pattern)"),
+        (json!([pattern("{a"), exactly("*")]), "Matcher(Pattern)"),
+    ] {
+        for actions in [&["publish"][..], &["subscribe"], &["fly"]] {
+            let wrong = detail(actions, topics.clone());
+            assert_spoils(&wrong, expected);
+        }
+    }
+    assert_spoils(&without(all(), "topics"), "Topics");
+}
+
+#[test]
+fn a_payload_is_an_object() {
+    for payload in [json!("x"), json!(1), json!([]), json!(null), json!(true)] {
+        for actions in [&["publish"][..], &["subscribe"], &["fly"]] {
+            let wrong = detail(actions, json!([exactly("a")]));
+            assert_spoils(&with(wrong, json!({ "payload": payload })), "Payload");
+        }
+    }
+}
+
+#[test]
+fn members_that_are_not_known_do_no_harm() {
+    let topics = json!([{ "match": "a", "foo": 1, "matchType": "urlpattern" }]);
+    let detail = with(
+        detail(&["publish"], topics),
+        json!({ "locations": ["x"], "datatypes": 1, "identifier": "x", "foo": null }),
+    );
+
+    let access = access(json!([detail]));
+
+    assert!(may_publish(&access, "a"));
+    assert!(!may_publish(&access, "b"));
+}
+
+#[test]
+fn what_exceeds_a_limit_spoils_the_token() {
+    let authority = authority();
+    let foreign = json!({ "type": "foreign" });
+    let matchers = |count| detail(&["subscribe"], json!(vec![exactly("a"); count]));
+    let long = |length| detail(&["subscribe"], json!([exactly(&"x".repeat(length))]));
+    let long_pattern =
+        |length: usize| detail(&["subscribe"], json!([pattern(&"/".repeat(length))]));
+
+    for (details, expected) in [
+        (json!(vec![all(); LIMITS.details]), "good"),
+        (json!(vec![all(); LIMITS.details + 1]), "TooMany"),
+        (
+            json!([vec![foreign; 20], vec![all(); LIMITS.details]].concat()),
+            "good",
+        ),
+        (json!([matchers(LIMITS.topics)]), "good"),
+        (json!([matchers(LIMITS.topics + 1)]), "TooManyTopics"),
+        (json!([long(LIMITS.pattern)]), "good"),
+        (json!([long(LIMITS.pattern + 1)]), "Matcher(TooLong(64))"),
+        (json!([long_pattern(LIMITS.pattern)]), "good"),
+        (
+            json!([long_pattern(LIMITS.pattern + 1)]),
+            "Matcher(TooLong(64))",
+        ),
+    ] {
+        assert_eq!(verdict(&authority, &token(details)), expected);
+    }
+}
+
+#[test]
+fn a_matcher_means_the_topics_that_it_says() {
+    const FOO: &str = "https://example.com/foo";
+
+    for (matcher, meant, others) in [
+        (
+            exactly(FOO),
+            &[FOO][..],
+            &["https://example.com/Foo", "https://example.com/foo?x=1"][..],
+        ),
+        (
+            json!({ "match": FOO, "match_type": "exact" }),
+            &[FOO],
+            &["https://example.com/foo/"],
+        ),
+        (
+            pattern("https://example.com/:x"),
+            &[
+                FOO,
+                "https://EXAMPLE.com/foo",
+                "https://example.com/foo?x=1#y",
+            ],
+            &["https://example.com/foo/bar", "https://[bad", "/foo"],
+        ),
+        (
+            exactly("https://example.com/:x"),
+            &["https://example.com/:x"],
+            &[FOO],
+        ),
+        (exactly("*"), &[FOO, "https://[bad", "urn:x"], &[]),
+        (
+            json!({ "match": "*", "match_type": "exact" }),
+            &[FOO, "https://[bad"],
+            &[],
+        ),
+        (pattern("*"), &[FOO, "https://[bad"], &[]),
+        (exactly("**"), &["**"], &[FOO]),
+        (exactly(" *"), &[" *"], &[FOO]),
+        (
+            pattern("/foo"),
+            &["/foo", "https://hub.example.com/foo"],
+            &[FOO],
+        ),
+        (exactly("/foo"), &["/foo"], &["https://hub.example.com/foo"]),
+        (
+            pattern("/books/:id"),
+            &["/books/1"],
+            &["/%62ooks/1", "/Books/1"],
+        ),
+        (
+            exactly("https://example.com/("),
+            &["https://example.com/("],
+            &[FOO],
+        ),
+        (
+            pattern("/((?:a+)+)b"),
+            &["/aab"],
+            &["/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"],
+        ),
+    ] {
+        let access = access(json!([detail(&["publish", "subscribe"], json!([matcher]))]));
+
+        for topic in meant {
+            assert!(may_publish(&access, topic), "{matcher} {topic}");
+            assert!(access.may_read(topic, &hub()), "{matcher} {topic}");
+        }
+        for topic in others {
+            assert!(!may_publish(&access, topic), "{matcher} {topic}");
+            assert!(!access.may_read(topic, &hub()), "{matcher} {topic}");
+        }
+    }
+}
+
+#[test]
+fn what_each_detail_allows_is_not_mixed() {
+    let access = access(json!([
+        detail(&["publish"], json!([exactly("a")])),
+        detail(&["subscribe"], json!([exactly("b")])),
+        detail(&["publish"], json!([exactly("c"), exactly("d")])),
+    ]));
+
+    let published = ["a", "b", "c", "d"].map(|topic| may_publish(&access, topic));
+    let read = ["a", "b", "c", "d"].map(|topic| access.may_read(topic, &hub()));
+
+    assert_eq!(published, [true, false, true, true]);
+    assert_eq!(read, [false, true, false, false]);
+}

@@ -1,0 +1,328 @@
+//! The keys: what a file may hold, which is tried, and what a change of them means.
+
+use jsonwebtoken::jwk::Jwk;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Stands in each file that is refused, and must not stand in the error.
+const CANARY: &str = "c4n4ry";
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A file, for as long as the folder is kept.
+fn file(contents: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, contents).unwrap();
+    (folder, path)
+}
+
+/// What is said of a key that is refused; also that nothing of the file is.
+fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
+    let (_folder, path) = file(contents);
+    let authority = Authority::new(hub(), LIMITS);
+    let shown = path.display().to_string();
+
+    let refused = authority.trust(&[issuer(ISSUER, source(path))]);
+
+    let reason = refused.unwrap_err().to_string();
+    assert!(!reason.contains(CANARY), "{reason}");
+    let start = format!("the key of {ISSUER} in {shown} (auth.issuers): ");
+    reason.strip_prefix(&start).unwrap().to_owned()
+}
+
+/// A public key as a JSON Web Key with these members, too.
+fn jwk(key: &str, members: Value) -> Value {
+    let (algorithm, key) = signing_key(key);
+    let jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
+    let jwk = serde_json::to_value(jwk).unwrap();
+    with(without(jwk, "alg"), members)
+}
+
+fn secret_jwk(secret: &str, members: Value) -> Value {
+    let jwk = json!({ "kty": "oct", "k": base64url(secret.as_bytes()) });
+    with(jwk, members)
+}
+
+fn set(keys: &[Value]) -> Vec<u8> {
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+/// Trusts what is in a JSON Web Key Set.
+fn trusting_set(keys: &[Value]) -> Authority {
+    let (_folder, path) = file(&set(keys));
+    trusting(&[issuer(ISSUER, KeySource::Jwks(path))])
+}
+
+fn signed(members: Value, key: &str) -> String {
+    sign(&with(header(), members), &claims(), key)
+}
+
+#[test]
+fn a_secret_has_at_least_32_bytes_beside_the_blanks_behind_it() {
+    let short = format!("{CANARY}{}", "x".repeat(31 - CANARY.len()));
+    for contents in [
+        short.clone(),
+        format!("{short}\n"),
+        format!("{short}   \r\n"),
+    ] {
+        let reason = refusal(contents.as_bytes(), KeySource::Secret);
+        assert!(
+            reason.starts_with("a secret has at least 32 bytes, this has 31; "),
+            "{reason}"
+        );
+    }
+    assert!(refusal(b"", KeySource::Secret).contains("this has 0"));
+
+    for contents in [SECRET.to_owned(), format!("{SECRET}\n")] {
+        let (_folder, path) = file(contents.as_bytes());
+        let authority = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
+        let header = json!({ "alg": "HS256", "typ": "at+jwt" });
+
+        let token = mac(&header, &claims(), SECRET.as_bytes());
+        assert_eq!(verdict(&authority, &token), "good");
+        let other = mac(&header, &claims(), &SECRET.as_bytes()[1..]);
+        assert_eq!(verdict(&authority, &other), "InvalidSignature");
+    }
+}
+
+#[test]
+fn a_secret_is_for_hs256_alone() {
+    let (_folder, path) = file(SECRET.as_bytes());
+    let authority = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+
+    for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
+        let header = json!({ "alg": name, "typ": "at+jwt" }).to_string();
+        let key = (algorithm, key.clone());
+        let token = sign_bytes(header.as_bytes(), claims().to_string().as_bytes(), &key);
+        assert_eq!(verdict(&authority, &token), "NoKey", "{name}");
+    }
+}
+
+#[test]
+fn a_key_that_is_no_secret_is_not_taken_for_one() {
+    let pem = std::fs::read(key_file("p256.pub.pem")).unwrap();
+    let jwks = set(&[jwk("p256", json!({}))]);
+
+    for contents in [pem, jwks] {
+        let reason = refusal(&contents, KeySource::Secret);
+
+        assert!(reason.ends_with("and no secret"), "{reason}");
+    }
+}
+
+#[test]
+fn a_private_key_is_refused() {
+    for name in ["p256", "rsa2048", "ed25519"] {
+        let mut contents = std::fs::read(key_file(&format!("{name}.pem"))).unwrap();
+        contents.extend(format!("{CANARY}\n").bytes());
+
+        let reason = refusal(&contents, KeySource::Pem);
+
+        assert!(reason.starts_with("this is a private key; "), "{reason}");
+        assert!(reason.contains("openssl pkey"), "{reason}");
+    }
+}
+
+#[test]
+fn a_file_without_a_public_key_is_refused() {
+    let public = std::fs::read_to_string(key_file("p256.pub.pem")).unwrap();
+    let half = &public[..public.len() / 2];
+    let p384 = std::fs::read(key_file("p384.pub.pem")).unwrap();
+
+    for contents in ["", CANARY, half, &set_text()] {
+        let reason = refusal(contents.as_bytes(), KeySource::Pem);
+        assert_eq!(
+            reason,
+            "no public key in PEM form, of RSA, P-256 or Ed25519"
+        );
+    }
+    let reason = refusal(&p384, KeySource::Pem);
+    assert_eq!(reason, "the key is of no kind that is supported");
+}
+
+fn set_text() -> String {
+    String::from_utf8(set(&[jwk("p256", json!({ "kid": CANARY }))])).unwrap()
+}
+
+#[test]
+fn a_file_without_a_key_set_is_refused() {
+    let public = std::fs::read(key_file("p256.pub.pem")).unwrap();
+
+    for contents in [
+        &public[..],
+        CANARY.as_bytes(),
+        b"",
+        b"[]",
+        br#"{"keys":"c4n4ry"}"#,
+        br#"{"keys":["c4n4ry"]}"#,
+        jwk("p256", json!({ "kid": CANARY })).to_string().as_bytes(),
+    ] {
+        let reason = refusal(contents, KeySource::Jwks);
+        assert_eq!(reason, "no JSON Web Key Set (RFC 7517)");
+    }
+}
+
+#[test]
+fn a_key_set_of_which_no_key_is_of_use_is_refused() {
+    let rsa = |members| jwk("rsa2048", members);
+    let p384 = json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) });
+
+    for keys in [
+        vec![],
+        vec![jwk("p256", json!({ "use": "enc", "kid": CANARY }))],
+        vec![jwk("p256", json!({ "alg": "ES384" }))],
+        vec![rsa(json!({ "alg": "RS512" }))],
+        vec![rsa(json!({ "alg": "PS256" }))],
+        vec![rsa(json!({ "alg": "RSA-OAEP-256" }))],
+        vec![rsa(json!({ "alg": "of the future" }))],
+        vec![p384],
+        vec![secret_jwk(&SECRET[1..], json!({ "kid": CANARY }))],
+        vec![secret_jwk(SECRET, json!({ "alg": "RS256" }))],
+        vec![json!({ "kty": "of the future", "kid": CANARY })],
+        vec![json!({ "kid": CANARY })],
+    ] {
+        let reason = refusal(&set(&keys), KeySource::Jwks);
+        assert_eq!(
+            reason, "no key in it is for EdDSA, ES256, RS256 or HS256",
+            "{keys:?}"
+        );
+    }
+}
+
+#[test]
+fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
+    let authority = trusting_set(&[
+        json!({ "kty": "of the future", "kid": "a", "x": 1 }),
+        json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) }),
+        jwk("p256-other", json!({ "use": "enc" })),
+        jwk("rsa2048", json!({ "alg": "PS256" })),
+        jwk("p256", json!({ "use": "sig", "alg": "ES256", "x5t": "a" })),
+    ]);
+
+    for (algorithm, key, expected) in [
+        ("ES256", "p256", "good"),
+        ("ES256", "p256-other", "InvalidSignature"),
+        ("RS256", "rsa2048", "NoKey"),
+    ] {
+        let token = signed(json!({ "alg": algorithm }), key);
+        assert_eq!(verdict(&authority, &token), expected, "{key}");
+    }
+}
+
+#[test]
+fn each_kind_of_key_may_stand_in_a_set() {
+    let authority = trusting_set(&[
+        jwk("p256", json!({})),
+        jwk("rsa2048", json!({})),
+        jwk("ed25519", json!({})),
+        secret_jwk(SECRET, json!({})),
+    ]);
+
+    for (algorithm, key) in [
+        ("ES256", "p256"),
+        ("RS256", "rsa2048"),
+        ("EdDSA", "ed25519"),
+    ] {
+        let token = signed(json!({ "alg": algorithm }), key);
+        assert_eq!(verdict(&authority, &token), "good", "{key}");
+    }
+    let header = json!({ "alg": "HS256", "typ": "at+jwt" });
+    let token = mac(&header, &claims(), SECRET.as_bytes());
+    assert_eq!(verdict(&authority, &token), "good");
+}
+
+#[test]
+fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
+    let authority = trusting_set(&[
+        jwk("p256", json!({ "kid": "one" })),
+        jwk("p256-other", json!({ "kid": "two" })),
+        jwk("rsa2048", json!({ "kid": "rsa" })),
+        jwk("ed25519", json!({})),
+    ]);
+
+    for (members, key, expected) in [
+        (json!({ "kid": "one" }), "p256", "good"),
+        (json!({ "kid": "two" }), "p256-other", "good"),
+        (json!({}), "p256", "good"),
+        (json!({}), "p256-other", "good"),
+        (json!({ "kid": null }), "p256-other", "good"),
+        (json!({ "kid": "two" }), "p256", "InvalidSignature"),
+        (json!({ "kid": "rsa" }), "p256", "NoKey"),
+        (json!({ "kid": "three" }), "p256", "NoKey"),
+        (json!({ "kid": "ONE" }), "p256", "NoKey"),
+        (json!({ "kid": "' OR 1=1" }), "p256", "NoKey"),
+        (json!({ "kid": "three", "alg": "EdDSA" }), "ed25519", "good"),
+    ] {
+        let token = signed(members.clone(), key);
+        assert_eq!(verdict(&authority, &token), expected, "{members} {key}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_too_long_is_refused() {
+    let authority = Authority::new(hub(), LIMITS);
+    let nowhere = issuer(ISSUER, KeySource::Pem("/nowhere/key.pem".into()));
+
+    let missing = authority.trust(&[nowhere]).unwrap_err().to_string();
+    let long = refusal(CANARY.repeat(1 << 18).as_bytes(), KeySource::Secret);
+
+    assert!(
+        missing.starts_with(&format!(
+            "the key of {ISSUER} in /nowhere/key.pem (auth.issuers): "
+        )),
+        "{missing}"
+    );
+    assert_eq!(long, "the file is longer than 1048576 bytes");
+}
+
+#[test]
+fn what_was_verified_counts_no_more_when_its_key_is_no_longer_trusted() {
+    let authority = authority();
+    let one = signed(json!({}), "p256");
+    let two = signed(json!({ "alg": "EdDSA" }), "ed25519");
+    let verdicts = |authority: &Authority| [&one, &two].map(|token| verdict(authority, token));
+
+    assert_eq!(verdicts(&authority), ["good", "good"]);
+    authority.trust(&[pem(ISSUER, "ed25519")]).unwrap();
+    assert_eq!(verdicts(&authority), ["NoKey", "good"]);
+    authority.trust(&[pem(OTHER_ISSUER, "ed25519")]).unwrap();
+    assert_eq!(verdicts(&authority), ["Issuer", "Issuer"]);
+    let both = [pem(ISSUER, "ed25519"), pem(ISSUER, "p256")];
+    authority.trust(&both).unwrap();
+    assert_eq!(verdicts(&authority), ["good", "good"]);
+    authority.trust_secret(ISSUER.to_owned(), SECRET.as_bytes());
+    assert_eq!(verdicts(&authority), ["NoKey", "NoKey"]);
+}
+
+#[test]
+fn keys_that_cannot_be_read_change_nothing() {
+    let authority = authority();
+    let token = signed(json!({}), "p256");
+    let (_folder, path) = file(CANARY.as_bytes());
+
+    let refused = authority.trust(&[
+        pem(ISSUER, "ed25519"),
+        issuer(OTHER_ISSUER, KeySource::Pem(path)),
+    ]);
+
+    assert!(refused.is_err());
+    assert_eq!(verdict(&authority, &token), "good");
+}
+
+#[test]
+fn a_token_is_told_from_others_and_known_again() {
+    let authority = authority();
+    let token = |sub: &str| {
+        let claims = with(claims(), json!({ "sub": sub }));
+        let token = sign(&header(), &claims, "p256");
+        authority.verify_at(&token, NOW as f64).unwrap().token
+    };
+    let known = signed(json!({ "alg": "EdDSA" }), "ed25519");
+    let again = || authority.verify_at(&known, NOW as f64).unwrap().token;
+
+    assert_ne!(token("a"), token("b"));
+    assert_eq!(again(), again());
+}
