@@ -92,12 +92,15 @@ fn presented<'a>(
     Ok(Presented::Header(token))
 }
 
-/// The value of a cookie, if the header has it (RFC 6265, section 5.4).
+/// The value of a cookie, if the header has it (RFC 6265, section 5.4). Other cookies beside it may
+/// hold anything.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
-    let cookies = header.to_str().ok()?.split(';');
-    let mut pairs = cookies.filter_map(|cookie| cookie.trim().split_once('='));
-    let (_, value) = pairs.find(|(key, _)| *key == name)?;
-    let value = value.trim_matches('"');
+    let cookies = header.as_bytes().split(|byte| *byte == b';');
+    let mut values = cookies.filter_map(|cookie| {
+        let rest = cookie.trim_ascii().strip_prefix(name.as_bytes())?;
+        rest.strip_prefix(b"=")
+    });
+    let value = std::str::from_utf8(values.next()?).ok()?.trim_matches('"');
     (!value.is_empty()).then_some(value)
 }
 

@@ -9,6 +9,7 @@
 )]
 
 pub mod client;
+pub mod mercure;
 pub mod process;
 pub mod server;
 

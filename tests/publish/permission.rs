@@ -1,0 +1,232 @@
+//! Who may publish what (Mercure, chapter Publishers), and what whoever may not is told.
+
+use serde_json::{Value, json};
+
+use crate::support::mercure::{
+    METADATA, MercureHub, PATH, bearer, detail, form, grant, now, token, token_until, until_marker,
+};
+
+/// The challenge that names this error.
+fn challenge(error: &str) -> String {
+    format!("Bearer error=\"{error}\", {METADATA}")
+}
+
+#[test]
+fn without_a_token_the_challenge_names_no_error() {
+    let hub = MercureHub::start();
+
+    for headers in [
+        "",
+        "Authorization: Basic dTpw\r\n",
+        "Authorization: DPoP x\r\n",
+    ] {
+        let answer = hub.ask("POST", PATH, headers, "topic=a");
+
+        answer.assert_refuses(401, headers);
+        let expected = format!("Bearer {METADATA}");
+        assert_eq!(answer.header("www-authenticate"), Some(&*expected));
+    }
+}
+
+#[test]
+fn a_token_is_not_taken_from_where_it_might_be_logged() {
+    let hub = MercureHub::start();
+    let token = token(json!([grant("publish", &["*"])]));
+
+    for name in ["access_token", "authorization"] {
+        let target = format!("{PATH}?{name}={token}");
+        hub.ask("POST", &target, "", "topic=a")
+            .assert_refuses(401, name);
+        hub.ask("POST", PATH, "", &format!("topic=a&{name}={token}"))
+            .assert_refuses(401, name);
+    }
+}
+
+#[test]
+fn every_token_that_is_not_valid_gets_the_same_answer() {
+    let hub = MercureHub::start();
+    let good = token(json!([grant("publish", &["*"])]));
+    let (message, _) = good.rsplit_once('.').unwrap();
+    let expired = token_until(now() as u64 - 1, json!([grant("publish", &["*"])]));
+    let malformed = token(json!([grant("publish", &["*"]), grant("fly", &[])]));
+    let long = "x".repeat(9000);
+
+    let tokens = [
+        "x",
+        "a.b.c",
+        &format!("{message}."),
+        &expired,
+        &malformed,
+        &long,
+    ];
+    let answers = tokens.map(|token| hub.ask("POST", PATH, &bearer(token), "topic=a"));
+
+    for (answer, token) in answers.iter().zip(tokens) {
+        answer.assert_refuses(401, token);
+        let header = answer.header("www-authenticate");
+        assert_eq!(header, Some(&*challenge("invalid_token")));
+        assert_eq!(answer.body, answers[0].body);
+        assert!(!answer.body.contains("invalid_token"), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_not_presented_as_it_is_to_be_is_a_bad_request() {
+    let hub = MercureHub::start();
+    let token = token(json!([grant("publish", &["*"])]));
+
+    for headers in [
+        "Authorization: Bearer\r\n".to_owned(),
+        "Authorization: Bearer \r\n".to_owned(),
+        format!("Authorization: Bearer {token} {token}\r\n"),
+        format!("Authorization: Bearer {token},{token}\r\n"),
+        "Authorization: Bearer a\"b\r\n".to_owned(),
+        "Authorization: Bearer \u{e9}\r\n".to_owned(),
+        bearer(&token).repeat(2),
+        format!("{}Authorization: Basic dTpw\r\n", bearer(&token)),
+    ] {
+        let answer = hub.ask("POST", PATH, &headers, "topic=a");
+
+        answer.assert_refuses(400, &headers);
+        let header = answer.header("www-authenticate");
+        assert_eq!(header, Some(&*challenge("invalid_request")), "{headers}");
+    }
+}
+
+#[test]
+fn the_scheme_is_written_in_any_case() {
+    let hub = MercureHub::start();
+    let token = token(json!([grant("publish", &["*"])]));
+
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "] {
+        let header = format!("Authorization: {scheme} {token}\r\n");
+        let answer = hub.ask("POST", PATH, &header, "topic=a");
+
+        assert_eq!(answer.status(), 200, "{scheme}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_token_has_to_allow_each_topic() {
+    let hub = MercureHub::start();
+    let pattern = json!([{ "match": "https://example.com/:x", "match_type": "urlpattern" }]);
+    let [foo, bar, deep] =
+        ["foo", "bar", "foo/bar"].map(|path| format!("https://example.com/{path}"));
+    let grants: [(&str, Value, &[&[&str]], &[&[&str]]); 8] = [
+        (
+            "one topic",
+            json!([grant("publish", &["a"])]),
+            &[&["a"], &["a", "a"]],
+            &[&["b"], &["a", "b"], &["b", "a"], &["A"]],
+        ),
+        (
+            "two of one detail",
+            json!([grant("publish", &["a", "b"])]),
+            &[&["a"], &["b"], &["a", "b"]],
+            &[&["c"], &["a", "b", "c"]],
+        ),
+        (
+            "two details",
+            json!([grant("publish", &["a"]), grant("publish", &["b"])]),
+            &[&["a", "b"]],
+            &[&["c"]],
+        ),
+        (
+            "two details of which one is for something else",
+            json!([grant("publish", &["a"]), grant("subscribe", &["b"])]),
+            &[&["a"]],
+            &[&["b"], &["a", "b"]],
+        ),
+        (
+            "everything",
+            json!([grant("publish", &["*"])]),
+            &[&["a"], &["a", "https://[bad", "urn:x"]],
+            &[],
+        ),
+        (
+            "a pattern",
+            json!([detail(&["publish"], pattern)]),
+            &[&[&foo], &[&foo, &bar]],
+            &[&[&deep], &[&foo, &deep], &["foo"]],
+        ),
+        (
+            "to read",
+            json!([grant("subscribe", &["*"])]),
+            &[],
+            &[&["a"]],
+        ),
+        ("nothing", json!([]), &[], &[&["a"]]),
+    ];
+    let all = token(json!([grant("subscribe", &["*"])]));
+    let mut stream = hub.subscribe_with("match=*", &all);
+
+    for (name, grants, allowed, refused) in grants {
+        let token = token(grants);
+        let post = |topics: &[&str]| {
+            let topics: Vec<_> = topics.iter().map(|topic| ("topic", *topic)).collect();
+            hub.ask("POST", PATH, &bearer(&token), &form(&topics))
+        };
+        for topics in allowed {
+            assert_eq!(post(topics).status(), 200, "{name}: {topics:?}");
+            stream.event();
+        }
+        for topics in refused {
+            let answer = post(topics);
+            answer.assert_refuses(403, name);
+            let header = answer.header("www-authenticate");
+            assert_eq!(header, Some(&*challenge("insufficient_scope")));
+            assert!(!answer.body.contains("insufficient_scope"), "{answer:?}");
+        }
+    }
+    hub.publisher().mark();
+
+    assert_eq!(until_marker(&mut stream), [""; 0], "what was refused");
+}
+
+#[test]
+fn what_is_wrong_with_an_update_counts_before_what_its_token_allows() {
+    let hub = MercureHub::start();
+    let token = token(json!([grant("publish", &["a"])]));
+
+    for form in [
+        "topic=*",
+        "topic=/.well-known/mercure/x",
+        "topic=b&type=mercure",
+        "data=x",
+    ] {
+        let answer = hub.ask("POST", PATH, &bearer(&token), form);
+
+        answer.assert_refuses(400, form);
+        assert_eq!(answer.header("www-authenticate"), None, "{form}");
+    }
+}
+
+#[test]
+fn a_token_counts_before_what_is_wrong_with_an_update() {
+    let hub = MercureHub::start();
+
+    for form in ["topic=*", "topic=/.well-known/mercure/x", "data=x"] {
+        hub.ask("POST", PATH, "", form).assert_refuses(401, form);
+        hub.ask("POST", PATH, &bearer("x"), form)
+            .assert_refuses(401, form);
+    }
+}
+
+#[test]
+fn only_the_hub_takes_updates() {
+    let hub = MercureHub::start();
+    let token = token(json!([grant("publish", &["*"])]));
+
+    for target in ["/events/sse", "/status"] {
+        hub.ask("POST", target, &bearer(&token), "topic=a")
+            .assert_refuses(405, target);
+    }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let answer = hub.ask(method, PATH, &bearer(&token), "topic=a");
+        answer.assert_refuses(405, method);
+        assert_eq!(
+            answer.header("allow"),
+            Some("GET, HEAD, QUERY, POST, OPTIONS")
+        );
+    }
+}

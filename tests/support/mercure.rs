@@ -1,0 +1,295 @@
+//! A hub that trusts one issuer, the tokens that this issuer makes, and what publishers and
+//! subscribers send.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use sse_broadcaster::{HubUrl, config::Config};
+use tempfile::TempDir;
+
+use super::{
+    client::{Stream, connect},
+    server::{TestServer, quiet},
+};
+
+/// What the hub calls itself; its path is [`PATH`].
+pub const HUB: &str = "https://hub.example.com/.well-known/mercure";
+pub const PATH: &str = "/.well-known/mercure";
+/// What each challenge says at its end.
+pub const METADATA: &str = "resource_metadata=\
+     \"https://hub.example.com/.well-known/oauth-protected-resource/.well-known/mercure\"";
+
+pub const COOKIE: &str = "__Secure-mercure_access_token";
+
+const ISSUER: &str = "https://example.com";
+const SECRET: &str = "a secret of the tests that nobody else may trust";
+
+/// On what a stream is told that nothing else is coming.
+pub const MARKER: &str = "urn:marker";
+
+pub struct MercureHub {
+    pub server: TestServer,
+    /// Where the secret is, for as long as the server may read it.
+    _folder: TempDir,
+}
+
+impl MercureHub {
+    pub fn start() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, SECRET).unwrap();
+        let mut config = quiet();
+        config.hub.url = Some(HubUrl::parse(HUB).unwrap());
+        let issuer = format!("{ISSUER} secret:{}", secret.display());
+        config.auth.issuers = vec![issuer.parse().unwrap()];
+        change(&mut config);
+        Self {
+            server: TestServer::start(config),
+            _folder: folder,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr
+    }
+
+    /// Who may publish on every topic.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            client: Client::connect(self.addr()),
+            token: token(json!([grant("publish", &["*"])])),
+        }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+        let mut client = Client::connect(self.addr());
+        client.send(&request(method, target, headers, body));
+        client.answer()
+    }
+
+    /// A stream of whoever has no token.
+    pub fn subscribe(&self, query: &str) -> Stream {
+        self.open(query, "")
+    }
+
+    pub fn subscribe_with(&self, query: &str, token: &str) -> Stream {
+        self.open(query, &bearer(token))
+    }
+
+    pub fn open(&self, query: &str, headers: &str) -> Stream {
+        let stream = Stream::request(self.addr(), &format!("{PATH}?{query}"), headers.as_bytes());
+        assert_eq!(stream.status(), 200, "{query}: {}", stream.head);
+        stream
+    }
+}
+
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// A detail that allows this on these very topics.
+pub fn grant(action: &str, topics: &[&str]) -> Value {
+    let topics: Vec<_> = topics
+        .iter()
+        .map(|topic| json!({ "match": topic }))
+        .collect();
+    detail(&[action], json!(topics))
+}
+
+pub fn detail(actions: &[&str], topics: Value) -> Value {
+    json!({
+        "type": "https://mercure.rocks/authorization-detail",
+        "actions": actions,
+        "topics": topics,
+    })
+}
+
+pub fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap().as_secs_f64()
+}
+
+/// A token with these details that is good for an hour.
+pub fn token(details: Value) -> String {
+    token_until(now() as u64 + 3600, details)
+}
+
+pub fn token_until(exp: u64, details: Value) -> String {
+    signed(HUB, exp, details)
+}
+
+/// The same for a hub of another name.
+pub fn token_for(hub: &str, details: Value) -> String {
+    signed(hub, now() as u64 + 3600, details)
+}
+
+fn signed(hub: &str, exp: u64, details: Value) -> String {
+    let claims = json!({
+        "iss": ISSUER,
+        "aud": hub,
+        "exp": exp,
+        "authorization_details": details,
+    });
+    let mut header = Header::new(Algorithm::HS256);
+    header.typ = Some("at+jwt".to_owned());
+    encode(
+        &header,
+        &claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .unwrap()
+}
+
+/// Writes fields as a form or a query.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
+}
+
+/// A request with a form, or with whatever `headers` call it.
+pub fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8> {
+    let content_type = if headers.to_ascii_lowercase().contains("content-type:") {
+        ""
+    } else {
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+    };
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: test\r\n{content_type}{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// An answer as it was sent.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
+    }
+
+    /// Asserts that it refuses, with a problem of this status.
+    #[track_caller]
+    pub fn assert_refuses(&self, status: u16, of_what: &str) {
+        assert_eq!(self.status(), status, "{of_what}: {self:?}");
+        let content_type = self.header("content-type");
+        assert_eq!(content_type, Some("application/problem+json"), "{of_what}");
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["status"], status, "{of_what}");
+    }
+}
+
+/// A connection on which one request after the other is sent.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Self {
+        Self {
+            reader: BufReader::new(connect(addr)),
+        }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.reader.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The next answer, which is no stream.
+    pub fn answer(&mut self) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let length = self.reader.read_line(&mut head).unwrap();
+            assert!(length > 0, "the connection ended within the head: {head:?}");
+        }
+        let mut answer = Answer {
+            head,
+            body: String::new(),
+        };
+        let length = answer.header("content-length");
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.reader.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+
+    /// Asserts that the server ends the connection, and says nothing more.
+    pub fn assert_closed(&mut self) {
+        let mut rest = Vec::new();
+        self.reader.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+
+    pub fn post(&mut self, headers: &str, body: &str) -> Answer {
+        self.send(&request("POST", PATH, headers, body));
+        self.answer()
+    }
+}
+
+pub struct Publisher {
+    client: Client,
+    token: String,
+}
+
+impl Publisher {
+    /// Sends a form as it is.
+    pub fn post(&mut self, form: &str) -> Answer {
+        self.client.post(&bearer(&self.token), form)
+    }
+
+    /// Publishes an update; its id.
+    #[track_caller]
+    pub fn publish(&mut self, form: &str) -> String {
+        let answer = self.post(form);
+        assert_eq!(answer.status(), 200, "{form}: {answer:?}");
+        answer.body
+    }
+
+    /// Publishes on a topic, with the topic as the data.
+    #[track_caller]
+    pub fn publish_on(&mut self, topic: &str) -> String {
+        self.publish(&form(&[("topic", topic), ("data", topic)]))
+    }
+
+    /// Tells every stream that has the marker that nothing else is coming.
+    pub fn mark(&mut self) {
+        self.publish_on(MARKER);
+    }
+}
+
+/// The data of the events up to the marker.
+pub fn until_marker(stream: &mut Stream) -> Vec<String> {
+    let mut got = Vec::new();
+    loop {
+        let event = stream.event().expect("the stream goes on");
+        assert_ne!(event.name.as_deref(), Some("gap"), "{event:?}");
+        if event.data == MARKER {
+            return got;
+        }
+        got.push(event.data);
+    }
+}
