@@ -38,14 +38,17 @@ fn updates_that_are_sent_ahead_are_taken_and_answered_in_their_order() {
     let hub = MercureHub::start();
     let mut stream = hub.subscribe("match=a");
     let mut client = Client::connect(hub.addr());
-    let headers = bearer(&publish_token());
+    let token = publish_token();
     let post = |n: usize| {
         let body = form(&[
             ("topic", "a"),
             ("id", &format!("id {n}")),
             ("data", &n.to_string()),
         ]);
-        request("POST", PATH, &headers, &body)
+        match n % 2 {
+            0 => request("POST", PATH, &bearer(&token), &body),
+            _ => chunked(&token, &[&body[..5], &body[5..]]),
+        }
     };
 
     for start in [0, 8] {

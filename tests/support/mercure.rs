@@ -172,6 +172,13 @@ pub fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8>
     .into_bytes()
 }
 
+/// A stream that is asked for in a body.
+pub fn query(hub: &MercureHub, target: &str, headers: &str, body: &str) -> Stream {
+    let stream = Stream::sent(hub.addr(), &request("QUERY", target, headers, body));
+    assert_eq!(stream.status(), 200, "{target} {body}: {}", stream.head);
+    stream
+}
+
 /// An answer as it was sent.
 #[derive(Debug)]
 pub struct Answer {

@@ -1,0 +1,225 @@
+//! Which topics a subscriber gets for what it asks (Mercure, chapters Subscription and Matcher
+//! Types), in the address or in a body.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod places;
+mod requests;
+
+use support::mercure::{MARKER, MercureHub, form, until_marker};
+
+const FOO: &str = "https://example.com/foo";
+
+/// Everything that is published for the tables below, in this order.
+const TOPICS: &[&str] = &[
+    FOO,
+    "https://example.com/Foo",
+    "HTTPS://example.com/foo",
+    "https://example.com:443/foo",
+    "https://example.com/foo/",
+    "https://example.com/%66oo",
+    "https://example.com/books/1",
+    "https://EXAMPLE.com/books/1",
+    "https://example.com:443/books/1",
+    "https://u:p@example.com/books/1",
+    "https://example.com/books/1?x=1#y",
+    "https://example.com/books/:id",
+    "https://example.com/books/",
+    "https://example.com/books/1/2",
+    "https://example.com/Books/1",
+    "https://example.com/%62ooks/1",
+    "http://example.com/books/1",
+    "/books/1",
+    "https://hub.example.com/books/1",
+    "https://example.com/users/42/books/1",
+    "https://example.com/users/42/",
+    "https://example.com/users/42",
+    "https://example.com/users/420/x",
+    "bar",
+    "Bar",
+    "a b",
+    "a+b",
+    "a;match=b",
+    "100%",
+    "%zz",
+    "caf\u{e9}",
+    "cafe\u{301}",
+    "urn:x",
+    "https://[bad",
+    "**",
+    " *",
+    "\\*",
+];
+
+/// The books that a pattern of them means: a host in any case, a port that goes without saying, and
+/// whatever the pattern says nothing of.
+const BOOKS: &[&str] = &[
+    "https://example.com/books/1",
+    "https://EXAMPLE.com/books/1",
+    "https://example.com:443/books/1",
+    "https://u:p@example.com/books/1",
+    "https://example.com/books/1?x=1#y",
+];
+
+/// Asserts that whoever asks so gets these topics, live and from the history.
+fn assert_means(cases: &[(&str, &[&str])]) {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let open = |query: &str| hub.subscribe(&format!("{query}&match={MARKER}"));
+    let mut live: Vec<_> = cases.iter().map(|(query, _)| open(query)).collect();
+
+    for topic in TOPICS {
+        publisher.publish_on(topic);
+    }
+    publisher.mark();
+
+    for (stream, (query, expected)) in live.iter_mut().zip(cases) {
+        assert_eq!(until_marker(stream), *expected, "live: {query}");
+        let mut replayed = open(&format!("{query}&last_event_id=earliest"));
+        assert_eq!(until_marker(&mut replayed), *expected, "replayed: {query}");
+    }
+}
+
+#[test]
+fn an_exact_matcher_means_the_very_text() {
+    assert_means(&[
+        ("match=https%3A%2F%2Fexample.com%2Ffoo", &[FOO]),
+        ("match=https://example.com/foo", &[FOO]),
+        ("match_exact=https://example.com/foo", &[FOO]),
+        (
+            "match=https://example.com/books/:id",
+            &["https://example.com/books/:id"],
+        ),
+        ("match=/books/1", &["/books/1"]),
+        ("match=bar", &["bar"]),
+        ("match=caf%C3%A9", &["caf\u{e9}"]),
+        ("match=cafe%CC%81", &["cafe\u{301}"]),
+        ("match=https://[bad", &["https://[bad"]),
+        ("match=**", &["**"]),
+        ("match=+*", &[" *"]),
+        ("match=%5C*", &["\\*"]),
+        ("match=nothing", &[]),
+    ]);
+}
+
+#[test]
+fn a_pattern_means_what_the_standard_says() {
+    let and_id = [BOOKS, &["https://example.com/books/:id"]].concat();
+    assert_means(&[
+        ("match_urlpattern=https://example.com/books/:id", &and_id),
+        ("match_urlpattern=HTTPS://EXAMPLE.com/books/:id", &and_id),
+        (
+            "match_urlpattern=https%3A%2F%2Fexample.com%2Fbooks%2F%3Aid%28%5Cd%2B%29",
+            BOOKS,
+        ),
+        (
+            "match_urlpattern=/books/:id",
+            &["/books/1", "https://hub.example.com/books/1"],
+        ),
+        (
+            "match_urlpattern=https://example.com/users/42/*",
+            &[
+                "https://example.com/users/42/books/1",
+                "https://example.com/users/42/",
+            ],
+        ),
+        ("match_urlpattern=bar", &["bar"]),
+        ("match_urlpattern=/.well-known/bar", &["bar"]),
+        ("match_urlpattern=/BOOKS/1", &[]),
+        // A colon begins the name of a group, and what has no slash is beside the hub, as in
+        // browsers that are given a base.
+        ("match_urlpattern=urn:x", &[]),
+        ("match_urlpattern=urn%5C:x", &[]),
+    ]);
+}
+
+#[test]
+fn the_wildcard_means_everything_whatever_its_type() {
+    assert_means(&[
+        ("match=*", TOPICS),
+        ("match=%2A", TOPICS),
+        ("match_exact=*", TOPICS),
+        ("match_urlpattern=*", TOPICS),
+        ("match=*&match=bar&match_urlpattern=/books/1", TOPICS),
+    ]);
+}
+
+#[test]
+fn what_is_no_url_is_meant_by_no_pattern() {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let patterns = form(&[
+        ("match_urlpattern", ":protocol://*/*"),
+        ("match_urlpattern", "*://*:*/*"),
+        ("match_urlpattern", "https://*/*"),
+        ("match", MARKER),
+    ]);
+    let mut stream = hub.subscribe(&patterns);
+
+    for topic in ["https://[bad", "https://exa mple.com/", "http://", FOO] {
+        publisher.publish_on(topic);
+    }
+    publisher.mark();
+
+    assert_eq!(until_marker(&mut stream), [FOO]);
+}
+
+#[test]
+fn several_matchers_mean_what_any_of_them_means() {
+    let books_and_bar = [&[FOO], BOOKS, &["https://example.com/books/:id", "bar"]].concat();
+    assert_means(&[
+        (
+            "match=https%3A%2F%2Fexample.com%2Ffoo&match=bar\
+             &match_urlpattern=https%3A%2F%2Fexample.com%2Fbooks%2F%3Aid",
+            &books_and_bar,
+        ),
+        (
+            "match=bar&match=bar&match_exact=bar&match_urlpattern=bar",
+            &["bar"],
+        ),
+        ("match=bar&match=Bar", &["bar", "Bar"]),
+    ]);
+}
+
+#[test]
+fn a_query_is_read_as_browsers_write_it() {
+    assert_means(&[
+        ("match=a+b", &["a b"]),
+        ("match=a%20b", &["a b"]),
+        ("match=a%2Bb", &["a+b"]),
+        ("match=a;match=b", &["a;match=b"]),
+        ("match=100%", &["100%"]),
+        ("match=%zz", &["%zz"]),
+        ("m%61tch=bar", &["bar"]),
+        (
+            "match%5Furlpattern=%2Fbooks%2F1",
+            &["/books/1", "https://hub.example.com/books/1"],
+        ),
+        ("&&match=bar&&=&", &["bar"]),
+        (
+            "foo=1&mat=Bar&topic=Bar&lastEventID=x&access_token=x&match=bar&_match=Bar&atch",
+            &["bar"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_pattern_that_is_exponential_elsewhere_costs_little() {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let patterns = form(&[
+        ("match_urlpattern", "/((?:a+)+)b"),
+        ("match_urlpattern", "/((?:a|a)*)!x"),
+        ("match", MARKER),
+    ]);
+    let mut stream = hub.subscribe(&patterns);
+
+    publisher.publish_on(&format!("/{}!", "a".repeat(4000)));
+    publisher.publish_on("/aab");
+    publisher.mark();
+
+    assert_eq!(until_marker(&mut stream), ["/aab"]);
+}

@@ -1,0 +1,201 @@
+//! What is no request for topics, and what may stand in its body.
+
+use crate::support::{
+    client::Stream,
+    mercure::{Client, MARKER, MercureHub, PATH, query, until_marker},
+};
+
+/// Names and values that are not taken, each of them whole.
+const WRONG: &[&str] = &[
+    "Match=a",
+    "MATCH=a",
+    "mAtch=a",
+    "m%41tch=a",
+    "match_EXACT=a",
+    "match_URLPattern=a",
+    "match_=a",
+    "match_regex=a",
+    "match_regex=*",
+    "match_urltemplate=a",
+    "match-urlpattern=a",
+    "match_urlpattern_=a",
+    "match+=a",
+    "matcher=a",
+    "matching",
+    "match[]=a",
+    "matchmaking=1",
+    "match",
+    "match=",
+    "match_urlpattern=",
+    "match=a%00b",
+    "match=a%0Ab",
+    "match=%7F",
+    "match=%C2%85",
+    "match=%C2%AD",
+    "match=%E2%80%8B",
+    "match=a%EF%BB%BF",
+    "match=%F3%A0%80%81",
+    "match=%FF",
+    "match=%C3",
+    "match=%C0%80",
+    "match=%ED%A0%80",
+    "match_urlpattern=/a%0Ab",
+    "match_urlpattern=https%3A%2F%2Fexample.com%2F(",
+    "match_urlpattern=https%3A%2F%2Fexample.com%2F%7Ba",
+    "match_urlpattern=%2F%3Aa%2F%3Aa",
+    "match_urlpattern=https%3A%2F%2Fexa+mple.com%2F",
+    "match_urlpattern=%2F(%3F%3Da)",
+];
+
+#[test]
+fn one_wrong_matcher_spoils_the_request_wherever_it_stands() {
+    let hub = MercureHub::start();
+
+    for wrong in WRONG {
+        for target in [
+            format!("{PATH}?{wrong}"),
+            format!("{PATH}?{wrong}&match=good"),
+            format!("{PATH}?match=good&{wrong}"),
+            format!("/events/sse?match=good&{wrong}"),
+        ] {
+            hub.ask("GET", &target, "", "").assert_refuses(400, &target);
+        }
+        let body = format!("match=good&{wrong}");
+        hub.ask("QUERY", PATH, "", &body).assert_refuses(400, wrong);
+        hub.ask("QUERY", &format!("{PATH}?match=good"), "", wrong)
+            .assert_refuses(400, wrong);
+    }
+    assert_eq!(hub.server.live(), 0);
+}
+
+#[test]
+fn whoever_asks_the_hub_asks_for_something() {
+    let hub = MercureHub::start();
+
+    for query in [
+        "",
+        "?",
+        "?foo=bar",
+        "?topic=x",
+        "?last_event_id=earliest",
+        "?_match=a",
+    ] {
+        let target = format!("{PATH}{query}");
+        hub.ask("GET", &target, "", "").assert_refuses(400, query);
+        hub.ask("QUERY", &target, "", "").assert_refuses(400, query);
+    }
+}
+
+#[test]
+fn there_are_limits_to_how_much_is_asked_for() {
+    let hub = MercureHub::with(|config| {
+        config.limits.matchers = 3;
+        config.limits.pattern = 16;
+        config.limits.body = 1024;
+    });
+    let refused = |method: &str, query: &str, body: &str, status| {
+        let target = format!("{PATH}?{query}");
+        hub.ask(method, &target, "", body)
+            .assert_refuses(status, &target);
+    };
+
+    hub.subscribe("match=a&match_exact=b&match_urlpattern=c");
+    refused(
+        "GET",
+        "match=a&match_exact=b&match_urlpattern=c&match=d",
+        "",
+        400,
+    );
+    refused("GET", "match=a&match=a&match=a&match=a", "", 400);
+    refused("QUERY", "match=a&match=b", "match=c&match=d", 400);
+    hub.subscribe("match=1234567890123456&match_urlpattern=/234567890123456");
+    refused("GET", "match=12345678901234567", "", 400);
+    refused("GET", "match=123456789012345%C3%A9", "", 400);
+    refused("GET", "match_urlpattern=/2345678901234567", "", 400);
+    refused("QUERY", "match=a", &"x".repeat(1025), 413);
+}
+
+#[test]
+fn a_body_and_an_address_are_one() {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let marked = |body: &str| format!("{body}&match={MARKER}");
+    let with_query = |pairs: &str| format!("{PATH}?{pairs}");
+    let mut streams = [
+        (query(&hub, PATH, "", &marked("match=a")), &["a"][..]),
+        (
+            query(&hub, &with_query("match=a"), "", &marked("match=b")),
+            &["a", "b"],
+        ),
+        (
+            query(&hub, &with_query("match=a"), "", &marked("match=a")),
+            &["a"],
+        ),
+        (query(&hub, &with_query(&marked("match=a")), "", ""), &["a"]),
+        (query(&hub, "/events/sse", "", &marked("match=c")), &["c"]),
+        (
+            query(
+                &hub,
+                PATH,
+                "Content-Type: Application/X-WWW-Form-Urlencoded; charset=utf-8\r\n",
+                &marked("m%61tch_urlpattern=%2F.well-known%2F:x"),
+            ),
+            &["a", "b", "c"],
+        ),
+    ];
+
+    for topic in ["a", "b", "c"] {
+        publisher.publish_on(topic);
+    }
+    publisher.mark();
+
+    for (stream, expected) in &mut streams {
+        assert_eq!(until_marker(stream), *expected, "{}", stream.head);
+    }
+}
+
+#[test]
+fn a_body_that_is_no_form_is_refused() {
+    let hub = MercureHub::start();
+    let target = format!("{PATH}?match=a");
+
+    for content_type in ["application/json", "text/plain", ""] {
+        let headers = format!("Content-Type: {content_type}\r\n");
+        hub.ask("QUERY", &target, &headers, "match=b")
+            .assert_refuses(400, content_type);
+    }
+}
+
+#[test]
+fn a_body_may_come_in_chunks() {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let long = "x".repeat(1000);
+    let filler = format!("&{long}").repeat(5);
+    let request = format!(
+        "QUERY {PATH} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n\
+         7\r\nmatch=a\r\n{:x}\r\n{filler}\r\n0\r\n\r\n",
+        filler.len()
+    );
+
+    let mut stream = Stream::sent(hub.addr(), request.as_bytes());
+    publisher.publish_on("a");
+
+    assert_eq!(stream.event().unwrap().data, "a");
+}
+
+#[test]
+fn the_head_alone_opens_no_stream() {
+    let hub = MercureHub::start();
+    let mut client = Client::connect(hub.addr());
+
+    let head = format!("HEAD {PATH}?match=a HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.send(head.as_bytes());
+    let answer = client.answer();
+
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(hub.server.live(), 0);
+    client.assert_closed();
+}
