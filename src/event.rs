@@ -278,6 +278,12 @@ impl Event {
         self.retry
     }
 
+    /// The topics that it names.
+    pub(crate) fn topics(&self) -> &[Topic] {
+        let audience = self.audience.as_ref();
+        audience.map_or(&[], |audience| &audience.topics)
+    }
+
     /// The id that it was given, if it was.
     pub(crate) fn given_id(&self) -> Option<&GivenId> {
         match &self.naming {

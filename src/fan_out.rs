@@ -168,7 +168,7 @@ impl FanOut {
 
     async fn send(&self, rounds: &[(GroupId, Round)]) {
         let now = Instant::now();
-        let mut turn = Turn::default();
+        let mut turn = 0;
         let mut handed_over = HandOver::default();
         for (group, round) in rounds {
             handed_over += self
@@ -192,7 +192,7 @@ impl FanOut {
             .id_before(cursor)
             .map_or_else(wire::heartbeat, wire::place);
         let groups = self.0.registry.borrow().groups();
-        let mut turn = Turn::default();
+        let mut turn = 0;
         let mut handed_over = HandOver::default();
         for group in groups {
             handed_over += self
@@ -204,11 +204,12 @@ impl FanOut {
         self.0.hub.metrics.count_hand_over(&handed_over);
     }
 
-    /// Goes through a group in parts, between which the thread does other things.
+    /// Goes through a group in parts, between which the thread does other things. `turn` counts the
+    /// slots since these had theirs, also over groups.
     async fn each_part(
         &self,
         group: GroupId,
-        turn: &mut Turn,
+        turn: &mut usize,
         mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> HandOver,
     ) -> HandOver {
         let registry = &self.0.registry;
@@ -216,24 +217,18 @@ impl FanOut {
         let all = registry.borrow_mut().slots(group);
         let mut first = 0;
         while first < all {
-            if turn.slots >= SLOTS_AT_ONCE {
-                turn.slots = 0;
+            if *turn >= SLOTS_AT_ONCE {
+                *turn = 0;
                 tokio::task::yield_now().await;
             }
-            let end = all.min(first + SLOTS_AT_ONCE - turn.slots);
-            turn.slots += end - first;
+            let end = all.min(first + SLOTS_AT_ONCE - *turn);
+            *turn += end - first;
             let slots = first..end;
             handed_over += hand_over(&mut registry.borrow_mut(), Part { group, slots });
             first = end;
         }
         handed_over
     }
-}
-
-/// What was done since the thread's other tasks had their turn.
-#[derive(Debug, Default)]
-struct Turn {
-    slots: usize,
 }
 
 /// A panic of the fan-out is the end of the process: its subscribers would get nothing any more.

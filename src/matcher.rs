@@ -2,7 +2,6 @@
 
 use std::{
     cell::OnceCell,
-    fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -156,6 +155,12 @@ impl Matcher {
     }
 }
 
+/// Whether one of these means a topic.
+pub(crate) fn any_matches(matchers: &[Matcher], topic: &str, hub: &HubUrl) -> bool {
+    let subject = Subject::new(topic, hub);
+    matchers.iter().any(|matcher| matcher.matches(&subject))
+}
+
 impl PartialEq for Matcher {
     fn eq(&self, other: &Self) -> bool {
         self.written == other.written
@@ -190,11 +195,5 @@ impl<'a> Subject<'a> {
         self.url
             .get_or_init(|| self.hub.resolve(self.text))
             .as_ref()
-    }
-}
-
-impl fmt::Display for MatcherText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.name(), self.text)
     }
 }

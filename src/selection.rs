@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::{
     event::Audience,
     hub_url::HubUrl,
-    matcher::{InvalidMatcher, Matcher, MatcherText, Subject},
+    matcher::{InvalidMatcher, Matcher, MatcherText, any_matches},
 };
 
 /// What one or more subscribers get. Those that ask for the same share one, so that it is compiled
@@ -58,10 +58,8 @@ impl Selection {
 }
 
 fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
-    audience.topics.iter().any(|topic| {
-        let subject = Subject::new(topic.as_str(), hub);
-        matchers.iter().any(|matcher| matcher.matches(&subject))
-    })
+    let mut topics = audience.topics.iter();
+    topics.any(|topic| any_matches(matchers, topic.as_str(), hub))
 }
 
 /// A selection as it was asked for.

@@ -24,11 +24,8 @@ use crate::{
 /// memory for as long as the client does not take it.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// How many events are looked at, at a time, to find those that are for the subscriber. The log
-/// takes in no others meanwhile.
-const LOOK_AT: usize = 1024;
-
-/// How often a matcher is tried at a time, for the same reason: some take a microsecond.
+/// How often a matcher is tried at a time, to find the events that are for the subscriber. The log
+/// takes in no others meanwhile, and some matchers take a microsecond.
 const TRIES: usize = 256;
 
 /// A cursor in the log: every event of its selection before it was sent.
@@ -178,7 +175,7 @@ impl Subscriber {
         let mut taken = 0;
         let portion = Portion {
             bytes: BATCH_BYTES,
-            events: LOOK_AT.min(1 + TRIES / self.selection.effort().max(1)),
+            events: 1 + TRIES / self.selection.effort().max(1),
         };
         let read = self.hub.log.read(cursor, portion, |entry| {
             let is_for_it = self.selection.selects(&entry.audience);

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::TokenLimits;
 use crate::{
     hub_url::HubUrl,
-    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, Subject},
+    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
     topic::Topic,
 };
 
@@ -121,12 +121,12 @@ impl Access {
 
     /// Whether it may publish on a topic.
     pub(crate) fn may_publish(&self, topic: &Topic, hub: &HubUrl) -> bool {
-        matches(&self.publish, topic.as_str(), hub)
+        any_matches(&self.publish, topic.as_str(), hub)
     }
 
     /// Whether it may read what is private on a topic, or the subscriptions at a path.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
-        matches(&self.subscribe, topic, hub)
+        any_matches(&self.subscribe, topic, hub)
     }
 
     /// The topics of which it may read what is private.
@@ -142,15 +142,10 @@ impl Access {
             .find(|detail| {
                 // A pattern means itself, also where it would not match its own text.
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
-                detail.topics.iter().any(is_it) || matches(&detail.topics, subscribed, hub)
+                detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })
             .and_then(|detail| detail.payload.as_ref())
     }
-}
-
-fn matches(matchers: &[Matcher], topic: &str, hub: &HubUrl) -> bool {
-    let subject = Subject::new(topic, hub);
-    matchers.iter().any(|matcher| matcher.matches(&subject))
 }
 
 fn list<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Vec<Value>> {

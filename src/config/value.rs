@@ -92,31 +92,40 @@ pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
         })
 }
 
+/// Stands for nothing.
+const OFF: &str = "off";
+
+/// A text of a kind, or `off`.
+fn text_or_off<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    is_good: impl Fn(&str) -> bool,
+    allowed: &str,
+) -> Result<Option<String>, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    match found.as_str() {
+        Some(OFF) => Ok(None),
+        Some(text) if is_good(text) => Ok(Some(text.to_owned())),
+        _ => Err(refused(&found, format_args!("\"{OFF}\", or {allowed}"))),
+    }
+}
+
+pub(super) fn write_or_off<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.as_deref().unwrap_or(OFF))
+}
+
 /// An address, or `off`.
 pub(super) mod optional_address {
+    pub(in crate::config) use super::write_or_off as serialize;
     use super::*;
-
-    const OFF: &str = "off";
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<String>, D::Error> {
-        let found = Value::deserialize(deserializer)?;
-        match found.as_str() {
-            Some(OFF) => Ok(None),
-            Some(address) if is_address(address) => Ok(Some(address.to_owned())),
-            _ => Err(refused(
-                &found,
-                "\"off\", or a host and a port from 0 to 65535, such as \"127.0.0.1:9090\"",
-            )),
-        }
-    }
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        address: &Option<String>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(address.as_deref().unwrap_or(OFF))
+        let allowed = "a host and a port from 0 to 65535, such as \"127.0.0.1:9090\"";
+        text_or_off(deserializer, is_address, allowed)
     }
 }
 
@@ -129,15 +138,18 @@ pub(super) mod optional_hub_url {
         deserializer: D,
     ) -> Result<Option<HubUrl>, D::Error> {
         let found = Value::deserialize(deserializer)?;
-        match found.as_str() {
-            Some(AUTO) => Ok(None),
-            Some(url) if HubUrl::parse(url).is_ok() => Ok(HubUrl::parse(url).ok()),
-            _ => Err(refused(
+        let text = found.as_str();
+        if text == Some(AUTO) {
+            return Ok(None);
+        }
+        let url = text.and_then(|text| HubUrl::parse(text).ok());
+        url.map(Some).ok_or_else(|| {
+            refused(
                 &found,
                 "\"auto\", or an http or https URL with a path, such as \
                  \"https://example.org/.well-known/mercure\"",
-            )),
-        }
+            )
+        })
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(
@@ -208,9 +220,8 @@ pub(super) mod subscribe {
 
 /// The name of a cookie (RFC 6265, section 4.1.1), or `off`.
 pub(super) mod cookie {
+    pub(in crate::config) use super::write_or_off as serialize;
     use super::*;
-
-    const OFF: &str = "off";
 
     fn is_name(text: &str) -> bool {
         let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -220,22 +231,8 @@ pub(super) mod cookie {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<String>, D::Error> {
-        let found = Value::deserialize(deserializer)?;
-        match found.as_str() {
-            Some(OFF) => Ok(None),
-            Some(name) if is_name(name) => Ok(Some(name.to_owned())),
-            _ => Err(refused(
-                &found,
-                "\"off\", or the name of a cookie, at most 128 letters, digits and !#$%&'*+-.^_`|~",
-            )),
-        }
-    }
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        name: &Option<String>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(name.as_deref().unwrap_or(OFF))
+        let allowed = "the name of a cookie, at most 128 letters, digits and !#$%&'*+-.^_`|~";
+        text_or_off(deserializer, is_name, allowed)
     }
 }
 

@@ -27,7 +27,31 @@ pub(super) fn access(
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Option<Arc<Access>>, Problem> {
-    let token = match presented(request, hub, policy)? {
+    verified(&presented(request, hub, policy)?, hub, policy)
+}
+
+/// The same where the request changes something: a page of somebody else's must not have the
+/// browser do it with a cookie (Mercure, chapter Security Considerations).
+pub(super) fn access_to_change(
+    request: &HttpRequest,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Arc<Access>, Problem> {
+    let presented = presented(request, hub, policy)?;
+    if let Presented::Cookie(_) = presented
+        && !comes_from_a_trusted_page(request, hub, policy)
+    {
+        return Err(Problem::ForeignPage);
+    }
+    verified(&presented, hub, policy)?.ok_or_else(|| Challenge::NoToken.to(hub))
+}
+
+fn verified(
+    presented: &Presented<'_>,
+    hub: &Hub,
+    policy: &Policy,
+) -> Result<Option<Arc<Access>>, Problem> {
+    let token = match presented {
         Presented::Nothing => return Ok(None),
         Presented::Header(token) | Presented::Cookie(token) => token,
     };
@@ -38,21 +62,6 @@ pub(super) fn access(
             Err(Challenge::InvalidToken.to(hub))
         }
     }
-}
-
-/// The same where the request changes something: a page of somebody else's must not have the
-/// browser do it with a cookie (Mercure, chapter Security Considerations).
-pub(super) fn access_to_change(
-    request: &HttpRequest,
-    hub: &Hub,
-    policy: &Policy,
-) -> Result<Arc<Access>, Problem> {
-    if let Presented::Cookie(_) = presented(request, hub, policy)?
-        && !comes_from_a_trusted_page(request, hub, policy)
-    {
-        return Err(Problem::ForeignPage);
-    }
-    access(request, hub, policy)?.ok_or_else(|| Challenge::NoToken.to(hub))
 }
 
 fn presented<'a>(

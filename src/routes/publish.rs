@@ -11,7 +11,7 @@ use super::{
     problem::{Challenge, Problem},
 };
 use crate::{
-    event::{Event, EventId, Naming},
+    event::{EventId, Naming},
     hub::{Hub, PublishError},
     policy::Policy,
     update,
@@ -84,12 +84,4 @@ pub(super) async fn form(
     let body = payload.to_bytes_limited(max_bytes).await;
     let body = body.map_err(|_| Problem::BodyTooLong(max_bytes))?;
     body.map_err(|_| Problem::BodyCutOff)
-}
-
-impl Event {
-    fn topics(&self) -> &[crate::topic::Topic] {
-        self.audience
-            .as_ref()
-            .map_or(&[], |audience| &audience.topics)
-    }
 }

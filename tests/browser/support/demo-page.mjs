@@ -1,6 +1,6 @@
 // The demo page as a reader sees it: what its panels show, and its buttons.
 
-import { eventually } from "./eventually.mjs";
+import { untilShown } from "./eventually.mjs";
 
 export class DemoPage {
   /** @param {import("playwright-core").Page} page */
@@ -80,16 +80,9 @@ export class Panel {
    * @param {string} what
    * @param {(shown: Awaited<ReturnType<Panel["shown"]>>) => boolean} condition
    */
-  async until(what, condition) {
-    let shown = {};
-    return eventually(
-      what,
-      async () => {
-        shown = await this.shown();
-        return condition(shown) && shown;
-      },
-      () => `(the panel shows ${JSON.stringify({ ...shown, rows: shown.rows?.slice(0, 3) })})`,
-    );
+  until(what, condition) {
+    const brief = (shown) => `(the panel shows ${JSON.stringify({ ...shown, rows: shown.rows?.slice(0, 3) })})`;
+    return untilShown(what, () => this.shown(), condition, brief);
   }
 
   press(name) {

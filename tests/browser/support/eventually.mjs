@@ -23,3 +23,20 @@ export async function eventually(what, look, last = () => "") {
     await new Promise((wake) => setTimeout(wake, LOOK_EVERY_MS));
   }
 }
+
+/**
+ * Waits until what is shown meets the condition, and returns it.
+ * @template T
+ * @param {string} what
+ * @param {() => Promise<T>} show
+ * @param {(shown: T) => boolean} condition
+ * @param {(shown: Partial<T>) => string} describe what to say of the last that was shown, in vain
+ */
+export function untilShown(what, show, condition, describe) {
+  let shown = {};
+  const look = async () => {
+    shown = await show();
+    return condition(shown) && shown;
+  };
+  return eventually(what, look, () => describe(shown));
+}

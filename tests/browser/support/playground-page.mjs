@@ -1,6 +1,6 @@
 // The playground as a reader sees it: its fields, its buttons, and what it shows.
 
-import { eventually } from "./eventually.mjs";
+import { eventually, untilShown } from "./eventually.mjs";
 
 export class PlaygroundPage {
   /** @param {import("playwright-core").Page} page */
@@ -91,16 +91,9 @@ export class PlaygroundPage {
    * @param {string} what
    * @param {(shown: Awaited<ReturnType<PlaygroundPage["shown"]>>) => boolean} condition
    */
-  async until(what, condition) {
-    let shown = {};
-    return eventually(
-      what,
-      async () => {
-        shown = await this.shown();
-        return condition(shown) && shown;
-      },
-      () => `(the playground shows ${JSON.stringify({ ...shown, events: shown.events?.slice(0, 3) })})`,
-    );
+  until(what, condition) {
+    const brief = (shown) => `(the playground shows ${JSON.stringify({ ...shown, events: shown.events?.slice(0, 3) })})`;
+    return untilShown(what, () => this.shown(), condition, brief);
   }
 
   /** Waits until an event with this data is the newest, and returns what is shown. */
