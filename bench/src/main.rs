@@ -2,6 +2,7 @@
 
 mod compare;
 mod load;
+mod publish;
 mod record;
 mod report;
 mod servers;
@@ -27,6 +28,8 @@ enum Command {
     Storm(load::Storm),
     /// Subscribe where nothing is sent, then leave, and see what memory is left
     Idle(load::Idle),
+    /// Publish from many connections, and check that whoever listens gets everything
+    Publish(publish::Publish),
     /// Measure this server beside its peers, and write docs/PERFORMANCE.md
     Compare(compare::Compare),
     /// Write docs/PERFORMANCE.md and its plot anew from docs/performance.jsonl
@@ -58,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Load(load) => print(&load.run()?),
         Command::Storm(storm) => print(&storm.run()?),
         Command::Idle(idle) => print(&idle.run()?),
+        Command::Publish(publish) => print(&publish.run()?),
         Command::Compare(compare) => compare.run(),
         Command::Report { root } => report::write(&root),
         Command::Bare(serve) => servers::bare::serve(&serve),

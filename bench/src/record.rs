@@ -7,7 +7,10 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{FanOutFigures, IdleFigures, StormFigures};
+use crate::{
+    load::{FanOutFigures, IdleFigures, StormFigures},
+    publish::PublishFigures,
+};
 
 /// A server that is measured.
 #[derive(
@@ -67,6 +70,19 @@ pub(crate) enum Scenario {
     Storm,
     /// Nothing is sent
     Idle,
+    /// As many updates as are acknowledged, all to one subscriber
+    Publish,
+    /// Updates on many topics, each with a subscriber of its own
+    Topics,
+    /// Updates on some topics, and many subscribers each with a URL Pattern of its own
+    Patterns,
+}
+
+impl Scenario {
+    /// Whether updates are published by HTTP, and the server has nothing of its own to say.
+    pub(crate) fn publishes(self) -> bool {
+        matches!(self, Self::Publish | Self::Topics | Self::Patterns)
+    }
 }
 
 /// One measurement to make.
@@ -75,7 +91,7 @@ pub(crate) struct Case {
     pub(crate) scenario: Scenario,
     pub(crate) peer: Peer,
     pub(crate) subscribers: usize,
-    /// Messages; 0: none are sent.
+    /// Messages; 0: none are sent, or as many as can be published.
     pub(crate) per_second: u64,
 }
 
@@ -94,6 +110,7 @@ pub(crate) enum Figures {
     FanOut(FanOutFigures),
     Storm(StormFigures),
     Idle(IdleFigures),
+    Publish(PublishFigures),
     /// Why there are none.
     NotRun(String),
 }

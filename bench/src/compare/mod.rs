@@ -122,6 +122,9 @@ fn measure(
     command.args(plan::load(case, pace));
     command.arg("--addr").arg(server.addr.to_string());
     command.arg("--pid").arg(server.process.id().to_string());
+    if let Some(token) = &server.token {
+        command.env("SSE_BENCH_TOKEN", token);
+    }
     let output = Process::start(&mut command)?.output(PATIENCE, interruption)?;
     Ok(match case.scenario {
         Scenario::FanOut | Scenario::Large | Scenario::Laggards => {
@@ -129,6 +132,9 @@ fn measure(
         }
         Scenario::Storm => Figures::Storm(serde_json::from_str(&output)?),
         Scenario::Idle => Figures::Idle(serde_json::from_str(&output)?),
+        Scenario::Publish | Scenario::Topics | Scenario::Patterns => {
+            Figures::Publish(serde_json::from_str(&output)?)
+        }
     })
 }
 

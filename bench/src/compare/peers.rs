@@ -23,6 +23,12 @@ const FAST: u64 = 100;
 /// What makes a message large.
 const PADDING: usize = 1000;
 
+/// Whose tokens allow to publish, for which hub.
+const ISSUER: &str = "https://issuer.example";
+const KEY: &str = "tests/keys/ed25519";
+const HUB: &str = "https://hub.example/.well-known/mercure";
+const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
+
 const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
 /// Where things are.
@@ -57,6 +63,8 @@ pub(super) struct Server {
     // Ends before the server does.
     _publisher: Option<Publisher>,
     pub(super) process: Process,
+    /// What a publisher needs.
+    pub(super) token: Option<String>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -121,34 +129,46 @@ pub(super) fn start(
     };
     let mut process = Process::start(&mut command)?;
     let addr = process.addr(interruption)?;
+    let publishes = case.scenario.publishes() && case.peer == Peer::Broadcaster;
+    let token = publishes.then(|| token(places, interruption)).transpose()?;
     Ok(Server {
         addr,
         process,
+        token,
         _publisher: None,
         _folder: None,
     })
 }
 
-/// As shipped, but for what the case asks for.
-fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
+/// As shipped, with nothing set.
+fn shipped(places: &Places) -> Command {
     let mut command = Command::new(&places.broadcaster);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("BROADCASTER__") {
             command.env_remove(name);
         }
     }
+    command.current_dir(&places.root).env_remove("RUST_LOG");
     command
-        .current_dir(&places.root)
-        .env_remove("RUST_LOG")
-        .env("BROADCASTER__SERVER__BIND", "127.0.0.1:0")
-        .env(
-            "BROADCASTER__TICKER__INTERVAL",
-            format!("{}ms", interval.as_millis()),
-        );
-    if case.per_second == 0 {
-        command.env("BROADCASTER__TICKER__ENABLED", "false");
+}
+
+/// The same, but for what the case asks for.
+fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
+    let mut command = shipped(places);
+    command.env("BROADCASTER__SERVER__BIND", "127.0.0.1:0");
+    if case.scenario.publishes() {
+        let issuer = format!("{ISSUER} pem:{KEY}.pub.pem");
+        command
+            .env("BROADCASTER__HUB__URL", HUB)
+            .env("BROADCASTER__AUTH__ISSUERS", issuer);
     }
-    if case.per_second > FAST {
+    if case.per_second == 0 || case.scenario.publishes() {
+        command.env("BROADCASTER__TICKER__ENABLED", "false");
+    } else {
+        let interval = format!("{}ms", interval.as_millis());
+        command.env("BROADCASTER__TICKER__INTERVAL", interval);
+    }
+    if case.per_second > FAST || case.scenario == Scenario::Publish {
         command.env("BROADCASTER__STREAM__HISTORY", LONG_HISTORY.to_string());
     }
     if matches!(case.scenario, Scenario::Large | Scenario::Laggards) {
@@ -156,6 +176,17 @@ fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
         command.env("BROADCASTER__TICKER__MESSAGE", message);
     }
     command
+}
+
+/// A token that allows to publish everything, signed with a private key.
+fn token(places: &Places, interruption: &Interruption) -> anyhow::Result<String> {
+    let mut command = shipped(places);
+    command
+        .env("BROADCASTER__HUB__URL", HUB)
+        .args(["token", "--publish", "*", "--issuer", ISSUER])
+        .args(["--key", &format!("{KEY}.pem")]);
+    let token = Process::start(&mut command)?.output(TOKEN_PATIENCE, interruption)?;
+    Ok(token.trim().to_owned())
 }
 
 fn start_nchan(
@@ -189,6 +220,7 @@ fn start_nchan(
     Ok(Server {
         addr,
         process,
+        token: None,
         _publisher: publisher,
         _folder: Some(folder),
     })

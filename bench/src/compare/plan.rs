@@ -27,6 +27,10 @@ const MOST_NESTJS: usize = 10_000;
 /// Others that listen while 10,000 come back: together they just fit the limit of open files.
 const LISTENING: usize = 9_000;
 
+/// Topics with a subscriber each, and topics that match many patterns.
+const TOPICS: usize = 10_000;
+const MATCHED_TOPICS: usize = 100;
+
 /// What belongs together is measured in turn.
 type Group = Vec<Case>;
 
@@ -72,6 +76,14 @@ pub(super) fn whole(peers: &[Peer]) -> Vec<Group> {
         special(Scenario::Storm, Peer::Nchan, LISTENING, 10),
     ]);
     groups.push(vec![special(Scenario::Idle, ours, 10_000, 0)]);
+    groups.push(vec![
+        special(Scenario::Publish, ours, 1, 0),
+        special(Scenario::Publish, Peer::Nchan, 1, 0),
+    ]);
+    groups.push(vec![
+        special(Scenario::Topics, ours, TOPICS, 10_000),
+        special(Scenario::Patterns, ours, 1_000, 1_000),
+    ]);
     for group in &mut groups {
         group.retain(|case| peers.contains(&case.peer));
     }
@@ -111,6 +123,9 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
             Scenario::FanOut | Scenario::Large | Scenario::Laggards => "load",
             Scenario::Storm => "storm",
             Scenario::Idle => "idle",
+            Scenario::Publish | Scenario::Topics | Scenario::Patterns => {
+                return publish(case, pace);
+            }
         }
         .to_owned(),
         format!("--subscribers={}", case.subscribers),
@@ -129,7 +144,7 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
         Scenario::Large | Scenario::Laggards => {
             arguments.extend(["--settle=8", "--measure=8"].map(str::to_owned));
         }
-        Scenario::Storm | Scenario::Idle => {}
+        _ => {}
     }
     if case.scenario == Scenario::Laggards {
         arguments.extend(["--stalled=1", "--slow=100"].map(str::to_owned));
@@ -144,6 +159,34 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     }
     if case.peer == Peer::Nestjs {
         arguments.push("--own-numbers".to_owned());
+    }
+    arguments
+}
+
+fn publish(case: &Case, pace: Pace) -> Vec<String> {
+    let mut arguments = vec![
+        "publish".to_owned(),
+        format!("--settle={}", pace.settle),
+        format!("--measure={}", pace.measure),
+        format!("--per-second={}", case.per_second),
+    ];
+    let hub = "/.well-known/mercure";
+    match case.scenario {
+        Scenario::Topics => arguments.extend([
+            format!("--subscribers={}", case.subscribers),
+            format!("--topics={TOPICS}"),
+            format!("--target={hub}?match=/topics/{{topic}}"),
+        ]),
+        Scenario::Patterns => arguments.extend([
+            format!("--subscribers={}", case.subscribers),
+            format!("--topics={MATCHED_TOPICS}"),
+            "--topic=/{topic}/x".to_owned(),
+            format!("--target={hub}?match_urlpattern=/{{topic}}/:v{{n}}"),
+        ]),
+        _ if case.peer == Peer::Nchan => {
+            arguments.extend(["--raw", "--to=/publish", "--target=/events/sse"].map(str::to_owned));
+        }
+        _ => {}
     }
     arguments
 }

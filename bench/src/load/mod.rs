@@ -16,15 +16,17 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 
-use self::{crowd::Crowd, subscriber::Request};
 pub(crate) use self::{
+    crowd::{Crowd, Present},
     fan_out::{FanOut, FanOutFigures},
     idle::{Idle, IdleFigures},
+    scan::Scan,
     storm::{Storm, StormFigures},
+    subscriber::{Order, Request, check_head},
 };
 
 /// The most that connecting may take, and that a laggard may need to catch up.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const CONNECT_PATIENCE: Duration = Duration::from_secs(120);
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whom to load, with how many.
@@ -59,6 +61,7 @@ impl Target {
         Request {
             addr: self.addr,
             target: self.target.clone(),
+            topics: 1,
             last_event_id: None,
         }
     }

@@ -17,7 +17,10 @@ const PER_ADDRESS: usize = 5_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) addr: SocketAddr,
+    /// `{n}` becomes the subscriber's number, `{topic}` that of its topic.
     pub(crate) target: String,
+    /// How many topics the subscribers are spread over.
+    pub(crate) topics: usize,
     pub(crate) last_event_id: Option<String>,
 }
 
@@ -40,7 +43,11 @@ impl Request {
             .connect(&self.addr.into())
             .with_context(|| format!("subscriber {n} cannot connect"))?;
         let mut socket = TcpStream::from(socket);
-        let Self { addr, target, .. } = self;
+        let Self { addr, topics, .. } = self;
+        let target = self
+            .target
+            .replace("{n}", &n.to_string())
+            .replace("{topic}", &(n % topics).to_string());
         let resume = match &self.last_event_id {
             Some(id) => format!("Last-Event-ID: {id}\r\n"),
             None => String::new(),

@@ -3,6 +3,7 @@
 
 mod fan_out;
 mod plot;
+mod publish;
 mod special;
 mod summary;
 mod target;
@@ -68,7 +69,8 @@ fn generated(record: &Record) -> String {
          ## CPU a delivery\n\n![CPU a delivery against subscribers](performance.svg)\n\n\
          ## Fan-out\n\nAbove 100 messages/s, sse-broadcaster keeps a history of {history} events; \
          nothing else differs from its defaults but the interval.\n\n{fan_out}\
-         ## Reconnects and idle streams\n\n{special}",
+         ## Reconnects and idle streams\n\n{special}\
+         {publish}",
         date = about.date,
         command = about.command,
         rounds = about.rounds,
@@ -82,6 +84,7 @@ fn generated(record: &Record) -> String {
         history = number(LONG_HISTORY as f64),
         fan_out = fan_out::tables(record),
         special = special::tables(record),
+        publish = publish::table_of(record),
     )
 }
 
@@ -108,6 +111,9 @@ fn heading(run: &Run) -> String {
         Scenario::Laggards => ", laggards",
         Scenario::Storm => ", storm",
         Scenario::Idle => ", idle",
+        Scenario::Publish => ", publishing",
+        Scenario::Topics => ", a topic each",
+        Scenario::Patterns => ", a pattern each",
     };
     format!(
         "{}, {} × {}/s{scenario}, round {}",
@@ -140,6 +146,13 @@ pub(crate) fn line(run: &Run) -> String {
             number(figures.resident_kb_per_subscriber),
             number(figures.cpu_percent)
         ),
+        Figures::Publish(figures) => format!(
+            "{} updates/s at {} µs, {} % of a core, lost {}",
+            number(figures.updates_per_second),
+            number(figures.cpu_us_per_update),
+            number(figures.cpu_percent),
+            figures.lost
+        ),
         Figures::NotRun(reason) => format!("not run: {reason}"),
     };
     format!("{:<50}  {figures}", heading(run))
@@ -148,10 +161,11 @@ pub(crate) fn line(run: &Run) -> String {
 /// All that was measured, for the terminal.
 pub(crate) fn terminal(record: &Record) -> String {
     format!(
-        "\n{}{}{}",
+        "\n{}{}{}{}",
         not_run(record),
         fan_out::tables(record),
-        special::tables(record)
+        special::tables(record),
+        publish::table_of(record)
     )
 }
 

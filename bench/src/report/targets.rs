@@ -1,6 +1,7 @@
 //! What this server is to reach, and whether it did.
 
 use super::{
+    publish,
     summary::Spread,
     target::{Bound, Target},
     text::{number, table},
@@ -34,6 +35,7 @@ pub(super) fn targets(record: &Record) -> String {
     targets.extend(high_rates(record));
     targets.extend(memory_and_connections(record));
     targets.extend(disturbances(record));
+    targets.extend(publish::targets(record));
     let rows: Vec<_> = targets.iter().map(Target::row).collect();
     table(&["what", "target", "measured", "verdict"], &rows)
 }
@@ -97,6 +99,7 @@ fn a_delivery(record: &Record) -> Vec<Target> {
             figures.lost + figures.duplicated + slow.slow_lost + slow.slow_duplicated
         }
         Figures::Storm(figures) => figures.lost + figures.duplicated,
+        Figures::Publish(figures) => figures.lost + figures.duplicated,
         _ => 0,
     });
     let faults = faults.sum::<u64>() as f64;

@@ -1,0 +1,101 @@
+//! One subscriber that gets the updates on all topics, and looks at the order on each.
+
+use std::{
+    io::{self, Read as _},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{anyhow, ensure};
+
+use super::publishers::ON_A_TOPIC;
+use crate::load::{Order, Request, Scan, check_head};
+
+const BUFFER: usize = 256 * 1024;
+
+/// How long a read may take before it is looked whether to leave.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Listener {
+    topics: usize,
+    shared: Arc<Shared>,
+    thread: JoinHandle<anyhow::Result<Vec<Order>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    deliveries: AtomicU64,
+    leave: AtomicBool,
+}
+
+impl Listener {
+    /// Subscribes, and reads on a thread of its own.
+    pub(super) fn start(request: &Request, topics: usize) -> anyhow::Result<Self> {
+        let mut socket = request.send(0, None)?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut first = [0; 4096];
+        let length = socket.read(&mut first)?;
+        check_head(&first[..length])?;
+        socket.set_read_timeout(Some(LOOK))?;
+        let shared = Arc::new(Shared::default());
+        let told = shared.clone();
+        let thread = std::thread::spawn(move || read(&socket, &told, topics));
+        Ok(Self {
+            topics,
+            shared,
+            thread,
+        })
+    }
+
+    pub(super) fn deliveries(&self) -> u64 {
+        self.shared.deliveries.load(Relaxed)
+    }
+
+    /// Waits until so many updates on each topic came, and leaves. What was lost, and what came twice.
+    pub(super) fn leave(self, on_each: u64, at_most: Duration) -> anyhow::Result<(u64, u64)> {
+        let all = on_each * self.topics as u64;
+        let until = Instant::now() + at_most;
+        while self.deliveries() < all && Instant::now() < until && !self.thread.is_finished() {
+            std::thread::sleep(LOOK);
+        }
+        self.shared.leave.store(true, Relaxed);
+        let orders = self.thread.join();
+        let orders = orders.map_err(|_| anyhow!("the listener panicked"))??;
+        let lost = |order: &Order| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
+        Ok((
+            orders.iter().map(lost).sum(),
+            orders.iter().map(|order| order.duplicated).sum(),
+        ))
+    }
+}
+
+fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Order>> {
+    let mut buffer = vec![0; BUFFER];
+    let mut scan = Scan::default();
+    let first = Order {
+        next: Some(0),
+        ..Order::default()
+    };
+    let mut orders = vec![first; topics];
+    let mut deliveries = 0;
+    while !shared.leave.load(Relaxed) {
+        let length = match socket.read(&mut buffer) {
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
+            length => length?,
+        };
+        ensure!(length > 0, "the stream ended");
+        scan.read(&buffer[..length], |number| {
+            if let Some(order) = orders.get_mut((number / ON_A_TOPIC) as usize) {
+                deliveries += u64::from(order.take(number % ON_A_TOPIC));
+            }
+        });
+        shared.deliveries.store(deliveries, Relaxed);
+    }
+    Ok(orders)
+}

@@ -1,0 +1,200 @@
+//! `sse-bench publish`: updates from many connections at once, each acknowledged before the next, and
+//! whether those who listen got them all.
+
+mod listener;
+mod publishers;
+
+use std::{
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    listener::Listener,
+    publishers::{Published, Publishers},
+};
+use crate::{
+    load::{CONNECT_PATIENCE, Crowd, Present, Request},
+    usage::Moment,
+};
+
+/// How long what was acknowledged may take to be delivered.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Publish {
+    /// The server's address
+    #[arg(long)]
+    addr: SocketAddr,
+    /// The server's process, whose CPU time counts with that of its children
+    #[arg(long)]
+    pid: u32,
+    /// Where updates are sent to
+    #[arg(long, default_value = "/.well-known/mercure")]
+    to: String,
+    /// What allows it, as a bearer token
+    #[arg(long, env = "SSE_BENCH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The body is the message itself, and no form
+    #[arg(long)]
+    raw: bool,
+    /// How many connections publish
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// How many topics they publish on, each its share
+    #[arg(long, default_value_t = 32)]
+    topics: usize,
+    /// A topic; `{topic}` in it becomes its number
+    #[arg(long, default_value = "/topics/{topic}")]
+    topic: String,
+    /// How many updates a second, all together; 0: as many as are acknowledged
+    #[arg(long, default_value_t = 0)]
+    per_second: u64,
+    /// How many subscribe, each to one topic; 0: one, to all
+    #[arg(long, default_value_t = 0)]
+    subscribers: usize,
+    /// Where a subscriber's stream is; `{topic}` becomes the number of its topic, `{n}` its own
+    #[arg(long, default_value = "/.well-known/mercure?match=*")]
+    target: String,
+    /// Seconds between the first update and the first that counts
+    #[arg(long, default_value_t = 2.0)]
+    settle: f64,
+    /// Seconds in which updates count
+    #[arg(long, default_value_t = 5.0)]
+    measure: f64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PublishFigures {
+    pub(crate) connections: usize,
+    pub(crate) topics: usize,
+    pub(crate) subscribers: usize,
+    /// Updates that were acknowledged.
+    pub(crate) updates_per_second: f64,
+    pub(crate) deliveries_per_second: f64,
+    /// The server's, what it takes to deliver them included.
+    pub(crate) cpu_us_per_update: f64,
+    /// The server's, of one core.
+    pub(crate) cpu_percent: f64,
+    /// From the request to its answer.
+    pub(crate) acknowledged_p50_ms: f64,
+    pub(crate) acknowledged_p99_ms: f64,
+    /// Deliveries of what was acknowledged, at any time of the run, that did not come about.
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) load_cpu_percent: f64,
+}
+
+/// Whoever listens.
+enum Audience {
+    /// To all topics.
+    One(Listener),
+    /// To one topic each.
+    Many(Present),
+}
+
+impl Audience {
+    fn deliveries(&self) -> u64 {
+        match self {
+            Self::One(listener) => listener.deliveries(),
+            Self::Many(present) => present.deliveries(),
+        }
+    }
+}
+
+impl Publish {
+    pub(crate) fn run(&self) -> anyhow::Result<PublishFigures> {
+        ensure!(
+            self.topics >= self.connections,
+            "each connection has topics of its own"
+        );
+        let audience = self.listen()?;
+        let publishers = Publishers::start(self.work())?;
+        sleep(Duration::from_secs_f64(self.settle));
+
+        let own_before = Moment::of(std::process::id())?;
+        let before = Moment::of(self.pid)?;
+        let (acknowledged, delivered) = (publishers.acknowledged(), audience.deliveries());
+        sleep(Duration::from_secs_f64(self.measure));
+        let updates = publishers.acknowledged() - acknowledged;
+        let deliveries = audience.deliveries() - delivered;
+        let after = Moment::of(self.pid)?;
+        let own_after = Moment::of(std::process::id())?;
+
+        let published = publishers.stop()?;
+        let (lost, duplicated) = self.leave(audience, &published)?;
+        let took = (after.at - before.at).as_secs_f64();
+        let cpu_us = after.cpu_since(&before).as_secs_f64() * 1e6;
+        Ok(PublishFigures {
+            connections: self.connections,
+            topics: self.topics,
+            subscribers: self.subscribers.max(1),
+            updates_per_second: updates as f64 / took,
+            deliveries_per_second: deliveries as f64 / took,
+            cpu_us_per_update: cpu_us / updates.max(1) as f64,
+            cpu_percent: after.cpu_percent_since(&before),
+            acknowledged_p50_ms: published.waited_ms(0.5),
+            acknowledged_p99_ms: published.waited_ms(0.99),
+            lost,
+            duplicated,
+            load_cpu_percent: own_after.cpu_percent_since(&own_before),
+        })
+    }
+
+    fn work(&self) -> publishers::Work {
+        publishers::Work {
+            addr: self.addr,
+            path: self.to.clone(),
+            token: self.token.clone(),
+            raw: self.raw,
+            connections: self.connections,
+            topics: self.topics,
+            topic: self.topic.clone(),
+            per_second: self.per_second,
+            to_one: self.subscribers == 0,
+        }
+    }
+
+    fn listen(&self) -> anyhow::Result<Audience> {
+        let request = Request {
+            addr: self.addr,
+            target: self.target.clone(),
+            topics: self.topics,
+            last_event_id: None,
+        };
+        if self.subscribers == 0 {
+            return Ok(Audience::One(Listener::start(&request, self.topics)?));
+        }
+        let crowd = Crowd {
+            request,
+            subscribers: self.subscribers,
+            before: 0,
+            threads: 1,
+            at_once: 500,
+            own_numbers: true,
+            next: Some(0),
+        };
+        let mut present = crowd.come(Instant::now(), 0);
+        present.wait_for_answers(CONNECT_PATIENCE)?;
+        Ok(Audience::Many(present))
+    }
+
+    /// What was lost, and what came twice.
+    fn leave(&self, audience: Audience, published: &Published) -> anyhow::Result<(u64, u64)> {
+        match audience {
+            Audience::One(listener) => listener.leave(published.on_each, DELIVERY_PATIENCE),
+            Audience::Many(mut present) => {
+                present.wait_for(published.on_each, DELIVERY_PATIENCE)?;
+                let tally = present.leave()?;
+                ensure!(tally.closed == 0, "{} streams ended", tally.closed);
+                Ok((tally.lost, tally.duplicated))
+            }
+        }
+    }
+}

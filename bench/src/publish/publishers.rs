@@ -1,0 +1,279 @@
+//! Connections that publish, all on one thread. Each waits for the answer before it sends on, and has
+//! topics of its own, so that what is on a topic has one order.
+
+use std::{
+    collections::VecDeque,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use memchr::memmem;
+use mio::{Events, Interest, Poll, Token};
+
+/// More than any run has on a topic: where one listens to all, a message's number is that of its
+/// topic times this, and its own on the topic.
+pub(super) const ON_A_TOPIC: u64 = 1_000_000_000;
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub(super) addr: SocketAddr,
+    pub(super) path: String,
+    pub(super) token: Option<String>,
+    /// The body is the message itself.
+    pub(super) raw: bool,
+    pub(super) connections: usize,
+    pub(super) topics: usize,
+    /// `{topic}` becomes the topic's number.
+    pub(super) topic: String,
+    /// 0: as many as are acknowledged.
+    pub(super) per_second: u64,
+    /// Whether one gets them all, who has to know the topics by the numbers.
+    pub(super) to_one: bool,
+}
+
+/// Publishes until it is stopped.
+pub(super) struct Publishers {
+    shared: Arc<Shared>,
+    thread: JoinHandle<anyhow::Result<Published>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    acknowledged: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// What was published in all.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// Updates on each topic, all acknowledged.
+    pub(super) on_each: u64,
+    /// From each request to its answer, in microseconds, in their order.
+    waited: Vec<u32>,
+}
+
+impl Published {
+    /// How long it took for this share of all updates, at most.
+    pub(super) fn waited_ms(&self, share: f64) -> f64 {
+        let at = (self.waited.len() as f64 * share) as usize;
+        let at = at.min(self.waited.len().saturating_sub(1));
+        self.waited.get(at).map_or(0.0, |us| f64::from(*us) / 1e3)
+    }
+}
+
+impl Publishers {
+    pub(super) fn start(work: Work) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let told = shared.clone();
+        let connections = (0..work.connections)
+            .map(|n| Connection::open(&work, n))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let thread = std::thread::spawn(move || run(&work, connections, &told));
+        Ok(Self { shared, thread })
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged.load(Relaxed)
+    }
+
+    /// Has each topic get as many as the one with the most, and ends.
+    pub(super) fn stop(self) -> anyhow::Result<Published> {
+        self.shared.stop.store(true, Relaxed);
+        let published = self.thread.join();
+        published.map_err(|_| anyhow!("the publishers panicked"))?
+    }
+}
+
+struct Connection {
+    socket: mio::net::TcpStream,
+    /// The topics it publishes on, by their numbers: this one, and so on by the number of connections.
+    first: usize,
+    step: usize,
+    topics: usize,
+    /// Where it sends the next update, and which that is on its topic.
+    topic: usize,
+    number: u64,
+    /// When it sent what is not yet acknowledged.
+    sent: Option<Instant>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    fn open(work: &Work, n: usize) -> anyhow::Result<Self> {
+        let socket = TcpStream::connect(work.addr)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket: mio::net::TcpStream::from_std(socket),
+            first: n,
+            step: work.connections,
+            topics: work.topics,
+            topic: n,
+            number: 0,
+            sent: None,
+            answer: Vec::with_capacity(1024),
+        })
+    }
+
+    fn send(&mut self, work: &Work, now: Instant) -> anyhow::Result<()> {
+        let offset = if work.to_one {
+            self.topic as u64 * ON_A_TOPIC
+        } else {
+            0
+        };
+        let number = offset + self.number;
+        let body = if work.raw {
+            format!("Message number: {number}\n")
+        } else {
+            let topic = work.topic.replace("{topic}", &self.topic.to_string());
+            format!("topic={topic}&data=Message+number:+{number}")
+        };
+        let Work { path, addr, .. } = work;
+        let token = match &work.token {
+            Some(token) => format!("Authorization: Bearer {token}\r\n"),
+            None => String::new(),
+        };
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {addr}\r\n{token}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // The last was answered: there is room.
+        self.socket.write_all(request.as_bytes())?;
+        self.sent = Some(now);
+        self.topic += self.step;
+        if self.topic >= self.topics {
+            self.topic = self.first;
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads on. When what is acknowledged now was sent.
+    fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<Option<Instant>> {
+        match self.socket.read(buffer) {
+            Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
+            Ok(0) => return Err(anyhow!("the server closed a publisher's connection")),
+            read => self.answer.extend_from_slice(&buffer[..read?]),
+        }
+        let Some(length) = whole(&self.answer)? else {
+            return Ok(None);
+        };
+        ensure!(self.answer.len() == length, "more than one answer came");
+        self.answer.clear();
+        Ok(self.sent.take())
+    }
+}
+
+/// How long a whole answer is that begins here, if it is there; an error if it does not acknowledge.
+fn whole(answer: &[u8]) -> anyhow::Result<Option<usize>> {
+    const END: &[u8] = b"\r\n\r\n";
+    let Some(end) = memmem::find(answer, END) else {
+        return Ok(None);
+    };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    ensure!(
+        head.starts_with("http/1.1 2"),
+        "an update was refused: {head} {}",
+        String::from_utf8_lossy(&answer[end..])
+    );
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length
+        .context("an answer has no length")?
+        .trim()
+        .parse()
+        .context("an answer's length is no number")?;
+    let all = end + END.len() + length;
+    Ok((answer.len() >= all).then_some(all))
+}
+
+fn run(
+    work: &Work,
+    mut connections: Vec<Connection>,
+    shared: &Shared,
+) -> anyhow::Result<Published> {
+    let mut poll = Poll::new()?;
+    for (n, connection) in connections.iter_mut().enumerate() {
+        poll.registry()
+            .register(&mut connection.socket, Token(n), Interest::READABLE)?;
+    }
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; 16 * 1024];
+    let mut waited = Vec::with_capacity(1 << 20);
+    let mut idle: VecDeque<_> = (0..connections.len()).collect();
+    let mut sent = 0;
+    let start = Instant::now();
+    // Known once it is to stop: how many each topic is to have.
+    let mut goal = None;
+    loop {
+        let now = Instant::now();
+        if goal.is_none() && shared.stop.load(Relaxed) {
+            let begun = |connection: &Connection| {
+                connection.number + u64::from(connection.topic != connection.first)
+            };
+            goal = connections.iter().map(begun).max();
+        }
+        let allowed = match work.per_second {
+            0 => u64::MAX,
+            per_second => (start.elapsed().as_secs_f64() * per_second as f64) as u64,
+        };
+        for _ in 0..idle.len() {
+            let Some(n) = idle.pop_front() else { break };
+            let connection = &mut connections[n];
+            if goal.is_some_and(|goal| connection.number >= goal) {
+                continue;
+            }
+            if sent >= allowed && goal.is_none() {
+                idle.push_back(n);
+                break;
+            }
+            connection.send(work, now)?;
+            sent += 1;
+        }
+        let acknowledged = waited.len() as u64;
+        shared.acknowledged.store(acknowledged, Relaxed);
+        if goal.is_some() && acknowledged == sent && idle.is_empty() {
+            break;
+        }
+        let patience = if idle.is_empty() { 20 } else { 1 };
+        poll.poll(&mut events, Some(Duration::from_millis(patience)))?;
+        for event in &events {
+            let n = event.token().0;
+            if let Some(at) = connections[n].read(&mut buffer)? {
+                waited.push(at.elapsed().as_micros() as u32);
+                idle.push_back(n);
+            }
+        }
+    }
+    waited.sort_unstable();
+    Ok(Published {
+        on_each: goal.unwrap_or_default(),
+        waited,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_when_its_body_is() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nA: b\r\n\r\n1-2";
+
+        for length in 0..answer.len() {
+            assert_eq!(whole(&answer[..length]).unwrap(), None);
+        }
+        assert_eq!(whole(answer).unwrap(), Some(answer.len()));
+        assert!(whole(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_err());
+    }
+}
