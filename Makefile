@@ -71,6 +71,11 @@ build-bench:
 	cargo build --release --locked -p sse-broadcaster --bin broadcaster
 	cargo build --release --locked -p sse-bench
 
+.PHONY: fuzz
+fuzz: ## Try every parser that faces the network with made-up inputs, a minute each
+	@scripts/need-cargo
+	scripts/fuzz
+
 .PHONY: screenshot
 screenshot: setup ## Write docs/demo.png anew
 	cargo build --locked

@@ -2,11 +2,15 @@
 
 use std::{hint::black_box, time::Duration};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sse_broadcaster::{
-    Event,
+    Event, Topic,
     bench::{Counting, FanOut, History, encode},
 };
+
+fn on(topic: &str) -> Event {
+    message().on(Topic::parse(topic).expect("this is a topic"))
+}
 
 /// As the ticker says it.
 fn message() -> Event {
@@ -50,6 +54,83 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
+/// For one event: what it costs to find its one subscriber among those of other topics, and to hand
+/// it over, with its write and without.
+fn topics(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one of many topics");
+    for topics in [1, 100_000] {
+        let with_write = FanOut::with_topics_and_socket(topics).expect("there are sockets");
+        for (name, mut fan_out) in [
+            ("with its write, of", with_write),
+            ("without it, of", FanOut::with_topics(topics)),
+        ] {
+            // Each time another, so that no cache knows it.
+            let numbers = (0..topics).cycle().step_by(7919);
+            let mut events = numbers.map(|n| on(&format!("/{n}")));
+            group.bench_function(BenchmarkId::new(name, topics), |b| {
+                b.iter_batched(
+                    || events.next().expect("they have no end"),
+                    |event| assert_eq!(fan_out.publish(&event, 1), 1),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+/// For one event: the same among those who ask with a URL Pattern each.
+fn patterns(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one of 1,000 patterns");
+    let mut fan_out = FanOut::with_patterns(1000);
+    let mut known = (0..100).cycle().map(|n| on(&format!("/{n}/x")));
+    group.bench_function("topics that come again", |b| {
+        b.iter_batched(
+            || known.next().expect("they have no end"),
+            |event| assert_eq!(fan_out.publish(&event, 1), 1),
+            BatchSize::SmallInput,
+        );
+    });
+    let mut new = (0..).map(|n| on(&format!("/5/{n}")));
+    group.bench_function("topics that are new", |b| {
+        b.iter_batched(
+            || new.next().expect("they have no end"),
+            |event| assert_eq!(fan_out.publish(&event, 1), 1),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+/// What it costs to find the place of an id: one that the hub gave, and one that a publisher gave.
+fn resume(c: &mut Criterion) {
+    let mut group = c.benchmark_group("the place of an id");
+    for events in [100, 1_000_000_usize] {
+        let history = History::with_given_ids(&message(), events);
+        let mut seqs = (0..).map(|n| n * 7919 % events as u64);
+        let id = BenchmarkId::new("the hub's, of", events);
+        group.bench_function(id, |b| {
+            b.iter(|| {
+                let seq = seqs.next().expect("they have no end");
+                assert_eq!(history.place(seq), seq + 1);
+            });
+        });
+        let mut seqs = (0..).map(|n| n * 7919 % events as u64);
+        let id = BenchmarkId::new("a publisher's, of", events);
+        group.bench_function(id, |b| {
+            b.iter_batched(
+                || {
+                    let seq = seqs.next().expect("they have no end");
+                    (seq, format!("given-{seq}"))
+                },
+                |(seq, given)| assert_eq!(history.place_given(&given), seq + 1),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
 /// For each event: what a subscriber that is behind costs but its write.
 fn catch_up(c: &mut Criterion) {
     let mut group = c.benchmark_group("catch-up");
@@ -83,6 +164,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = encoding, fan_out, counting, catch_up
+    targets = encoding, fan_out, topics, patterns, counting, catch_up, resume
 }
 criterion_main!(benches);

@@ -3,7 +3,9 @@
 
 use std::{
     cell::Cell,
-    io,
+    io::{self, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,17 +33,43 @@ pub fn encode(event: &Event) -> usize {
     wire::event(id, event).len()
 }
 
-/// Takes everything, and does nothing with it.
-struct Sink(Cell<usize>);
+/// What a subscriber's bytes are written to.
+enum Sink {
+    /// Takes everything, and does nothing with it.
+    Nothing(Cell<usize>),
+    /// A connection whose other end is read all the time.
+    Socket(Rc<TcpStream>),
+}
 
-impl Outlet for Sink {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.set(self.0.get() + bytes.len());
-        Ok(bytes.len())
+impl Sink {
+    fn nothing() -> Self {
+        Self::Nothing(Cell::new(0))
+    }
+
+    /// Within this machine.
+    fn socket() -> io::Result<Rc<TcpStream>> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let socket = TcpStream::connect(listener.local_addr()?)?;
+        socket.set_nodelay(true)?;
+        let (mut other, _) = listener.accept()?;
+        std::thread::spawn(move || io::copy(&mut other, &mut io::sink()));
+        Ok(Rc::new(socket))
     }
 }
 
-/// A log, and live subscribers whose sockets cost nothing.
+impl Outlet for Sink {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Nothing(taken) => {
+                taken.set(taken.get() + bytes.len());
+                Ok(bytes.len())
+            }
+            Self::Socket(socket) => (&**socket).write(bytes),
+        }
+    }
+}
+
+/// A log, and live subscribers whose sockets cost nothing, unless it is said otherwise.
 pub struct FanOut {
     log: MemoryLog,
     registry: Registry<Sink>,
@@ -54,13 +82,19 @@ impl FanOut {
     /// So many subscribers of the log's own topic, at the head of an empty log.
     pub fn new(subscribers: usize) -> Self {
         let own = selection(vec![Matcher::exact(&own())]);
-        Self::of((0..subscribers).map(|_| own.clone()))
+        Self::of((0..subscribers).map(|_| (own.clone(), Sink::nothing())))
     }
 
     /// So many topics, `/0`, `/1`, ..., each with a subscriber of its own.
     pub fn with_topics(topics: usize) -> Self {
-        let topic = |n| Topic::parse(format!("/{n}")).expect("this is a topic");
-        Self::of((0..topics).map(|n| selection(vec![Matcher::exact(&topic(n))])))
+        Self::of((0..topics).map(|n| (topic_number(n), Sink::nothing())))
+    }
+
+    /// The same, where each write goes to one and the same socket.
+    pub fn with_topics_and_socket(topics: usize) -> io::Result<Self> {
+        let socket = Sink::socket()?;
+        let sink = || Sink::Socket(socket.clone());
+        Ok(Self::of((0..topics).map(|n| (topic_number(n), sink()))))
     }
 
     /// So many subscribers, each with a URL Pattern of its own: `/0/:id`, `/1/:id`, ...
@@ -70,16 +104,15 @@ impl FanOut {
             let written = MatcherText::parse(kind, &format!("/{n}/:id"), 100);
             let written = written.expect("this is a matcher");
             let matcher = Matcher::compile(written, &hub()).expect("this is a pattern");
-            selection(vec![matcher])
+            (selection(vec![matcher]), Sink::nothing())
         }))
     }
 
-    fn of(selections: impl Iterator<Item = Arc<Selection>>) -> Self {
+    fn of(subscribers: impl Iterator<Item = (Arc<Selection>, Sink)>) -> Self {
         let mut registry = Registry::new(hub(), 0);
         let now = Instant::now();
-        let places = selections
-            .map(|selection| {
-                let sink = Sink(Cell::new(0));
+        let places = subscribers
+            .map(|(selection, sink)| {
                 let place = registry.join(&selection, sink, Place::told_of(0), now);
                 Box::new(place) as Box<dyn std::any::Any>
             })
@@ -144,6 +177,11 @@ fn hub() -> HubUrl {
 
 fn own() -> Topic {
     Topic::parse("/ticker").expect("this is a topic")
+}
+
+fn topic_number(n: usize) -> Arc<Selection> {
+    let topic = Topic::parse(format!("/{n}")).expect("this is a topic");
+    selection(vec![Matcher::exact(&topic)])
 }
 
 fn selection(matchers: Vec<Matcher>) -> Arc<Selection> {

@@ -3,7 +3,6 @@
 //! for a socket, and one message of its own does for all subscribers.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,10 +16,10 @@ use crate::{
     event::{Event, EventId},
     event_log::{MemoryLog, Placement},
     expiry::Expiry,
-    gap::Gap,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
     resume::ResumeFrom,
+    seats::Seats,
     selection::Selection,
     ticker::{Ticker, TickerSettings},
 };
@@ -49,12 +48,7 @@ impl LiveSettings {
 #[derive(Debug)]
 pub struct Broadcaster {
     log: Arc<MemoryLog>,
-    /// Subscribers there are.
-    subscribers: usize,
-    max_subscribers: usize,
-    /// Subscribers there are with each token.
-    with_token: HashMap<u64, usize>,
-    max_with_token: usize,
+    seats: Seats,
     /// Present if it is told who subscribes to what.
     presence: Option<Presence>,
     news: watch::Sender<News>,
@@ -79,7 +73,7 @@ pub(crate) struct News {
 impl Broadcaster {
     pub(crate) fn new(
         log: Arc<MemoryLog>,
-        (max_subscribers, max_with_token): (usize, usize),
+        seats: Seats,
         presence: Option<Presence>,
         settings: LiveSettings,
         metrics: Arc<Metrics>,
@@ -92,10 +86,7 @@ impl Broadcaster {
         });
         let broadcaster = Self {
             log,
-            subscribers: 0,
-            max_subscribers,
-            with_token: HashMap::new(),
-            max_with_token,
+            seats,
             presence,
             news,
             ticker: Ticker::new(settings.ticker, Instant::now()),
@@ -172,7 +163,7 @@ pub(crate) struct Seat {
 }
 
 /// By what the Broadcaster knows a subscriber, beside that it is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct KnownAs {
     token: Option<u64>,
     /// Its name among the active subscriptions.
@@ -195,12 +186,7 @@ pub(crate) struct Subscribed {
     pub(crate) seat: Seat,
     pub(crate) selection: Arc<Selection>,
     pub(crate) expiry: Option<Expiry>,
-    /// The number of the first event it is to get.
-    pub(crate) cursor: u64,
-    /// Whether it asked for no place, so that it has no last event id.
-    pub(crate) is_new: bool,
-    /// What it is to be told before anything else.
-    pub(crate) gap: Option<Gap>,
+    pub(crate) placement: Placement,
 }
 
 impl Handler<Subscribe> for Broadcaster {
@@ -214,26 +200,17 @@ impl Handler<Subscribe> for Broadcaster {
             expiry,
         } = message;
         let token = access.as_ref().map(|access| access.token);
-        let with_token = token.and_then(|token| self.with_token.get(&token));
-        let refusal = if self.is_draining() {
-            Some(TurnedAway::Draining)
-        } else if self.subscribers >= self.max_subscribers {
-            Some(TurnedAway::Full)
-        } else if with_token.is_some_and(|count| *count >= self.max_with_token) {
-            Some(TurnedAway::Token)
+        let seat = if self.is_draining() {
+            Err(TurnedAway::Draining)
         } else {
-            None
+            self.seats.take(token)
         };
-        if let Some(refusal) = refusal {
+        if let Err(refusal) = seat {
             self.metrics.count_turned_away(refusal);
             return Err(refusal);
         }
-        self.subscribers += 1;
-        if let Some(token) = token {
-            *self.with_token.entry(token).or_default() += 1;
-        }
-        let Placement { cursor, gap } = self.log.place(&from, &selection);
-        if let Some(gap) = &gap {
+        let placement = self.log.place(&from, &selection);
+        if let Some(gap) = &placement.gap {
             self.metrics.count_gap(gap.reason);
         }
         let presence = self.presence.as_mut();
@@ -250,9 +227,7 @@ impl Handler<Subscribe> for Broadcaster {
             },
             selection,
             expiry,
-            cursor,
-            is_new: from == ResumeFrom::Now,
-            gap,
+            placement,
         })
     }
 }
@@ -269,17 +244,8 @@ impl Handler<Leave> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, Leave { known_as, .. }: Leave, _: &mut Self::Context) {
-        self.subscribers -= 1;
-        let Some(known_as) = known_as else { return };
-        let KnownAs { token, subscriber } = *known_as;
-        if let Some(token) = token
-            && let Some(count) = self.with_token.get_mut(&token)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.with_token.remove(&token);
-            }
-        }
+        let KnownAs { token, subscriber } = known_as.map(|known| *known).unwrap_or_default();
+        self.seats.give_back(token);
         if let (Some(presence), Some(subscriber)) = (&mut self.presence, subscriber) {
             let events = presence.leave(&subscriber);
             self.publish_all(events);
@@ -402,8 +368,8 @@ impl Handler<Inspect> for Broadcaster {
         let live = self.metrics.live();
         Inspection {
             live,
-            catching_up: self.subscribers.saturating_sub(live),
-            max_subscribers: self.max_subscribers,
+            catching_up: self.seats.taken().saturating_sub(live),
+            max_subscribers: self.seats.most(),
             draining: self.is_draining(),
             ticker_enabled: ticker.enabled,
             ticker_interval: ticker.interval,

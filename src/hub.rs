@@ -18,6 +18,7 @@ use crate::{
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::{Metrics, Totals},
     presence::Presence,
+    seats::Seats,
     selection::{Selection, Selections},
     ticker::TickerSettings,
     topic::Topic,
@@ -126,7 +127,7 @@ impl Hub {
         let (alive, gone) = oneshot::channel();
         let (broadcaster, news) = Broadcaster::new(
             log.clone(),
-            (settings.max_subscribers, settings.max_with_token),
+            Seats::new(settings.max_subscribers, settings.max_with_token),
             settings
                 .subscriptions
                 .then(|| Presence::new(settings.url.clone())),
@@ -231,4 +232,39 @@ fn now_in_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_while_too_much_waits_is_refused_and_nothing_of_it_is_done() {
+        System::new().block_on(async {
+            let (hub, _gone) = Hub::start(HubSettings::default());
+            let waiting: Vec<_> = (0..MOST_WAITING)
+                .map(|_| hub.metrics.mark_message())
+                .collect();
+
+            let refused = hub.publish_now(Event::message("0")).await;
+            drop(waiting);
+            let taken = hub.publish_now(Event::message("1")).await;
+
+            assert_eq!(refused, Err(PublishError::Busy));
+            assert_eq!(taken, Ok(hub.log.id(0)));
+        });
+    }
+
+    #[test]
+    fn a_hub_that_drains_takes_nothing_in() {
+        System::new().block_on(async {
+            let (hub, _gone) = Hub::start(HubSettings::default());
+
+            hub.drain().await.unwrap();
+
+            let refused = hub.publish_now(Event::message("0")).await;
+            assert_eq!(refused, Err(PublishError::Draining));
+            assert_eq!(hub.log.next(), 0);
+        });
+    }
 }

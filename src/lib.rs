@@ -47,6 +47,7 @@ mod auth;
 #[doc(hidden)]
 pub mod bench;
 mod body;
+mod bounded_regex;
 mod broadcaster;
 mod chunk_scan;
 pub mod config;
@@ -57,6 +58,9 @@ mod event_log;
 mod expiry;
 mod fan_out;
 mod form;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gap;
 mod host;
 mod http;
@@ -71,7 +75,9 @@ mod reload;
 mod request_scan;
 mod resume;
 mod round;
+mod router;
 mod routes;
+mod seats;
 mod selection;
 mod server;
 mod stream;
@@ -81,6 +87,7 @@ pub mod token;
 mod topic;
 mod topic_index;
 mod update;
+mod uri_template;
 mod url_pattern;
 mod wire;
 

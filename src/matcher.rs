@@ -12,6 +12,7 @@ use url::Url;
 use crate::{
     hub_url::HubUrl,
     topic::{Topic, has_invisible},
+    uri_template::{NoTemplate, UriTemplate},
     url_pattern::UrlPattern,
 };
 
@@ -25,22 +26,29 @@ pub(crate) enum MatcherType {
     Exact,
     /// A URL Pattern.
     UrlPattern,
+    /// The very topic, or a URI Template: a *topic selector* of the protocol's older versions.
+    Selector,
 }
 
 impl MatcherType {
-    pub(crate) const ALL: [Self; 2] = [Self::Exact, Self::UrlPattern];
+    pub(crate) const ALL: [Self; 3] = [Self::Exact, Self::UrlPattern, Self::Selector];
 
-    /// Its registered name.
+    /// Those of the protocol.
+    pub(crate) const REGISTERED: [Self; 2] = [Self::Exact, Self::UrlPattern];
+
+    /// Its name, which is registered but for that of selectors.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
             Self::UrlPattern => "urlpattern",
+            Self::Selector => "selector",
         }
     }
 
-    /// The type of this name, which is case-sensitive.
+    /// The registered type of this name, which is case-sensitive.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        let mut registered = Self::REGISTERED.into_iter();
+        registered.find(|kind| kind.name() == name)
     }
 }
 
@@ -62,6 +70,8 @@ pub(crate) enum InvalidMatcher {
     Invisible,
     #[error("not a URL Pattern, or one that is too complex")]
     Pattern,
+    #[error("a URI Template that is too complex")]
+    Template,
 }
 
 impl MatcherText {
@@ -112,6 +122,8 @@ pub(crate) enum Meaning {
     /// The topic that is written.
     Exact,
     Pattern(Arc<UrlPattern>),
+    /// The topic that is written, and what it can be expanded to.
+    Template(Arc<UriTemplate>),
 }
 
 impl Matcher {
@@ -123,6 +135,11 @@ impl Matcher {
                 let pattern = UrlPattern::parse(&written.text, hub);
                 Meaning::Pattern(Arc::new(pattern.map_err(|_| InvalidMatcher::Pattern)?))
             }
+            MatcherType::Selector => match UriTemplate::parse(&written.text) {
+                Ok(template) => Meaning::Template(Arc::new(template)),
+                Err(NoTemplate::Plain) => Meaning::Exact,
+                Err(NoTemplate::TooComplex) => return Err(InvalidMatcher::Template),
+            },
         };
         Ok(Self { written, meaning })
     }
@@ -147,10 +164,12 @@ impl Matcher {
     }
 
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
+        let is_it = || &*self.written.text == topic.text;
         match &self.meaning {
             Meaning::All => true,
-            Meaning::Exact => &*self.written.text == topic.text,
+            Meaning::Exact => is_it(),
             Meaning::Pattern(pattern) => topic.url().is_some_and(|url| pattern.matches(url)),
+            Meaning::Template(template) => is_it() || template.matches(topic.text),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    auth::{Authority, TokenLimits},
+    auth::{Authority, TokenRules},
     config::{AuthConfig, Config, LimitsConfig, SubscribePolicy},
     hub_url::HubUrl,
 };
@@ -15,6 +15,8 @@ pub(crate) struct Policy {
     pub(crate) subscribe: SubscribePolicy,
     /// The cookie that a token may come in.
     pub(crate) cookie: Option<String>,
+    /// Whether requests may be such as those of the protocol's older versions.
+    pub(crate) legacy: bool,
     pub(crate) expiring: Duration,
     pub(crate) limits: LimitsConfig,
     /// Whether it is told who subscribes to what.
@@ -33,7 +35,8 @@ impl Policy {
             ..
         } = &config.auth;
         let limits = config.limits;
-        let tokens = TokenLimits {
+        let tokens = TokenRules {
+            legacy: config.hub.legacy,
             bytes: limits.token,
             details: limits.token_details,
             topics: limits.token_topics,
@@ -43,6 +46,7 @@ impl Policy {
             authority: Authority::new(hub, tokens),
             subscribe: *subscribe,
             cookie: cookie.clone(),
+            legacy: config.hub.legacy,
             expiring: *expiring,
             limits,
             subscriptions: config.hub.subscriptions,

@@ -10,7 +10,7 @@ use crate::{
     auth::{Access, random_urn},
     event::{Audience, Event, Naming},
     hub_url::HubUrl,
-    matcher::MatcherText,
+    matcher::{MatcherText, MatcherType},
     topic::Topic,
 };
 
@@ -102,7 +102,9 @@ impl Presence {
         }
         let below = path.strip_prefix(self.hub.path())?.strip_prefix(LIST)?;
         // The list of all, or that of a matcher.
-        if !below.is_empty() && below.matches('/').count() != 2 {
+        let parts: Vec<_> = below.split('/').skip(1).collect();
+        let is_type = |part: &str| MatcherType::ALL.iter().any(|kind| kind.name() == part);
+        if !matches!(*parts, []) && !matches!(*parts, [kind, _] if is_type(kind)) {
             return None;
         }
         let prefix = format!("{path}/");
@@ -131,7 +133,6 @@ fn told(document: &Value) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matcher::MatcherType;
 
     fn presence() -> Presence {
         let hub = HubUrl::parse("https://example.com/.well-known/mercure").unwrap();
@@ -182,6 +183,7 @@ mod tests {
         assert_eq!(count(&presence, &format!("{list}/urlpattern/a%20b")), 1);
         assert_eq!(count(&presence, &format!("{list}/exact/a%20b")), 0);
         assert_eq!(presence.at(&format!("{list}/urlpattern")), None);
+        assert_eq!(presence.at(&format!("{list}/regex/a%20b")), None);
         assert_eq!(presence.at(&format!("{path}x")), None);
 
         let events = presence.leave(&subscriber);

@@ -4,7 +4,6 @@
 //! catches up from the log. Pure: no clock, and no I/O but what it is given to write to.
 
 use std::{
-    collections::HashMap,
     io,
     ops::Range,
     sync::Arc,
@@ -20,8 +19,8 @@ use crate::{
     hub_url::HubUrl,
     metrics::HandOver,
     round::{Left, Round, RoundBuilder},
+    router::Router,
     selection::Selection,
-    topic_index::TopicIndex,
     wire::{Frame, Framing},
 };
 
@@ -104,9 +103,8 @@ struct Group<O> {
 #[derive(Debug)]
 pub(crate) struct Registry<O> {
     groups: Slab<Group<O>>,
-    /// The slot of each selection's group. Selections are shared, so that their address tells them.
-    slots: HashMap<*const Selection, usize>,
-    index: TopicIndex,
+    /// Finds groups by their slots.
+    router: Router,
     next_serial: u64,
     /// Every event before this number was handed over to whom it is for.
     handed_over: u64,
@@ -124,8 +122,7 @@ impl<O: Outlet> Registry<O> {
     pub(crate) fn new(hub: HubUrl, head: u64) -> Self {
         Self {
             groups: Slab::new(),
-            slots: HashMap::new(),
-            index: TopicIndex::new(hub),
+            router: Router::new(hub),
             next_serial: 0,
             handed_over: head,
         }
@@ -165,8 +162,7 @@ impl<O: Outlet> Registry<O> {
     }
 
     fn group(&mut self, selection: &Arc<Selection>) -> GroupId {
-        let address = Arc::as_ptr(selection);
-        if let Some(slot) = self.slots.get(&address).copied() {
+        if let Some(slot) = self.router.group_of(selection) {
             let serial = self.groups[slot].serial;
             return GroupId { slot, serial };
         }
@@ -177,8 +173,7 @@ impl<O: Outlet> Registry<O> {
             clients: Slab::new(),
             round: None,
         });
-        self.slots.insert(address, slot);
-        self.index.add(slot, selection.matchers());
+        self.router.add(slot, selection);
         GroupId { slot, serial }
     }
 
@@ -193,12 +188,10 @@ impl<O: Outlet> Registry<O> {
             return;
         }
         let Group { selection, .. } = self.groups.remove(id.slot);
-        self.slots.remove(&Arc::as_ptr(&selection));
-        self.index.remove(id.slot, selection.matchers());
+        self.router.remove(id.slot, &selection);
         if self.groups.is_empty() {
             // Gives the memory of those who left back.
             self.groups = Slab::new();
-            self.slots.shrink_to_fit();
         }
     }
 
@@ -222,16 +215,13 @@ impl<O: Outlet> Registry<O> {
         entries: &[Entry],
         now: Instant,
     ) -> Vec<(GroupId, Round)> {
-        let Self { groups, index, .. } = self;
+        let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
         for (seq, entry) in (first..).zip(entries) {
-            index.find(&entry.audience, |slot| {
+            router.find(&entry.audience, |slot| {
                 let Some(group) = groups.get_mut(slot) else {
                     return;
                 };
-                if !group.selection.may_read(&entry.audience) {
-                    return;
-                }
                 let round = group.round.get_or_insert_with(|| {
                     touched.push(slot);
                     RoundBuilder::new(now)
@@ -380,11 +370,10 @@ impl<O: Outlet> Registry<O> {
 
     fn drain(&mut self) -> Vec<Live<O>> {
         let mut clients = Vec::new();
-        for mut group in std::mem::take(&mut self.groups) {
-            self.index.remove(group.0, group.1.selection.matchers());
-            clients.extend(group.1.clients.drain());
+        for (slot, mut group) in std::mem::take(&mut self.groups) {
+            self.router.remove(slot, &group.selection);
+            clients.extend(group.clients.drain());
         }
-        self.slots = HashMap::new();
         clients
     }
 }

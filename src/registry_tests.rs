@@ -276,7 +276,7 @@ fn the_memory_of_those_who_left_is_given_back() {
     }
 
     assert_eq!(registry.groups.capacity(), 0);
-    assert_eq!(registry.slots.capacity(), 0);
+    assert_eq!(registry.router.capacity(), 0);
 }
 
 proptest! {

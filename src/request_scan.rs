@@ -6,14 +6,16 @@
 //! for good. Shortened, it is still no id of ours, and the stream can begin with a `gap`. Nothing
 //! else is touched, and no line break is ever dropped.
 
-use crate::chunk_scan::{ChunkScan, Step};
+use crate::{
+    chunk_scan::{ChunkScan, Step},
+    resume::{LEGACY_PARAMETERS, PARAMETERS},
+};
 
 /// What is kept of a last event id, in bytes. No id of this server is as long.
 const MAX_ID: usize = 1024;
 
-/// The header and the query parameters that carry a last event id.
+/// The header that carries a last event id.
 const ID_HEADER: &[u8] = b"last-event-id";
-const ID_PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
 
 /// The headers that announce a body.
 const LENGTH_HEADER: &[u8] = b"content-length";
@@ -113,6 +115,12 @@ impl RequestScan {
         self.place == Place::Unframed
     }
 
+    /// Whether the query's parameter that has just been named holds an id.
+    fn is_at_an_id(&self) -> bool {
+        let mut names = PARAMETERS.into_iter().chain(LEGACY_PARAMETERS);
+        names.any(|id| self.name.is(id))
+    }
+
     /// Drops what is too much of an id from `bytes`, which came after all that was given before,
     /// and returns how many are left at its front.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> usize {
@@ -160,7 +168,7 @@ impl RequestScan {
         match &mut self.place {
             Place::Target => match byte {
                 b'?' | b'&' => self.name.clear(),
-                b'=' if ID_PARAMETERS.iter().any(|id| self.name.is(id)) => {
+                b'=' if self.is_at_an_id() => {
                     self.place = Place::QueryId(0);
                 }
                 byte => self.name.push(byte),

@@ -50,10 +50,11 @@ impl ResumeFrom {
     }
 }
 
-/// Whether a query's parameter of this name holds a last event id.
-pub(crate) fn is_parameter(name: &str) -> bool {
-    matches!(name, "last_event_id" | "lastEventId")
-}
+/// The names of a query's parameters that hold a last event id.
+pub(crate) const PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
+
+/// Those of the protocol's older versions.
+pub(crate) const LEGACY_PARAMETERS: [&[u8]; 2] = [b"lastEventID", b"Last-Event-ID"];
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,12 @@ impl Selection {
         &self.matchers
     }
 
-    /// The same as it was written.
+    /// The topics of which what is private may be sent.
+    pub(crate) fn readable(&self) -> &[Matcher] {
+        &self.readable
+    }
+
+    /// What was asked for, as it was written.
     pub(crate) fn written(&self) -> Vec<MatcherText> {
         let written = |matcher: &Matcher| matcher.written().clone();
         self.matchers.iter().map(written).collect()

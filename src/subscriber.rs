@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::{
     broadcaster::{News, Seat, Subscribed},
-    event_log::{Portion, Read},
+    event::Audience,
+    event_log::{Placement, Portion, Read},
     expiry::Expiry,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
@@ -46,6 +47,8 @@ pub(crate) struct Subscriber {
     behind: bool,
     /// What is to be sent before anything else.
     opening: Option<Bytes>,
+    /// Since when it waits without having been sent anything.
+    quiet_since: Option<Instant>,
 }
 
 /// What comes next.
@@ -67,11 +70,10 @@ impl Subscriber {
             seat,
             selection,
             expiry,
-            cursor,
-            is_new,
-            gap,
+            placement,
         } = subscribed;
-        let place = is_new.then(|| hub.log.id_before(cursor)).flatten();
+        let Placement { cursor, told, gap } = placement;
+        let place = (!told).then(|| hub.log.id_before(cursor)).flatten();
         let greeting = wire::greeting(hub.jittered_retry(), place, gap.as_ref());
         Self {
             news: hub.news(),
@@ -84,6 +86,7 @@ impl Subscriber {
             was_live: false,
             behind: false,
             opening: Some(greeting.bytes(framing)),
+            quiet_since: None,
         }
     }
 
@@ -142,6 +145,9 @@ impl Subscriber {
     /// What is to be sent next.
     pub(crate) fn next(&mut self) -> Next {
         let next = self.read();
+        if self.opening.is_some() || matches!(next, Next::Bytes(_)) {
+            self.quiet_since = None;
+        }
         let Some(opening) = self.opening.take() else {
             return next;
         };
@@ -172,16 +178,25 @@ impl Subscriber {
         let draining = self.news.borrow_and_update().draining;
         let cursor = self.place.cursor;
         let mut batch = Batch::new(self.framing);
-        let mut taken = 0;
+        let (mut looked_at, mut taken, mut told) = (cursor, 0, cursor);
         let portion = Portion {
             bytes: BATCH_BYTES,
             events: 1 + TRIES / self.selection.effort().max(1),
         };
+        // Many events in a row are on the same topics, above all those of the ticker.
+        let mut same: Option<(*const Audience, bool)> = None;
         let read = self.hub.log.read(cursor, portion, |entry| {
-            let is_for_it = self.selection.selects(&entry.audience);
+            looked_at += 1;
+            let audience = Arc::as_ptr(&entry.audience);
+            let is_for_it = match same {
+                Some((before, is_for_it)) if before == audience => is_for_it,
+                _ => self.selection.selects(&entry.audience),
+            };
+            same = Some((audience, is_for_it));
             if is_for_it {
                 batch.push(&entry.frame);
                 taken += 1;
+                told = looked_at;
             }
             is_for_it
         });
@@ -191,7 +206,7 @@ impl Subscriber {
                 if taken == 0 {
                     return Next::Nothing;
                 }
-                self.place.told = self.place.cursor;
+                self.place.told = told;
                 self.behind |= !std::mem::take(&mut self.was_live);
                 self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
@@ -229,14 +244,20 @@ impl Subscriber {
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
         let heartbeat = self.news.borrow().heartbeat;
-        let due = self.due();
-        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let patience = until_due.unwrap_or(Duration::MAX).min(heartbeat);
+        let now = Instant::now();
+        // Events that are not for it do not keep it from its sign of life.
+        let silent_for = now - *self.quiet_since.get_or_insert(now);
+        let until_heartbeat = heartbeat.saturating_sub(silent_for);
+        if until_heartbeat.is_zero() {
+            self.quiet_since = None;
+            return Ok(Some(self.sign_of_life().bytes(self.framing)));
+        }
+        let until_due = self.due().map(|due| due.saturating_duration_since(now));
+        let patience = until_due.unwrap_or(Duration::MAX).min(until_heartbeat);
         match tokio::time::timeout(patience, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
-            Err(_) if patience < heartbeat => Ok(None),
-            Err(_) => Ok(Some(self.sign_of_life().bytes(self.framing))),
+            Err(_) => Ok(None),
         }
     }
 

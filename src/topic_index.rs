@@ -41,7 +41,8 @@ struct Patterns {
     known: BTreeMap<u64, Pattern>,
     numbers: HashMap<MatcherText, u64>,
     next: u64,
-    tried: Cache<Arc<str>, Tried, ByMemory>,
+    /// `None` while there is no pattern.
+    tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl TopicIndex {
                 known: BTreeMap::new(),
                 numbers: HashMap::new(),
                 next: 0,
-                tried: Cache::with_weighter(TOPICS, MEMORY, ByMemory),
+                tried: None,
             },
         }
     }
@@ -92,7 +93,7 @@ impl TopicIndex {
                     let topic = matcher.written().text.clone();
                     self.exact.entry(topic).or_default().push(group);
                 }
-                Meaning::Pattern(_) => self.patterns.add(group, matcher),
+                Meaning::Pattern(_) | Meaning::Template(_) => self.patterns.add(group, matcher),
             }
         }
     }
@@ -108,10 +109,15 @@ impl TopicIndex {
                         forget(groups, group);
                         if groups.is_empty() {
                             self.exact.remove(topic);
+                            if self.exact.is_empty() {
+                                self.exact.shrink_to_fit();
+                            }
                         }
                     }
                 }
-                Meaning::Pattern(_) => self.patterns.remove(group, matcher.written()),
+                Meaning::Pattern(_) | Meaning::Template(_) => {
+                    self.patterns.remove(group, matcher.written())
+                }
             }
         }
     }
@@ -168,7 +174,7 @@ impl Patterns {
             self.numbers.remove(written);
         }
         if self.known.is_empty() {
-            self.tried.clear();
+            self.tried = None;
         }
     }
 
@@ -183,7 +189,10 @@ impl Patterns {
                 .copied()
                 .for_each(&mut *each);
         };
-        let known = self.tried.get(topic);
+        let cache = self
+            .tried
+            .get_or_insert_with(|| Cache::with_weighter(TOPICS, MEMORY, ByMemory));
+        let known = cache.get(topic);
         if let Some(tried) = known.filter(|tried| tried.before == self.next) {
             report(tried);
             return;
@@ -199,6 +208,6 @@ impl Patterns {
         tried.matching.extend(matching);
         tried.before = self.next;
         report(&tried);
-        self.tried.insert(topic.into(), tried);
+        cache.insert(topic.into(), tried);
     }
 }

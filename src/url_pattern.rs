@@ -3,7 +3,7 @@
 
 use std::{fmt, panic::catch_unwind};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use thiserror::Error;
 use url::{Url, quirks};
 use urlpattern::{
@@ -12,17 +12,7 @@ use urlpattern::{
     regexp::RegExp,
 };
 
-use crate::hub_url::HubUrl;
-
-/// How large one of a pattern's regular expressions may become, in bytes. A pattern beyond it is
-/// refused. One such as `/books/:id` takes a hundredth of it.
-const PROGRAM_BYTES: usize = 128 * 1024;
-
-/// How much a regular expression may keep of what it worked out while matching, in bytes.
-const CACHE_BYTES: usize = 128 * 1024;
-
-/// How deep groups may be nested.
-const DEPTH: u32 = 16;
+use crate::{bounded_regex, hub_url::HubUrl};
 
 /// A compiled pattern: what each part of a URL has to be.
 pub(crate) struct UrlPattern {
@@ -116,13 +106,7 @@ impl RegExp for Bounded {
     }
 
     fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
-        RegexBuilder::new(pattern)
-            .size_limit(PROGRAM_BYTES)
-            .dfa_size_limit(CACHE_BYTES)
-            .nest_limit(DEPTH)
-            .build()
-            .map(Self)
-            .map_err(|_| ())
+        bounded_regex::compile(pattern).map(Self).map_err(|_| ())
     }
 
     fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {

@@ -315,34 +315,6 @@ fn with_one_token_there_are_no_more_subscribers_than_may_be() {
 }
 
 #[test]
-fn who_hears_nothing_is_told_its_place_and_does_not_fall_out_of_a_busy_history() {
-    let mut config = quiet();
-    config.stream.heartbeat = Duration::from_millis(100);
-    config.stream.history = 2;
-    config.stream.queue = 1;
-    let server = TestServer::start(config);
-    let token = server.first_token.clone().unwrap();
-    let mut stream = subscribe(&server, "match=quiet", None);
-    server.wait_for_live(1);
-    for n in 0..20 {
-        publish(&server, &token, &format!("topic=busy&data={n}"));
-    }
-
-    let place = eventually("its place", || {
-        let block = stream.block().unwrap();
-        let id = block.strip_prefix("id: ")?.strip_suffix("\n\n")?;
-        id.ends_with("-19").then(|| id.to_owned())
-    });
-    drop(stream);
-    publish(&server, &token, "topic=quiet&data=end");
-    let query = format!("match=quiet&last_event_id={place}");
-    let mut resumed = subscribe(&server, &query, None);
-
-    assert_eq!(resumed.header("mercure-last-event-id"), Some(&*place));
-    assert_eq!(until_end(&mut resumed), [""; 0], "and no gap");
-}
-
-#[test]
 fn who_comes_without_an_id_has_one_before_its_first_event() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();

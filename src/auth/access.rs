@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::TokenLimits;
+use super::TokenRules;
 use crate::{
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
@@ -56,10 +56,10 @@ pub(crate) enum InvalidDetails {
 
 impl Access {
     /// Reads the claim `authorization_details`; `None`: the token has none.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         details: Option<&Value>,
         hub: &HubUrl,
-        limits: &TokenLimits,
+        rules: &TokenRules,
     ) -> Result<Self, InvalidDetails> {
         let mut access = Self::default();
         let Some(details) = details else {
@@ -74,10 +74,10 @@ impl Access {
                 continue;
             }
             count += 1;
-            if count > limits.details {
+            if count > rules.details {
                 return Err(InvalidDetails::TooMany);
             }
-            access.add(detail, hub, limits)?;
+            access.add(detail, hub, rules)?;
         }
         Ok(access)
     }
@@ -86,16 +86,16 @@ impl Access {
         &mut self,
         detail: &Map<String, Value>,
         hub: &HubUrl,
-        limits: &TokenLimits,
+        rules: &TokenRules,
     ) -> Result<(), InvalidDetails> {
         let actions = list(detail, "actions").ok_or(InvalidDetails::Actions)?;
         let actions: Option<Vec<_>> = actions.iter().map(Value::as_str).collect();
         let actions = actions.ok_or(InvalidDetails::Actions)?;
         let topics = list(detail, "topics").ok_or(InvalidDetails::Topics)?;
-        if topics.len() > limits.topics {
+        if topics.len() > rules.topics {
             return Err(InvalidDetails::TooManyTopics);
         }
-        let compile = |topic| matcher(topic, hub, limits.pattern);
+        let compile = |topic| matcher(topic, hub, rules.pattern);
         let topics: Vec<_> = topics.iter().map(compile).collect::<Result<_, _>>()?;
         let payload = detail.get("payload");
         if payload.is_some_and(|payload| !payload.is_object()) {
@@ -105,7 +105,8 @@ impl Access {
             self.allow_publish(topics.clone());
         }
         if actions.contains(&"subscribe") {
-            self.allow_subscribe(topics, payload.cloned());
+            self.allow_subscribe(topics.clone());
+            self.tell(topics, payload.cloned());
         }
         Ok(())
     }
@@ -114,8 +115,12 @@ impl Access {
         self.publish.extend(topics);
     }
 
-    pub(super) fn allow_subscribe(&mut self, topics: Vec<Matcher>, payload: Option<Value>) {
-        self.subscribe.extend_from_slice(&topics);
+    pub(super) fn allow_subscribe(&mut self, topics: Vec<Matcher>) {
+        self.subscribe.extend(topics);
+    }
+
+    /// Says what is to be told of subscriptions to these topics, if that was not said before.
+    pub(super) fn tell(&mut self, topics: Vec<Matcher>, payload: Option<Value>) {
         self.payloads.push(Payload { topics, payload });
     }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod keys;
+mod legacy;
 mod mint;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use self::keys::Issuer;
 pub use self::keys::KeyError;
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE, InvalidDetails},
     mint::{Grants, MintError, Signer, random_urn},
 };
+use self::{keys::Issuer, legacy::MercureClaim};
 use crate::{
     config::{Config, IssuerConfig},
     hub_url::HubUrl,
@@ -49,9 +50,11 @@ const NOT_BEFORE_LEEWAY: f64 = 5.0;
 /// How much is kept of tokens that were verified, in bytes, about.
 const REMEMBERED: u64 = 4 << 20;
 
-/// How much of a token is read. What exceeds it makes the token invalid.
+/// Which tokens are read, and how much of them. What exceeds it makes a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenLimits {
+pub(crate) struct TokenRules {
+    /// Whether those of the protocol's older versions are.
+    pub(crate) legacy: bool,
     /// Length of a token, in bytes.
     pub(crate) bytes: usize,
     /// Mercure authorization details in a token.
@@ -65,7 +68,7 @@ pub(crate) struct TokenLimits {
 /// Verifies tokens. One for all threads.
 pub(crate) struct Authority {
     hub: HubUrl,
-    limits: TokenLimits,
+    rules: TokenRules,
     issuers: RwLock<Arc<Vec<Issuer>>>,
     /// Grows whenever the issuers are changed: what was verified before counts no more.
     generation: AtomicU64,
@@ -107,6 +110,8 @@ pub(crate) enum InvalidToken {
     Issuer,
     #[error("its issuer has no key for its algorithm")]
     NoKey,
+    #[error("it has no claim `mercure` (hub.legacy)")]
+    NotLegacy,
     #[error("it is not valid: {0}")]
     Invalid(jsonwebtoken::errors::Error),
     #[error("it has expired")]
@@ -120,17 +125,19 @@ pub(crate) enum InvalidToken {
 /// The claims that matter. Others are the issuer's business.
 #[derive(Debug, Deserialize)]
 struct Claims {
-    exp: f64,
+    exp: Option<f64>,
     /// From the start, where it is not there.
     #[serde(default)]
     nbf: f64,
     #[serde(default)]
     authorization_details: Option<Value>,
+    #[serde(default)]
+    mercure: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
 struct IssuerClaim {
-    iss: String,
+    iss: Option<String>,
 }
 
 /// Reads the keys of a config's issuers, as the server does when it starts, to see whether they are
@@ -144,10 +151,10 @@ pub fn check_issuers(config: &Config) -> Result<(), KeyError> {
 }
 
 impl Authority {
-    pub(crate) fn new(hub: HubUrl, limits: TokenLimits) -> Self {
+    pub(crate) fn new(hub: HubUrl, rules: TokenRules) -> Self {
         Self {
             hub,
-            limits,
+            rules,
             issuers: RwLock::default(),
             generation: AtomicU64::new(0),
             verified: Cache::with_weighter(1024, REMEMBERED, ByLength),
@@ -191,7 +198,7 @@ impl Authority {
     }
 
     fn verify_at(&self, token: &str, now: f64) -> Result<Arc<Access>, InvalidToken> {
-        if token.len() > self.limits.bytes {
+        if token.len() > self.rules.bytes {
             return Err(InvalidToken::TooLong);
         }
         let (generation, issuers) = {
@@ -227,7 +234,8 @@ impl Authority {
     /// Everything about a token but the time: also from when on it is valid.
     fn check(&self, token: &str, issuers: &[Issuer]) -> Result<(Access, f64), InvalidToken> {
         let header = decode_header(token).map_err(|_| InvalidToken::Header)?;
-        if !header.typ.as_deref().is_some_and(is_token_type) {
+        let is_legacy = !header.typ.as_deref().is_some_and(is_token_type);
+        if is_legacy && !self.rules.legacy {
             return Err(InvalidToken::Type);
         }
         if header.crit.is_some() {
@@ -236,55 +244,74 @@ impl Authority {
         // Only to choose among the trusted: the signature says whether it is true.
         let IssuerClaim { iss } =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
-        let issuer = issuers.iter().find(|issuer| issuer.name == iss);
+        let issuer = match (iss, issuers) {
+            (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == iss),
+            (None, [only]) if is_legacy => Some(only),
+            (None, _) => None,
+        };
         let issuer = issuer.ok_or(InvalidToken::Issuer)?;
-        let claims = self.claims(token, header.alg, header.kid.as_deref(), issuer)?;
-        let details = claims.authorization_details.as_ref();
-        let mut access = Access::parse(details, &self.hub, &self.limits)?;
+        let mut validation = self.validation(header.alg, issuer);
+        if is_legacy {
+            validation.required_spec_claims.clear();
+        }
+        let claims = claims(token, header.kid.as_deref(), issuer, &validation)?;
+        let mut access = if is_legacy {
+            let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
+            let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
+            claim.access(&self.hub, &self.rules)?
+        } else {
+            let details = claims.authorization_details.as_ref();
+            Access::parse(details, &self.hub, &self.rules)?
+        };
         // A fraction of a second less is no harm.
-        access.expires_at = Some(claims.exp.max(0.0) as u64);
+        access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
         access.token = self.tell_apart.hash_one(token);
         Ok((access, claims.nbf))
     }
 
-    /// The claims, if one of the issuer's keys signed them, and they are for this hub.
-    fn claims(
-        &self,
-        token: &str,
-        algorithm: Algorithm,
-        key_id: Option<&str>,
-        issuer: &Issuer,
-    ) -> Result<Claims, InvalidToken> {
+    /// What an issuer's tokens have to be, but for the time: that is looked at each time that a token
+    /// is used.
+    fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[self.hub.as_str()]);
         validation.set_issuer(&[&issuer.name]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // The time is looked at each time that the token is used.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let mut result = Err(InvalidToken::NoKey);
-        for key in &issuer.keys {
-            // A key's id is a hint which to try; keys without one are tried, too.
-            let is_meant = match (&key.id, key_id) {
-                (Some(id), Some(meant)) => id == meant,
-                _ => true,
-            };
-            if !is_meant || !key.algorithms.contains(&algorithm) {
-                continue;
-            }
-            match decode::<Claims>(token, &key.verifier, &validation) {
-                Ok(decoded) => return Ok(decoded.claims),
-                Err(err) => {
-                    let is_of_another_key = matches!(err.kind(), ErrorKind::InvalidSignature);
-                    result = Err(InvalidToken::Invalid(err));
-                    if !is_of_another_key {
-                        break;
-                    }
+        validation
+    }
+}
+
+/// The claims, if one of the issuer's keys signed them.
+fn claims(
+    token: &str,
+    key_id: Option<&str>,
+    issuer: &Issuer,
+    validation: &Validation,
+) -> Result<Claims, InvalidToken> {
+    let mut result = Err(InvalidToken::NoKey);
+    for key in &issuer.keys {
+        // A key's id is a hint which to try; keys without one are tried, too.
+        let is_meant = match (&key.id, key_id) {
+            (Some(id), Some(meant)) => id == meant,
+            _ => true,
+        };
+        let mut algorithms = validation.algorithms.iter();
+        if !is_meant || !algorithms.all(|algorithm| key.algorithms.contains(algorithm)) {
+            continue;
+        }
+        match decode::<Claims>(token, &key.verifier, validation) {
+            Ok(decoded) => return Ok(decoded.claims),
+            Err(err) => {
+                let is_of_another_key = matches!(err.kind(), ErrorKind::InvalidSignature);
+                result = Err(InvalidToken::Invalid(err));
+                if !is_of_another_key {
+                    break;
                 }
             }
         }
-        result
     }
+    result
 }
 
 impl fmt::Debug for Authority {

@@ -3,6 +3,7 @@
 mod claims;
 mod details;
 mod keys;
+mod legacy;
 mod payloads;
 
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ const NOW: u64 = 1_800_000_000;
 const ISSUER: &str = "https://example.com";
 /// Has the key `p256-other`.
 const OTHER_ISSUER: &str = "https://other.example";
-const LIMITS: TokenLimits = TokenLimits {
+const RULES: TokenRules = TokenRules {
+    legacy: false,
     bytes: 8192,
     details: 3,
     topics: 3,
@@ -47,7 +49,7 @@ fn pem(issuer_name: &str, key: &str) -> IssuerConfig {
 }
 
 fn trusting(issuers: &[IssuerConfig]) -> Authority {
-    let authority = Authority::new(hub(), LIMITS);
+    let authority = Authority::new(hub(), RULES);
     authority.trust(issuers).unwrap();
     authority
 }
@@ -359,7 +361,7 @@ fn a_token_that_is_too_long_is_not_read() {
     let token = sign(&header(), &claims(), "p256");
 
     for (bytes, expected) in [(token.len(), "good"), (token.len() - 1, "TooLong")] {
-        let authority = Authority::new(hub(), TokenLimits { bytes, ..LIMITS });
+        let authority = Authority::new(hub(), TokenRules { bytes, ..RULES });
         authority.trust(&[pem(ISSUER, "p256")]).unwrap();
         assert_eq!(verdict(&authority, &token), expected);
     }

@@ -2,6 +2,7 @@
 //! values come from is said at [`Sources`].
 
 mod error;
+mod host_value;
 mod issuer;
 mod load;
 mod value;
@@ -59,11 +60,11 @@ pub struct Config {
 #[non_exhaustive]
 pub struct ServerConfig {
     /// Address and port to listen on.
-    #[serde(deserialize_with = "value::bind_address")]
+    #[serde(deserialize_with = "host_value::bind_address")]
     pub bind: String,
     /// Address and port that `/metrics`, `/status` and `/readyz` move to; `None`, written `"off"`:
     /// they stay where the stream is.
-    #[serde(with = "value::optional_address")]
+    #[serde(with = "host_value::optional_address")]
     pub admin_bind: Option<String>,
     /// Threads that serve connections; 0: one for each core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
@@ -175,6 +176,9 @@ pub struct HubConfig {
     /// Whether it is told who subscribes to what, to those who may know.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
+    /// Whether clients of the protocol's older versions are understood, too.
+    #[serde(deserialize_with = "value::boolean")]
+    pub legacy: bool,
 }
 
 /// Who may publish and subscribe.
@@ -272,7 +276,7 @@ impl Default for LimitsConfig {
 #[non_exhaustive]
 pub struct CorsConfig {
     /// The origins that may read the stream; `*`: all.
-    #[serde(deserialize_with = "value::origins")]
+    #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,
 }
 

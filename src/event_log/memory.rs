@@ -154,9 +154,18 @@ impl MemoryLog {
     pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
         let retained = self.retained.read();
         let (oldest, next) = (retained.oldest, retained.next());
-        let at = |cursor| Placement { cursor, gap: None };
+        let at = |cursor| Placement {
+            cursor,
+            told: true,
+            gap: None,
+        };
+        let untold_at = |cursor| Placement {
+            told: false,
+            ..at(cursor)
+        };
         let all_with_gap = |reason, requested: &dyn ToString, missed| Placement {
             cursor: oldest,
+            told: true,
             gap: Some(Gap {
                 reason,
                 requested: requested
@@ -170,7 +179,7 @@ impl MemoryLog {
         };
         let after_given = |given: &str| retained.given.get(given).map(|seq| at(seq + 1));
         match from {
-            ResumeFrom::Now => at(next),
+            ResumeFrom::Now => untold_at(next),
             ResumeFrom::Earliest => at(oldest),
             ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
             ResumeFrom::AfterGiven(given) => after_given(given.as_str())
@@ -180,7 +189,7 @@ impl MemoryLog {
             ResumeFrom::After(id) if id.seq >= next => all_with_gap(GapReason::Unknown, id, None),
             ResumeFrom::After(id) if id.seq + 1 < oldest => {
                 match self.missed(&retained, id.seq + 1..oldest, selection) {
-                    Some(0) => at(oldest),
+                    Some(0) => untold_at(oldest),
                     missed => all_with_gap(GapReason::Evicted, id, missed),
                 }
             }

@@ -31,6 +31,8 @@ pub struct Retention {
 pub(crate) struct Placement {
     /// The number of the first event it gets.
     pub(crate) cursor: u64,
+    /// Whether it knows its place: by the id that it asked for, or by the gap.
+    pub(crate) told: bool,
     /// What it is to be told first, where it asked for something that cannot be given.
     pub(crate) gap: Option<Gap>,
 }

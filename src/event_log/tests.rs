@@ -100,6 +100,7 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
             placement,
             Placement {
                 cursor: seq + 1,
+                told: true,
                 gap: None
             }
         );
@@ -135,6 +136,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
             placement,
             Placement {
                 cursor: 6,
+                told: true,
                 gap: Some(Gap {
                     reason,
                     requested: requested.into(),

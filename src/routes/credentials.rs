@@ -13,6 +13,9 @@ use crate::{auth::Access, hub::Hub, policy::Policy};
 
 const SCHEME: &str = "Bearer";
 
+/// The cookie of the protocol's older versions.
+const LEGACY_COOKIE: &str = "mercureAuthorization";
+
 /// What a request presents.
 enum Presented<'a> {
     Nothing,
@@ -72,9 +75,11 @@ fn presented<'a>(
     let headers = request.headers();
     let mut authorizations = headers.get_all(AUTHORIZATION);
     let Some(authorization) = authorizations.next() else {
-        let cookie = policy.cookie.as_deref().and_then(|name| {
-            let cookies = headers.get_all(COOKIE);
-            cookies.filter_map(|header| cookie(header, name)).next()
+        let legacy = policy.legacy.then_some(LEGACY_COOKIE);
+        let mut names = policy.cookie.as_deref().into_iter().chain(legacy);
+        let cookie = names.find_map(|name| {
+            let mut cookies = headers.get_all(COOKIE);
+            cookies.find_map(|header| cookie(header, name))
         });
         return Ok(cookie.map_or(Presented::Nothing, Presented::Cookie));
     };

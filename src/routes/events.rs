@@ -32,11 +32,12 @@ use crate::{
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
     expiry::Expiry,
+    gap::Gap,
     hub::Hub,
-    matcher::{Matcher, MatcherText},
+    matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::TurnedAway,
     policy::Policy,
-    resume::ResumeFrom,
+    resume::{EARLIEST, ResumeFrom},
     selection::Selection,
     subscriber::Subscriber,
     wire::{self, Framing},
@@ -93,6 +94,7 @@ async fn answer(
         .transpose()?;
     let access = access.flatten();
     let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
+    let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
         form(request, payload, limits.body).await?
@@ -105,7 +107,7 @@ async fn answer(
     let Asked {
         matchers,
         last_event_id,
-    } = topics::asked(request.query_string(), &body, &limits)?;
+    } = topics::asked(request.query_string(), &body, &limits, legacy)?;
     let readable = access.as_ref().map_or(&[][..], |access| access.readable());
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
@@ -129,7 +131,9 @@ async fn answer(
         expiry,
     };
     if request.method() == Method::HEAD {
-        return Ok(event_stream().body(actix_web::body::None::new()));
+        let mut head = event_stream();
+        asks.tell_place(&mut head, || hub.log.place(&asks.from, &asks.selection).gap);
+        return Ok(head.body(actix_web::body::None::new()));
     }
     open(request, hub, asks).await
 }
@@ -155,7 +159,10 @@ fn select(
     // Whatever else could be wrong was seen before.
     hub.select(matchers, readable)
         .map_err(|reason| Problem::Matcher {
-            name: "match_urlpattern",
+            name: match reason {
+                InvalidMatcher::Template => "topic",
+                _ => "match_urlpattern",
+            },
             reason,
         })
 }
@@ -179,7 +186,22 @@ struct Asking {
     expiry: Option<Expiry>,
 }
 
-async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpResponse, Problem> {
+impl Asking {
+    /// Says after which event the stream begins, to one that asked for a place: the one that was
+    /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
+    fn tell_place(&self, head: &mut HttpResponseBuilder, gap: impl FnOnce() -> Option<Gap>) {
+        let Some(requested) = self.requested.as_deref().filter(|id| !id.is_empty()) else {
+            return;
+        };
+        let is_found = self.from != ResumeFrom::Earliest && gap().is_none();
+        let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
+        let earliest = HeaderValue::from_static(EARLIEST);
+        let preceding = found.flatten().unwrap_or(earliest);
+        head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
+    }
+}
+
+async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<HttpResponse, Problem> {
     // Requests that are not answered would wait for the stream's end.
     let connection = request.conn_data::<Connection>();
     let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
@@ -189,13 +211,13 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
     let shared = request.app_data::<web::Data<Shared>>();
     // From here on a drain waits for it.
     let token = shared.map(|shared| shared.streams.token());
-    let is_earliest = asking.from == ResumeFrom::Earliest;
+    let mut head = event_stream();
     let answer = hub
         .ask(Subscribe {
-            from: asking.from,
-            selection: asking.selection,
-            access: asking.access,
-            expiry: asking.expiry,
+            from: asks.from.clone(),
+            selection: asks.selection.clone(),
+            access: asks.access.clone(),
+            expiry: asks.expiry.take(),
         })
         .await;
     let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
@@ -203,21 +225,16 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
         Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
             log::debug!("turned a subscriber away: {reason:?}");
+            asks.tell_place(&mut head, || hub.log.place(&asks.from, &asks.selection).gap);
             let farewell = wire::farewell(hub.jittered_retry());
-            return Ok(event_stream().body(farewell.bytes(Framing::Plain)));
+            return Ok(head.body(farewell.bytes(Framing::Plain)));
         }
     };
     // Another may have come meanwhile. From the moment the stream begins, none is read.
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
-    let mut head = event_stream();
-    let requested = asking.requested.filter(|id| !id.is_empty());
-    if let Some(requested) = requested {
-        let is_found = !is_earliest && subscribed.gap.is_none();
-        let preceding = preceding(&requested, is_found);
-        head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
-    }
+    asks.tell_place(&mut head, || subscribed.placement.gap.clone());
     let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;
@@ -242,14 +259,6 @@ async fn open(request: &HttpRequest, hub: &Hub, asking: Asking) -> Result<HttpRe
             Ok(response)
         }
     }
-}
-
-/// The id of the event before the first that is sent: the one that was asked for, or `earliest` where
-/// that is not to be found. (Mercure, chapter Reconnection)
-fn preceding(requested: &[u8], is_found: bool) -> HeaderValue {
-    let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
-    let earliest = HeaderValue::from_static(crate::resume::EARLIEST);
-    found.flatten().unwrap_or(earliest)
 }
 
 /// The head of a stream. Its connection is closed at its end: nothing else is answered on it.

@@ -33,7 +33,7 @@ pub(super) async fn metadata(hub: web::Data<Hub>, policy: web::Data<Policy>) -> 
     if let Some(cookie) = &policy.cookie {
         put("mercure_cookie", json!(cookie));
     }
-    let types = MatcherType::ALL.map(MatcherType::name);
+    let types = MatcherType::REGISTERED.map(MatcherType::name);
     put("mercure_matcher_types_supported", json!(types));
     if policy.subscriptions {
         put("mercure_subscriptions", json!(true));

@@ -20,6 +20,8 @@ use actix_web::{
 };
 
 use self::problem::Problem;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::topics::asked;
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
 use crate::hub_url::HubUrl;

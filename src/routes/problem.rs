@@ -199,3 +199,17 @@ impl Problem {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_come_again_is_told_when() {
+        for problem in [Problem::Busy, Problem::Draining, Problem::BroadcasterSilent] {
+            let response = problem.error_response();
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers().get(RETRY_AFTER), Some(&SOON));
+        }
+    }
+}

@@ -42,7 +42,7 @@ pub(super) async fn subscriptions(
     let listed = hub.ask(List { path }).await;
     let Listed { document, last } = listed.map_err(|_| Problem::BroadcasterSilent)?;
     let document = document.ok_or(Problem::NotFound)?;
-    let last = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
+    let last = last.map_or_else(|| EARLIEST.to_owned(), |id| format!("#{id}"));
     let link = format!(
         "<{}>; rel=\"mercure\"; last-event-id=\"{last}\"; type=\"mercure\"; \
          content-type=\"application/json\"",

@@ -8,11 +8,11 @@ use crate::{
     config::LimitsConfig,
     form,
     matcher::{InvalidMatcher, MatcherText, MatcherType},
-    resume,
+    resume::{LEGACY_PARAMETERS, PARAMETERS},
 };
 
 /// The prefix of all names that are about matchers.
-const RESERVED: &str = "match";
+const RESERVED: &[u8] = b"match";
 
 /// The method that is GET with a body.
 pub(super) fn query() -> Method {
@@ -21,33 +21,39 @@ pub(super) fn query() -> Method {
 
 /// What a subscriber asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) matchers: Vec<MatcherText>,
+pub(crate) struct Asked {
+    pub(crate) matchers: Vec<MatcherText>,
     /// Whatever it is.
-    pub(super) last_event_id: Option<Vec<u8>>,
+    pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
 /// Reads what is asked for in the query and in the body, which are one; of two last event ids the
 /// query's counts.
-pub(super) fn asked(query: &str, body: &[u8], limits: &LimitsConfig) -> Result<Asked, Problem> {
+pub(crate) fn asked(
+    query: &str,
+    body: &[u8],
+    limits: &LimitsConfig,
+    legacy: bool,
+) -> Result<Asked, Problem> {
     let mut asked = Asked::default();
     for (name, value) in form::pairs(query.as_bytes()).chain(form::pairs(body)) {
-        let name = form::text(name)?;
-        if resume::is_parameter(&name) {
+        let is_id = PARAMETERS.contains(&&*name);
+        if is_id || legacy && LEGACY_PARAMETERS.contains(&&*name) {
             asked.last_event_id.get_or_insert(value);
             continue;
         }
-        let value = form::text(value)?;
-        let prefix = name.get(..RESERVED.len());
-        if !prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(RESERVED)) {
-            continue;
-        }
-        let (name, kind) = match name.as_str() {
-            "match" => ("match", MatcherType::Exact),
-            "match_exact" => ("match_exact", MatcherType::Exact),
-            "match_urlpattern" => ("match_urlpattern", MatcherType::UrlPattern),
-            _ => return Err(Problem::UnknownMatcher),
+        let is_reserved = name
+            .get(..RESERVED.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(RESERVED));
+        let (name, kind) = match &*name {
+            b"match" => ("match", MatcherType::Exact),
+            b"match_exact" => ("match_exact", MatcherType::Exact),
+            b"match_urlpattern" => ("match_urlpattern", MatcherType::UrlPattern),
+            b"topic" if legacy => ("topic", MatcherType::Selector),
+            _ if is_reserved => return Err(Problem::UnknownMatcher),
+            _ => continue,
         };
+        let value = form::text(value)?;
         if asked.matchers.len() == limits.matchers {
             return Err(Problem::TooManyMatchers(limits.matchers));
         }

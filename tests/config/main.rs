@@ -54,6 +54,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("hub.url",
         &["'auto'", "'https://example.org/.well-known/mercure'", "'http://[::1]:3000/hub'"],
         &["'https://example.org'", "'https://example.org/hub?x'", "'ftp://x/y'", "'/hub'", "''", "1"]),
+    ("hub.legacy",
+        &["false", "true"], &["1", "'on'"]),
     ("hub.subscriptions",
         &["false", "true"], &["'on'", "1"]),
     ("auth.subscribe",

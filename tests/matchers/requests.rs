@@ -87,6 +87,20 @@ fn whoever_asks_the_hub_asks_for_something() {
 }
 
 #[test]
+fn parameters_of_others_may_hold_anything() {
+    let hub = MercureHub::start();
+
+    for query in [
+        "x=%FF&match=a",
+        "%FF=x&match=a",
+        "match=a&utm=%C3",
+        "match=a&topic=%ED%A0%80",
+    ] {
+        hub.subscribe(query);
+    }
+}
+
+#[test]
 fn there_are_limits_to_how_much_is_asked_for() {
     let hub = MercureHub::with(|config| {
         config.limits.matchers = 3;

@@ -6,6 +6,7 @@
 mod support;
 
 mod files;
+mod issuers;
 mod saving;
 
 use std::{

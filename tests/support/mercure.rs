@@ -140,14 +140,15 @@ fn signed(hub: &str, exp: u64, details: Value) -> String {
         "exp": exp,
         "authorization_details": details,
     });
+    signed_as("at+jwt", &claims)
+}
+
+/// A token of this type with these claims.
+pub fn signed_as(typ: &str, claims: &Value) -> String {
     let mut header = Header::new(Algorithm::HS256);
-    header.typ = Some("at+jwt".to_owned());
-    encode(
-        &header,
-        &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )
-    .unwrap()
+    header.typ = Some(typ.to_owned());
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    encode(&header, claims, &key).unwrap()
 }
 
 /// Writes fields as a form or a query.

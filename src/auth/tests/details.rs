@@ -276,19 +276,19 @@ fn what_exceeds_a_limit_spoils_the_token() {
         |length: usize| detail(&["subscribe"], json!([pattern(&"/".repeat(length))]));
 
     for (details, expected) in [
-        (json!(vec![all(); LIMITS.details]), "good"),
-        (json!(vec![all(); LIMITS.details + 1]), "TooMany"),
+        (json!(vec![all(); RULES.details]), "good"),
+        (json!(vec![all(); RULES.details + 1]), "TooMany"),
         (
-            json!([vec![foreign; 20], vec![all(); LIMITS.details]].concat()),
+            json!([vec![foreign; 20], vec![all(); RULES.details]].concat()),
             "good",
         ),
-        (json!([matchers(LIMITS.topics)]), "good"),
-        (json!([matchers(LIMITS.topics + 1)]), "TooManyTopics"),
-        (json!([long(LIMITS.pattern)]), "good"),
-        (json!([long(LIMITS.pattern + 1)]), "Matcher(TooLong(64))"),
-        (json!([long_pattern(LIMITS.pattern)]), "good"),
+        (json!([matchers(RULES.topics)]), "good"),
+        (json!([matchers(RULES.topics + 1)]), "TooManyTopics"),
+        (json!([long(RULES.pattern)]), "good"),
+        (json!([long(RULES.pattern + 1)]), "Matcher(TooLong(64))"),
+        (json!([long_pattern(RULES.pattern)]), "good"),
         (
-            json!([long_pattern(LIMITS.pattern + 1)]),
+            json!([long_pattern(RULES.pattern + 1)]),
             "Matcher(TooLong(64))",
         ),
     ] {

@@ -21,7 +21,7 @@ fn file(contents: &[u8]) -> (TempDir, PathBuf) {
 /// What is said of a key that is refused; also that nothing of the file is.
 fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
     let (_folder, path) = file(contents);
-    let authority = Authority::new(hub(), LIMITS);
+    let authority = Authority::new(hub(), RULES);
     let shown = path.display().to_string();
 
     let refused = authority.trust(&[issuer(ISSUER, source(path))]);
@@ -263,7 +263,7 @@ fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
 
 #[test]
 fn a_file_that_is_not_there_or_too_long_is_refused() {
-    let authority = Authority::new(hub(), LIMITS);
+    let authority = Authority::new(hub(), RULES);
     let nowhere = issuer(ISSUER, KeySource::Pem("/nowhere/key.pem".into()));
 
     let missing = authority.trust(&[nowhere]).unwrap_err().to_string();

@@ -11,9 +11,9 @@ fn detail(topics: Value, payload: Option<&str>) -> Value {
 }
 
 fn access(details: &[Value]) -> Access {
-    let limits = TokenLimits {
+    let limits = TokenRules {
         details: 10,
-        ..LIMITS
+        ..RULES
     };
     Access::parse(Some(&json!(details)), &hub(), &limits).unwrap()
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
     };
     let token = match &ask.token {
         Some(token) => token.clone(),
-        None => made(ask, config).map_err(wrong)?,
+        None => made(ask, &hub, config).map_err(wrong)?,
     };
     let publisher = Publisher {
         agent: agent(),
@@ -57,13 +57,16 @@ fn wrong(err: anyhow::Error) -> Failure {
     Failure::Wrong(err)
 }
 
-fn made(ask: &PublishArgs, config: &Config) -> anyhow::Result<String> {
+/// A token for this hub, with the config's secret.
+fn made(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<String> {
+    let mut config = config.clone();
+    config.hub.url = Some(hub.clone());
     let request = TokenRequest {
         publish: ask.topic.clone(),
         lifetime: LIFETIME,
         ..TokenRequest::default()
     };
-    mint(config, &request).context(
+    mint(&config, &request).context(
         "there is no token: name one with --token or the variable BROADCASTER_TOKEN, such as the one \
          that the server printed when it was started",
     )

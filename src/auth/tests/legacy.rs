@@ -1,0 +1,151 @@
+//! Tokens as the protocol's older versions have them.
+
+use super::*;
+
+/// The verdict of a hub that takes such tokens and trusts these issuers.
+fn verdict_of(issuers: &[IssuerConfig], header: &Value, claims: &Value) -> String {
+    let rules = TokenRules {
+        legacy: true,
+        ..RULES
+    };
+    let authority = Authority::new(hub(), rules);
+    authority.trust(issuers).unwrap();
+    verdict(&authority, &sign(header, claims, "p256"))
+}
+
+fn one() -> Vec<IssuerConfig> {
+    vec![pem(ISSUER, "p256")]
+}
+
+fn legacy_header() -> Value {
+    json!({ "alg": "ES256", "typ": "JWT" })
+}
+
+fn legacy_claims() -> Value {
+    json!({ "mercure": { "publish": ["*"], "subscribe": ["/books/{id}"] } })
+}
+
+#[test]
+fn they_are_good_only_where_they_are_asked_for() {
+    let issuers = one();
+
+    assert_eq!(
+        verdict_of(&issuers, &legacy_header(), &legacy_claims()),
+        "good"
+    );
+    let strict = trusting(&issuers);
+    let token = sign(&legacy_header(), &legacy_claims(), "p256");
+    assert_eq!(verdict(&strict, &token), "Type");
+}
+
+#[test]
+fn the_claims_that_are_there_have_to_be_right() {
+    for (members, expected) in [
+        (json!({}), "good"),
+        (json!({ "iss": ISSUER }), "good"),
+        (json!({ "iss": "https://other.example" }), "Issuer"),
+        (json!({ "iss": 1 }), "Claims"),
+        (json!({ "aud": HUB }), "good"),
+        (json!({ "aud": "https://other.example" }), "InvalidAudience"),
+        (json!({ "exp": NOW + 1 }), "good"),
+        (json!({ "exp": NOW }), "Expired"),
+        (json!({ "exp": "never" }), "Json"),
+        (json!({ "nbf": NOW + 60 }), "NotYet"),
+        (json!({ "mercure": {} }), "good"),
+        (
+            json!({ "mercure": { "publish": [] , "payload": { "a": 1 } } }),
+            "good",
+        ),
+        (json!({ "mercure": null }), "NotLegacy"),
+        (json!({ "mercure": "all" }), "NotLegacy"),
+        (json!({ "mercure": { "publish": "*" } }), "NotLegacy"),
+        (json!({ "mercure": { "publish": [1] } }), "NotLegacy"),
+        (json!({ "mercure": { "publish": [""] } }), "Matcher(Empty)"),
+        (
+            json!({ "mercure": { "publish": ["/{x:9999}"] } }),
+            "Matcher(Template)",
+        ),
+        (
+            json!({ "mercure": { "subscribe": ["a", "b", "c"] } }),
+            "good",
+        ),
+        (
+            json!({ "mercure": { "subscribe": ["a", "b", "c", "d"] } }),
+            "TooManyTopics",
+        ),
+    ] {
+        let claims = with(legacy_claims(), members.clone());
+        assert_eq!(
+            verdict_of(&one(), &legacy_header(), &claims),
+            expected,
+            "{members}"
+        );
+    }
+    let nothing = json!({});
+    assert_eq!(verdict_of(&one(), &legacy_header(), &nothing), "NotLegacy");
+}
+
+#[test]
+fn one_that_names_no_issuer_needs_that_there_is_only_one() {
+    let two = [pem(ISSUER, "p256"), pem(OTHER_ISSUER, "p256-other")];
+
+    assert_eq!(
+        verdict_of(&two, &legacy_header(), &legacy_claims()),
+        "Issuer"
+    );
+    let named = with(legacy_claims(), json!({ "iss": ISSUER }));
+    assert_eq!(verdict_of(&two, &legacy_header(), &named), "good");
+}
+
+#[test]
+fn the_type_says_which_claim_counts() {
+    for (header, claims, expected) in [
+        (header(), legacy_claims(), "Issuer"),
+        (header(), claims(), "good"),
+        (legacy_header(), claims(), "NotLegacy"),
+        (json!({ "alg": "ES256" }), legacy_claims(), "good"),
+        (
+            json!({ "alg": "ES256", "typ": "at+jwt" }),
+            legacy_claims(),
+            "Issuer",
+        ),
+        (
+            json!({ "alg": "ES256", "crit": ["x"], "x": 1 }),
+            legacy_claims(),
+            "Critical",
+        ),
+        (json!({ "alg": "HS256" }), legacy_claims(), "NoKey"),
+    ] {
+        assert_eq!(
+            verdict_of(&one(), &header, &claims),
+            expected,
+            "{header} {claims}"
+        );
+    }
+}
+
+#[test]
+fn a_selector_is_a_topic_or_a_template() {
+    let claim = json!({
+        "publish": ["/a", "/b/{id}"],
+        "subscribe": ["/{x}", "/c{"],
+        "payload": { "user": 1 },
+    });
+    let claim = MercureClaim::deserialize(claim).unwrap();
+    let access = claim.access(&hub(), &RULES).unwrap();
+
+    for (topic, publish, read) in [
+        ("/a", true, true),
+        ("/b/1", true, false),
+        ("/b/{id}", true, false),
+        ("/b/1/2", false, false),
+        ("/c{", false, true),
+        ("/c/d", false, false),
+    ] {
+        let parsed = crate::topic::Topic::parse(topic).unwrap();
+        assert_eq!(access.may_publish(&parsed, &hub()), publish, "{topic}");
+        assert_eq!(access.may_read(topic, &hub()), read, "{topic}");
+    }
+    let payload = access.payload("/anything", &hub());
+    assert_eq!(payload, Some(&json!({ "user": 1 })));
+}

@@ -1,0 +1,168 @@
+//! What reads what the network sends, given any bytes: only with the feature `fuzzing`, and no part of
+//! the library's interface. Each panics if it comes to something that must not be.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    auth::{Authority, TokenRules},
+    config::LimitsConfig,
+    event::{Event, EventId, GivenId},
+    event_log::{MemoryLog, Retention},
+    hub_url::HubUrl,
+    matcher::{Matcher, MatcherText, MatcherType, Subject},
+    request_scan::RequestScan,
+    resume::ResumeFrom,
+    routes,
+    selection::Selection,
+    topic::Topic,
+    update,
+    wire::{self, Framing},
+};
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// The targets by their names, which are those of their corpora.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("query", query),
+    ("form", form),
+    ("token", token),
+    ("pattern", pattern),
+    ("last_event_id", last_event_id),
+    ("request", request),
+];
+
+/// What a subscriber asks for, in the query or in the body.
+pub fn query(bytes: &[u8]) {
+    let limits = LimitsConfig::default();
+    let text = String::from_utf8_lossy(bytes);
+    for (query, body) in [(&*text, &b""[..]), ("", bytes)] {
+        for legacy in [false, true] {
+            let Ok(asked) = routes::asked(query, body, &limits, legacy) else {
+                continue;
+            };
+            assert!(asked.matchers.len() <= limits.matchers);
+            for matcher in asked.matchers {
+                assert!((1..=limits.pattern).contains(&matcher.text.len()));
+            }
+        }
+    }
+}
+
+/// What is published. A subscriber gets the very fields, whatever they hold.
+pub fn form(bytes: &[u8]) {
+    let limits = LimitsConfig::default();
+    let Ok(event) = update::parse(bytes, &limits) else {
+        return;
+    };
+    assert!(!event.topics().is_empty());
+    let id = EventId { epoch: 1, seq: 2 };
+    let sent = wire::event(id, &event).bytes(Framing::Plain);
+    let sent = std::str::from_utf8(&sent).expect("an event is UTF-8");
+    let block = sent.strip_suffix("\n\n").expect("an event is one block");
+    let mut data = Vec::new();
+    let mut others = 0;
+    for line in block.split(['\n', '\r']) {
+        match line.split_once(": ") {
+            Some(("data", text)) => data.push(text),
+            Some(("id" | "event" | "retry", _)) => others += 1,
+            _ => panic!("a line that is no field: {line:?}"),
+        }
+    }
+    let expected = event.data().replace("\r\n", "\n").replace('\r', "\n");
+    assert_eq!(data.join("\n"), expected);
+    let named = usize::from(event.name().is_some()) + usize::from(event.retry().is_some());
+    assert_eq!(others, 1 + named);
+}
+
+/// A token of nobody who is trusted.
+pub fn token(bytes: &[u8]) {
+    let rules = TokenRules {
+        legacy: true,
+        bytes: 8192,
+        details: 20,
+        topics: 100,
+        pattern: 1024,
+    };
+    let authority = Authority::new(hub(), rules);
+    authority.trust_secret("https://example.com".to_owned(), &[7; 32]);
+    let text = String::from_utf8_lossy(bytes);
+    assert!(authority.verify(&text).is_err(), "it was signed by nobody");
+    // What an issuer would have signed may be anything, too.
+    if let Ok(details) = serde_json::from_slice(bytes) {
+        let _ = crate::auth::Access::parse(Some(&details), &hub(), &rules);
+    }
+}
+
+/// A matcher, and a topic behind a line break.
+pub fn pattern(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (text, topic) = text.split_once('\n').unwrap_or((text, "/books/1"));
+    let hub = hub();
+    for kind in MatcherType::ALL {
+        let written = MatcherText::parse(kind, text, 1024);
+        let Ok(matcher) = written.and_then(|written| Matcher::compile(written, &hub)) else {
+            continue;
+        };
+        let start = Instant::now();
+        let is_match = matcher.matches(&Subject::new(topic, &hub));
+        assert!(start.elapsed() < Duration::from_secs(1), "it takes long");
+        if kind == MatcherType::Exact {
+            assert_eq!(is_match, text == topic || text == "*");
+        }
+    }
+}
+
+/// Where a stream is to start.
+pub fn last_event_id(bytes: &[u8]) {
+    let own = Topic::parse("/ticker").expect("this is a topic");
+    let retention = Retention {
+        events: 4,
+        bytes: usize::MAX,
+        queue: 1,
+    };
+    let log = MemoryLog::new(1_763_856_000_000, retention, own.clone());
+    for n in 0..6 {
+        let event = Event::message("x");
+        let event = match GivenId::parse(&format!("given-{n}")) {
+            Ok(id) if n % 2 == 0 => event.with_id(id),
+            _ => event,
+        };
+        log.append(&event, Instant::now());
+    }
+    let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
+    let placement = log.place(&ResumeFrom::parse(bytes), &selection);
+    assert!((2..=6).contains(&placement.cursor));
+    if let Some(gap) = placement.gap {
+        let sent = wire::gap(&gap).bytes(Framing::Plain);
+        let sent = std::str::from_utf8(&sent).expect("a gap is UTF-8");
+        assert_eq!(sent.matches("\n\n").count(), 1, "{sent}");
+        assert!(!sent.contains('\r'));
+    }
+}
+
+/// Requests as they come in. Their pieces make no difference.
+pub fn request(bytes: &[u8]) {
+    let mut at_once = bytes.to_vec();
+    let mut scan = RequestScan::default();
+    let kept = scan.read(&mut at_once);
+    at_once.truncate(kept);
+    let mut by_byte = Vec::new();
+    let mut other = RequestScan::default();
+    for byte in bytes {
+        let mut piece = [*byte];
+        let kept = other.read(&mut piece);
+        by_byte.extend_from_slice(&piece[..kept]);
+    }
+    assert_eq!(at_once, by_byte);
+    assert_eq!(scan.take_heads(), other.take_heads());
+    assert_eq!(scan.unfinished(), other.unfinished());
+    let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(breaks(bytes), breaks(&at_once), "a line break was dropped");
+}
+
+fn hub() -> HubUrl {
+    HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL")
+}

@@ -1,0 +1,233 @@
+//! The commands `token` and `publish`, as they are used beside a running server.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use support::{
+    client::Stream,
+    process::{Finished, Process, command, finish, run},
+};
+use tempfile::{TempDir, tempdir};
+
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
+const TOPIC: &str = "https://example.com/books/1";
+
+/// A folder with a config that trusts these issuers, and a secret.
+fn folder(issuers: &str) -> TempDir {
+    let folder = tempdir().unwrap();
+    fs::create_dir(folder.path().join("config")).unwrap();
+    fs::write(folder.path().join("hub.secret"), "s".repeat(40)).unwrap();
+    let config = format!(
+        "[server]\nbind = \"127.0.0.1:0\"\n[ticker]\nenabled = false\n[auth]\nissuers = [{issuers}]\n"
+    );
+    fs::write(folder.path().join("config/default.toml"), config).unwrap();
+    folder
+}
+
+fn with_secret() -> TempDir {
+    folder("\"https://example.com secret:hub.secret\"")
+}
+
+/// A server in this folder, and the URL of its hub.
+fn server(folder: &Path) -> (Process, String) {
+    let server = Process::spawn(command(folder, &[]));
+    let hub = format!("http://{}/.well-known/mercure", server.addr());
+    (server, hub)
+}
+
+fn subscribe(server: &Process, query: &str, token: &str) -> Stream {
+    let headers = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    let target = format!("/.well-known/mercure?{query}");
+    let stream = Stream::request(server.addr(), &target, headers.as_bytes());
+    assert_eq!(stream.status(), 200, "{}", stream.head);
+    stream
+}
+
+fn line(finished: &Finished) -> &str {
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let line = finished.stdout.strip_suffix('\n').unwrap();
+    assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
+    line
+}
+
+#[track_caller]
+fn assert_fails(finished: &Finished, code: i32, message: &str) {
+    assert_eq!(finished.code, Some(code), "{}", finished.stderr);
+    assert!(finished.stderr.contains(message), "{}", finished.stderr);
+    assert_eq!(finished.stdout, "");
+}
+
+fn with_token(mut command: Command, token: &str) -> Command {
+    command.env("BROADCASTER_TOKEN", token);
+    command
+}
+
+#[test]
+fn an_event_is_published_with_all_that_is_said_of_it() {
+    let folder = with_secret();
+    let (server, hub) = server(folder.path());
+    let mut stream = subscribe(&server, &format!("match={TOPIC}&match=b"), "");
+
+    // The config's secret makes the token.
+    let published = run(
+        folder.path(),
+        &[
+            "publish", "--url", &hub, "--topic", TOPIC, "--topic", "b", "--data", "-1", "--id",
+            "urn:1", "--type", "added", "--retry", "700",
+        ],
+    );
+
+    assert_eq!(line(&published), "urn:1");
+    let event = stream.event().unwrap();
+    assert_eq!(event.id.as_deref(), Some("urn:1"));
+    assert_eq!(event.name.as_deref(), Some("added"));
+    assert_eq!(event.data, "-1");
+}
+
+#[test]
+fn each_line_of_standard_input_is_an_event() {
+    let folder = with_secret();
+    let (server, hub) = server(folder.path());
+    let mut stream = subscribe(&server, "match=a", "");
+    let args = ["publish", "--url", &hub, "--topic", "a", "--data", "-"];
+    let mut publish = command(folder.path(), &args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = publish.stdin.take().unwrap();
+
+    // What is there is published before the next comes.
+    lines.write_all(b"one\n").unwrap();
+    assert_eq!(stream.event().unwrap().data, "one");
+    lines.write_all("\nz\u{fc}rich".as_bytes()).unwrap();
+    drop(lines);
+    let ended = publish.wait_with_output().unwrap();
+
+    assert_eq!(stream.event().unwrap().data, "");
+    assert_eq!(stream.event().unwrap().data, "z\u{fc}rich");
+    assert!(ended.status.success());
+    assert_eq!(String::from_utf8(ended.stdout).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn a_token_allows_what_it_was_made_for() {
+    let folder = with_secret();
+    let (server, hub) = server(folder.path());
+    let config = format!("BROADCASTER__HUB__URL={hub}");
+    let (key, value) = config.split_once('=').unwrap();
+    let make = |args: &[&str]| {
+        let mut command = command(folder.path(), &[&["token"], args].concat());
+        command.env(key, value);
+        line(&finish(command)).to_owned()
+    };
+    let publisher = make(&["--publish-pattern", "https://example.com/books/:id"]);
+    let reader = make(&["--subscribe", TOPIC, "--ttl", "10m"]);
+    let publish = |topic: &str, token: &str, more: &[&str]| {
+        let args = ["publish", "--url", &hub, "--topic", topic, "--data", "x"];
+        finish(with_token(
+            command(folder.path(), &[&args, more].concat()),
+            token,
+        ))
+    };
+    let mut private = subscribe(&server, &format!("match={TOPIC}"), &reader);
+
+    line(&publish(TOPIC, &publisher, &["--private"]));
+    assert_eq!(private.event().unwrap().data, "x");
+    assert_fails(&publish("a", &publisher, &[]), 1, "403");
+    assert_fails(&publish(TOPIC, &reader, &[]), 1, "403");
+    assert_fails(
+        &publish(TOPIC, "x", &[]),
+        1,
+        "The access token is not valid",
+    );
+}
+
+#[test]
+fn a_token_is_signed_with_the_key_that_is_named() {
+    let keys = ["ed25519", "p256", "rsa2048"];
+    for key in keys {
+        let folder = folder(&format!(
+            "\"https://other.example pem:{KEYS}/{key}.pub.pem\""
+        ));
+        let (_server, hub) = server(folder.path());
+        let private = format!("{KEYS}/{key}.pem");
+        let args = [
+            "token",
+            "--publish",
+            "*",
+            "--issuer",
+            "https://other.example",
+            "--key",
+            &private,
+        ];
+        let mut make = command(folder.path(), &args);
+        make.env("BROADCASTER__HUB__URL", &hub);
+        let token = line(&finish(make)).to_owned();
+
+        let args = ["publish", "--url", &hub, "--topic", TOPIC];
+        line(&finish(with_token(command(folder.path(), &args), &token)));
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_line() {
+    let folder = folder("");
+    let closed = "http://127.0.0.1:1/.well-known/mercure";
+
+    for (args, code, message) in [
+        (&["token", "--publish", "a"][..], 2, "openssl rand"),
+        (&["token"], 2, "allows nothing"),
+        (&["token", "--publish", ""], 2, "empty"),
+        (
+            &["token", "--publish-pattern", "/("],
+            2,
+            "not a URL Pattern",
+        ),
+        (
+            &["token", "--publish", "a", "--ttl", "0s"],
+            2,
+            "at least 1s",
+        ),
+        (&["token", "--publish", "a", "--ttl", "soon"], 2, "--ttl"),
+        (&["token", "--publish", "a", "--key", "x"], 2, "--issuer"),
+        (
+            &[
+                "token",
+                "--publish",
+                "a",
+                "--issuer",
+                "i",
+                "--key",
+                "missing.pem",
+            ],
+            2,
+            "missing.pem",
+        ),
+        (&["publish", "--topic", "a"], 2, "BROADCASTER_TOKEN"),
+        (&["publish"], 2, "--topic"),
+        (
+            &["publish", "--topic", "a", "--url", "mailto:a"],
+            2,
+            "--url",
+        ),
+        (
+            &["publish", "--topic", "a", "--token", "x", "--url", closed],
+            1,
+            "cannot publish to http://127.0.0.1:1",
+        ),
+    ] {
+        assert_fails(&run(folder.path(), args), code, message);
+    }
+}

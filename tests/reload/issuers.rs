@@ -1,0 +1,120 @@
+//! Issuers and their keys are read anew with the config.
+
+use super::*;
+use crate::support::client::{Response, post};
+
+const HUB: &str = "BROADCASTER__HUB__URL";
+const URL: &str = "https://hub.example/.well-known/mercure";
+
+fn issuers(list: &str) -> String {
+    format!("[auth]\nissuers = [{list}]\n")
+}
+
+/// A server that trusts whoever has the secret in the file `secret`.
+fn start() -> Reloading {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "1".repeat(40)).unwrap();
+    let config = issuers("'https://one.example secret:secret'");
+    fs::write(folder.path().join("config.toml"), config).unwrap();
+    Reloading::run(
+        folder,
+        &["--config", "config.toml"],
+        &[(HUB, URL), NO_COMMENTS],
+    )
+}
+
+/// A token of whoever has this secret.
+fn token(server: &Reloading, issuer: &str, secret: &str) -> String {
+    let path = server.path("signing");
+    fs::write(&path, secret).unwrap();
+    let path = path.display().to_string();
+    let args = [
+        "token",
+        "--publish",
+        "*",
+        "--issuer",
+        issuer,
+        "--key",
+        &path,
+    ];
+    let mut command = command(server.folder.path(), &args);
+    command.env(HUB, URL);
+    let made = crate::support::process::finish(command);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    made.stdout.trim().to_owned()
+}
+
+fn publish(server: &Reloading, token: &str) -> Response {
+    post(
+        server.process.addr(),
+        "/.well-known/mercure",
+        Some(token),
+        "topic=a&data=x",
+    )
+}
+
+/// Waits until a token is good, or not.
+fn wait_for(server: &Reloading, token: &str, status: u16) {
+    eventually(&format!("{status} for a token"), || {
+        (publish(server, token).status() == status).then_some(())
+    });
+}
+
+#[test]
+fn a_key_that_is_replaced_counts_from_then_on_and_the_old_one_no_more() {
+    let server = start();
+    let old = token(&server, "https://one.example", &"1".repeat(40));
+    let new = token(&server, "https://one.example", &"2".repeat(40));
+    assert_eq!(publish(&server, &old).status(), 200);
+    assert_eq!(publish(&server, &new).status(), 401);
+
+    fs::write(server.path("secret"), "2".repeat(40)).unwrap();
+    server.process.signal(Signal::HUP);
+
+    wait_for(&server, &new, 200);
+    assert_eq!(publish(&server, &old).status(), 401);
+}
+
+#[test]
+fn an_issuer_comes_and_another_goes_with_the_config() {
+    let server = start();
+    let one = token(&server, "https://one.example", &"1".repeat(40));
+    let two = token(&server, "https://two.example", &"1".repeat(40));
+    assert_eq!(publish(&server, &two).status(), 401);
+
+    server.save(&issuers("'https://two.example secret:secret'"));
+
+    wait_for(&server, &two, 200);
+    assert_eq!(publish(&server, &one).status(), 401);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
+    let server = start();
+    let good = token(&server, "https://one.example", &"1".repeat(40));
+
+    fs::write(server.path("secret"), "short").unwrap();
+    server.process.signal(Signal::HUP);
+
+    server
+        .process
+        .wait_for_log("the key of https://one.example in secret");
+    assert!(
+        !server.process.stderr().contains("short,"),
+        "a secret in the log"
+    );
+    assert_eq!(publish(&server, &good).status(), 200);
+}
+
+#[test]
+fn a_subscriber_stays_while_keys_change() {
+    let server = start();
+    let mut stream = Stream::request(server.process.addr(), "/.well-known/mercure?match=a", b"");
+    let new = token(&server, "https://one.example", &"2".repeat(40));
+
+    fs::write(server.path("secret"), "2".repeat(40)).unwrap();
+    server.process.signal(Signal::HUP);
+    wait_for(&server, &new, 200);
+
+    assert_eq!(stream.event().unwrap().data, "x");
+}

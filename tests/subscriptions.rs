@@ -1,0 +1,210 @@
+//! Who subscribes to what, as it is told by events and listed by the API (Mercure, chapter Active
+//! Subscriptions).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::{
+    client::Stream,
+    mercure::{Answer, HUB, MercureHub, PATH, bearer, detail, grant, token},
+};
+
+const LIST: &str = "/.well-known/mercure/subscriptions";
+
+fn hub() -> MercureHub {
+    MercureHub::with(|config| config.hub.subscriptions = true)
+}
+
+/// May read everything that is told of subscriptions.
+fn watcher() -> String {
+    let below = format!("{LIST}/:type/:match/:subscriber");
+    let topics = json!([
+        { "match": LIST },
+        { "match": format!("{LIST}/:type/:match"), "match_type": "urlpattern" },
+        { "match": below, "match_type": "urlpattern" },
+    ]);
+    token(json!([detail(&["subscribe"], topics)]))
+}
+
+fn get(hub: &MercureHub, path: &str, token: &str) -> Answer {
+    hub.ask("GET", path, &bearer(token), "")
+}
+
+/// What is listed at a path.
+fn listed(hub: &MercureHub, path: &str) -> Vec<Value> {
+    let answer = get(hub, path, &watcher());
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let document: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(document["id"], path);
+    assert_eq!(document["type"], "subscriptions");
+    document["subscriptions"].as_array().unwrap().clone()
+}
+
+/// What is told of each subscription there is, from now on.
+fn watch(hub: &MercureHub, more: &str) -> Stream {
+    let pattern = format!("{LIST}/:type/:match/:subscriber");
+    hub.subscribe_with(&format!("match_urlpattern={pattern}{more}"), &watcher())
+}
+
+/// The next that is told.
+fn told(stream: &mut Stream) -> Value {
+    let event = stream.event().unwrap();
+    assert_eq!(event.name.as_deref(), Some("mercure"), "{event:?}");
+    serde_json::from_str(&event.data).unwrap()
+}
+
+#[test]
+fn a_subscription_is_told_of_and_listed_for_as_long_as_it_is_there() {
+    let hub = hub();
+    let mut watching = watch(&hub, "");
+    assert_eq!(told(&mut watching)["match_type"], "urlpattern", "itself");
+
+    let stream = hub.subscribe("match=https://example.com/books/1");
+    let begun = told(&mut watching);
+
+    let id = begun["id"].as_str().unwrap();
+    let subscriber = begun["subscriber"].as_str().unwrap();
+    assert!(subscriber.starts_with("urn:uuid:"), "{subscriber}");
+    assert_eq!(
+        begun,
+        json!({
+            "id": format!(
+                "{LIST}/exact/https%3A%2F%2Fexample.com%2Fbooks%2F1/{}",
+                subscriber.replace(':', "%3A")
+            ),
+            "type": "subscription",
+            "match_type": "exact",
+            "match": "https://example.com/books/1",
+            "subscriber": subscriber,
+            "active": true,
+        })
+    );
+    assert_eq!(listed(&hub, LIST).len(), 2);
+    let of_topic = format!("{LIST}/exact/https%3A%2F%2Fexample.com%2Fbooks%2F1");
+    assert_eq!(listed(&hub, &of_topic), std::slice::from_ref(&begun));
+    let one = get(&hub, id, &watcher());
+    assert_eq!(serde_json::from_str::<Value>(&one.body).unwrap(), begun);
+
+    drop(stream);
+    let ended = told(&mut watching);
+    assert_eq!(ended["id"], id);
+    assert_eq!(ended["active"], false);
+    assert_eq!(get(&hub, id, &watcher()).status(), 404);
+    assert_eq!(listed(&hub, &of_topic), [Value::Null; 0]);
+}
+
+#[test]
+fn each_subscriber_has_a_name_of_its_own_and_is_told_of_for_each_matcher() {
+    let hub = hub();
+    let mut watching = watch(&hub, "");
+    told(&mut watching);
+
+    let _one = hub.subscribe("match=a&match_urlpattern=/b/:id&match=a");
+    let told_of_one = [told(&mut watching), told(&mut watching)];
+    let _other = hub.subscribe("match=a");
+    let other = told(&mut watching);
+
+    let mut matches = told_of_one
+        .each_ref()
+        .map(|told| told["match"].as_str().unwrap());
+    matches.sort_unstable();
+    assert_eq!(matches, ["/b/:id", "a"]);
+    assert_eq!(told_of_one[0]["subscriber"], told_of_one[1]["subscriber"]);
+    assert_ne!(told_of_one[0]["subscriber"], other["subscriber"]);
+    assert_eq!(listed(&hub, &format!("{LIST}/exact/a")).len(), 2);
+}
+
+#[test]
+fn a_list_says_from_where_on_changes_are_told() {
+    let hub = hub();
+    let _there = hub.subscribe("match=a");
+
+    let answer = get(&hub, LIST, &watcher());
+
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("must-revalidate"));
+    let link = answer.header("link").unwrap();
+    let (link, last) = link.split_once("; last-event-id=\"").unwrap();
+    assert_eq!(link, format!("<{HUB}>; rel=\"mercure\""));
+    let (last, rest) = last.split_once('"').unwrap();
+    assert_eq!(
+        rest,
+        "; type=\"mercure\"; content-type=\"application/json\""
+    );
+    assert_eq!(answer.header("etag"), Some(&*format!("\"{last}\"")));
+    let late = hub.subscribe("match=b");
+    let mut watching = watch(
+        &hub,
+        &format!("&last_event_id={}", last.replace('#', "%23")),
+    );
+    assert_eq!(told(&mut watching)["match"], "b");
+    drop(late);
+}
+
+#[test]
+fn what_is_there_is_told_only_to_those_who_may_read_it() {
+    let hub = hub();
+    let _there = hub.subscribe("match=a");
+    let narrow = token(json!([grant("subscribe", &[&format!("{LIST}/exact/b")])]));
+
+    for (path, headers, expected) in [
+        (LIST, String::new(), 401),
+        (LIST, bearer("x"), 401),
+        (LIST, bearer(&narrow), 403),
+        (&*format!("{LIST}/exact/a"), bearer(&narrow), 403),
+        (&format!("{LIST}/exact/b"), bearer(&narrow), 200),
+        (&format!("{LIST}/regex/b"), bearer(&watcher()), 404),
+        (&format!("{LIST}/exact/a/nobody"), bearer(&watcher()), 404),
+    ] {
+        let answer = hub.ask("GET", path, &headers, "");
+        assert_eq!(answer.status(), expected, "{path} {headers} {answer:?}");
+    }
+    // A token that reads everything else does not hear of it, and neither does who has none.
+    let mut deaf = hub.subscribe_with("match=*", &narrow);
+    let _another = hub.subscribe("match=c");
+    hub.publisher().publish_on("x");
+    assert_eq!(deaf.event().unwrap().data, "x");
+}
+
+#[test]
+fn nobody_else_says_who_is_there() {
+    let hub = hub();
+    let answer = hub
+        .publisher()
+        .post(&format!("topic={LIST}/exact/a/b&data=x"));
+
+    answer.assert_refuses(400, "a topic of the hub's own");
+}
+
+#[test]
+fn the_payload_of_the_token_is_told() {
+    let hub = hub();
+    let payload = json!({ "name": "Ada", "more": [1, null] });
+    let mut reads_a = grant("subscribe", &["a"]);
+    reads_a["payload"] = payload.clone();
+    let _there = hub.subscribe_with("match=a&match=b", &token(json!([reads_a])));
+
+    assert_eq!(
+        listed(&hub, &format!("{LIST}/exact/a"))[0]["payload"],
+        payload
+    );
+    let b = &listed(&hub, &format!("{LIST}/exact/b"))[0];
+    assert_eq!(b.get("payload"), None, "{b}");
+}
+
+#[test]
+fn nothing_is_told_unless_it_is_asked_for() {
+    let hub = MercureHub::start();
+    let mut watching = watch(&hub, "&match=x");
+    let _there = hub.subscribe("match=a");
+
+    assert_eq!(get(&hub, LIST, &watcher()).status(), 404);
+    hub.publisher().publish_on("x");
+    assert_eq!(watching.event().unwrap().data, "x");
+    let metadata = "/.well-known/oauth-protected-resource/.well-known/mercure";
+    let metadata = hub.ask("GET", metadata, "", "");
+    assert!(!metadata.body.contains("mercure_subscriptions"), "{PATH}");
+}
