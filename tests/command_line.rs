@@ -16,7 +16,6 @@ use std::{
 use sse_broadcaster::config::Config;
 use support::{
     client::{Stream, get},
-    eventually,
     process::{Finished, Process, command, finish, run},
 };
 use tempfile::{TempDir, tempdir};
@@ -337,31 +336,6 @@ fn the_address_that_was_bound_is_printed_and_logged() {
     assert_ne!(addr.port(), 0);
     process.wait_for_log(&format!("listening on http://{addr}/"));
     assert_eq!(response.status(), 200);
-}
-
-#[test]
-fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
-    let elsewhere = tempdir().unwrap();
-
-    let process = Process::spawn(command(elsewhere.path(), &PORT_0));
-    let addr = process.addr();
-    let token = eventually("the token on standard output", || {
-        let stdout = process.stdout();
-        let (_, token) = stdout.split_once("\npublish token: ")?;
-        let (token, link) = token.split_once("\nplayground: ")?;
-        link.contains('\n').then(|| token.to_owned())
-    });
-
-    assert_eq!(
-        process.stdout(),
-        format!(
-            "listening on http://{addr}/\npublish token: {token}\n\
-             playground: http://{addr}/#token={token}\n"
-        ),
-        "nothing else is printed"
-    );
-    process.wait_for_log("listening on");
-    assert!(!process.stderr().contains(&token), "{}", process.stderr());
 }
 
 #[test]

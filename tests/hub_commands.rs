@@ -13,6 +13,7 @@ use std::{
 
 use support::{
     client::Stream,
+    eventually,
     process::{Finished, Process, command, finish, run},
 };
 use tempfile::{TempDir, tempdir};
@@ -71,6 +72,44 @@ fn assert_fails(finished: &Finished, code: i32, message: &str) {
 fn with_token(mut command: Command, token: &str) -> Command {
     command.env("BROADCASTER_TOKEN", token);
     command
+}
+
+#[test]
+fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
+    let elsewhere = tempdir().unwrap();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/static");
+    let start = |folder| {
+        let args = ["--bind", "127.0.0.1:0", "--static-dir", folder];
+        Process::spawn(command(elsewhere.path(), &args))
+    };
+    let token_of = |server: &Process| {
+        eventually("the token on standard output", || {
+            let stdout = server.stdout();
+            let (_, rest) = stdout.split_once("\npublish token: ")?;
+            Some(rest.split_once('\n')?.0.to_owned())
+        })
+    };
+
+    let with_page = start(page);
+    let (addr, token) = (with_page.addr(), token_of(&with_page));
+    let without = start("missing");
+    let without_page = (without.addr(), token_of(&without));
+
+    eventually("all that is printed", || {
+        let link = format!("playground: http://{addr}/#token={token}\n");
+        let all = format!("listening on http://{addr}/\npublish token: {token}\n{link}");
+        (with_page.stdout() == all).then_some(())
+    });
+    let (addr, other) = without_page;
+    assert_eq!(
+        without.stdout(),
+        format!("listening on http://{addr}/\npublish token: {other}\n"),
+        "there is no page to open"
+    );
+    for (server, token) in [(&with_page, &token), (&without, &other)] {
+        server.wait_for_log("listening on");
+        assert!(!server.stderr().contains(token), "{}", server.stderr());
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use super::{complain, print};
 /// What the log calls the binary, wherever in it something is said.
 const TARGET: &str = "broadcaster";
 
+/// The file of the demo page that is its playground.
+const PLAYGROUND: &str = "playground.js";
+
 /// Runs the server to its end.
 pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
     start_logger(&config);
@@ -41,6 +44,7 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let server = Server::build(&config)?;
+    let has_playground = config.server.static_dir.join(PLAYGROUND).is_file();
     let reloader = Reloader::new(sources, found, config, server.reloadable())?;
     actix_rt::spawn(reloader.run());
     announce(&format!("listening on http://{}/", server.addr()));
@@ -51,7 +55,9 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         // Not in the log: whoever has it may publish.
         let addr = server.addr();
         print(format_args!("publish token: {token}"));
-        print(format_args!("playground: http://{addr}/#token={token}"));
+        if has_playground {
+            print(format_args!("playground: http://{addr}/#token={token}"));
+        }
     }
     server.run_until(first_signal(terminate, interrupt)).await
 }
