@@ -273,6 +273,7 @@ fn log(events: usize) -> MemoryLog {
     let retention = Retention {
         events,
         bytes: usize::MAX,
+        age: None,
         queue: 64,
     };
     MemoryLog::new(1_763_856_000_000, retention, own())

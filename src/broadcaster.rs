@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     auth::Access,
     event::{Event, EventId},
-    event_log::{MemoryLog, Placement},
+    event_log::{Appended, Appender, Later, LogUnavailable, MemoryLog, Opened, Placement},
     expiry::Expiry,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
@@ -35,7 +35,7 @@ pub struct LiveSettings {
 
 impl LiveSettings {
     /// The same with each value in its range: a timer of zero would never let go of the actor.
-    fn in_range(mut self) -> Self {
+    pub(crate) fn in_range(mut self) -> Self {
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
         self.ticker.interval = self.ticker.interval.clamp(shortest, longest);
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
@@ -48,11 +48,15 @@ impl LiveSettings {
 #[derive(Debug)]
 pub struct Broadcaster {
     log: Arc<MemoryLog>,
+    appender: Appender,
     seats: Seats,
     /// Present if it is told who subscribes to what.
     presence: Option<Presence>,
-    news: watch::Sender<News>,
+    news: Arc<watch::Sender<News>>,
     ticker: Ticker,
+    /// Whether a numbered message is on its way into the log: the next waits for it, so that none
+    /// gets its number before it is there.
+    is_appending_tick: bool,
     /// The timer that waits for the ticker's next deadline.
     ticking: SpawnHandle,
     metrics: Arc<Metrics>,
@@ -72,51 +76,47 @@ pub(crate) struct News {
 
 impl Broadcaster {
     pub(crate) fn new(
-        log: Arc<MemoryLog>,
+        log: Opened,
+        news: Arc<watch::Sender<News>>,
         seats: Seats,
         presence: Option<Presence>,
         settings: LiveSettings,
         metrics: Arc<Metrics>,
         alive: oneshot::Sender<Infallible>,
-    ) -> (Self, watch::Receiver<News>) {
-        let settings = settings.in_range();
-        let (news, receiver) = watch::channel(News {
-            heartbeat: settings.heartbeat,
-            draining: false,
-        });
-        let broadcaster = Self {
-            log,
+    ) -> Self {
+        let Opened {
+            memory,
+            appender,
+            ticks,
+        } = log;
+        Self {
+            log: memory,
+            appender,
             seats,
             presence,
             news,
-            ticker: Ticker::new(settings.ticker, Instant::now()),
+            ticker: Ticker::new(settings.ticker, ticks, Instant::now()),
+            is_appending_tick: false,
             ticking: SpawnHandle::default(),
             metrics,
             _alive: alive,
-        };
-        (broadcaster, receiver)
+        }
     }
 
     fn is_draining(&self) -> bool {
         self.news.borrow().draining
     }
 
-    fn publish(&mut self, event: &Event, now: Instant) -> EventId {
-        let id = self.log.append(event, now);
-        self.news.send_modify(|_| ());
-        self.metrics.events.inc();
-        id
-    }
-
+    /// Publishes what nobody waits for.
     fn publish_all(&mut self, events: Vec<Event>) {
         for event in events {
-            self.publish(&event, Instant::now());
+            self.appender.append(event, false, Instant::now());
         }
     }
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        if self.is_draining() {
+        if self.is_draining() || self.is_appending_tick {
             return;
         }
         if let Some(due) = self.ticker.due() {
@@ -125,11 +125,29 @@ impl Broadcaster {
                 let now = Instant::now();
                 while let Some(tick) = this.ticker.fire(now) {
                     this.metrics.observe_tick(tick.lateness);
-                    this.publish(&Event::message(tick.message), now);
+                    let event = Event::message(tick.message);
+                    if let Appended::Later(later) = this.appender.append(event, true, now) {
+                        this.wait_for_append(later, ctx);
+                        return;
+                    }
                 }
                 this.wait_for_tick(ctx);
             });
         }
+    }
+
+    /// Waits until a numbered message is in the log. If it could not be taken in, the next one has
+    /// its number.
+    fn wait_for_append(&mut self, later: Later, ctx: &mut Context<Self>) {
+        self.is_appending_tick = true;
+        let appended = later.into_actor(self).map(|appended, this, ctx| {
+            this.is_appending_tick = false;
+            if !matches!(appended, Ok(Ok(_))) {
+                this.ticker.take_back();
+            }
+            this.wait_for_tick(ctx);
+        });
+        ctx.spawn(appended);
     }
 }
 
@@ -281,19 +299,24 @@ impl Handler<List> for Broadcaster {
     }
 }
 
-/// Publishes an event; answers with its id once it is in the log.
+/// Publishes an event; answers with its id once it is in the log, as safe as the log makes it.
 #[derive(Debug, Message)]
-#[rtype(result = "EventId")]
+#[rtype(result = "Result<EventId, LogUnavailable>")]
 pub struct Publish {
     /// What to publish.
     pub event: Event,
 }
 
 impl Handler<Publish> for Broadcaster {
-    type Result = MessageResult<Publish>;
+    type Result = ResponseFuture<Result<EventId, LogUnavailable>>;
 
     fn handle(&mut self, Publish { event }: Publish, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.publish(&event, Instant::now()))
+        match self.appender.append(event, false, Instant::now()) {
+            Appended::Now(id) => Box::pin(std::future::ready(Ok(id))),
+            Appended::Later(later) => {
+                Box::pin(async { later.await.unwrap_or(Err(LogUnavailable)) })
+            }
+        }
     }
 }
 

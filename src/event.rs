@@ -108,6 +108,11 @@ impl EventName {
         Self("mercure".to_owned())
     }
 
+    /// A name that was checked before.
+    pub(crate) fn stored(name: String) -> Self {
+        Self(name)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -160,6 +165,11 @@ impl GivenId {
             return Err(InvalidGivenId::Invisible);
         }
         Ok(Self(id.into()))
+    }
+
+    /// An id that was checked before.
+    pub(crate) fn stored(id: &str) -> Self {
+        Self(id.into())
     }
 
     /// The id as text.

@@ -121,6 +121,7 @@ pub fn last_event_id(bytes: &[u8]) {
     let retention = Retention {
         events: 4,
         bytes: usize::MAX,
+        age: None,
         queue: 1,
     };
     let log = MemoryLog::new(1_763_856_000_000, retention, own.clone());

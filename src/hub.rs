@@ -1,10 +1,7 @@
 //! What a request handler needs of the Broadcaster: its address, the log that its subscribers read,
 //! and the counters. Cheap to clone, one for each worker.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use thiserror::Error;
@@ -13,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     broadcaster::{Broadcaster, Drain, GiveUp, LiveSettings, News, Publish, Reconfigure},
     event::{Event, EventId},
-    event_log::{MemoryLog, Retention},
+    event_log::{self, Appender, LogError, LogKind, LogUnavailable, MemoryLog, Retention},
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::{Metrics, Totals},
@@ -63,6 +60,7 @@ impl Default for HubSettings {
             retention: Retention {
                 events: 1000,
                 bytes: 16 << 20,
+                age: None,
                 queue: 64,
             },
             max_subscribers: 10_000,
@@ -82,11 +80,17 @@ pub struct BroadcasterGone;
 
 /// An event was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum PublishError {
+pub enum PublishError {
+    /// There is more to publish than can be taken in. To be tried again a little later.
     #[error("more messages wait for the Broadcaster than may")]
     Busy,
+    /// It is to be published elsewhere, or after the restart.
     #[error("the server is draining")]
     Draining,
+    /// Where the log lives there is no room, or it is not there. To be tried again later.
+    #[error(transparent)]
+    Unavailable(#[from] LogUnavailable),
+    /// The process should end.
     #[error(transparent)]
     Gone(#[from] BroadcasterGone),
 }
@@ -100,6 +104,7 @@ const MOST_WAITING: usize = 4096;
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
+    appender: Appender,
     pub(crate) metrics: Arc<Metrics>,
     news: watch::Receiver<News>,
     retry: Duration,
@@ -119,14 +124,39 @@ impl Hub {
     ///
     /// Settings out of their range are taken as the nearest that is in it.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
+        Self::start_with_log(settings, LogKind::Memory).expect("memory is there")
+    }
+
+    /// The same with a log that lives elsewhere.
+    pub fn start_with_log(
+        mut settings: HubSettings,
+        log: LogKind,
+    ) -> Result<(Self, Gone), LogError> {
+        settings.live = settings.live.in_range();
         let own = vec![Matcher::exact(&settings.topic)];
         let own = Selection::new(settings.url.clone(), own, Vec::new());
-        let log = MemoryLog::new(now_in_ms(), settings.retention, settings.topic);
-        let log = Arc::new(log);
         let metrics = Arc::new(Metrics::default());
+        let (news, hears_news) = watch::channel(News {
+            heartbeat: settings.live.heartbeat,
+            draining: false,
+        });
+        let news = Arc::new(news);
+        let told = {
+            let news = news.clone();
+            move || news.send_modify(|_| ())
+        };
+        let opened = event_log::open(
+            log,
+            settings.retention,
+            settings.topic,
+            metrics.clone(),
+            told,
+        )?;
+        let (log, appender) = (opened.memory.clone(), opened.appender.clone());
         let (alive, gone) = oneshot::channel();
-        let (broadcaster, news) = Broadcaster::new(
-            log.clone(),
+        let broadcaster = Broadcaster::new(
+            opened,
+            news,
             Seats::new(settings.max_subscribers, settings.max_with_token),
             settings
                 .subscriptions
@@ -138,13 +168,14 @@ impl Hub {
         let hub = Self {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
+            appender,
             metrics,
-            news,
+            news: hears_news,
             retry: settings.retry.min(LONGEST_RETRY),
             selections: Arc::new(Selections::new(settings.url)),
             own: Arc::new(own),
         };
-        (hub, gone)
+        Ok((hub, gone))
     }
 
     /// The hub's URL, as its clients know it.
@@ -162,9 +193,10 @@ impl Hub {
         self.metrics.totals()
     }
 
-    /// Publishes an event to every subscriber. Its id comes back once it is in the log.
-    pub async fn publish(&self, event: Event) -> Result<EventId, BroadcasterGone> {
-        self.ask(Publish { event }).await
+    /// Publishes an event to every subscriber. Its id comes back once it is in the log, as safe as
+    /// the log makes it.
+    pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
+        Ok(self.ask(Publish { event }).await??)
     }
 
     /// The same, but only if it can be taken in now.
@@ -175,7 +207,17 @@ impl Hub {
         if self.metrics.waiting() >= MOST_WAITING {
             return Err(PublishError::Busy);
         }
-        Ok(self.publish(event).await?)
+        self.publish(event).await
+    }
+
+    /// Whether events are taken in, as far as is known.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.appender.is_writable()
+    }
+
+    /// Waits until all that was published is as safe as the log makes it.
+    pub(crate) async fn flush(&self) {
+        self.appender.flush().await;
     }
 
     /// Changes ticker and heartbeat without dropping a subscriber or skipping a number.
@@ -226,12 +268,6 @@ impl Hub {
     pub(crate) fn jittered_retry(&self) -> Duration {
         self.retry.mul_f64(0.5 + fastrand::f64())
     }
-}
-
-fn now_in_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     turned_away: Family<Label, Counter>,
     tick_lateness: Histogram,
     fan_out: Histogram,
+    log_commit: Histogram,
     live: Gauge,
     /// Requests to the Broadcaster that wait for it.
     mailbox: Gauge,
@@ -168,6 +169,7 @@ impl Default for Metrics {
             turned_away: Family::default(),
             tick_lateness: Histogram::new(SECONDS),
             fan_out: Histogram::new(SECONDS),
+            log_commit: Histogram::new(SECONDS),
             live: Gauge::default(),
             mailbox: Gauge::default(),
         };
@@ -239,6 +241,12 @@ impl Metrics {
             Unit::Seconds,
             self.fan_out.clone(),
         );
+        registry.register_with_unit(
+            "log_commit",
+            "What a wait for the log's store took, for all that was appended at once",
+            Unit::Seconds,
+            self.log_commit.clone(),
+        );
         registry.register(
             "mailbox_messages",
             "Requests to the Broadcaster that wait for it",
@@ -271,6 +279,11 @@ impl Metrics {
     /// The time from an event's arrival to its last hand-over.
     pub(crate) fn observe_fan_out(&self, took: Duration) {
         self.fan_out.observe(took.as_secs_f64());
+    }
+
+    /// What it took to append to the log's store.
+    pub(crate) fn observe_commit(&self, took: Duration) {
+        self.log_commit.observe(took.as_secs_f64());
     }
 
     /// A subscriber that was sent everything there is.

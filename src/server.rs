@@ -90,7 +90,7 @@ impl Server {
                 None
             }
         };
-        let (hub, gone) = Hub::start(HubSettings {
+        let settings = HubSettings {
             live: config.live_settings(),
             retention: config.retention(),
             max_subscribers,
@@ -99,7 +99,8 @@ impl Server {
             topic: config.ticker.topic.clone(),
             subscriptions: config.hub.subscriptions,
             url,
-        });
+        };
+        let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
         let shared = Arc::new(Shared {
             limits: ConnectionLimits {
                 request_timeout: config.server.request_timeout,
@@ -205,6 +206,7 @@ impl Server {
             }) => {}
             _ = &mut gone => return Err(broadcaster_died()),
         }
+        hub.flush().await;
         match streams.len() {
             0 => log::info!("shut down: every stream was ended"),
             left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),

@@ -36,11 +36,11 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// A ticker whose first message is due one interval from `now`.
-    pub(crate) fn new(settings: TickerSettings, now: Instant) -> Self {
+    /// A ticker whose first message has this number and is due one interval from `now`.
+    pub(crate) fn new(settings: TickerSettings, next: u64, now: Instant) -> Self {
         Self {
             settings,
-            next: 0,
+            next,
             last: now,
         }
     }
@@ -70,6 +70,11 @@ impl Ticker {
             message: self.settings.message.replace("{n}", &number),
             lateness,
         })
+    }
+
+    /// Has the next message get the number of the last, which was not sent.
+    pub(crate) fn take_back(&mut self) {
+        self.next -= 1;
     }
 
     /// How much of the lateness is whole intervals that are to be skipped.
@@ -113,7 +118,7 @@ mod tests {
     #[test]
     fn the_first_message_is_number_zero_one_interval_after_the_start() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(SECOND), start);
+        let mut ticker = Ticker::new(every(SECOND), 0, start);
 
         assert_eq!(ticker.fire(start + SECOND - MS), None);
         assert_eq!(message(ticker.fire(start + SECOND)), Some("0".into()));
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn lateness_does_not_add_up() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(SECOND), start);
+        let mut ticker = Ticker::new(every(SECOND), 0, start);
 
         for n in 1..=100 {
             assert!(ticker.fire(start + n * SECOND + 300 * MS).is_some());
@@ -136,7 +141,7 @@ mod tests {
     #[test]
     fn missed_deadlines_are_skipped_and_numbers_are_not() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(SECOND), start);
+        let mut ticker = Ticker::new(every(SECOND), 0, start);
         ticker.fire(start + SECOND);
 
         let late = ticker.fire(start + 5 * SECOND + 500 * MS);
@@ -155,7 +160,7 @@ mod tests {
     #[test]
     fn a_timer_that_is_a_little_late_loses_no_message() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(MS), start);
+        let mut ticker = Ticker::new(every(MS), 0, start);
 
         let fired: Vec<_> = std::iter::from_fn(|| ticker.fire(start + 20 * MS)).collect();
 
@@ -166,7 +171,7 @@ mod tests {
     #[test]
     fn a_timer_that_is_very_late_makes_no_burst() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(MS), start);
+        let mut ticker = Ticker::new(every(MS), 0, start);
 
         let fired: Vec<_> = std::iter::from_fn(|| message(ticker.fire(start + 500 * MS))).collect();
 
@@ -177,7 +182,7 @@ mod tests {
     #[test]
     fn a_clock_that_slept_for_years_is_no_overflow() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(MS), start);
+        let mut ticker = Ticker::new(every(MS), 0, start);
         let awake = start + Duration::from_secs(10 * 365 * 86400);
 
         assert!(ticker.fire(awake).is_some());
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn a_new_interval_takes_effect_within_an_old_one_without_skipping_a_number() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(SECOND), start);
+        let mut ticker = Ticker::new(every(SECOND), 0, start);
         ticker.fire(start + SECOND);
 
         ticker.change(every(100 * MS), start + SECOND + 500 * MS);
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn switched_off_it_is_silent_and_switched_on_it_goes_on_counting() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(every(SECOND), start);
+        let mut ticker = Ticker::new(every(SECOND), 0, start);
         ticker.fire(start + SECOND);
 
         let off = TickerSettings {
@@ -226,7 +231,7 @@ mod tests {
             message: "{n} and {n}, {x}".into(),
             ..every(SECOND)
         };
-        let mut ticker = Ticker::new(settings, start);
+        let mut ticker = Ticker::new(settings, 0, start);
 
         assert_eq!(
             message(ticker.fire(start + SECOND)),

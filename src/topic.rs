@@ -49,7 +49,7 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
-    /// A topic that the hub itself makes, of any length.
+    /// A topic that the hub itself makes, of any length, or that was checked before.
     pub(crate) fn of_hub(text: &str) -> Self {
         Self(text.into())
     }

@@ -47,6 +47,7 @@ fn the_handler_works_in_an_app_of_ones_own() {
     let id = block_on(hub.broadcaster().send(Publish {
         event: Event::message("hello"),
     }))
+    .unwrap()
     .unwrap();
     let live = stream.event().unwrap();
     block_on(hub.drain()).unwrap();

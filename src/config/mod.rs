@@ -17,7 +17,10 @@ pub use self::{
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
 };
 use crate::{
-    broadcaster::LiveSettings, event_log::Retention, hub_url::HubUrl, ticker::TickerSettings,
+    broadcaster::LiveSettings,
+    event_log::{LogKind, LogSync, Retention},
+    hub_url::HubUrl,
+    ticker::TickerSettings,
     topic::Topic,
 };
 
@@ -70,7 +73,7 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
     /// The folder served at `/`.
-    #[serde(deserialize_with = "value::path")]
+    #[serde(deserialize_with = "value::folder")]
     pub static_dir: PathBuf,
     /// How many subscribers there may be; 0: what the limit on open files allows.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
@@ -148,6 +151,9 @@ pub struct StreamConfig {
     /// How many bytes of encoded events are kept.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
+    /// How old an event may be when the next one comes; `None`, written `"off"`: of any age.
+    #[serde(with = "value::history_age")]
+    pub history_age: Option<Duration>,
     /// How many of the newest events a connected subscriber gets whatever the history's bounds.
     #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
     pub queue: usize,
@@ -160,6 +166,7 @@ impl Default for StreamConfig {
             heartbeat: Duration::from_secs(15),
             history: 1000,
             history_bytes: 16 << 20,
+            history_age: None,
             queue: 64,
         }
     }
@@ -288,8 +295,8 @@ impl Default for CorsConfig {
     }
 }
 
-/// The log that operators read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Two logs: the one that operators read, and that of the events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LogConfig {
@@ -299,12 +306,46 @@ pub struct LogConfig {
         serialize_with = "value::write_level"
     )]
     pub level: log::LevelFilter,
+    /// Where events live.
+    #[serde(with = "value::log_kind")]
+    pub kind: LogPlace,
+    /// The file of a log that is in one.
+    #[serde(deserialize_with = "value::file")]
+    pub path: PathBuf,
+    /// Whether an event is safe from a crash before it is acknowledged.
+    #[serde(with = "value::log_sync")]
+    pub sync: SyncPolicy,
+    /// How long after that it is safe at the latest, otherwise.
+    #[serde(with = "value::sync_interval")]
+    pub sync_interval: Duration,
+}
+
+/// Where events live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogPlace {
+    /// In memory alone.
+    Memory,
+    /// In a file, too.
+    File,
+}
+
+/// When an event that is appended to a file is safe from a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before it is acknowledged.
+    Always,
+    /// Some time after it was acknowledged.
+    Interval,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
             level: log::LevelFilter::Info,
+            kind: LogPlace::Memory,
+            path: "events.redb".into(),
+            sync: SyncPolicy::Always,
+            sync_interval: Duration::from_millis(100),
         }
     }
 }
@@ -337,11 +378,26 @@ impl Config {
         })
     }
 
+    /// Where the events' log lives.
+    pub fn log_kind(&self) -> LogKind {
+        match self.log.kind {
+            LogPlace::Memory => LogKind::Memory,
+            LogPlace::File => LogKind::File {
+                path: self.log.path.clone(),
+                sync: match self.log.sync {
+                    SyncPolicy::Always => LogSync::Always,
+                    SyncPolicy::Interval => LogSync::Within(self.log.sync_interval),
+                },
+            },
+        }
+    }
+
     /// How much the log keeps.
     pub fn retention(&self) -> Retention {
         Retention {
             events: self.stream.history,
             bytes: self.stream.history_bytes,
+            age: self.stream.history_age,
             queue: self.stream.queue,
         }
     }

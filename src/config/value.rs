@@ -7,7 +7,7 @@ use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
-use super::{IssuerConfig, SubscribePolicy, error::found as shown};
+use super::{IssuerConfig, LogPlace, SubscribePolicy, SyncPolicy, error::found as shown};
 use crate::{hub_url::HubUrl, topic::Topic};
 
 /// The longest message, in bytes.
@@ -38,7 +38,15 @@ pub(super) fn number<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usi
         .ok_or_else(|| refused(&found, format_args!("a whole number from {MIN} to {MAX}")))
 }
 
-pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+pub(super) fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    path(deserializer, "folder")
+}
+
+pub(super) fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    path(deserializer, "file")
+}
+
+fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBuf, D::Error> {
     let found = Value::deserialize(deserializer)?;
     found
         .as_str()
@@ -47,7 +55,7 @@ pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
         .ok_or_else(|| {
             refused(
                 &found,
-                format_args!("the path of a folder, at most {LONGEST_PATH} bytes long"),
+                format_args!("the path of a {what}, at most {LONGEST_PATH} bytes long"),
             )
         })
 }
@@ -147,34 +155,39 @@ pub(super) mod topic {
     }
 }
 
-/// Who may subscribe.
-pub(super) mod subscribe {
-    use super::*;
+/// A module for `#[serde(with)]`: one of some words.
+macro_rules! one_of {
+    ($name:ident: $kind:ident, $allowed:literal, $($word:literal => $variant:ident),+) => {
+        pub(super) mod $name {
+            use super::*;
 
-    const ANONYMOUS: &str = "anonymous";
-    const TOKEN: &str = "token";
+            pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$kind, D::Error> {
+                let found = Value::deserialize(deserializer)?;
+                match found.as_str() {
+                    $(Some($word) => Ok($kind::$variant),)+
+                    _ => Err(refused(&found, $allowed)),
+                }
+            }
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SubscribePolicy, D::Error> {
-        let found = Value::deserialize(deserializer)?;
-        match found.as_str() {
-            Some(ANONYMOUS) => Ok(SubscribePolicy::Anonymous),
-            Some(TOKEN) => Ok(SubscribePolicy::Token),
-            _ => Err(refused(&found, "\"anonymous\" or \"token\"")),
+            pub(in crate::config) fn serialize<S: Serializer>(
+                kind: &$kind,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(match kind {
+                    $($kind::$variant => $word),+
+                })
+            }
         }
-    }
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        policy: &SubscribePolicy,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match policy {
-            SubscribePolicy::Anonymous => ANONYMOUS,
-            SubscribePolicy::Token => TOKEN,
-        })
-    }
+    };
 }
+
+one_of!(subscribe: SubscribePolicy, "\"anonymous\" or \"token\"",
+    "anonymous" => Anonymous, "token" => Token);
+one_of!(log_kind: LogPlace, "\"memory\" or \"file\"", "memory" => Memory, "file" => File);
+one_of!(log_sync: SyncPolicy, "\"always\" or \"interval\"",
+    "always" => Always, "interval" => Interval);
 
 /// The name of a cookie (RFC 6265, section 4.1.1), or `off`.
 pub(super) mod cookie {
@@ -252,9 +265,14 @@ pub(super) fn write_level<S: Serializer>(
 
 fn duration<'de, D: Deserializer<'de>>(
     deserializer: D,
-    (min, max): (&str, &str),
+    bounds: (&str, &str),
 ) -> Result<Duration, D::Error> {
     let found = Value::deserialize(deserializer)?;
+    duration_of(&found, bounds, "")
+}
+
+/// A duration between two bounds, both included; `or`: what else is allowed.
+fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
     let parse = |text: &str| humantime::parse_duration(text);
     let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
     found
@@ -263,10 +281,35 @@ fn duration<'de, D: Deserializer<'de>>(
         .filter(|duration| bounds().is_some_and(|bounds| bounds.contains(duration)))
         .ok_or_else(|| {
             refused(
-                &found,
-                format_args!("a duration from {min} to {max}, such as \"250ms\" or \"1m 30s\""),
+                found,
+                format_args!("{or}a duration from {min} to {max}, such as \"250ms\" or \"1m 30s\""),
             )
         })
+}
+
+/// An age, or `off`.
+pub(super) mod history_age {
+    use super::*;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        if found.as_str() == Some(OFF) {
+            return Ok(None);
+        }
+        duration_of(&found, ("1s", "3650days"), "\"off\", or ").map(Some)
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        age: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match age {
+            Some(age) => humantime_serde::serialize(age, serializer),
+            None => serializer.serialize_str(OFF),
+        }
+    }
 }
 
 /// A module for `#[serde(with)]`: a duration between two bounds, both included.
@@ -292,3 +335,4 @@ duration_between!(timeout, "100ms", "1h");
 duration_between!(drain_timeout, "0s", "1h");
 duration_between!(retry, "1ms", "1h");
 duration_between!(expiring, "0s", "1h");
+duration_between!(sync_interval, "1ms", "1m");

@@ -50,13 +50,19 @@ impl Retained {
         (seq - self.first) as usize
     }
 
-    fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>) {
+    fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         loop {
             let events = (self.next() - self.oldest) as usize;
-            if events <= 1 || (events <= retention.events && self.bytes <= retention.bytes) {
+            if events <= 1 {
                 break;
             }
             let entry = &self.entries[self.place(self.oldest)];
+            let age = now.saturating_duration_since(entry.appended);
+            let is_too_old = retention.age.is_some_and(|most| age > most);
+            let is_too_much = events > retention.events || self.bytes > retention.bytes;
+            if !is_too_old && !is_too_much {
+                break;
+            }
             self.bytes -= entry.frame.len();
             if !Arc::ptr_eq(&entry.audience, own) {
                 self.others_before = self.oldest + 1;
@@ -86,11 +92,45 @@ impl MemoryLog {
         }
     }
 
+    /// The same, whose first event will have this number.
+    pub(crate) fn starting_at(epoch: u64, retention: Retention, topic: Topic, next: u64) -> Self {
+        let log = Self::new(epoch, retention, topic);
+        *log.retained.write() = Retained {
+            first: next,
+            oldest: next,
+            // Nobody knows whom those before it were for.
+            others_before: next,
+            ..Retained::default()
+        };
+        log
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
+        let appended = self.append_all(std::iter::once((event, now)));
+        self.id(appended.start)
+    }
+
+    /// The same with events in their order, each with when it was appended. Their numbers.
+    pub(crate) fn append_all<'a>(
+        &self,
+        events: impl IntoIterator<Item = (&'a Event, Instant)>,
+    ) -> Range<u64> {
+        let mut retained = self.retained.write();
+        let first = retained.next();
+        for (event, appended) in events {
+            self.append_to(&mut retained, event, appended);
+        }
+        first..retained.next()
+    }
+
+    fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) {
         let audience = event.audience.clone().map(Arc::new);
         let audience = audience.unwrap_or_else(|| self.own.clone());
-        let mut retained = self.retained.write();
         let seq = retained.next();
         let id = self.id(seq);
         let frame = wire::event(id, event);
@@ -103,8 +143,7 @@ impl MemoryLog {
             appended: now,
             audience,
         });
-        retained.evict_beyond(self.retention, &self.own);
-        id
+        retained.evict_beyond(self.retention, &self.own, now);
     }
 
     /// The number that the next event will get.

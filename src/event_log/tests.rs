@@ -61,6 +61,7 @@ fn keeping(events: usize) -> Retention {
     Retention {
         events,
         bytes: usize::MAX,
+        age: None,
         queue: 1,
     }
 }
@@ -162,6 +163,7 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
     let log = log(Retention {
         events: 100,
         bytes: 200,
+        age: None,
         queue: 1,
     });
 

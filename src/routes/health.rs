@@ -20,10 +20,13 @@ pub(super) async fn healthz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem
     Ok(HttpResponse::Ok().json(json!({ "status": "alive" })))
 }
 
-/// Ready: alive, and taking subscribers.
+/// Ready: alive, and taking subscribers and what is published.
 pub(super) async fn readyz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem> {
     if inspect(&hub).await?.draining {
         return Err(Problem::Draining);
+    }
+    if !hub.is_writable() {
+        return Err(Problem::LogUnavailable);
     }
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
 }

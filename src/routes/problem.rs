@@ -33,6 +33,8 @@ pub(crate) enum Problem {
     BroadcasterSilent,
     #[error("There is more to publish than can be taken in.")]
     Busy,
+    #[error("The log cannot be written now.")]
+    LogUnavailable,
     #[error("The body is to be a form: application/x-www-form-urlencoded.")]
     NotAForm,
     #[error("The body is longer than {0} bytes (limits.body).")]
@@ -150,9 +152,11 @@ impl ResponseError for Problem {
             | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
             Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyFiles | Self::Draining | Self::BroadcasterSilent | Self::Busy => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TooManyFiles
+            | Self::Draining
+            | Self::BroadcasterSilent
+            | Self::Busy
+            | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token { challenge, .. } => challenge.status(),
         }
     }
@@ -192,9 +196,11 @@ impl Problem {
                 let value = HeaderValue::try_from(challenge.header(metadata));
                 (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))
             }
-            Self::Busy | Self::Draining | Self::BroadcasterSilent | Self::TooManySubscriptions => {
-                (RETRY_AFTER, SOON)
-            }
+            Self::Busy
+            | Self::Draining
+            | Self::BroadcasterSilent
+            | Self::LogUnavailable
+            | Self::TooManySubscriptions => (RETRY_AFTER, SOON),
             _ => return None,
         })
     }
@@ -206,7 +212,12 @@ mod tests {
 
     #[test]
     fn whoever_may_come_again_is_told_when() {
-        for problem in [Problem::Busy, Problem::Draining, Problem::BroadcasterSilent] {
+        for problem in [
+            Problem::Busy,
+            Problem::Draining,
+            Problem::BroadcasterSilent,
+            Problem::LogUnavailable,
+        ] {
             let response = problem.error_response();
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers().get(RETRY_AFTER), Some(&SOON));

@@ -49,6 +49,7 @@ pub(super) async fn publish(
     let id = hub.publish_now(event).await.map_err(|err| match err {
         PublishError::Busy => Problem::Busy,
         PublishError::Draining => Problem::Draining,
+        PublishError::Unavailable(_) => Problem::LogUnavailable,
         PublishError::Gone(_) => Problem::BroadcasterSilent,
     })?;
     Ok(HttpResponse::Ok()

@@ -49,6 +49,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["1", "100_000_000"], &["0", "100_000_001", "-9223372036854775808"]),
     ("stream.history_bytes",
         &["1024", "1_099_511_627_776"], &["1023", "1_099_511_627_777", "9223372036854775807", "'16MB'"]),
+    ("stream.history_age",
+        &["'off'", "'1s'", "'1day'"], &["'0s'", "'999ms'", "'20years'", "'never'", "1"]),
     ("stream.queue",
         &["1", "65_536"], &["0", "65_537", "inf"]),
     ("hub.url",
@@ -83,6 +85,14 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("log.level",
         &["'off'", "'error'", "'warn'", "'info'", "'debug'", "'trace'"],
         &["'loud'", "''", "5", "false"]),
+    ("log.kind",
+        &["'memory'", "'file'"], &["'File'", "'redb'", "''", "1"]),
+    ("log.path",
+        &["'events.redb'", "'/var/lib/broadcaster/events.redb'"], &["''", "1", "'\\u0000'"]),
+    ("log.sync",
+        &["'always'", "'interval'"], &["'never'", "''", "true"]),
+    ("log.sync_interval",
+        &["'1ms'", "'1m'"], &["'0s'", "'2m'", "1"]),
 ];
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
@@ -240,7 +250,11 @@ fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
                 assert!(
                     matches!(
                         *path,
-                        "server.static_dir" | "ticker.message" | "ticker.topic" | "auth.cookie"
+                        "server.static_dir"
+                            | "log.path"
+                            | "ticker.message"
+                            | "ticker.topic"
+                            | "auth.cookie"
                     ),
                     "{path} = {value}: only a text can be what was no text in a file"
                 );

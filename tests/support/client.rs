@@ -1,7 +1,7 @@
 //! HTTP and event streams as they are on the wire, read with nothing of the server's own code.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
 };
 
@@ -27,11 +27,16 @@ impl Response {
 }
 
 pub fn connect(addr: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect_timeout(&addr, BOUND).unwrap();
-    socket.set_read_timeout(Some(BOUND)).unwrap();
-    socket.set_write_timeout(Some(BOUND)).unwrap();
-    socket.set_nodelay(true).unwrap();
-    socket
+    try_connect(addr).unwrap()
+}
+
+/// The same to a server that may be gone.
+pub fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&addr, BOUND)?;
+    socket.set_read_timeout(Some(BOUND))?;
+    socket.set_write_timeout(Some(BOUND))?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// A socket that can hold little of what it does not read.
@@ -145,18 +150,34 @@ impl Stream {
         Self::answer_on(socket)
     }
 
+    /// Resumes on a server that may be gone, or die.
+    pub fn try_resume(addr: SocketAddr, target: &str, last_event_id: &str) -> io::Result<Self> {
+        let mut socket = try_connect(addr)?;
+        write!(
+            socket,
+            "GET {target} HTTP/1.1\r\nHost: test\r\nLast-Event-ID: {last_event_id}\r\n\r\n"
+        )?;
+        Self::try_answer_on(socket)
+    }
+
     fn answer_on(socket: TcpStream) -> Self {
+        Self::try_answer_on(socket).unwrap()
+    }
+
+    fn try_answer_on(socket: TcpStream) -> io::Result<Self> {
         let mut reader = BufReader::new(socket);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            let length = reader.read_line(&mut head).unwrap();
-            assert!(length > 0, "the connection ended within the head: {head:?}");
+            if reader.read_line(&mut head)? == 0 {
+                let within = format!("the connection ended within the head: {head:?}");
+                return Err(io::Error::other(within));
+            }
         }
-        Self {
+        Ok(Self {
             head: head.to_ascii_lowercase(),
             reader,
             pending: Vec::new(),
-        }
+        })
     }
 
     pub fn status(&self) -> u16 {
@@ -173,37 +194,45 @@ impl Stream {
 
     /// The next chunk of the body, or the whole of one with a length; `None`: there is no more.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        self.try_chunk().unwrap()
+    }
+
+    fn try_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         if let Some(length) = self.header("content-length") {
             let mut body = vec![0; length.parse().unwrap()];
-            self.reader.read_exact(&mut body).unwrap();
+            self.reader.read_exact(&mut body)?;
             self.head = self.head.replace("content-length", "content-length-read");
-            return Some(body);
+            return Ok(Some(body));
         }
         if self.header("content-length-read").is_some() {
-            return None;
+            return Ok(None);
         }
         let mut size = String::new();
-        self.reader.read_line(&mut size).unwrap();
+        self.reader.read_line(&mut size)?;
         let size = usize::from_str_radix(size.trim_end(), 16)
-            .unwrap_or_else(|_| panic!("a chunk's size, not {size:?}"));
+            .map_err(|_| io::Error::other(format!("a chunk's size, not {size:?}")))?;
         let mut chunk = vec![0; size + 2];
-        self.reader.read_exact(&mut chunk).unwrap();
+        self.reader.read_exact(&mut chunk)?;
         assert_eq!(&chunk[size..], b"\r\n");
         chunk.truncate(size);
-        (size > 0).then_some(chunk)
+        Ok((size > 0).then_some(chunk))
     }
 
     /// The next block, up to and with its empty line; `None`: the stream was ended.
     pub fn block(&mut self) -> Option<String> {
+        self.try_block().unwrap()
+    }
+
+    fn try_block(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {
                 let rest = self.pending.split_off(end + 2);
                 let block = std::mem::replace(&mut self.pending, rest);
-                return Some(String::from_utf8(block).unwrap());
+                return Ok(Some(String::from_utf8(block).unwrap()));
             }
-            let Some(chunk) = self.chunk() else {
+            let Some(chunk) = self.try_chunk()? else {
                 assert!(self.pending.is_empty(), "an unfinished block at the end");
-                return None;
+                return Ok(None);
             };
             self.pending.extend(chunk);
         }
@@ -211,8 +240,15 @@ impl Stream {
 
     /// The next event, past comments and `retry:`; `None`: the stream was ended.
     pub fn event(&mut self) -> Option<SseEvent> {
+        self.try_event().unwrap()
+    }
+
+    /// The same from a server that may die.
+    pub fn try_event(&mut self) -> io::Result<Option<SseEvent>> {
         loop {
-            let block = self.block()?;
+            let Some(block) = self.try_block()? else {
+                return Ok(None);
+            };
             let mut event = SseEvent::default();
             let mut data: Vec<&str> = Vec::new();
             for line in block.lines() {
@@ -225,7 +261,7 @@ impl Stream {
             }
             if !data.is_empty() {
                 event.data = data.join("\n");
-                return Some(event);
+                return Ok(Some(event));
             }
         }
     }

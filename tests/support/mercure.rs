@@ -2,7 +2,7 @@
 //! subscribers send.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +13,7 @@ use sse_broadcaster::{HubUrl, config::Config};
 use tempfile::TempDir;
 
 use super::{
-    client::{Stream, connect},
+    client::{Stream, connect, try_connect},
     server::{TestServer, quiet},
 };
 
@@ -223,16 +223,29 @@ impl Client {
         }
     }
 
+    /// The same to a server that may be gone.
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let reader = BufReader::new(try_connect(addr)?);
+        Ok(Self { reader })
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
     /// The next answer, which is no stream.
     pub fn answer(&mut self) -> Answer {
+        self.try_answer().unwrap()
+    }
+
+    /// The same from a server that may die.
+    pub fn try_answer(&mut self) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            let length = self.reader.read_line(&mut head).unwrap();
-            assert!(length > 0, "the connection ended within the head: {head:?}");
+            if self.reader.read_line(&mut head)? == 0 {
+                let within = format!("the connection ended within the head: {head:?}");
+                return Err(io::Error::other(within));
+            }
         }
         let mut answer = Answer {
             head,
@@ -240,9 +253,9 @@ impl Client {
         };
         let length = answer.header("content-length");
         let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-        self.reader.read_exact(&mut body).unwrap();
+        self.reader.read_exact(&mut body)?;
         answer.body = String::from_utf8(body).unwrap();
-        answer
+        Ok(answer)
     }
 
     /// Asserts that the server ends the connection, and says nothing more.
@@ -255,6 +268,13 @@ impl Client {
     pub fn post(&mut self, headers: &str, body: &str) -> Answer {
         self.send(&request("POST", PATH, headers, body));
         self.answer()
+    }
+
+    /// The same to a server that may die.
+    pub fn try_post(&mut self, headers: &str, body: &str) -> io::Result<Answer> {
+        let request = request("POST", PATH, headers, body);
+        self.reader.get_mut().write_all(&request)?;
+        self.try_answer()
     }
 }
 

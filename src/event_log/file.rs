@@ -1,0 +1,245 @@
+//! A log's events in a file, which outlives the process.
+
+use std::{fs, io, ops::Range, path::Path};
+
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
+};
+use thiserror::Error;
+
+use super::record::Record;
+
+const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
+const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
+
+/// The keys of `about`.
+const FORMAT: &str = "format";
+const EPOCH: &str = "epoch";
+const NEXT: &str = "next";
+const TICKS: &str = "ticks";
+/// 1 while something may be acknowledged that is not synced.
+const UNSYNCED: &str = "unsynced";
+
+/// How events are kept. A file of another format is not touched.
+const OUR_FORMAT: u64 = 1;
+
+/// Memory for pages of the file. Events are read from it once, when it is opened.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// Why a log's file cannot be used.
+#[derive(Debug, Error)]
+#[error("the log in {path} (log.path) {reason}")]
+pub struct LogError {
+    path: String,
+    reason: String,
+}
+
+impl LogError {
+    pub(super) fn new(path: &Path, reason: String) -> Self {
+        let path = path.display().to_string();
+        Self { path, reason }
+    }
+
+    pub(super) fn damaged(path: &Path, what: &impl ToString) -> Self {
+        Self::new(path, damaged(&what.to_string()))
+    }
+}
+
+/// What a file says of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) epoch: u64,
+    /// The number that the next event gets.
+    pub(super) next: u64,
+    /// How many numbered messages there were.
+    pub(super) ticks: u64,
+    /// Whether something was acknowledged, maybe, that is lost.
+    pub(super) unsynced: bool,
+}
+
+/// What is appended at once.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// The number of the first.
+    pub(super) first: u64,
+    pub(super) records: &'a [Record],
+    /// The events that are retained no more.
+    pub(super) evicted: Range<u64>,
+    pub(super) ticks: u64,
+    pub(super) unsynced: bool,
+}
+
+/// A file that is open. No other process can use it meanwhile.
+#[derive(Debug)]
+pub(super) struct FileStore {
+    db: Database,
+}
+
+impl FileStore {
+    /// Opens the file, or makes it, with the epoch of a new log. The folder has to be there: where it
+    /// is not, something else is wrong, and a new log would hide it.
+    pub(super) fn open(path: &Path, new_epoch: u64) -> Result<Self, LogError> {
+        let error = |reason| LogError::new(path, reason);
+        let is_new = match fs::metadata(path) {
+            Ok(file) if file.len() == 0 => {
+                return Err(error(
+                    "is empty, so it was cut off: put a backup in its place, or \
+                     remove it to begin anew"
+                        .to_owned(),
+                ));
+            }
+            Ok(_) => false,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => true,
+            Err(err) => return Err(error(format!("cannot be opened: {err}"))),
+        };
+        if !is_new {
+            return Self::open_again(path);
+        }
+        let db = builder().create(path);
+        let db = db.map_err(|err| error(reason(&err)))?;
+        let store = Self { db };
+        match store.prepare(new_epoch) {
+            Ok(()) => Ok(store),
+            Err(err) => Err(error(format!("cannot be written: {err}"))),
+        }
+    }
+
+    /// Opens a file that is there.
+    pub(super) fn open_again(path: &Path) -> Result<Self, LogError> {
+        let error = |reason| LogError::new(path, reason);
+        let db = builder().open(path);
+        let db = db.map_err(|err| error(reason(&err)))?;
+        let store = Self { db };
+        match store.number(FORMAT) {
+            Ok(OUR_FORMAT) => Ok(store),
+            Ok(format) => Err(error(format!(
+                "has the format {format}, and this version knows {OUR_FORMAT}: use the version that \
+                 wrote it"
+            ))),
+            Err(err) => Err(error(damaged(&err.to_string()))),
+        }
+    }
+
+    fn prepare(&self, epoch: u64) -> Result<(), redb::Error> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut about = txn.open_table(ABOUT)?;
+            about.insert(FORMAT, OUR_FORMAT)?;
+            about.insert(EPOCH, epoch)?;
+            for key in [NEXT, TICKS, UNSYNCED] {
+                about.insert(key, 0)?;
+            }
+            txn.open_table(EVENTS)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+
+    fn number(&self, key: &str) -> Result<u64, redb::Error> {
+        let about = self.db.begin_read()?.open_table(ABOUT)?;
+        let value = about.get(key)?.map(|value| value.value());
+        value.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+    }
+
+    pub(super) fn about(&self) -> Result<About, redb::Error> {
+        Ok(About {
+            epoch: self.number(EPOCH)?,
+            next: self.number(NEXT)?,
+            ticks: self.number(TICKS)?,
+            unsynced: self.number(UNSYNCED)? != 0,
+        })
+    }
+
+    /// Begins a new epoch with the same events.
+    pub(super) fn begin_epoch(&mut self, epoch: u64) -> Result<(), redb::Error> {
+        let txn = self.db.begin_write()?;
+        {
+            let mut about = txn.open_table(ABOUT)?;
+            about.insert(EPOCH, epoch)?;
+            about.insert(UNSYNCED, 0)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// Every event from this number on, in their order.
+    pub(super) fn events(&self, from: u64) -> Result<Vec<(u64, Record)>, redb::Error> {
+        let events = self.db.begin_read()?.open_table(EVENTS)?;
+        let mut records = Vec::new();
+        for row in events.range(from..)? {
+            let (seq, bytes) = row?;
+            let record = serde_json::from_slice(bytes.value());
+            let seq = seq.value();
+            let record = record.map_err(|err| corrupted(format!("event {seq}: {err}")))?;
+            records.push((seq, record));
+        }
+        Ok(records)
+    }
+
+    /// Appends events, and removes those that are retained no more. All of it is there afterwards, or
+    /// nothing: after a crash, too, if it is `synced`.
+    pub(super) fn commit(&mut self, batch: Batch<'_>, synced: bool) -> Result<(), redb::Error> {
+        let Batch {
+            first,
+            records,
+            evicted,
+            ticks,
+            unsynced,
+        } = batch;
+        let mut txn = self.db.begin_write()?;
+        txn.set_durability(if synced {
+            Durability::Immediate
+        } else {
+            Durability::None
+        })?;
+        {
+            let mut events = txn.open_table(EVENTS)?;
+            for (seq, record) in (first..).zip(records) {
+                let bytes = serde_json::to_vec(record)
+                    .map_err(|err| redb::Error::from(StorageError::Io(io::Error::other(err))))?;
+                events.insert(seq, &*bytes)?;
+            }
+            for seq in evicted {
+                events.remove(seq)?;
+            }
+            let mut about = txn.open_table(ABOUT)?;
+            about.insert(NEXT, first + records.len() as u64)?;
+            about.insert(TICKS, ticks)?;
+            about.insert(UNSYNCED, u64::from(unsynced))?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn corrupted(what: String) -> redb::Error {
+    StorageError::Corrupted(what).into()
+}
+
+fn damaged(what: &str) -> String {
+    format!("is damaged: {what}. Put a backup in its place, or move it away to begin anew")
+}
+
+fn reason(err: &DatabaseError) -> String {
+    match err {
+        DatabaseError::DatabaseAlreadyOpen => {
+            "is in use by another process: give each its own".to_owned()
+        }
+        DatabaseError::Storage(StorageError::Io(err))
+            if err.kind() == io::ErrorKind::InvalidData =>
+        {
+            damaged(&err.to_string())
+        }
+        DatabaseError::Storage(StorageError::Io(err)) => format!("cannot be opened: {err}"),
+        DatabaseError::UpgradeRequired(_) => {
+            "was written by another version of redb: use the version that wrote it".to_owned()
+        }
+        err => damaged(&err.to_string()),
+    }
+}

@@ -1,0 +1,324 @@
+//! What every kind of log promises, and what one that is kept does beyond.
+
+use std::{path::Path, time::Duration};
+
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::{
+    event::{EventName, GivenId},
+    gap::GapReason,
+    hub_url::HubUrl,
+    matcher::Matcher,
+    resume::ResumeFrom,
+    selection::Selection,
+};
+
+fn topic(text: &str) -> Topic {
+    Topic::parse(text).unwrap()
+}
+
+fn keeping(events: usize) -> Retention {
+    Retention {
+        events,
+        bytes: usize::MAX,
+        age: None,
+        queue: 1,
+    }
+}
+
+fn file(folder: &TempDir, sync: LogSync) -> LogKind {
+    let path = folder.path().join("events.redb");
+    LogKind::File { path, sync }
+}
+
+const WITHIN: LogSync = LogSync::Within(Duration::from_millis(1));
+
+/// Each kind, with whatever it lives in.
+fn kinds() -> Vec<(LogKind, TempDir)> {
+    let in_file = |sync| {
+        let folder = tempdir().unwrap();
+        (file(&folder, sync), folder)
+    };
+    vec![
+        (LogKind::Memory, tempdir().unwrap()),
+        in_file(LogSync::Always),
+        in_file(WITHIN),
+    ]
+}
+
+fn opened(kind: &LogKind, retention: Retention) -> Opened {
+    open(kind.clone(), retention, topic("own"), Arc::default(), || ()).unwrap()
+}
+
+fn append_as(log: &Opened, event: Event, is_tick: bool) -> Result<EventId, LogUnavailable> {
+    match log.appender.append(event, is_tick, Instant::now()) {
+        Appended::Now(id) => Ok(id),
+        Appended::Later(later) => later.blocking_recv().unwrap_or(Err(LogUnavailable)),
+    }
+}
+
+fn append(log: &Opened, event: Event) -> EventId {
+    append_as(log, event, false).unwrap()
+}
+
+fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec<EventId> {
+    let event = |n: u64| Event::message(n.to_string());
+    numbers.map(|n| append(log, event(n))).collect()
+}
+
+/// Ends the thread of a log, so that its file can be opened again.
+fn close(log: Opened) {
+    let Opened {
+        appender, memory, ..
+    } = log;
+    drop(appender);
+    // The thread has the last of it but this one.
+    while Arc::strong_count(&memory) > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What a subscriber of the topic `own` is sent from this number on.
+fn sent(log: &Opened, from: u64) -> Vec<Frame> {
+    let all = Portion {
+        bytes: usize::MAX,
+        events: usize::MAX,
+    };
+    let mut frames = Vec::new();
+    log.memory.read(from, all, |entry| {
+        frames.push(entry.frame.clone());
+        true
+    });
+    frames
+}
+
+fn own() -> Selection {
+    let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
+    Selection::new(hub, vec![Matcher::exact(&topic("own"))], Vec::new())
+}
+
+fn some_of_each() -> Vec<Event> {
+    vec![
+        Event::message("Message number: 0"),
+        Event::message("two\nlines").on(topic("a")).on(topic("b")),
+        Event::message("x").with_id(GivenId::parse("urn:1").unwrap()),
+        Event::message("")
+            .named(EventName::parse("added").unwrap())
+            .with_retry(5),
+    ]
+}
+
+#[test]
+fn numbers_count_from_zero_in_the_order_of_appending() {
+    for (kind, _folder) in kinds() {
+        let log = opened(&kind, keeping(100));
+        let ids = append_numbers(&log, 0..20);
+
+        assert!(ids.iter().map(|id| id.seq).eq(0..20), "{kind:?}");
+        assert!(ids.iter().all(|id| id.epoch == ids[0].epoch));
+        assert_eq!(log.memory.next(), 20);
+    }
+}
+
+#[test]
+fn what_is_appended_is_told_and_read() {
+    for (kind, _folder) in kinds() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let metrics = Arc::<Metrics>::default();
+        let log = open(
+            kind.clone(),
+            keeping(100),
+            topic("own"),
+            metrics.clone(),
+            move || {
+                tell.send(()).unwrap();
+            },
+        );
+        let log = log.unwrap();
+        for event in some_of_each() {
+            append(&log, event);
+        }
+
+        let frames: Vec<_> = some_of_each()
+            .iter()
+            .enumerate()
+            .map(|(n, event)| crate::wire::event(log.memory.id(n as u64), event))
+            .collect();
+        assert_eq!(sent(&log, 0), frames, "{kind:?}");
+        assert!(told.try_iter().count() > 0);
+        assert_eq!(metrics.events.get(), 4);
+    }
+}
+
+#[test]
+fn what_is_beyond_the_retention_is_gone() {
+    for (kind, _folder) in kinds() {
+        let log = opened(&kind, keeping(5));
+        let ids = append_numbers(&log, 0..12);
+
+        let gap = log.memory.place(&ResumeFrom::After(ids[2]), &own()).gap;
+        assert_eq!(gap.unwrap().reason, GapReason::Evicted, "{kind:?}");
+        assert_eq!(log.memory.extent().oldest, 7);
+    }
+}
+
+#[test]
+fn what_is_too_old_goes_when_the_next_comes() {
+    for (kind, _folder) in kinds() {
+        let retention = Retention {
+            age: Some(Duration::from_millis(30)),
+            ..keeping(100)
+        };
+        let log = opened(&kind, retention);
+        append_numbers(&log, 0..3);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(31) {
+            std::thread::yield_now();
+        }
+
+        append_numbers(&log, 3..4);
+
+        assert_eq!(log.memory.extent().oldest, 3, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_file_goes_on_where_it_ended() {
+    for sync in [LogSync::Always, WITHIN] {
+        let folder = tempdir().unwrap();
+        let kind = file(&folder, sync);
+        let log = opened(&kind, keeping(100));
+        for event in some_of_each() {
+            append(&log, event);
+        }
+        append_as(&log, Event::message("tick"), true).unwrap();
+        let (before, epoch) = (sent(&log, 0), log.memory.epoch());
+        close(log);
+
+        let log = opened(&kind, keeping(100));
+
+        assert_eq!(sent(&log, 0), before);
+        assert_eq!((log.memory.epoch(), log.ticks), (epoch, 1));
+        let given = ResumeFrom::AfterGiven(GivenId::parse("urn:1").unwrap());
+        assert_eq!(log.memory.place(&given, &own()).cursor, 3);
+        assert_eq!(append(&log, Event::message("next")).seq, 5);
+    }
+}
+
+#[test]
+fn what_may_have_been_lost_begins_a_new_epoch() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, WITHIN);
+    let log = opened(&kind, keeping(100));
+    let last = append_numbers(&log, 0..3)[2];
+    close(log);
+    let again = opened(&kind, keeping(100));
+    assert_eq!(again.memory.epoch(), last.epoch);
+    close(again);
+    let path = folder.path().join("events.redb");
+    let mut store = FileStore::open_again(&path).unwrap();
+    let crashed = file::Batch {
+        first: 3,
+        records: &[],
+        evicted: 0..0,
+        ticks: 0,
+        unsynced: true,
+    };
+    store.commit(crashed, true).unwrap();
+    drop(store);
+
+    let log = opened(&kind, keeping(100));
+
+    assert!(log.memory.epoch() > last.epoch);
+    let placement = log.memory.place(&ResumeFrom::After(last), &own());
+    assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
+    assert_eq!((placement.cursor, sent(&log, 0).len()), (0, 3));
+}
+
+#[test]
+fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let log = opened(&kind, keeping(3));
+    append_numbers(&log, 0..50);
+    close(log);
+
+    let wider = opened(&kind, keeping(100));
+
+    // One more than that: what is evicted goes with the next that comes.
+    assert_eq!(wider.memory.extent().oldest, 46);
+    assert_eq!(append_numbers(&wider, 50..51)[0].seq, 50);
+    let gap = wider
+        .memory
+        .place(&ResumeFrom::After(wider.memory.id(10)), &own())
+        .gap;
+    assert_eq!(gap.unwrap().reason, GapReason::Evicted);
+}
+
+#[test]
+fn many_that_append_at_once_each_get_an_id_of_their_own() {
+    for (kind, _folder) in kinds() {
+        let log = opened(&kind, keeping(10_000));
+        let mut seqs: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| append_numbers(&log, 0..50)))
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .map(|id| id.seq)
+                .collect()
+        });
+        seqs.sort_unstable();
+
+        assert!(seqs.into_iter().eq(0..400), "{kind:?}");
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    let path = path.to_owned();
+    let sync = LogSync::Always;
+    let kind = LogKind::File { path, sync };
+    let refused = open(kind, keeping(10), topic("own"), Arc::default(), || ());
+    refused.err().unwrap().to_string()
+}
+
+#[test]
+fn a_file_that_is_no_log_is_refused_and_left_alone() {
+    let folder = tempdir().unwrap();
+    for (name, content, reason) in [
+        ("empty", Vec::new(), "is empty, so it was cut off"),
+        ("text", b"hello".to_vec(), "is damaged"),
+        ("zeros", vec![0; 1 << 20], "is damaged"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, &content).unwrap();
+
+        let refused = refusal(&path);
+
+        assert!(refused.contains(reason), "{name}: {refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), content, "{name}");
+    }
+    let missing = refusal(&folder.path().join("missing/events.redb"));
+    assert!(
+        missing.contains("cannot be opened: No such file"),
+        "{missing}"
+    );
+    let is_folder = refusal(folder.path());
+    assert!(is_folder.contains("cannot be opened"), "{is_folder}");
+}
+
+#[test]
+fn a_file_that_is_in_use_is_refused() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let _log = opened(&kind, keeping(10));
+
+    let refused = refusal(&folder.path().join("events.redb"));
+
+    assert!(
+        refused.contains("is in use by another process"),
+        "{refused}"
+    );
+}

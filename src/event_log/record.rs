@@ -1,0 +1,139 @@
+//! An event as a store keeps it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{Audience, Event, EventName, GivenId, Naming},
+    topic::Topic,
+};
+
+/// Everything that an event is sent with, but its number. What was checked when it was published is
+/// not checked again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// When it was appended, in milliseconds since 1970.
+    at: u64,
+    /// Empty: the log's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    private: bool,
+    id: Id,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    data: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<u64>,
+}
+
+/// What its id looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Id {
+    Plain,
+    Fragment,
+    Given(String),
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Record {
+    pub(super) fn of(event: &Event, at: SystemTime) -> Self {
+        let topics = event.topics().iter();
+        Self {
+            at: at
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
+            topics: topics.map(|topic| topic.as_str().to_owned()).collect(),
+            private: event
+                .audience
+                .as_ref()
+                .is_some_and(|audience| audience.private),
+            id: match &event.naming {
+                Naming::Plain => Id::Plain,
+                Naming::Fragment => Id::Fragment,
+                Naming::Given(id) => Id::Given(id.as_str().to_owned()),
+            },
+            name: event.name().map(|name| name.as_str().to_owned()),
+            data: event.data().to_owned(),
+            retry: event.retry(),
+        }
+    }
+
+    /// How long ago it was appended; not at all, if the clock was set back meanwhile.
+    pub(super) fn age(&self, now: SystemTime) -> Duration {
+        let at = UNIX_EPOCH + Duration::from_millis(self.at);
+        now.duration_since(at).unwrap_or_default()
+    }
+
+    pub(super) fn event(self) -> Event {
+        let mut event = Event::message(self.data);
+        if !self.topics.is_empty() {
+            event.audience = Some(Audience {
+                topics: self.topics.iter().map(|text| Topic::of_hub(text)).collect(),
+                private: self.private,
+            });
+        }
+        event.naming = match self.id {
+            Id::Plain => Naming::Plain,
+            Id::Fragment => Naming::Fragment,
+            Id::Given(id) => Naming::Given(GivenId::stored(&id)),
+        };
+        if let Some(name) = self.name {
+            event = event.named(EventName::stored(name));
+        }
+        match self.retry {
+            Some(ms) => event.with_retry(ms),
+            None => event,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_comes_back_as_it_was_kept() {
+        let topic = |text| Topic::parse(text).unwrap();
+        let mut private = Event::message("a\nb\0\u{2028}")
+            .on(topic("a"))
+            .on(topic("\"b\\"));
+        private.audience.as_mut().unwrap().private = true;
+        let given = GivenId::parse("urn:x:1").unwrap();
+        let mut fragment = Event::message("");
+        fragment.naming = Naming::Fragment;
+
+        for event in [
+            Event::message("Message number: 1"),
+            private,
+            Event::message("x").with_id(given).with_retry(u64::MAX),
+            Event::message("x").named(EventName::parse("added").unwrap()),
+            Event::of_hub("{}".to_owned()),
+            fragment,
+        ] {
+            let record = Record::of(&event, SystemTime::now());
+            let text = serde_json::to_vec(&record).unwrap();
+            let read: Record = serde_json::from_slice(&text).unwrap();
+            assert_eq!(read.event(), event);
+        }
+    }
+
+    #[test]
+    fn an_event_of_the_future_has_no_age() {
+        let now = SystemTime::now();
+        let hour = Duration::from_secs(3600);
+
+        assert_eq!(
+            Record::of(&Event::message(""), now + hour).age(now),
+            Duration::ZERO
+        );
+        let age = Record::of(&Event::message(""), now - hour).age(now);
+        assert!(age >= hour && age < hour + Duration::from_secs(1));
+    }
+}

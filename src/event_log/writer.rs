@@ -1,0 +1,362 @@
+//! A thread that appends to a store, and to the memory that subscribers read once that is done. What
+//! comes while it waits for the disk is appended together, at one wait for all of it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::{
+    MemoryLog,
+    file::{About, Batch, FileStore},
+    record::Record,
+};
+use crate::{
+    event::{Event, EventId},
+    metrics::Metrics,
+};
+
+/// How much is appended at once, in events and in bytes of their data, about.
+const BATCH_EVENTS: usize = 4096;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How often a store that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// When there is nothing to wait for but an event.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// When what is appended is safe from a crash of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSync {
+    /// Before it is acknowledged.
+    Always,
+    /// So long after it was acknowledged, at most.
+    Within(Duration),
+}
+
+/// The log cannot be written. Nothing of the event was done, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the log cannot be written")]
+pub struct LogUnavailable;
+
+/// What is to be done with an event's fate: its id, once it is in the log.
+pub(super) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
+
+/// Is told of what was appended.
+pub(super) struct Listener {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) told: Box<dyn Fn() + Send>,
+}
+
+impl Listener {
+    /// So many events became readable.
+    fn appended(&self, events: usize) {
+        self.metrics.events.inc_by(events as u64);
+        (self.told)();
+    }
+}
+
+enum Command {
+    Append {
+        event: Event,
+        is_tick: bool,
+        done: Done,
+    },
+    /// To be answered when all before it is synced.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the thread is told through. It ends when nobody has this any more.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    inbox: mpsc::Sender<Command>,
+    is_writable: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        path: &Path,
+        store: FileStore,
+        memory: Arc<MemoryLog>,
+        ticks: u64,
+        sync: LogSync,
+        listener: Listener,
+    ) -> std::io::Result<Self> {
+        let (inbox, commands) = mpsc::channel();
+        let is_writable = Arc::new(AtomicBool::new(true));
+        let thread = Thread {
+            path: path.to_owned(),
+            store: Some(store),
+            stored_from: memory.extent().oldest,
+            memory,
+            ticks,
+            sync,
+            unsynced: Vec::new(),
+            unsynced_since: None,
+            says_synced: true,
+            listener,
+            is_writable: is_writable.clone(),
+        };
+        std::thread::Builder::new()
+            .name("event-log".to_owned())
+            .spawn(move || thread.run(&commands))?;
+        Ok(Self { inbox, is_writable })
+    }
+
+    pub(super) fn append(&self, event: Event, is_tick: bool, done: Done) {
+        let append = Command::Append {
+            event,
+            is_tick,
+            done,
+        };
+        // Where the thread is gone, `done` is dropped, and whoever waits for it is told so.
+        self.inbox.send(append).ok();
+    }
+
+    pub(super) fn flush(&self, done: oneshot::Sender<()>) {
+        self.inbox.send(Command::Flush(done)).ok();
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.is_writable.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+struct Thread {
+    path: PathBuf,
+    /// `None` since it failed.
+    store: Option<FileStore>,
+    /// What the store has of older events begins here.
+    stored_from: u64,
+    memory: Arc<MemoryLog>,
+    /// Numbered messages there were.
+    ticks: u64,
+    sync: LogSync,
+    /// What was acknowledged and is not synced, should the store lose it.
+    unsynced: Vec<Record>,
+    unsynced_since: Option<Instant>,
+    /// Whether the store says that all is synced. Before it is not, the store says so.
+    says_synced: bool,
+    listener: Listener,
+    is_writable: Arc<AtomicBool>,
+}
+
+/// How safe all that was appended is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    Sync,
+    /// Synced, and nothing follows, for now.
+    Rest,
+}
+
+/// An event that waits to be appended.
+struct Waiting {
+    event: Event,
+    is_tick: bool,
+    done: Done,
+}
+
+impl Thread {
+    fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        loop {
+            let command = match commands.recv_timeout(self.patience()) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.commit(Vec::new(), Need::Rest);
+                    return;
+                }
+            };
+            let mut waiting = Vec::new();
+            let mut flushed = Vec::new();
+            let mut bytes = 0;
+            let more = std::iter::from_fn(|| commands.try_recv().ok());
+            for command in command.into_iter().chain(more) {
+                match command {
+                    Command::Append {
+                        event,
+                        is_tick,
+                        done,
+                    } => {
+                        bytes += event.data().len();
+                        waiting.push(Waiting {
+                            event,
+                            is_tick,
+                            done,
+                        });
+                    }
+                    Command::Flush(done) => flushed.push(done),
+                }
+                if waiting.len() >= BATCH_EVENTS || bytes >= BATCH_BYTES {
+                    break;
+                }
+            }
+            if self.store.is_none() {
+                self.reopen();
+            }
+            let need = if !flushed.is_empty() {
+                Need::Rest
+            } else if self.sync == LogSync::Always || self.patience().is_zero() {
+                Need::Sync
+            } else {
+                Need::Nothing
+            };
+            self.commit(waiting, need);
+            for done in flushed {
+                done.send(()).ok();
+            }
+        }
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn patience(&self) -> Duration {
+        match (self.sync, self.unsynced_since) {
+            _ if self.store.is_none() => RETRY,
+            (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
+            _ => LONG,
+        }
+    }
+
+    /// Appends to the store and, if that could be done, to memory.
+    fn commit(&mut self, waiting: Vec<Waiting>, need: Need) {
+        let unsynced = self.sync != LogSync::Always && need != Need::Rest;
+        let synced = need != Need::Nothing || self.says_synced;
+        let is_at_rest = self.unsynced_since.is_none() && (unsynced || self.says_synced);
+        if waiting.is_empty() && (is_at_rest || !synced) {
+            return;
+        }
+        let Some(store) = &mut self.store else {
+            waiting.into_iter().for_each(refuse);
+            return;
+        };
+        let now = SystemTime::now();
+        let records: Vec<_> = waiting
+            .iter()
+            .map(|waiting| Record::of(&waiting.event, now))
+            .collect();
+        let ticks = self.ticks + waiting.iter().filter(|waiting| waiting.is_tick).count() as u64;
+        let first = self.memory.next();
+        let evicted = self.stored_from..self.memory.extent().oldest;
+        let batch = Batch {
+            first,
+            records: &records,
+            evicted: evicted.clone(),
+            ticks,
+            unsynced,
+        };
+        let began = Instant::now();
+        let committed = store.commit(batch, synced);
+        let metrics = &self.listener.metrics;
+        metrics.observe_commit(began.elapsed());
+        if let Err(err) = committed {
+            self.fail(&err);
+            waiting.into_iter().for_each(refuse);
+            return;
+        }
+        self.stored_from = evicted.end;
+        self.ticks = ticks;
+        if synced {
+            self.unsynced.clear();
+            self.unsynced_since = None;
+            self.says_synced = !unsynced;
+        } else {
+            self.unsynced.extend(records);
+            self.unsynced_since.get_or_insert_with(Instant::now);
+        }
+        let now = Instant::now();
+        let events = waiting.iter().map(|waiting| (&waiting.event, now));
+        let appended = self.memory.append_all(events);
+        self.listener.appended(waiting.len());
+        for (seq, Waiting { done, .. }) in appended.zip(waiting) {
+            // Nobody may wait for it any more.
+            done.send(Ok(self.memory.id(seq))).ok();
+        }
+    }
+
+    fn fail(&mut self, err: &redb::Error) {
+        let path = self.path.display();
+        log::error!(
+            "the log in {path} cannot be written, so publishing is refused until it can: {err}"
+        );
+        self.store = None;
+        self.is_writable.store(false, Ordering::Relaxed);
+    }
+
+    /// Tries a store again that failed, and has it and the memory say the same.
+    fn reopen(&mut self) {
+        let tried = FileStore::open_again(&self.path)
+            .map_err(|err| err.to_string())
+            .and_then(|store| self.reconcile(store));
+        match tried {
+            Ok(store) => {
+                self.store = Some(store);
+                self.is_writable.store(true, Ordering::Relaxed);
+                log::info!("the log in {} can be written again", self.path.display());
+            }
+            Err(reason) => log::debug!("the log can still not be written: {reason}"),
+        }
+    }
+
+    fn reconcile(&mut self, mut store: FileStore) -> Result<FileStore, String> {
+        let text = |err: redb::Error| err.to_string();
+        let about = store.about().map_err(text)?;
+        let About {
+            epoch, next, ticks, ..
+        } = about;
+        let known = self.memory.next();
+        if epoch != self.memory.epoch() {
+            return Err("it is another log".to_owned());
+        }
+        if next >= known {
+            // What was said to have failed was done after all.
+            let records = store.events(known).map_err(text)?;
+            let now = Instant::now();
+            let events: Vec<_> = records
+                .into_iter()
+                .map(|(_, record)| record.event())
+                .collect();
+            self.memory
+                .append_all(events.iter().map(|event| (event, now)));
+            self.listener.appended(events.len());
+            self.ticks = ticks;
+        } else {
+            let lost = (known - next) as usize;
+            let kept = self.unsynced.len().checked_sub(lost);
+            let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
+            let again = Batch {
+                first: next,
+                records: &self.unsynced[kept..],
+                evicted: self.stored_from..self.stored_from,
+                ticks: self.ticks,
+                unsynced: about.unsynced,
+            };
+            store.commit(again, true).map_err(text)?;
+        }
+        self.unsynced.clear();
+        self.unsynced_since = None;
+        self.says_synced = !about.unsynced;
+        Ok(store)
+    }
+}
+
+fn refuse(waiting: Waiting) {
+    waiting.done.send(Err(LogUnavailable)).ok();
+}

@@ -1,0 +1,100 @@
+//! A disk without room, on a file system of its own. Needs root to mount it.
+
+#![allow(clippy::print_stderr, reason = "a test that cannot be run says so")]
+
+use std::{path::PathBuf, process::Command};
+
+use super::*;
+use crate::support::client::get;
+
+/// A small file system in memory, for as long as this is kept.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(folder.path())
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(folder))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.path().join("ballast")
+    }
+
+    /// Leaves no room.
+    fn fill(&self) {
+        let written = fs::write(self.ballast(), vec![0; 8 << 20]);
+        assert!(written.is_err(), "it is full");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status()
+            .ok();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("SKIPPED: no small disk could be mounted, which takes root");
+        return;
+    };
+    let path = disk.0.path().join("events.redb");
+    let node = Node::with_path(path.to_str().unwrap(), "[ticker]\ninterval = '20ms'\n");
+    let server = node.start();
+    let mut ticks = node.resume("/events/sse", "earliest");
+    let mut updates = node.resume(&format!("{HUB}?match=a"), "earliest");
+    let mut acknowledged = vec![node.publish("topic=a&data=before").body];
+    let large = format!("topic=a&data={}", "x".repeat(100_000));
+
+    disk.fill();
+    let refused = eventually("a refusal", || {
+        let answer = node.publish(&large);
+        if answer.status() == 200 {
+            acknowledged.push(answer.body);
+            return None;
+        }
+        Some(answer)
+    });
+    assert_eq!(refused.status(), 503);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(get(node.addr(), "/readyz").status(), 503);
+    assert_eq!(get(node.addr(), "/healthz").status(), 200);
+    server.wait_for_log("cannot be written, so publishing is refused until it can");
+
+    fs::remove_file(disk.ballast()).unwrap();
+    let after = eventually("room", || {
+        let answer = node.publish("topic=a&data=after");
+        (answer.status() == 200).then_some(answer.body)
+    });
+    acknowledged.push(after);
+    server.wait_for_log("can be written again");
+    assert_eq!(get(node.addr(), "/readyz").status(), 200);
+
+    // The streams are the same as before, and nothing is missing.
+    let mut got = Vec::new();
+    while got.len() < acknowledged.len() {
+        let event = updates.event().unwrap();
+        assert_eq!(event.name, None, "{:?}", event.name);
+        if acknowledged.contains(event.id.as_ref().unwrap()) {
+            got.push(event.id.unwrap());
+        }
+    }
+    assert_eq!(got, acknowledged);
+    let last = ticks.event().unwrap();
+    assert_eq!(last.data, "Message number: 0");
+    for n in 1..60 {
+        let tick = ticks.event().unwrap();
+        assert_eq!(tick.data, format!("Message number: {n}"));
+    }
+}

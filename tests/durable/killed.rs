@@ -1,0 +1,156 @@
+//! A server that is killed while it is published to, again and again.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::*;
+use crate::support::mercure::{Client, bearer};
+
+/// What the whole of it takes at most.
+const BOUND: Duration = Duration::from_secs(300);
+
+/// How often the server is killed; `CHAOS_ROUNDS` says otherwise.
+fn rounds() -> u32 {
+    let asked = std::env::var("CHAOS_ROUNDS").ok();
+    asked.map_or(5, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+#[test]
+fn every_acknowledged_event_is_delivered_once_and_in_order() {
+    let node = Node::new("[ticker]\ninterval = '5ms'\n");
+    let stop = AtomicBool::new(false);
+    let acknowledged = Mutex::new(Vec::new());
+    let deadline = Instant::now() + BOUND;
+    let server = Mutex::new(node.start());
+
+    let (delivered, ticks) = thread::scope(|scope| {
+        for publisher in 0..4 {
+            let (node, stop, acknowledged) = (&node, &stop, &acknowledged);
+            scope.spawn(move || publish(node, publisher, stop, acknowledged));
+        }
+        let reader = |target, until: &'static str| {
+            let (node, stop) = (&node, &stop);
+            scope.spawn(move || read(node, target, until, stop, deadline))
+        };
+        let updates = reader("/.well-known/mercure?match=a", "end");
+        let ticks = reader("/events/sse", "");
+        for round in 0..rounds() {
+            thread::sleep(Duration::from_millis(150 + u64::from(round % 7) * 30));
+            let mut server = server.lock().unwrap();
+            server.signal(Signal::KILL);
+            server.wait();
+            *server = node.start();
+        }
+        stop.store(true, Relaxed);
+        // Behind everything that a publisher may still have been told of.
+        eventually("the end to be published", || {
+            (node.publish("topic=a&data=end").status() == 200).then_some(())
+        });
+        (updates.join().unwrap(), ticks.join().unwrap())
+    });
+
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let ids: Vec<_> = delivered.iter().map(|(id, _)| id.clone()).collect();
+    let mut distinct = ids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let lost = acknowledged
+        .iter()
+        .filter(|(id, data)| !delivered.contains(&(id.clone(), data.clone())))
+        .count();
+    println!(
+        "killed {} times: acknowledged {}, delivered {}, lost {lost}, duplicated {}; ticks {}",
+        rounds(),
+        acknowledged.len(),
+        delivered.len(),
+        ids.len() - distinct.len(),
+        ticks.len()
+    );
+    assert!(acknowledged.len() > 100, "too few to say anything");
+    assert_eq!(lost, 0);
+    assert_eq!(ids.len(), distinct.len(), "nothing comes twice");
+    let seqs = ids.iter().map(|id| seq(id));
+    assert!(seqs.is_sorted(), "in order");
+    // No number twice and none skipped, whatever died meanwhile.
+    for (n, (_, data)) in ticks.iter().enumerate() {
+        assert_eq!(*data, format!("Message number: {n}"));
+    }
+}
+
+fn seq(id: &str) -> u64 {
+    id.rsplit_once('-').unwrap().1.parse().unwrap()
+}
+
+/// Publishes one event after the other, and tries again what was not acknowledged, as another event.
+fn publish(
+    node: &Node,
+    publisher: u32,
+    stop: &AtomicBool,
+    acknowledged: &Mutex<Vec<(String, String)>>,
+) {
+    let headers = bearer(&node.token);
+    let mut client: Option<Client> = None;
+    for n in 0.. {
+        if stop.load(Relaxed) {
+            return;
+        }
+        let data = format!("{publisher}-{n}");
+        let connection = match &mut client {
+            Some(connection) => connection,
+            None => match Client::try_connect(node.addr()) {
+                Ok(connection) => client.insert(connection),
+                Err(_) => {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                }
+            },
+        };
+        match connection.try_post(&headers, &format!("topic=a&data={data}")) {
+            Ok(answer) if answer.status() == 200 => {
+                acknowledged.lock().unwrap().push((answer.body, data));
+            }
+            Ok(answer) => assert_eq!(answer.status(), 503, "{answer:?}"),
+            Err(_) => client = None,
+        }
+    }
+}
+
+/// Reads as a browser does: comes again with the last id whenever the stream ends. Until an event of
+/// these data comes, or else until all is over.
+fn read(
+    node: &Node,
+    target: &str,
+    until: &str,
+    stop: &AtomicBool,
+    deadline: Instant,
+) -> Vec<(String, String)> {
+    let mut last = "earliest".to_owned();
+    let mut got = Vec::new();
+    loop {
+        assert!(Instant::now() < deadline, "too long");
+        let Ok(mut stream) = Stream::try_resume(node.addr(), target, &last) else {
+            thread::sleep(Duration::from_millis(2));
+            continue;
+        };
+        while let Ok(Some(event)) = stream.try_event() {
+            assert_ne!(event.name.as_deref(), Some("gap"), "{event:?}");
+            if event.data == until {
+                return got;
+            }
+            let Some(id) = event.id else { continue };
+            last.clone_from(&id);
+            got.push((id, event.data));
+            if until.is_empty() && stop.load(Relaxed) {
+                return got;
+            }
+        }
+    }
+}

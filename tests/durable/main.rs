@@ -1,0 +1,134 @@
+//! A log in a file: the next process goes on where the last one ended, however that was.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod full_disk;
+mod killed;
+mod refusals;
+
+use std::{fs, net::SocketAddr};
+
+use support::{
+    client::{Response, Stream, post},
+    eventually,
+    process::{Process, command},
+    server::free_port,
+};
+use tempfile::{TempDir, tempdir};
+
+const HUB: &str = "/.well-known/mercure";
+const SECRET: &str = "a secret of the tests that nobody else may trust";
+
+/// A folder with a server's config, file and secret. Whoever is started in it has the same address.
+struct Node {
+    folder: TempDir,
+    port: u16,
+    token: String,
+}
+
+impl Node {
+    /// `more`: of the config, in its own sections.
+    fn new(more: &str) -> Self {
+        Self::with_path("events.redb", more)
+    }
+
+    fn with_path(path: &str, more: &str) -> Self {
+        let folder = tempdir().unwrap();
+        let port = free_port();
+        fs::create_dir(folder.path().join("config")).unwrap();
+        fs::write(folder.path().join("secret"), SECRET).unwrap();
+        let config = format!(
+            "[server]\nbind = '127.0.0.1:{port}'\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [stream]\nhistory = 100000\nretry = '1ms'\n\
+             [log]\nkind = 'file'\npath = '{path}'\n{more}"
+        );
+        fs::write(folder.path().join("config/default.toml"), config).unwrap();
+        let make = support::process::run(folder.path(), &["token", "--publish", "*"]);
+        assert_eq!(make.code, Some(0), "{}", make.stderr);
+        Self {
+            folder,
+            port,
+            token: make.stdout.trim().to_owned(),
+        }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    fn start(&self) -> Process {
+        let process = Process::spawn(command(self.folder.path(), &[]));
+        process.wait_for_log("listening on");
+        process
+    }
+
+    fn publish(&self, form: &str) -> Response {
+        post(self.addr(), HUB, Some(&self.token), form)
+    }
+
+    fn resume(&self, target: &str, last_event_id: &str) -> Stream {
+        let header = format!("Last-Event-ID: {last_event_id}\r\n");
+        Stream::request(self.addr(), target, header.as_bytes())
+    }
+}
+
+const QUIET: &str = "[ticker]\nenabled = false\n";
+
+#[test]
+fn ids_numbers_and_history_go_on_after_a_restart() {
+    let node = Node::new("[ticker]\ninterval = '20ms'\n");
+    let mut server = node.start();
+    let mut stream = node.resume("/events/sse", "earliest");
+    let first = stream.event().unwrap();
+    let second = stream.event().unwrap();
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait().success());
+
+    let _server = node.start();
+    let mut resumed = node.resume("/events/sse", &first.id.clone().unwrap());
+
+    assert_eq!(resumed.event().unwrap(), second);
+    let mut last = second;
+    for _ in 0..100 {
+        let next = resumed.event().unwrap();
+        assert_eq!(next.name, None, "no gap");
+        assert_eq!(next.seq(), last.seq() + 1);
+        assert_eq!(next.data, format!("Message number: {}", next.seq()));
+        last = next;
+    }
+}
+
+#[test]
+fn what_was_published_is_there_after_a_restart_with_all_its_fields() {
+    let node = Node::new(QUIET);
+    let mut server = node.start();
+    let form = "topic=a&topic=b&data=one%0Atwo&id=urn:1&type=added&retry=700";
+    assert_eq!(node.publish(form).body, "urn:1");
+    assert_eq!(node.publish("topic=a&data=secret&private=on").status(), 200);
+    server.signal(rustix::process::Signal::KILL);
+    server.wait();
+
+    let _server = node.start();
+    let id = node.publish("topic=a&data=end").body;
+    let mut stream = node.resume(&format!("{HUB}?match=a"), "earliest");
+
+    let block = eventually("the first event", || {
+        stream.block().filter(|block| block.contains("data:"))
+    });
+    assert_eq!(
+        block,
+        "id: urn:1\nevent: added\nretry: 700\ndata: one\ndata: two\n\n"
+    );
+    let end = stream.event().unwrap();
+    assert_eq!(
+        (end.id.unwrap(), end.data),
+        (id, "end".into()),
+        "what is private stays so"
+    );
+    let mut after = node.resume(&format!("{HUB}?match=a"), "urn:1");
+    assert_eq!(after.event().unwrap().data, "end");
+}
