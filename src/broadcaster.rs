@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::prelude::*;
+use actix::{dev::MessageResponse, prelude::*};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     auth::Access,
     event::{Event, EventId},
-    event_log::{Appended, Appender, Later, LogUnavailable, MemoryLog, Opened, Placement},
+    event_log::{Appended, Appender, Done, Later, LogUnavailable, MemoryLog, Opened, Placement},
     expiry::Expiry,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
@@ -110,7 +110,7 @@ impl Broadcaster {
     /// Publishes what nobody waits for.
     fn publish_all(&mut self, events: Vec<Event>) {
         for event in events {
-            self.appender.append(event, false, Instant::now());
+            self.appender.append_for(event, None);
         }
     }
 
@@ -308,15 +308,24 @@ pub struct Publish {
 }
 
 impl Handler<Publish> for Broadcaster {
-    type Result = ResponseFuture<Result<EventId, LogUnavailable>>;
+    type Result = Publishing;
 
-    fn handle(&mut self, Publish { event }: Publish, _: &mut Self::Context) -> Self::Result {
-        match self.appender.append(event, false, Instant::now()) {
-            Appended::Now(id) => Box::pin(std::future::ready(Ok(id))),
-            Appended::Later(later) => {
-                Box::pin(async { later.await.unwrap_or(Err(LogUnavailable)) })
-            }
-        }
+    fn handle(&mut self, Publish { event }: Publish, _: &mut Self::Context) -> Publishing {
+        let appender = self.appender.clone();
+        Publishing { event, appender }
+    }
+}
+
+/// An event that goes into the log, which itself tells whoever waits for it.
+#[derive(Debug)]
+pub struct Publishing {
+    event: Event,
+    appender: Appender,
+}
+
+impl MessageResponse<Broadcaster, Publish> for Publishing {
+    fn handle(self, _: &mut Context<Broadcaster>, waits: Option<Done>) {
+        self.appender.append_for(self.event, waits);
     }
 }
 

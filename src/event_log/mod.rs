@@ -22,6 +22,7 @@ use std::{
 use tokio::sync::oneshot;
 
 pub(crate) use self::memory::MemoryLog;
+pub(crate) use self::writer::Done;
 use self::{
     file::FileStore,
     writer::{Listener, Writer},
@@ -235,9 +236,23 @@ impl Appender {
             }
             Self::Store(writer) => {
                 let (done, later) = oneshot::channel();
-                writer.append(event, is_tick, done);
+                writer.append(event, is_tick, Some(done));
                 Appended::Later(later)
             }
+        }
+    }
+
+    /// The same for whoever waits for it, if anybody does.
+    pub(crate) fn append_for(&self, event: Event, waits: Option<Done>) {
+        match self {
+            Self::Memory { .. } => {
+                if let (Appended::Now(id), Some(waits)) =
+                    (self.append(event, false, Instant::now()), waits)
+                {
+                    waits.send(Ok(id)).ok();
+                }
+            }
+            Self::Store(writer) => writer.append(event, false, waits),
         }
     }
 

@@ -50,7 +50,7 @@ pub enum LogSync {
 pub struct LogUnavailable;
 
 /// What is to be done with an event's fate: its id, once it is in the log.
-pub(super) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
+pub(crate) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
 /// Is told of what was appended.
 pub(super) struct Listener {
@@ -70,7 +70,7 @@ enum Command {
     Append {
         event: Event,
         is_tick: bool,
-        done: Done,
+        done: Option<Done>,
     },
     /// To be answered when all before it is synced.
     Flush(oneshot::Sender<()>),
@@ -105,6 +105,7 @@ impl Writer {
             unsynced: Vec::new(),
             unsynced_since: None,
             says_synced: true,
+            is_failing: false,
             listener,
             is_writable: is_writable.clone(),
         };
@@ -114,7 +115,7 @@ impl Writer {
         Ok(Self { inbox, is_writable })
     }
 
-    pub(super) fn append(&self, event: Event, is_tick: bool, done: Done) {
+    pub(super) fn append(&self, event: Event, is_tick: bool, done: Option<Done>) {
         let append = Command::Append {
             event,
             is_tick,
@@ -154,6 +155,8 @@ struct Thread {
     unsynced_since: Option<Instant>,
     /// Whether the store says that all is synced. Before it is not, the store says so.
     says_synced: bool,
+    /// Whether it failed, and nothing was appended since.
+    is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
 }
@@ -171,7 +174,7 @@ enum Need {
 struct Waiting {
     event: Event,
     is_tick: bool,
-    done: Done,
+    done: Option<Done>,
 }
 
 impl Thread {
@@ -271,6 +274,9 @@ impl Thread {
             waiting.into_iter().for_each(refuse);
             return;
         }
+        if std::mem::take(&mut self.is_failing) {
+            log::info!("the log in {} can be written again", self.path.display());
+        }
         self.stored_from = evicted.end;
         self.ticks = ticks;
         if synced {
@@ -287,13 +293,21 @@ impl Thread {
         self.listener.appended(waiting.len());
         for (seq, Waiting { done, .. }) in appended.zip(waiting) {
             // Nobody may wait for it any more.
-            done.send(Ok(self.memory.id(seq))).ok();
+            done.map(|done| done.send(Ok(self.memory.id(seq))));
         }
     }
 
     fn fail(&mut self, err: &redb::Error) {
         let path = self.path.display();
-        log::error!(
+        // Once, however often it is tried.
+        let is_known = std::mem::replace(&mut self.is_failing, true);
+        let level = if is_known {
+            log::Level::Debug
+        } else {
+            log::Level::Error
+        };
+        log::log!(
+            level,
             "the log in {path} cannot be written, so publishing is refused until it can: {err}"
         );
         self.store = None;
@@ -309,7 +323,6 @@ impl Thread {
             Ok(store) => {
                 self.store = Some(store);
                 self.is_writable.store(true, Ordering::Relaxed);
-                log::info!("the log in {} can be written again", self.path.display());
             }
             Err(reason) => log::debug!("the log can still not be written: {reason}"),
         }
@@ -325,7 +338,16 @@ impl Thread {
         if epoch != self.memory.epoch() {
             return Err("it is another log".to_owned());
         }
+        let nothing = self.stored_from..self.stored_from;
+        let trial = |first, records| Batch {
+            first,
+            records,
+            evicted: nothing,
+            ticks: ticks.max(self.ticks),
+            unsynced: about.unsynced,
+        };
         if next >= known {
+            store.commit(trial(next, &[]), true).map_err(text)?;
             // What was said to have failed was done after all.
             let records = store.events(known).map_err(text)?;
             let now = Instant::now();
@@ -341,13 +363,7 @@ impl Thread {
             let lost = (known - next) as usize;
             let kept = self.unsynced.len().checked_sub(lost);
             let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
-            let again = Batch {
-                first: next,
-                records: &self.unsynced[kept..],
-                evicted: self.stored_from..self.stored_from,
-                ticks: self.ticks,
-                unsynced: about.unsynced,
-            };
+            let again = trial(next, &self.unsynced[kept..]);
             store.commit(again, true).map_err(text)?;
         }
         self.unsynced.clear();
@@ -358,5 +374,5 @@ impl Thread {
 }
 
 fn refuse(waiting: Waiting) {
-    waiting.done.send(Err(LogUnavailable)).ok();
+    waiting.done.map(|done| done.send(Err(LogUnavailable)));
 }

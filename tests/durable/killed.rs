@@ -32,10 +32,11 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let server = Mutex::new(node.start());
 
     let (delivered, ticks) = thread::scope(|scope| {
-        for publisher in 0..4 {
+        let publisher = |n| {
             let (node, stop, acknowledged) = (&node, &stop, &acknowledged);
-            scope.spawn(move || publish(node, publisher, stop, acknowledged));
-        }
+            scope.spawn(move || publish(node, n, stop, acknowledged))
+        };
+        let publishers: Vec<_> = (0..4).map(publisher).collect();
         let reader = |target, until: &'static str| {
             let (node, stop) = (&node, &stop);
             scope.spawn(move || read(node, target, until, stop, deadline))
@@ -50,7 +51,9 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
             *server = node.start();
         }
         stop.store(true, Relaxed);
-        // Behind everything that a publisher may still have been told of.
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
         eventually("the end to be published", || {
             (node.publish("topic=a&data=end").status() == 200).then_some(())
         });
