@@ -4,14 +4,16 @@ use std::{path::Path, time::Duration};
 
 use tempfile::{TempDir, tempdir};
 
-use super::*;
+use super::{file::FileStore, *};
 use crate::{
-    event::{EventName, GivenId},
+    event::{Event, EventId, EventName, GivenId},
     gap::GapReason,
     hub_url::HubUrl,
     matcher::Matcher,
+    metrics::Metrics,
     resume::ResumeFrom,
     selection::Selection,
+    topic::Topic,
 };
 
 fn topic(text: &str) -> Topic {

@@ -1,0 +1,214 @@
+//! Where a log lives, which is chosen here alone, and what takes events in there.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    LogError, LogSync, LogUnavailable, MemoryLog, Retention,
+    file::{About, FileStore},
+    writer::{Done, Listener, Writer},
+};
+use crate::{
+    event::{Event, EventId},
+    metrics::Metrics,
+    topic::Topic,
+};
+
+/// Where a log lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LogKind {
+    /// In memory alone: it is gone with the process.
+    #[default]
+    Memory,
+    /// In a file, too, from which the next process goes on.
+    File {
+        /// The file. Its folder has to be there.
+        path: PathBuf,
+        /// When what is appended is safe.
+        sync: LogSync,
+    },
+}
+
+/// A log that is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What subscribers read.
+    pub(crate) memory: Arc<MemoryLog>,
+    pub(crate) appender: Appender,
+    /// How many numbered messages are in it, or were.
+    pub(crate) ticks: u64,
+}
+
+/// Opens a log, and reads what is in it. `told` is called after events became readable.
+pub(crate) fn open(
+    kind: LogKind,
+    retention: Retention,
+    topic: Topic,
+    metrics: Arc<Metrics>,
+    told: impl Fn() + Send + Sync + 'static,
+) -> Result<Opened, LogError> {
+    let now = SystemTime::now();
+    let epoch = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    match kind {
+        LogKind::Memory => {
+            let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
+            Ok(Opened {
+                appender: Appender::Memory {
+                    log: memory.clone(),
+                    metrics,
+                    told: Arc::new(told),
+                },
+                memory,
+                ticks: 0,
+            })
+        }
+        LogKind::File { path, sync } => {
+            let mut store = FileStore::open(&path, epoch)?;
+            let about =
+                begin(&mut store, epoch, &path).map_err(|err| LogError::damaged(&path, &err))?;
+            let memory = read(&store, about, retention, topic, now);
+            let memory = memory.map_err(|err| LogError::damaged(&path, &err))?;
+            let memory = Arc::new(memory);
+            let listener = Listener {
+                metrics,
+                told: Box::new(told),
+            };
+            let writer = Writer::start(&path, store, memory.clone(), about.ticks, sync, listener)
+                .map_err(|err| {
+                LogError::new(&path, format!("has no thread to write it: {err}"))
+            })?;
+            Ok(Opened {
+                memory,
+                appender: Appender::Store(writer),
+                ticks: about.ticks,
+            })
+        }
+    }
+}
+
+/// What a store says of its log, in an epoch of its own if events of the last one may be lost.
+fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Error> {
+    let mut about = store.about()?;
+    if about.unsynced {
+        log::warn!(
+            "the log in {} was not synced when its last process ended: what was acknowledged then \
+             may be lost, so a new epoch begins, and every subscriber that resumes is told of a gap",
+            path.display()
+        );
+        about.epoch = now.max(about.epoch + 1);
+        store.begin_epoch(about.epoch)?;
+    }
+    Ok(about)
+}
+
+/// The events of a store, in memory.
+fn read(
+    store: &FileStore,
+    about: About,
+    retention: Retention,
+    topic: Topic,
+    now: SystemTime,
+) -> Result<MemoryLog, redb::Error> {
+    let records = store.events(0)?;
+    let first = records.first().map_or(about.next, |(seq, _)| *seq);
+    let expected = first..about.next;
+    if !expected.eq(records.iter().map(|(seq, _)| *seq)) {
+        let missing = "some of its events are missing".to_owned();
+        return Err(redb::StorageError::Corrupted(missing).into());
+    }
+    let memory = MemoryLog::starting_at(about.epoch, retention, topic, first);
+    let moment = Instant::now();
+    for (_, record) in records {
+        let age = record.age(now);
+        let appended = moment.checked_sub(age).unwrap_or(moment);
+        memory.append(&record.event(), appended);
+    }
+    Ok(memory)
+}
+
+/// Takes events in.
+#[derive(Clone)]
+pub(crate) enum Appender {
+    Memory {
+        log: Arc<MemoryLog>,
+        metrics: Arc<Metrics>,
+        told: Arc<dyn Fn() + Send + Sync>,
+    },
+    Store(Writer),
+}
+
+/// What becomes of an event.
+#[derive(Debug)]
+pub(crate) enum Appended {
+    /// It is in the log.
+    Now(EventId),
+    /// It will be, or not.
+    Later(Later),
+}
+
+/// Resolves when it is known whether an event is in the log.
+pub(crate) type Later = oneshot::Receiver<Result<EventId, LogUnavailable>>;
+
+impl Appender {
+    /// Appends an event; `is_tick`: one of the numbered messages.
+    pub(crate) fn append(&self, event: Event, is_tick: bool, now: Instant) -> Appended {
+        match self {
+            Self::Memory { log, metrics, told } => {
+                let id = log.append(&event, now);
+                metrics.events.inc();
+                told();
+                Appended::Now(id)
+            }
+            Self::Store(writer) => {
+                let (done, later) = oneshot::channel();
+                writer.append(event, is_tick, Some(done));
+                Appended::Later(later)
+            }
+        }
+    }
+
+    /// The same for whoever waits for it, if anybody does.
+    pub(crate) fn append_for(&self, event: Event, waits: Option<Done>) {
+        match self {
+            Self::Memory { .. } => {
+                if let (Appended::Now(id), Some(waits)) =
+                    (self.append(event, false, Instant::now()), waits)
+                {
+                    waits.send(Ok(id)).ok();
+                }
+            }
+            Self::Store(writer) => writer.append(event, false, waits),
+        }
+    }
+
+    /// Whether events are taken in, as far as is known.
+    pub(crate) fn is_writable(&self) -> bool {
+        match self {
+            Self::Memory { .. } => true,
+            Self::Store(writer) => writer.is_writable(),
+        }
+    }
+
+    /// Waits until all that was appended before is as safe as it can be.
+    pub(crate) async fn flush(&self) {
+        if let Self::Store(writer) = self {
+            let (done, flushed) = oneshot::channel();
+            writer.flush(done);
+            // A thread that is gone has nothing left to do.
+            flushed.await.ok();
+        }
+    }
+}
+
+impl std::fmt::Debug for Appender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Appender")
+    }
+}
