@@ -71,6 +71,11 @@ build-bench:
 	cargo build --release --locked -p sse-broadcaster --bin broadcaster
 	cargo build --release --locked -p sse-bench
 
+.PHONY: chaos
+chaos: ## Kill a server 50 times that keeps its log in a file, while it is published to
+	@scripts/need-cargo
+	CHAOS_ROUNDS=50 cargo test --locked --test durable killed -- --nocapture
+
 .PHONY: fuzz
 fuzz: ## Try every parser that faces the network with made-up inputs, a minute each
 	@scripts/need-cargo

@@ -34,6 +34,24 @@ pub enum LogKind {
     },
 }
 
+impl LogKind {
+    /// Looks whether there is a place for it, without opening or making anything.
+    pub fn check(&self) -> Result<(), LogError> {
+        let Self::File { path, .. } = self else {
+            return Ok(());
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let reason = format!("has no place: {} is not there", folder.display());
+        Err(LogError::new(path, reason))
+    }
+}
+
 /// A log that is open.
 #[derive(Debug)]
 pub(crate) struct Opened {

@@ -27,10 +27,12 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
         assert_eq!(fs::read(&path).unwrap(), content, "it is left alone");
     }
     let node = Node::with_path("missing/events.redb", QUIET);
-    assert_refused(
-        &run(node.folder.path(), &[]),
-        "missing/events.redb (log.path)",
-    );
+    let folder = node.folder.path();
+    assert_refused(&run(folder, &[]), "missing/events.redb (log.path)");
+    let checked = run(folder, &["--check-config"]);
+    assert_refused(&checked, "has no place: missing is not there");
+    fs::create_dir(folder.join("missing")).unwrap();
+    assert_eq!(run(folder, &["--check-config"]).code, Some(0));
 }
 
 #[test]

@@ -62,7 +62,9 @@ enum Failure {
 
 /// What a config names has to be there, too.
 fn check(config: &Config) -> Result<(), Failure> {
-    sse_broadcaster::check_issuers(config).map_err(|err| Failure::Wrong(err.into()))
+    sse_broadcaster::check_issuers(config).map_err(|err| Failure::Wrong(err.into()))?;
+    let log = config.log_kind();
+    log.check().map_err(|err| Failure::Wrong(err.into()))
 }
 
 fn wrong(err: &anyhow::Error) -> ExitCode {
