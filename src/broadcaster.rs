@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     auth::Access,
     event::{Event, EventId},
-    event_log::{Appended, Appender, Done, Later, LogUnavailable, MemoryLog, Opened, Placement},
+    event_log::{Appender, Done, Later, LogUnavailable, MemoryLog, Opened, Placement},
     expiry::Expiry,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
@@ -23,6 +23,9 @@ use crate::{
     selection::Selection,
     ticker::{Ticker, TickerSettings},
 };
+
+/// How many numbered messages may be on their way into the log. Those that are due beyond wait.
+const MOST_IN_FLIGHT: usize = 64;
 
 /// The part of the settings that can change while the Broadcaster runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +57,11 @@ pub struct Broadcaster {
     presence: Option<Presence>,
     news: Arc<watch::Sender<News>>,
     ticker: Ticker,
-    /// Whether a numbered message is on its way into the log: the next waits for it, so that none
-    /// gets its number before it is there.
-    is_appending_tick: bool,
+    /// Numbered messages that are on their way into the log.
+    ticks_in_flight: usize,
+    /// How often some of those were refused. What becomes of others that were on their way then says
+    /// nothing new.
+    refusals: u64,
     /// The timer that waits for the ticker's next deadline.
     ticking: SpawnHandle,
     metrics: Arc<Metrics>,
@@ -96,7 +101,8 @@ impl Broadcaster {
             presence,
             news,
             ticker: Ticker::new(settings.ticker, ticks, Instant::now()),
-            is_appending_tick: false,
+            ticks_in_flight: 0,
+            refusals: 0,
             ticking: SpawnHandle::default(),
             metrics,
             _alive: alive,
@@ -110,25 +116,26 @@ impl Broadcaster {
     /// Publishes what nobody waits for.
     fn publish_all(&mut self, events: Vec<Event>) {
         for event in events {
-            self.appender.append_for(event, None);
+            self.appender.append(event, None);
         }
     }
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        if self.is_draining() || self.is_appending_tick {
+        if self.is_draining() || self.ticks_in_flight >= MOST_IN_FLIGHT {
             return;
         }
         if let Some(due) = self.ticker.due() {
             let wait = due.saturating_duration_since(Instant::now());
             self.ticking = ctx.run_later(wait, |this, ctx| {
                 let now = Instant::now();
-                while let Some(tick) = this.ticker.fire(now) {
+                while this.ticks_in_flight < MOST_IN_FLIGHT
+                    && let Some(tick) = this.ticker.fire(now)
+                {
                     this.metrics.observe_tick(tick.lateness);
                     let event = Event::message(tick.message);
-                    if let Appended::Later(later) = this.appender.append(event, true, now) {
+                    if let Some(later) = this.appender.append_tick(event, tick.number, now) {
                         this.wait_for_append(later, ctx);
-                        return;
                     }
                 }
                 this.wait_for_tick(ctx);
@@ -136,16 +143,23 @@ impl Broadcaster {
         }
     }
 
-    /// Waits until a numbered message is in the log. If it could not be taken in, the next one has
-    /// its number.
+    /// Waits until a numbered message is in the log. If it is refused, so are those behind it, and the
+    /// ticker goes on with the number that the log is to get next.
     fn wait_for_append(&mut self, later: Later, ctx: &mut Context<Self>) {
-        self.is_appending_tick = true;
-        let appended = later.into_actor(self).map(|appended, this, ctx| {
-            this.is_appending_tick = false;
-            if !matches!(appended, Ok(Ok(_))) {
-                this.ticker.take_back();
+        self.ticks_in_flight += 1;
+        let refusals = self.refusals;
+        let appended = later.into_actor(self).map(move |appended, this, ctx| {
+            let was_full = this.ticks_in_flight == MOST_IN_FLIGHT;
+            this.ticks_in_flight -= 1;
+            if let Ok(Err(next)) = appended
+                && refusals == this.refusals
+            {
+                this.refusals += 1;
+                this.ticker.go_on_from(next);
             }
-            this.wait_for_tick(ctx);
+            if was_full {
+                this.wait_for_tick(ctx);
+            }
         });
         ctx.spawn(appended);
     }
@@ -325,7 +339,7 @@ pub struct Publishing {
 
 impl MessageResponse<Broadcaster, Publish> for Publishing {
     fn handle(self, _: &mut Context<Broadcaster>, waits: Option<Done>) {
-        self.appender.append_for(self.event, waits);
+        self.appender.append(self.event, waits);
     }
 }
 

@@ -20,6 +20,7 @@ const GRACE: Duration = Duration::from_millis(20);
 /// A message that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tick {
+    pub(crate) number: u64,
     pub(crate) message: String,
     /// For how long it has been due.
     pub(crate) lateness: Duration,
@@ -64,17 +65,18 @@ impl Ticker {
         let due = self.due().filter(|due| *due <= now)?;
         let lateness = now - due;
         self.last = due + self.skipped(lateness);
-        let number = self.next.to_string();
+        let number = self.next;
         self.next += 1;
         Some(Tick {
-            message: self.settings.message.replace("{n}", &number),
+            number,
+            message: self.settings.message.replace("{n}", &number.to_string()),
             lateness,
         })
     }
 
-    /// Has the next message get the number of the last, which was not sent.
-    pub(crate) fn take_back(&mut self) {
-        self.next -= 1;
+    /// Has the next message get this number: those since were not sent.
+    pub(crate) fn go_on_from(&mut self, number: u64) {
+        self.next = number;
     }
 
     /// How much of the lateness is whole intervals that are to be skipped.
@@ -149,6 +151,7 @@ mod tests {
         assert_eq!(
             late,
             Some(Tick {
+                number: 1,
                 message: "1".into(),
                 lateness: 3 * SECOND + 500 * MS
             })

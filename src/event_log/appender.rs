@@ -9,9 +9,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    LogError, LogSync, LogUnavailable, MemoryLog, Retention,
+    LogError, LogSync, MemoryLog, Retention,
     file::{About, FileStore},
-    writer::{Done, Listener, Writer},
+    writer::{Done, Listener, Waits, Writer},
 };
 use crate::{
     event::{Event, EventId},
@@ -78,11 +78,11 @@ pub(crate) fn open(
         LogKind::Memory => {
             let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
             Ok(Opened {
-                appender: Appender::Memory {
+                appender: Appender::Memory(ToMemory {
                     log: memory.clone(),
                     metrics,
                     told: Arc::new(told),
-                },
+                }),
                 memory,
                 ticks: 0,
             })
@@ -154,62 +154,63 @@ fn read(
 /// Takes events in.
 #[derive(Clone)]
 pub(crate) enum Appender {
-    Memory {
-        log: Arc<MemoryLog>,
-        metrics: Arc<Metrics>,
-        told: Arc<dyn Fn() + Send + Sync>,
-    },
+    Memory(ToMemory),
     Store(Writer),
 }
 
-/// What becomes of an event.
-#[derive(Debug)]
-pub(crate) enum Appended {
-    /// It is in the log.
-    Now(EventId),
-    /// It will be, or not.
-    Later(Later),
+/// Appends at once.
+#[derive(Clone)]
+pub(crate) struct ToMemory {
+    log: Arc<MemoryLog>,
+    metrics: Arc<Metrics>,
+    told: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// Resolves when it is known whether an event is in the log.
-pub(crate) type Later = oneshot::Receiver<Result<EventId, LogUnavailable>>;
+impl ToMemory {
+    fn append(&self, event: &Event, now: Instant) -> EventId {
+        let id = self.log.append(event, now);
+        self.metrics.events.inc();
+        (self.told)();
+        id
+    }
+}
+
+/// Resolves when it is known whether a numbered message is in the log; if it is not, to the number that
+/// is to come next.
+pub(crate) type Later = oneshot::Receiver<Result<(), u64>>;
 
 impl Appender {
-    /// Appends an event; `is_tick`: one of the numbered messages.
-    pub(crate) fn append(&self, event: Event, is_tick: bool, now: Instant) -> Appended {
+    /// Appends an event, and tells whoever waits for it.
+    pub(crate) fn append(&self, event: Event, waits: Option<Done>) {
         match self {
-            Self::Memory { log, metrics, told } => {
-                let id = log.append(&event, now);
-                metrics.events.inc();
-                told();
-                Appended::Now(id)
+            Self::Memory(memory) => {
+                let id = memory.append(&event, Instant::now());
+                // Nobody may wait for it any more.
+                waits.map(|waits| waits.send(Ok(id)));
             }
-            Self::Store(writer) => {
-                let (done, later) = oneshot::channel();
-                writer.append(event, is_tick, Some(done));
-                Appended::Later(later)
-            }
+            Self::Store(writer) => writer.append(event, Waits::Publisher(waits)),
         }
     }
 
-    /// The same for whoever waits for it, if anybody does.
-    pub(crate) fn append_for(&self, event: Event, waits: Option<Done>) {
+    /// Appends the numbered message of this number; `None`: it is in the log.
+    pub(crate) fn append_tick(&self, event: Event, number: u64, now: Instant) -> Option<Later> {
         match self {
-            Self::Memory { .. } => {
-                if let (Appended::Now(id), Some(waits)) =
-                    (self.append(event, false, Instant::now()), waits)
-                {
-                    waits.send(Ok(id)).ok();
-                }
+            Self::Memory(memory) => {
+                memory.append(&event, now);
+                None
             }
-            Self::Store(writer) => writer.append(event, false, waits),
+            Self::Store(writer) => {
+                let (done, later) = oneshot::channel();
+                writer.append(event, Waits::Ticker { number, done });
+                Some(later)
+            }
         }
     }
 
     /// Whether events are taken in, as far as is known.
     pub(crate) fn is_writable(&self) -> bool {
         match self {
-            Self::Memory { .. } => true,
+            Self::Memory(_) => true,
             Self::Store(writer) => writer.is_writable(),
         }
     }

@@ -53,15 +53,17 @@ fn opened(kind: &LogKind, retention: Retention) -> Opened {
     open(kind.clone(), retention, topic("own"), Arc::default(), || ()).unwrap()
 }
 
-fn append_as(log: &Opened, event: Event, is_tick: bool) -> Result<EventId, LogUnavailable> {
-    match log.appender.append(event, is_tick, Instant::now()) {
-        Appended::Now(id) => Ok(id),
-        Appended::Later(later) => later.blocking_recv().unwrap_or(Err(LogUnavailable)),
-    }
+fn append(log: &Opened, event: Event) -> EventId {
+    let (done, later) = tokio::sync::oneshot::channel();
+    log.appender.append(event, Some(done));
+    later.blocking_recv().unwrap().unwrap()
 }
 
-fn append(log: &Opened, event: Event) -> EventId {
-    append_as(log, event, false).unwrap()
+/// What becomes of the numbered message of this number.
+fn tick(log: &Opened, number: u64) -> Result<(), u64> {
+    let event = Event::message(number.to_string());
+    let later = log.appender.append_tick(event, number, Instant::now());
+    later.map_or(Ok(()), |later| later.blocking_recv().unwrap())
 }
 
 fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec<EventId> {
@@ -194,7 +196,7 @@ fn a_file_goes_on_where_it_ended() {
         for event in some_of_each() {
             append(&log, event);
         }
-        append_as(&log, Event::message("tick"), true).unwrap();
+        assert_eq!(tick(&log, 0), Ok(()));
         let (before, epoch) = (sent(&log, 0), log.memory.epoch());
         close(log);
 
@@ -206,6 +208,33 @@ fn a_file_goes_on_where_it_ended() {
         assert_eq!(log.memory.place(&given, &own()).cursor, 3);
         assert_eq!(append(&log, Event::message("next")).seq, 5);
     }
+}
+
+#[test]
+fn a_numbered_message_whose_turn_it_is_not_is_refused() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let log = opened(&kind, keeping(100));
+
+    let became = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
+    let at_once: Vec<_> = [3, 5, 4]
+        .into_iter()
+        .map(|number| {
+            let event = Event::message(number.to_string());
+            log.appender
+                .append_tick(event, number, Instant::now())
+                .unwrap()
+        })
+        .collect();
+    let at_once = at_once
+        .into_iter()
+        .map(|later| later.blocking_recv().unwrap());
+
+    assert_eq!(became, [Ok(()), Ok(()), Err(2), Err(2), Ok(()), Err(3)]);
+    let at_once: Vec<_> = at_once.map(|became| became.is_ok()).collect();
+    assert_eq!(at_once, [true, false, true]);
+    close(log);
+    assert_eq!(opened(&kind, keeping(100)).ticks, 5);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use self::{
     writer::{LogSync, LogUnavailable},
 };
 pub(crate) use self::{
-    appender::{Appended, Appender, Later, Opened, open},
+    appender::{Appender, Later, Opened, open},
     memory::MemoryLog,
     writer::Done,
 };

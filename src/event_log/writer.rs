@@ -49,8 +49,20 @@ pub enum LogSync {
 #[error("the log cannot be written")]
 pub struct LogUnavailable;
 
-/// What is to be done with an event's fate: its id, once it is in the log.
+/// Is told of an event's fate: its id, once it is in the log.
 pub(crate) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
+
+/// The same of a numbered message; or which number is to come next instead.
+pub(super) type TickDone = oneshot::Sender<Result<(), u64>>;
+
+/// Who waits for an event to be appended.
+pub(super) enum Waits {
+    /// Its publisher, if anybody does.
+    Publisher(Option<Done>),
+    /// The ticker, for the message of this number. One whose turn it is not is refused: those before
+    /// it were, or it is in the log already.
+    Ticker { number: u64, done: TickDone },
+}
 
 /// Is told of what was appended.
 pub(super) struct Listener {
@@ -67,11 +79,7 @@ impl Listener {
 }
 
 enum Command {
-    Append {
-        event: Event,
-        is_tick: bool,
-        done: Option<Done>,
-    },
+    Append(Waiting),
     /// To be answered when all before it is synced.
     Flush(oneshot::Sender<()>),
 }
@@ -115,14 +123,11 @@ impl Writer {
         Ok(Self { inbox, is_writable })
     }
 
-    pub(super) fn append(&self, event: Event, is_tick: bool, done: Option<Done>) {
-        let append = Command::Append {
-            event,
-            is_tick,
-            done,
-        };
-        // Where the thread is gone, `done` is dropped, and whoever waits for it is told so.
-        self.inbox.send(append).ok();
+    pub(super) fn append(&self, event: Event, waits: Waits) {
+        // Where the thread is gone, `waits` is dropped, and whoever it is is told so.
+        self.inbox
+            .send(Command::Append(Waiting { event, waits }))
+            .ok();
     }
 
     pub(super) fn flush(&self, done: oneshot::Sender<()>) {
@@ -173,8 +178,7 @@ enum Need {
 /// An event that waits to be appended.
 struct Waiting {
     event: Event,
-    is_tick: bool,
-    done: Option<Done>,
+    waits: Waits,
 }
 
 impl Thread {
@@ -194,17 +198,9 @@ impl Thread {
             let more = std::iter::from_fn(|| commands.try_recv().ok());
             for command in command.into_iter().chain(more) {
                 match command {
-                    Command::Append {
-                        event,
-                        is_tick,
-                        done,
-                    } => {
-                        bytes += event.data().len();
-                        waiting.push(Waiting {
-                            event,
-                            is_tick,
-                            done,
-                        });
+                    Command::Append(append) => {
+                        bytes += append.event.data().len();
+                        waiting.push(append);
                     }
                     Command::Flush(done) => flushed.push(done),
                 }
@@ -247,15 +243,15 @@ impl Thread {
             return;
         }
         let Some(store) = &mut self.store else {
-            waiting.into_iter().for_each(refuse);
+            self.refuse(waiting);
             return;
         };
+        let (waiting, out_of_turn, ticks) = in_turn(waiting, self.ticks);
         let now = SystemTime::now();
         let records: Vec<_> = waiting
             .iter()
             .map(|waiting| Record::of(&waiting.event, now))
             .collect();
-        let ticks = self.ticks + waiting.iter().filter(|waiting| waiting.is_tick).count() as u64;
         let first = self.memory.next();
         let evicted = self.stored_from..self.memory.extent().oldest;
         let batch = Batch {
@@ -271,7 +267,8 @@ impl Thread {
         metrics.observe_commit(began.elapsed());
         if let Err(err) = committed {
             self.fail(&err);
-            waiting.into_iter().for_each(refuse);
+            self.refuse(waiting);
+            self.refuse(out_of_turn);
             return;
         }
         if std::mem::take(&mut self.is_failing) {
@@ -291,9 +288,30 @@ impl Thread {
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
         let appended = self.memory.append_all(events);
         self.listener.appended(waiting.len());
-        for (seq, Waiting { done, .. }) in appended.zip(waiting) {
+        for (seq, Waiting { waits, .. }) in appended.zip(waiting) {
             // Nobody may wait for it any more.
-            done.map(|done| done.send(Ok(self.memory.id(seq))));
+            match waits {
+                Waits::Publisher(done) => {
+                    done.map(|done| done.send(Ok(self.memory.id(seq))));
+                }
+                Waits::Ticker { done, .. } => {
+                    done.send(Ok(())).ok();
+                }
+            }
+        }
+        self.refuse(out_of_turn);
+    }
+
+    fn refuse(&self, waiting: Vec<Waiting>) {
+        for Waiting { waits, .. } in waiting {
+            match waits {
+                Waits::Publisher(done) => {
+                    done.map(|done| done.send(Err(LogUnavailable)));
+                }
+                Waits::Ticker { done, .. } => {
+                    done.send(Err(self.ticks)).ok();
+                }
+            }
         }
     }
 
@@ -373,6 +391,19 @@ impl Thread {
     }
 }
 
-fn refuse(waiting: Waiting) {
-    waiting.done.map(|done| done.send(Err(LogUnavailable)));
+/// What is to be appended after so many numbered messages, what is not, because it is not its turn,
+/// and how many there are then.
+fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
+    let mut next = ticks;
+    let (in_turn, out_of_turn) = waiting
+        .into_iter()
+        .partition(|waiting| match waiting.waits {
+            Waits::Publisher(_) => true,
+            Waits::Ticker { number, .. } => {
+                let is_next = number == next;
+                next += u64::from(is_next);
+                is_next
+            }
+        });
+    (in_turn, out_of_turn, next)
 }
