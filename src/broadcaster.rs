@@ -16,36 +16,17 @@ use crate::{
     event::{Event, EventId},
     event_log::{Appender, Done, Later, LogUnavailable, MemoryLog, Opened, Placement},
     expiry::Expiry,
+    live_settings::LiveSettings,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
     resume::ResumeFrom,
     seats::Seats,
     selection::Selection,
-    ticker::{Ticker, TickerSettings},
+    ticker::Ticker,
 };
 
 /// How many numbered messages may be on their way into the log. Those that are due beyond wait.
 const MOST_IN_FLIGHT: usize = 64;
-
-/// The part of the settings that can change while the Broadcaster runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveSettings {
-    /// The numbered messages.
-    pub ticker: TickerSettings,
-    /// A subscriber that got nothing for this long is sent a comment: 100 ms to 1 h.
-    pub heartbeat: Duration,
-}
-
-impl LiveSettings {
-    /// The same with each value in its range: a timer of zero would never let go of the actor.
-    pub(crate) fn in_range(mut self) -> Self {
-        let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
-        self.ticker.interval = self.ticker.interval.clamp(shortest, longest);
-        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
-        self.heartbeat = self.heartbeat.clamp(shortest, longest);
-        self
-    }
-}
 
 /// The actor that hands each event to every subscriber. Start it with [`Hub::start`](crate::Hub).
 #[derive(Debug)]

@@ -8,10 +8,11 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    broadcaster::{Broadcaster, Drain, GiveUp, LiveSettings, News, Publish, Reconfigure},
+    broadcaster::{Broadcaster, Drain, GiveUp, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{self, Appender, LogError, LogKind, LogUnavailable, MemoryLog, Retention},
     hub_url::HubUrl,
+    live_settings::LiveSettings,
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::{Metrics, Totals},
     presence::Presence,

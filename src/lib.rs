@@ -66,6 +66,7 @@ mod host;
 mod http;
 mod hub;
 mod hub_url;
+mod live_settings;
 mod matcher;
 mod metrics;
 mod policy;
@@ -93,11 +94,12 @@ mod wire;
 
 pub use self::{
     auth::{KeyError, check_issuers},
-    broadcaster::{Broadcaster, Drain, LiveSettings, Publish, Reconfigure},
+    broadcaster::{Broadcaster, Drain, Publish, Reconfigure},
     event::{Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId},
     event_log::{LogError, LogKind, LogSync, LogUnavailable, Retention},
     hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
     hub_url::{HubUrl, InvalidHubUrl},
+    live_settings::LiveSettings,
     metrics::Totals,
     reload::Reloader,
     routes::{metrics, subscribe},

@@ -34,6 +34,9 @@ const BACKLOG: i32 = 65_535;
 /// With fewer, a burst of newcomers waits for a second or more, for the kernel to try again.
 const SHORTEST_BACKLOG: u64 = 4096;
 
+/// How long the log's disk may take when the streams are closed.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// A server that is bound to its address and not yet running.
 pub struct Server {
     addr: SocketAddr,
@@ -206,7 +209,12 @@ impl Server {
             }) => {}
             _ = &mut gone => return Err(broadcaster_died()),
         }
-        hub.flush().await;
+        if tokio::time::timeout(FLUSH.min(drain_timeout), hub.flush())
+            .await
+            .is_err()
+        {
+            log::warn!("the log's disk gives no answer; what was not acknowledged may be lost");
+        }
         match streams.len() {
             0 => log::info!("shut down: every stream was ended"),
             left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),

@@ -17,9 +17,9 @@ pub use self::{
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
 };
 use crate::{
-    broadcaster::LiveSettings,
     event_log::{LogKind, LogSync, Retention},
     hub_url::HubUrl,
+    live_settings::LiveSettings,
     ticker::TickerSettings,
     topic::Topic,
 };

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::{
     LogError, LogSync, MemoryLog, Retention,
     file::{About, FileStore},
-    writer::{Done, Listener, Waits, Writer},
+    waiting::{Done, Waits},
+    writer::{Listener, Writer},
 };
 use crate::{
     event::{Event, EventId},

@@ -12,6 +12,7 @@ mod memory;
 mod record;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 use std::{
@@ -19,15 +20,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{
-    appender::LogKind,
-    file::LogError,
-    writer::{LogSync, LogUnavailable},
-};
+pub use self::{appender::LogKind, file::LogError, waiting::LogUnavailable, writer::LogSync};
 pub(crate) use self::{
     appender::{Appender, Later, Opened, open},
     memory::MemoryLog,
-    writer::Done,
+    waiting::Done,
 };
 use crate::{event::Audience, gap::Gap, wire::Frame};
 
