@@ -99,10 +99,8 @@ pub(crate) fn open(
                 metrics,
                 told: Box::new(told),
             };
-            let writer = Writer::start(&path, store, memory.clone(), about.ticks, sync, listener)
-                .map_err(|err| {
-                LogError::new(&path, format!("has no thread to write it: {err}"))
-            })?;
+            let writer = Writer::start(&path, (store, about), memory.clone(), sync, listener)
+                .map_err(|err| LogError::new(&path, format!("has no thread to write it: {err}")))?;
             Ok(Opened {
                 memory,
                 appender: Appender::Store(writer),
@@ -136,13 +134,12 @@ fn read(
     now: SystemTime,
 ) -> Result<MemoryLog, redb::Error> {
     let records = store.events(0)?;
-    let first = records.first().map_or(about.next, |(seq, _)| *seq);
-    let expected = first..about.next;
+    let expected = about.first..about.next;
     if !expected.eq(records.iter().map(|(seq, _)| *seq)) {
         let missing = "some of its events are missing".to_owned();
         return Err(redb::StorageError::Corrupted(missing).into());
     }
-    let memory = MemoryLog::starting_at(about.epoch, retention, topic, first);
+    let memory = MemoryLog::starting_at(about.epoch, retention, topic, about.first);
     let moment = Instant::now();
     for (_, record) in records {
         let age = record.age(now);

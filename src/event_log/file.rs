@@ -49,6 +49,8 @@ impl LogError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) epoch: u64,
+    /// The number of the oldest event that is in it; that of the next, if there is none.
+    pub(super) first: u64,
     /// The number that the next event gets.
     pub(super) next: u64,
     /// How many numbered messages there were.
@@ -142,9 +144,13 @@ impl FileStore {
     }
 
     pub(super) fn about(&self) -> Result<About, redb::Error> {
+        let events = self.db.begin_read()?.open_table(EVENTS)?;
+        let oldest = events.range(0..)?.next().transpose()?;
+        let next = self.number(NEXT)?;
         Ok(About {
             epoch: self.number(EPOCH)?,
-            next: self.number(NEXT)?,
+            first: oldest.map_or(next, |(seq, _)| seq.value()),
+            next,
             ticks: self.number(TICKS)?,
             unsynced: self.number(UNSYNCED)? != 0,
         })

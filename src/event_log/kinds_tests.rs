@@ -288,6 +288,27 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
 }
 
 #[test]
+fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let mut next = 0;
+    // The bound is another each time.
+    for keep in [100, 3, 3, 50, 1, 20] {
+        let log = opened(&kind, keeping(keep));
+        assert_eq!(log.memory.next(), next);
+        append_numbers(&log, next..next + 30);
+        next += 30;
+        close(log);
+
+        let store = FileStore::open_again(&folder.path().join("events.redb")).unwrap();
+        let kept = store.events(0).unwrap();
+        let first = store.about().unwrap().first;
+        assert!(kept.iter().map(|(seq, _)| *seq).eq(first..next));
+        assert!(kept.len() <= keep + 1, "{} of {keep}", kept.len());
+    }
+}
+
+#[test]
 fn many_that_append_at_once_each_get_an_id_of_their_own() {
     for (kind, _folder) in kinds() {
         let log = opened(&kind, keeping(10_000));

@@ -72,9 +72,8 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(
         path: &Path,
-        store: FileStore,
+        (store, about): (FileStore, About),
         memory: Arc<MemoryLog>,
-        ticks: u64,
         sync: LogSync,
         listener: Listener,
     ) -> std::io::Result<Self> {
@@ -83,9 +82,9 @@ impl Writer {
         let thread = Thread {
             path: path.to_owned(),
             store: Some(store),
-            stored_from: memory.extent().oldest,
+            stored_from: about.first,
             memory,
-            ticks,
+            ticks: about.ticks,
             sync,
             unsynced: Vec::new(),
             unsynced_since: None,
