@@ -1,9 +1,10 @@
 //! A log's events in a file, which outlives the process.
 
-use std::{fs, io, ops::Range, path::Path};
+use std::{fmt::Display, fs, io, ops::Range, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
+    backends::FileBackend,
 };
 use thiserror::Error;
 
@@ -82,28 +83,34 @@ impl FileStore {
     /// is not, something else is wrong, and a new log would hide it.
     pub(super) fn open(path: &Path, new_epoch: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::new(path, reason);
-        let is_new = match fs::metadata(path) {
-            Ok(file) if file.len() == 0 => {
-                return Err(error(
-                    "is empty, so it was cut off: put a backup in its place, or \
-                     remove it to begin anew"
-                        .to_owned(),
-                ));
-            }
-            Ok(_) => false,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => true,
-            Err(err) => return Err(error(format!("cannot be opened: {err}"))),
-        };
-        if !is_new {
-            return Self::open_again(path);
+        match fs::metadata(path) {
+            Ok(file) if file.len() == 0 => Err(error(
+                "is empty, so it was cut off: put a backup in its place, or remove it to begin anew"
+                    .to_owned(),
+            )),
+            Ok(_) => Self::open_again(path),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Self::make(path, new_epoch),
+            Err(err) => Err(error(format!("cannot be opened: {err}"))),
         }
-        let db = builder().create(path);
-        let db = db.map_err(|err| error(reason(&err)))?;
-        let store = Self { db };
-        match store.prepare(new_epoch) {
-            Ok(()) => Ok(store),
-            Err(err) => Err(error(format!("cannot be written: {err}"))),
-        }
+    }
+
+    /// Makes a file for nobody else's eyes: some of what is in it is private.
+    fn make(path: &Path, epoch: u64) -> Result<Self, LogError> {
+        let error = |err: &dyn Display| LogError::new(path, format!("cannot be made: {err}"));
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(path).map_err(|err| error(&err))?;
+        let backend = FileBackend::new(file).map_err(|err| error(&err))?;
+        let made = builder().create_with_backend(backend);
+        let made = made.map_err(redb::Error::from).and_then(|db| {
+            let store = Self { db };
+            store.prepare(epoch).map(|()| store)
+        });
+        made.map_err(|err| {
+            // Half a file would be taken for a damaged one.
+            fs::remove_file(path).ok();
+            error(&err)
+        })
     }
 
     /// Opens a file that is there.

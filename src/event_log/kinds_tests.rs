@@ -354,11 +354,22 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
     }
     let missing = refusal(&folder.path().join("missing/events.redb"));
     assert!(
-        missing.contains("cannot be opened: No such file"),
+        missing.contains("cannot be made: No such file"),
         "{missing}"
     );
     let is_folder = refusal(folder.path());
     assert!(is_folder.contains("cannot be opened"), "{is_folder}");
+}
+
+#[test]
+fn a_file_is_for_nobody_elses_eyes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempdir().unwrap();
+    let _log = opened(&file(&folder, LogSync::Always), keeping(10));
+
+    let made = std::fs::metadata(folder.path().join("events.redb")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
