@@ -11,9 +11,8 @@ use crate::{
 };
 
 /// The claim. What is not there is not allowed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 pub(super) struct MercureClaim {
     publish: Vec<String>,
     subscribe: Vec<String>,

@@ -20,7 +20,7 @@ use std::{
 };
 
 use jsonwebtoken::{
-    Algorithm, Validation, dangerous::insecure_decode_claims, decode, decode_header,
+    Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header,
     errors::ErrorKind,
 };
 use parking_lot::RwLock;
@@ -254,7 +254,7 @@ impl Authority {
         if is_legacy {
             validation.required_spec_claims.clear();
         }
-        let claims = claims(token, header.kid.as_deref(), issuer, &validation)?;
+        let claims = claims(token, &header, issuer, &validation)?;
         let mut access = if is_legacy {
             let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
             let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
@@ -285,19 +285,18 @@ impl Authority {
 /// The claims, if one of the issuer's keys signed them.
 fn claims(
     token: &str,
-    key_id: Option<&str>,
+    header: &Header,
     issuer: &Issuer,
     validation: &Validation,
 ) -> Result<Claims, InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
         // A key's id is a hint which to try; keys without one are tried, too.
-        let is_meant = match (&key.id, key_id) {
+        let is_meant = match (&key.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
             _ => true,
         };
-        let mut algorithms = validation.algorithms.iter();
-        if !is_meant || !algorithms.all(|algorithm| key.algorithms.contains(algorithm)) {
+        if !is_meant || !key.algorithms.contains(&header.alg) {
             continue;
         }
         match decode::<Claims>(token, &key.verifier, validation) {

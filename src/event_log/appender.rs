@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::oneshot;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     LogError, LogSync, MemoryLog, Retention,
     file::{About, FileStore},
+    record::millis_since_1970,
     waiting::{Done, Waits},
     writer::{Listener, Writer},
 };
@@ -72,9 +73,7 @@ pub(crate) fn open(
     told: impl Fn() + Send + Sync + 'static,
 ) -> Result<Opened, LogError> {
     let now = SystemTime::now();
-    let epoch = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
+    let epoch = millis_since_1970(now);
     match kind {
         LogKind::Memory => {
             let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
@@ -133,15 +132,9 @@ fn read(
     topic: Topic,
     now: SystemTime,
 ) -> Result<MemoryLog, redb::Error> {
-    let records = store.events(0)?;
-    let expected = about.first..about.next;
-    if !expected.eq(records.iter().map(|(seq, _)| *seq)) {
-        let missing = "some of its events are missing".to_owned();
-        return Err(redb::StorageError::Corrupted(missing).into());
-    }
     let memory = MemoryLog::starting_at(about.epoch, retention, topic, about.first);
     let moment = Instant::now();
-    for (_, record) in records {
+    for (_, record) in store.events(0)? {
         let age = record.age(now);
         let appended = moment.checked_sub(age).unwrap_or(moment);
         memory.append(&record.event(), appended);

@@ -125,7 +125,7 @@ impl FileStore {
                 "has the format {format}, and this version knows {OUR_FORMAT}: use the version that \
                  wrote it"
             ))),
-            Err(err) => Err(error(damaged(&err.to_string()))),
+            Err(err) => Err(LogError::damaged(path, &err)),
         }
     }
 
@@ -175,7 +175,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// Every event from this number on, in their order.
+    /// Every event that is in it from this number on, in their order, up to the last there was.
     pub(super) fn events(&self, from: u64) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();
@@ -185,6 +185,10 @@ impl FileStore {
             let seq = seq.value();
             let record = record.map_err(|err| corrupted(format!("event {seq}: {err}")))?;
             records.push((seq, record));
+        }
+        let About { first, next, .. } = self.about()?;
+        if !(first.max(from)..next).eq(records.iter().map(|(seq, _)| *seq)) {
+            return Err(corrupted("some of its events are missing".to_owned()));
         }
         Ok(records)
     }

@@ -4,30 +4,18 @@ use std::{path::Path, time::Duration};
 
 use tempfile::{TempDir, tempdir};
 
-use super::{file::FileStore, *};
+use super::{
+    file::FileStore,
+    tests::{keeping, selection, topic},
+    *,
+};
 use crate::{
     event::{Event, EventId, EventName, GivenId},
     gap::GapReason,
-    hub_url::HubUrl,
-    matcher::Matcher,
     metrics::Metrics,
     resume::ResumeFrom,
     selection::Selection,
-    topic::Topic,
 };
-
-fn topic(text: &str) -> Topic {
-    Topic::parse(text).unwrap()
-}
-
-fn keeping(events: usize) -> Retention {
-    Retention {
-        events,
-        bytes: usize::MAX,
-        age: None,
-        queue: 1,
-    }
-}
 
 fn file(folder: &TempDir, sync: LogSync) -> LogKind {
     let path = folder.path().join("events.redb");
@@ -98,8 +86,7 @@ fn sent(log: &Opened, from: u64) -> Vec<Frame> {
 }
 
 fn own() -> Selection {
-    let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
-    Selection::new(hub, vec![Matcher::exact(&topic("own"))], Vec::new())
+    selection("own")
 }
 
 fn some_of_each() -> Vec<Event> {

@@ -42,13 +42,17 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// A time as ids and records have it.
+pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
 impl Record {
     pub(super) fn of(event: &Event, at: SystemTime) -> Self {
         let topics = event.topics().iter();
         Self {
-            at: at
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_millis() as u64),
+            at: millis_since_1970(at),
             topics: topics.map(|topic| topic.as_str().to_owned()).collect(),
             private: event
                 .audience

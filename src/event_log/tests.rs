@@ -18,7 +18,7 @@ use crate::{
 
 const EPOCH: u64 = 1000;
 
-fn topic(text: &str) -> Topic {
+pub(super) fn topic(text: &str) -> Topic {
     Topic::parse(text).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn log(retention: Retention) -> MemoryLog {
 }
 
 /// What a subscriber of this topic gets.
-fn selection(topic: &str) -> Selection {
+pub(super) fn selection(topic: &str) -> Selection {
     let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
     let matcher = Matcher::exact(&Topic::parse(topic).unwrap());
     Selection::new(hub, vec![matcher], Vec::new())
@@ -57,7 +57,7 @@ fn log_with(events: u64, retention: Retention) -> MemoryLog {
     log
 }
 
-fn keeping(events: usize) -> Retention {
+pub(super) fn keeping(events: usize) -> Retention {
     Retention {
         events,
         bytes: usize::MAX,

@@ -48,8 +48,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// So many events became readable.
+    /// So many events became readable; none where the store alone had something to do.
     fn appended(&self, events: usize) {
+        if events == 0 {
+            return;
+        }
         self.metrics.events.inc_by(events as u64);
         (self.told)();
     }

@@ -32,7 +32,6 @@ use crate::{
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
     expiry::Expiry,
-    gap::Gap,
     hub::Hub,
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::TurnedAway,
@@ -132,7 +131,7 @@ async fn answer(
     };
     if request.method() == Method::HEAD {
         let mut head = event_stream();
-        asks.tell_place(&mut head, || hub.log.place(&asks.from, &asks.selection).gap);
+        asks.tell_place(&mut head, || asks.would_have_gap(hub));
         return Ok(head.body(actix_web::body::None::new()));
     }
     open(request, hub, asks).await
@@ -187,13 +186,18 @@ struct Asking {
 }
 
 impl Asking {
+    /// Whether there would be a gap if its stream began now.
+    fn would_have_gap(&self, hub: &Hub) -> bool {
+        hub.log.place(&self.from, &self.selection).gap.is_some()
+    }
+
     /// Says after which event the stream begins, to one that asked for a place: the one that was
     /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
-    fn tell_place(&self, head: &mut HttpResponseBuilder, gap: impl FnOnce() -> Option<Gap>) {
+    fn tell_place(&self, head: &mut HttpResponseBuilder, has_gap: impl FnOnce() -> bool) {
         let Some(requested) = self.requested.as_deref().filter(|id| !id.is_empty()) else {
             return;
         };
-        let is_found = self.from != ResumeFrom::Earliest && gap().is_none();
+        let is_found = self.from != ResumeFrom::Earliest && !has_gap();
         let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
         let earliest = HeaderValue::from_static(EARLIEST);
         let preceding = found.flatten().unwrap_or(earliest);
@@ -225,7 +229,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
         Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
             log::debug!("turned a subscriber away: {reason:?}");
-            asks.tell_place(&mut head, || hub.log.place(&asks.from, &asks.selection).gap);
+            asks.tell_place(&mut head, || asks.would_have_gap(hub));
             let farewell = wire::farewell(hub.jittered_retry());
             return Ok(head.body(farewell.bytes(Framing::Plain)));
         }
@@ -234,7 +238,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
-    asks.tell_place(&mut head, || subscribed.placement.gap.clone());
+    asks.tell_place(&mut head, || subscribed.placement.gap.is_some());
     let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;

@@ -29,7 +29,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let stop = AtomicBool::new(false);
     let acknowledged = Mutex::new(Vec::new());
     let deadline = Instant::now() + BOUND;
-    let server = Mutex::new(node.start());
+    let mut server = node.start();
 
     let (delivered, ticks) = thread::scope(|scope| {
         let publisher = |n| {
@@ -44,11 +44,15 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
         let updates = reader("/.well-known/mercure?match=a", "end");
         let ticks = reader("/events/sse", "");
         for round in 0..rounds() {
-            thread::sleep(Duration::from_millis(150 + u64::from(round % 7) * 30));
-            let mut server = server.lock().unwrap();
+            // Each time after another count of events.
+            let count = || acknowledged.lock().unwrap().len();
+            let enough = count() + 50 + 10 * (round as usize % 7);
+            eventually("more to be acknowledged", || {
+                (count() >= enough).then_some(())
+            });
             server.signal(Signal::KILL);
             server.wait();
-            *server = node.start();
+            server = node.start();
         }
         stop.store(true, Relaxed);
         for publisher in publishers {
@@ -108,13 +112,9 @@ fn publish(
         let data = format!("{publisher}-{n}");
         let connection = match &mut client {
             Some(connection) => connection,
-            None => match Client::try_connect(node.addr()) {
-                Ok(connection) => client.insert(connection),
-                Err(_) => {
-                    thread::sleep(Duration::from_millis(2));
-                    continue;
-                }
-            },
+            None => client.insert(eventually("a connection", || {
+                Client::try_connect(node.addr()).ok()
+            })),
         };
         match connection.try_post(&headers, &format!("topic=a&data={data}")) {
             Ok(answer) if answer.status() == 200 => {
@@ -139,10 +139,9 @@ fn read(
     let mut got = Vec::new();
     loop {
         assert!(Instant::now() < deadline, "too long");
-        let Ok(mut stream) = Stream::try_resume(node.addr(), target, &last) else {
-            thread::sleep(Duration::from_millis(2));
-            continue;
-        };
+        let mut stream = eventually("a stream", || {
+            Stream::try_resume(node.addr(), target, &last).ok()
+        });
         while let Ok(Some(event)) = stream.try_event() {
             assert_ne!(event.name.as_deref(), Some("gap"), "{event:?}");
             if event.data == until {
