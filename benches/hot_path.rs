@@ -2,7 +2,10 @@
 
 use std::{hint::black_box, time::Duration};
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    measurement::WallTime,
+};
 use sse_broadcaster::{
     Event, Topic,
     bench::{Counting, FanOut, History, encode},
@@ -54,6 +57,23 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
+/// What it costs to publish each of these, for whom there is one subscriber.
+fn publish_each(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    fan_out: &mut FanOut,
+    topics: impl Iterator<Item = String>,
+) {
+    let mut events = topics.map(|topic| on(&topic));
+    group.bench_function(id, |b| {
+        b.iter_batched(
+            || events.next().expect("they have no end"),
+            |event| assert_eq!(fan_out.publish(&event, 1), 1),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// For one event: what it costs to find its one subscriber among those of other topics, and to hand
 /// it over, with its write and without.
 fn topics(c: &mut Criterion) {
@@ -64,16 +84,15 @@ fn topics(c: &mut Criterion) {
             ("with its write, of", with_write),
             ("without it, of", FanOut::with_topics(topics)),
         ] {
+            let id = BenchmarkId::new(name, topics);
             // Each time another, so that no cache knows it.
             let numbers = (0..topics).cycle().step_by(7919);
-            let mut events = numbers.map(|n| on(&format!("/{n}")));
-            group.bench_function(BenchmarkId::new(name, topics), |b| {
-                b.iter_batched(
-                    || events.next().expect("they have no end"),
-                    |event| assert_eq!(fan_out.publish(&event, 1), 1),
-                    BatchSize::SmallInput,
-                );
-            });
+            publish_each(
+                &mut group,
+                id,
+                &mut fan_out,
+                numbers.map(|n| format!("/{n}")),
+            );
         }
     }
     group.finish();
@@ -81,24 +100,15 @@ fn topics(c: &mut Criterion) {
 
 /// For one event: the same among those who ask with a URL Pattern each.
 fn patterns(c: &mut Criterion) {
-    let mut group = c.benchmark_group("one of 1,000 patterns");
-    let mut fan_out = FanOut::with_patterns(1000);
-    let mut known = (0..100).cycle().map(|n| on(&format!("/{n}/x")));
-    group.bench_function("topics that come again", |b| {
-        b.iter_batched(
-            || known.next().expect("they have no end"),
-            |event| assert_eq!(fan_out.publish(&event, 1), 1),
-            BatchSize::SmallInput,
-        );
-    });
-    let mut new = (0..).map(|n| on(&format!("/5/{n}")));
-    group.bench_function("topics that are new", |b| {
-        b.iter_batched(
-            || new.next().expect("they have no end"),
-            |event| assert_eq!(fan_out.publish(&event, 1), 1),
-            BatchSize::SmallInput,
-        );
-    });
+    const PATTERNS: usize = 1000;
+    let mut group = c.benchmark_group("one of many patterns");
+    let mut fan_out = FanOut::with_patterns(PATTERNS);
+    let known = (0..100).cycle().map(|n| format!("/{n}/x"));
+    let id = BenchmarkId::new("topics that come again, of", PATTERNS);
+    publish_each(&mut group, id, &mut fan_out, known);
+    let new = (0..).map(|n| format!("/5/{n}"));
+    let id = BenchmarkId::new("topics that are new, of", PATTERNS);
+    publish_each(&mut group, id, &mut fan_out, new);
     group.finish();
 }
 
