@@ -258,7 +258,7 @@ impl History {
         std::hint::black_box(batch.finish());
         match read {
             Read::Events(events) => Some(cursor + events),
-            Read::Head | Read::Evicted { .. } => None,
+            Read::Head | Read::Evicted { .. } | Read::Missing => None,
         }
     }
 

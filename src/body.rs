@@ -55,6 +55,7 @@ impl Sending {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.rest = bytes,
                 Next::Nothing => consume_budget().await,
+                Next::Older => self.rest = self.subscriber.fetch().await?,
                 Next::Wait => self.rest = self.subscriber.wait().await?.unwrap_or_default(),
                 Next::End(bytes) => {
                     self.rest = bytes;

@@ -14,11 +14,13 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     auth::Access,
     event::{Event, EventId},
-    event_log::{Appender, Done, Later, LogUnavailable, MemoryLog, Opened, Placement},
+    event_log::{
+        Appender, Archive, Done, Later, LogUnavailable, MemoryLog, Numbering, Opened, Placement,
+    },
     expiry::Expiry,
     live_settings::LiveSettings,
     metrics::{Mark, Metrics, TurnedAway},
-    presence::Presence,
+    presence::{Change, Presence},
     resume::ResumeFrom,
     seats::Seats,
     selection::Selection,
@@ -32,7 +34,9 @@ const MOST_IN_FLIGHT: usize = 64;
 #[derive(Debug)]
 pub struct Broadcaster {
     log: Arc<MemoryLog>,
-    appender: Appender,
+    appender: Arc<dyn Appender>,
+    numbering: Numbering,
+    archive: Option<Archive>,
     seats: Seats,
     /// Present if it is told who subscribes to what.
     presence: Option<Presence>,
@@ -73,15 +77,22 @@ impl Broadcaster {
         let Opened {
             memory,
             appender,
-            ticks,
+            numbering,
+            archive,
         } = log;
+        let next = match &numbering {
+            Numbering::Here { next, .. } => *next,
+            Numbering::ByLog(_) => 0,
+        };
         Self {
             log: memory,
             appender,
+            numbering,
+            archive,
             seats,
             presence,
             news,
-            ticker: Ticker::new(settings.ticker, ticks, Instant::now()),
+            ticker: Ticker::new(settings.ticker, next, Instant::now()),
             ticks_in_flight: 0,
             refusals: 0,
             ticking: SpawnHandle::default(),
@@ -94,15 +105,19 @@ impl Broadcaster {
         self.news.borrow().draining
     }
 
-    /// Publishes what nobody waits for.
-    fn publish_all(&mut self, events: Vec<Event>) {
-        for event in events {
-            self.appender.append(event, None);
+    fn announce_all(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.appender.announce(change);
         }
     }
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
+        if let Numbering::ByLog(told) = &self.numbering {
+            let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
+            told.send_replace(settings);
+            return;
+        }
         if self.is_draining() || self.ticks_in_flight >= MOST_IN_FLIGHT {
             return;
         }
@@ -115,7 +130,13 @@ impl Broadcaster {
                 {
                     this.metrics.observe_tick(tick.lateness);
                     let event = Event::message(tick.message);
-                    if let Some(later) = this.appender.append_tick(event, tick.number, now) {
+                    let later = match &this.numbering {
+                        Numbering::Here { appender, .. } => {
+                            appender.append(event, tick.number, now)
+                        }
+                        Numbering::ByLog(_) => None,
+                    };
+                    if let Some(later) = later {
                         this.wait_for_append(later, ctx);
                     }
                 }
@@ -199,7 +220,8 @@ pub(crate) struct Subscribed {
     pub(crate) seat: Seat,
     pub(crate) selection: Arc<Selection>,
     pub(crate) expiry: Option<Expiry>,
-    pub(crate) placement: Placement,
+    /// `None`: the archive is to be asked.
+    pub(crate) placement: Option<Placement>,
 }
 
 impl Handler<Subscribe> for Broadcaster {
@@ -222,14 +244,14 @@ impl Handler<Subscribe> for Broadcaster {
             self.metrics.count_turned_away(refusal);
             return Err(refusal);
         }
-        let placement = self.log.place(&from, &selection);
-        if let Some(gap) = &placement.gap {
-            self.metrics.count_gap(gap.reason);
-        }
+        let placement = match self.archive {
+            Some(_) => self.log.find(&from),
+            None => Some(self.log.place(&from, &selection)),
+        };
         let presence = self.presence.as_mut();
         let joined = presence.map(|it| it.join(&selection.written(), access.as_deref()));
-        let (subscriber, events) = joined.unzip();
-        self.publish_all(events.unwrap_or_default());
+        let (subscriber, changes) = joined.unzip();
+        self.announce_all(changes.unwrap_or_default());
         let known_as = (token.is_some() || subscriber.is_some())
             .then(|| Box::new(KnownAs { token, subscriber }));
         Ok(Subscribed {
@@ -260,21 +282,21 @@ impl Handler<Leave> for Broadcaster {
         let KnownAs { token, subscriber } = known_as.map(|known| *known).unwrap_or_default();
         self.seats.give_back(token);
         if let (Some(presence), Some(subscriber)) = (&mut self.presence, subscriber) {
-            let events = presence.leave(&subscriber);
-            self.publish_all(events);
+            let changes = presence.leave(&subscriber);
+            self.announce_all(changes);
         }
     }
 }
 
 /// Asks for the active subscriptions at a path.
 #[derive(Debug, Message)]
-#[rtype(result = "Listed")]
+#[rtype(result = "Result<Listed, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
 }
 
 /// The active subscriptions at a path, at a moment.
-#[derive(Debug, MessageResponse)]
+#[derive(Debug)]
 pub(crate) struct Listed {
     /// `None`: there are none.
     pub(crate) document: Option<serde_json::Value>,
@@ -283,13 +305,22 @@ pub(crate) struct Listed {
 }
 
 impl Handler<List> for Broadcaster {
-    type Result = Listed;
+    type Result = ResponseFuture<Result<Listed, LogUnavailable>>;
 
-    fn handle(&mut self, List { path }: List, _: &mut Self::Context) -> Listed {
+    fn handle(&mut self, List { path }: List, _: &mut Self::Context) -> Self::Result {
+        let last = self.log.id_before(self.log.next());
         let presence = self.presence.as_ref();
-        Listed {
-            document: presence.and_then(|presence| presence.at(&path)),
-            last: self.log.id_before(self.log.next()),
+        let hub = presence.map(|presence| presence.hub().clone());
+        match hub.zip(self.appender.subscriptions()) {
+            Some((hub, everybodys)) => Box::pin(async move {
+                let documents = everybodys.await.map_err(|_| LogUnavailable)?;
+                let document = Presence::of(hub, documents).at(&path);
+                Ok(Listed { document, last })
+            }),
+            None => {
+                let document = presence.and_then(|presence| presence.at(&path));
+                Box::pin(std::future::ready(Ok(Listed { document, last })))
+            }
         }
     }
 }
@@ -315,7 +346,7 @@ impl Handler<Publish> for Broadcaster {
 #[derive(Debug)]
 pub struct Publishing {
     event: Event,
-    appender: Appender,
+    appender: Arc<dyn Appender>,
 }
 
 impl MessageResponse<Broadcaster, Publish> for Publishing {
@@ -353,8 +384,8 @@ impl Handler<Drain> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        ctx.cancel_future(self.ticking);
         self.news.send_modify(|news| news.draining = true);
+        self.wait_for_tick(ctx);
     }
 }
 

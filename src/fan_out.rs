@@ -156,7 +156,7 @@ impl FanOut {
                     }
                 }
                 // Each is to be told of what it missed.
-                Read::Evicted { .. } => {
+                Read::Evicted { .. } | Read::Missing => {
                     registry.borrow_mut().take_off_all();
                     cursor = log.next();
                     registry.borrow_mut().all_handed_over(cursor);

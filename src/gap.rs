@@ -54,6 +54,22 @@ pub(crate) struct Gap {
 impl Gap {
     /// How much of a requested id is repeated to whoever sent it, in characters.
     pub(crate) const MAX_REQUESTED: usize = 128;
+
+    /// A gap of a stream that goes on after an event, or with the first there ever was.
+    pub(crate) fn new(
+        reason: GapReason,
+        requested: &dyn ToString,
+        resumed_after: Option<EventId>,
+        missed: Option<u64>,
+    ) -> Self {
+        let requested = requested.to_string();
+        Self {
+            reason,
+            requested: requested.chars().take(Self::MAX_REQUESTED).collect(),
+            resumed_after,
+            missed,
+        }
+    }
 }
 
 impl Serialize for EventId {

@@ -10,7 +10,9 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     broadcaster::{Broadcaster, Drain, GiveUp, News, Publish, Reconfigure},
     event::{Event, EventId},
-    event_log::{self, Appender, LogError, LogKind, LogUnavailable, MemoryLog, Retention},
+    event_log::{
+        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog, Retention,
+    },
     hub_url::HubUrl,
     live_settings::LiveSettings,
     matcher::{InvalidMatcher, Matcher, MatcherText},
@@ -105,7 +107,9 @@ const MOST_WAITING: usize = 4096;
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
-    appender: Appender,
+    appender: Arc<dyn Appender>,
+    /// Where older events are than those in the log, if they are anywhere.
+    pub(crate) archive: Option<Archive>,
     pub(crate) metrics: Arc<Metrics>,
     news: watch::Receiver<News>,
     retry: Duration,
@@ -146,14 +150,13 @@ impl Hub {
             let news = news.clone();
             move || news.send_modify(|_| ())
         };
-        let opened = event_log::open(
-            log,
-            settings.retention,
-            settings.topic,
-            metrics.clone(),
-            told,
-        )?;
+        let listener = Listener {
+            metrics: metrics.clone(),
+            told: Box::new(told),
+        };
+        let opened = event_log::open(log, settings.retention, settings.topic, listener)?;
         let (log, appender) = (opened.memory.clone(), opened.appender.clone());
+        let archive = opened.archive.clone();
         let (alive, gone) = oneshot::channel();
         let broadcaster = Broadcaster::new(
             opened,
@@ -170,6 +173,7 @@ impl Hub {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
             appender,
+            archive,
             metrics,
             news: hears_news,
             retry: settings.retry.min(LONGEST_RETRY),
@@ -218,7 +222,8 @@ impl Hub {
 
     /// Waits until all that was published is as safe as the log makes it.
     pub(crate) async fn flush(&self) {
-        self.appender.flush().await;
+        // Who is gone has nothing left to do.
+        self.appender.flush().await.ok();
     }
 
     /// Changes ticker and heartbeat without dropping a subscriber or skipping a number.

@@ -37,7 +37,8 @@
 //! The source reads best in this order: `topic`, `hub_url`, `url_pattern`, `matcher` (what events are
 //! about, and what is asked for), `event`, `gap`, `wire` (what is sent), `selection` (who gets what),
 //! `event_log` (what is kept), `resume` (where a stream starts), `auth` (who may), `ticker`, `presence`
-//! and `broadcaster` (the actor), `hub`, `expiry` and `subscriber` (a cursor, and what comes next),
+//! and `broadcaster` (the actor), `hub`, `expiry`, `older` and
+//! `subscriber` (a cursor, and what comes next),
 //! `topic_index`, `round`, `registry` and `fan_out` (who is live, and writing to them), `chunk_scan`,
 //! `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `form`, `update`,
 //! `policy` and `routes`, `http`, `server`, and on the side `metrics`, `config`, `token` and `reload`.
@@ -69,6 +70,7 @@ mod hub_url;
 mod live_settings;
 mod matcher;
 mod metrics;
+mod older;
 mod policy;
 mod presence;
 mod registry;
@@ -96,7 +98,10 @@ pub use self::{
     auth::{KeyError, check_issuers},
     broadcaster::{Broadcaster, Drain, Publish, Reconfigure},
     event::{Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId},
-    event_log::{LogError, LogKind, LogSync, LogUnavailable, Retention},
+    event_log::{
+        InvalidRedisUrl, LogError, LogKind, LogSync, LogUnavailable, RedisSettings, RedisUrl,
+        Retention,
+    },
     hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
     hub_url::{HubUrl, InvalidHubUrl},
     live_settings::LiveSettings,

@@ -34,6 +34,32 @@ pub(crate) struct Presence {
     subscribers: HashMap<String, Vec<String>>,
 }
 
+/// A subscription that begins, or ends.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// As it is now told of: whether it is active, too.
+    pub(crate) document: Value,
+    /// What is to be published.
+    pub(crate) event: Event,
+}
+
+impl Change {
+    pub(crate) fn new(mut document: Value, active: bool) -> Self {
+        document["active"] = Value::Bool(active);
+        let event = told(&document);
+        Self { document, event }
+    }
+
+    /// The subscription's path, which is also the topic on which it is told of.
+    pub(crate) fn path(&self) -> &str {
+        self.document["id"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.document["active"] == Value::Bool(true)
+    }
+}
+
 /// Where subscriptions are listed, below a hub's path.
 pub(crate) const LIST: &str = "/subscriptions";
 
@@ -46,12 +72,29 @@ impl Presence {
         }
     }
 
-    /// Adds a subscriber, and returns by which name it leaves, and what is to be published.
+    /// The same with these subscriptions, which nobody leaves.
+    pub(crate) fn of(hub: HubUrl, documents: Vec<Value>) -> Self {
+        let path = |document: &Value| Some(document["id"].as_str()?.to_owned());
+        let active = documents
+            .into_iter()
+            .filter_map(|document| Some((path(&document)?, document)))
+            .collect();
+        Self {
+            active,
+            ..Self::new(hub)
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &HubUrl {
+        &self.hub
+    }
+
+    /// Adds a subscriber, and returns by which name it leaves, and what is to be told.
     pub(crate) fn join(
         &mut self,
         matchers: &[MatcherText],
         access: Option<&Access>,
-    ) -> (String, Vec<Event>) {
+    ) -> (String, Vec<Change>) {
         let subscriber = random_urn();
         let list = format!("{}{LIST}", self.hub.path());
         let mut paths = Vec::new();
@@ -78,21 +121,18 @@ impl Presence {
             self.active.insert(path.clone(), document);
             paths.push(path);
         }
-        let events = paths.iter().filter_map(|path| self.active.get(path));
-        let events = events.map(told).collect();
+        let joined = paths.iter().filter_map(|path| self.active.get(path));
+        let changes = joined.map(|document| Change::new(document.clone(), true));
+        let changes = changes.collect();
         self.subscribers.insert(subscriber.clone(), paths);
-        (subscriber, events)
+        (subscriber, changes)
     }
 
-    /// Removes a subscriber, and returns what is to be published.
-    pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<Event> {
+    /// Removes a subscriber, and returns what is to be told.
+    pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<Change> {
         let paths = self.subscribers.remove(subscriber).unwrap_or_default();
         let gone = paths.iter().filter_map(|path| self.active.remove(path));
-        gone.map(|mut document| {
-            document["active"] = Value::Bool(false);
-            told(&document)
-        })
-        .collect()
+        gone.map(|document| Change::new(document, false)).collect()
     }
 
     /// What is at a path: a subscription, or a list of those below it. `None`: neither.
@@ -148,15 +188,16 @@ mod tests {
         let mut presence = presence();
         let matchers = [pattern("https://example.com/:selector"), pattern("a b")];
 
-        let (subscriber, events) = presence.join(&matchers, None);
+        let (subscriber, changes) = presence.join(&matchers, None);
         let (other, _) = presence.join(&matchers[..1], None);
 
         let list = "/.well-known/mercure/subscriptions";
         let encoded = subscriber.replace(':', "%3A");
         let of_pattern = format!("{list}/urlpattern/https%3A%2F%2Fexample.com%2F%3Aselector");
         let path = format!("{of_pattern}/{encoded}");
-        assert_eq!(events.len(), 2);
-        let document: Value = serde_json::from_str(events[0].data()).unwrap();
+        assert_eq!(changes.len(), 2);
+        let event = &changes[0].event;
+        let document: Value = serde_json::from_str(event.data()).unwrap();
         assert_eq!(
             document,
             json!({
@@ -168,9 +209,10 @@ mod tests {
                 "active": true,
             })
         );
-        assert_eq!(events[0].name().unwrap().as_str(), "mercure");
-        let audience = events[0].audience.as_ref().unwrap();
+        assert_eq!(event.name().unwrap().as_str(), "mercure");
+        let audience = event.audience.as_ref().unwrap();
         assert!(audience.private && audience.topics[0].as_str() == path);
+        assert!(changes[0].path() == path && changes[0].is_active());
         assert_eq!(presence.at(&path), Some(document));
         let count = |presence: &Presence, path: &str| {
             presence.at(path).unwrap()["subscriptions"]
@@ -182,13 +224,17 @@ mod tests {
         assert_eq!(count(&presence, &of_pattern), 2);
         assert_eq!(count(&presence, &format!("{list}/urlpattern/a%20b")), 1);
         assert_eq!(count(&presence, &format!("{list}/exact/a%20b")), 0);
+        let documents = presence.active.values().cloned().collect();
+        let same = Presence::of(presence.hub.clone(), documents);
+        assert_eq!(same.at(list), presence.at(list));
         assert_eq!(presence.at(&format!("{list}/urlpattern")), None);
         assert_eq!(presence.at(&format!("{list}/regex/a%20b")), None);
         assert_eq!(presence.at(&format!("{path}x")), None);
 
-        let events = presence.leave(&subscriber);
-        assert_eq!(events.len(), 2);
-        assert!(events[0].data().contains("\"active\":false"));
+        let changes = presence.leave(&subscriber);
+        assert_eq!(changes.len(), 2);
+        assert!(changes[0].event.data().contains("\"active\":false"));
+        assert!(changes[0].path() == path && !changes[0].is_active());
         assert_eq!(presence.leave(&subscriber).len(), 0);
         assert_eq!(presence.at(&path), None);
         assert_eq!(count(&presence, list), 1);

@@ -104,6 +104,10 @@ impl Stream {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.send(bytes).await?,
                 Next::Nothing => consume_budget().await,
+                Next::Older => {
+                    let bytes = self.subscriber.fetch().await?;
+                    self.send(bytes).await?;
+                }
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
                     let behind = fan_out.live(socket, &mut self.subscriber).await??;

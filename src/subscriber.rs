@@ -7,16 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     broadcaster::{News, Seat, Subscribed},
     event::Audience,
-    event_log::{Placement, Portion, Read},
+    event_log::{Beginning, Placement, Portion, Read},
     expiry::Expiry,
+    gap::Gap,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
+    older::{Older, Sending},
     registry::Place,
+    resume::ResumeFrom,
     selection::Selection,
     wire::{self, Batch, Frame, Framing},
 };
@@ -41,6 +47,8 @@ pub(crate) struct Subscriber {
     /// Present if it may go on only for some time. On the heap: few have it.
     expiry: Option<Box<Expiry>>,
     place: Place,
+    /// Present while what it needs next is not in memory any more.
+    older: Option<Older>,
     /// Whether it was live until now, so that the next it reads is what has just come.
     was_live: bool,
     /// Whether it read events that others had before, and was not live since.
@@ -51,6 +59,27 @@ pub(crate) struct Subscriber {
     quiet_since: Option<Instant>,
 }
 
+/// How often an archive is asked again that cannot be read, or has nothing yet.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Where a subscriber starts.
+#[derive(Debug)]
+pub(crate) enum Start {
+    Here(Placement),
+    /// With events that are not in memory.
+    Older(Beginning),
+}
+
+impl Start {
+    /// What it is to be told first.
+    pub(crate) fn gap(&self) -> Option<&Gap> {
+        match self {
+            Self::Here(placement) => placement.gap.as_ref(),
+            Self::Older(beginning) => beginning.gap.as_ref(),
+        }
+    }
+}
+
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -58,6 +87,8 @@ pub(crate) enum Next {
     Bytes(Bytes),
     /// Nothing yet: there is more to look at.
     Nothing,
+    /// Something that is to be [fetched](Subscriber::fetch).
+    Older,
     /// Nothing, until there is another event, or something is [due](Subscriber::due).
     Wait,
     /// The stream is to end, after these bytes.
@@ -65,14 +96,22 @@ pub(crate) enum Next {
 }
 
 impl Subscriber {
-    pub(crate) fn new(hub: Hub, subscribed: Subscribed, framing: Framing) -> Self {
+    pub(crate) fn new(hub: Hub, subscribed: Subscribed, start: Start, framing: Framing) -> Self {
         let Subscribed {
             seat,
             selection,
             expiry,
-            placement,
+            placement: _,
         } = subscribed;
-        let Placement { cursor, told, gap } = placement;
+        let (cursor, told, gap, older) = match start {
+            Start::Here(Placement { cursor, told, gap }) => (cursor, told, gap, None),
+            Start::Older(Beginning { after, gap }) => {
+                (hub.log.next(), true, gap, Some(Older::new(after)))
+            }
+        };
+        if let Some(gap) = &gap {
+            hub.metrics.count_gap(gap.reason);
+        }
         let place = (!told).then(|| hub.log.id_before(cursor)).flatten();
         let greeting = wire::greeting(hub.jittered_retry(), place, gap.as_ref());
         Self {
@@ -83,6 +122,7 @@ impl Subscriber {
             selection,
             expiry: expiry.map(Box::new),
             place: Place::told_of(cursor),
+            older,
             was_live: false,
             behind: false,
             opening: Some(greeting.bytes(framing)),
@@ -153,7 +193,7 @@ impl Subscriber {
         };
         // Sent together, at one system call, unless that means to copy much.
         match next {
-            Next::Nothing | Next::Wait => Next::Bytes(opening),
+            Next::Nothing | Next::Wait | Next::Older => Next::Bytes(opening),
             Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
                 self.opening = Some(bytes);
                 Next::Bytes(opening)
@@ -176,6 +216,14 @@ impl Subscriber {
         }
         // Asked before the log is: whatever was appended before the drain is in it by then.
         let draining = self.news.borrow_and_update().draining;
+        if self.older.is_some() {
+            // It resumes elsewhere.
+            return if draining {
+                self.farewell()
+            } else {
+                Next::Older
+            };
+        }
         let cursor = self.place.cursor;
         let mut batch = Batch::new(self.framing);
         let (mut looked_at, mut taken, mut told) = (cursor, 0, cursor);
@@ -211,18 +259,78 @@ impl Subscriber {
                 self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
             }
-            Read::Evicted { oldest } => {
-                self.place.cursor = oldest;
-                let Some(gap) = self.hub.log.gap(cursor..oldest, &self.selection) else {
-                    return Next::Nothing;
-                };
-                self.place.told = oldest;
-                self.hub.metrics.count_gap(gap.reason);
-                Next::Bytes(wire::gap(&gap).bytes(self.framing))
+            Read::Evicted { .. } if self.hub.archive.is_some() => {
+                self.older = Some(Older::new(self.hub.log.id_before(cursor)));
+                Next::Nothing
             }
+            Read::Evicted { oldest } => self.skip_to(oldest),
+            Read::Missing => self.skip_to(cursor + 1),
             Read::Head if draining => self.farewell(),
             Read::Head => Next::Wait,
         }
+    }
+
+    /// Goes on at a later place, and tells it what it missed.
+    fn skip_to(&mut self, place: u64) -> Next {
+        let lost = self.place.cursor..place;
+        self.place.cursor = place;
+        let Some(gap) = self.hub.log.gap(lost, &self.selection) else {
+            return Next::Nothing;
+        };
+        self.place.told = place;
+        self.hub.metrics.count_gap(gap.reason);
+        Next::Bytes(wire::gap(&gap).bytes(self.framing))
+    }
+
+    /// Reads on in the archive, after [`Next::Older`], unless memory has what it needs. What it returns
+    /// is to be sent then, if there is anything.
+    pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
+        let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
+            return Ok(Bytes::new());
+        };
+        if let Some(id) = older.after()
+            && let Some(here) = self.hub.log.find(&ResumeFrom::After(id))
+        {
+            let cursor = here.cursor;
+            self.place = Place {
+                cursor,
+                told: cursor - u64::from(older.tell().is_some()),
+            };
+            self.older = None;
+            return Ok(Bytes::new());
+        }
+        let heartbeat = self.news.borrow().heartbeat;
+        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
+        let until_heartbeat = heartbeat.saturating_sub(quiet_since.elapsed());
+        let fetched = async {
+            match archive.after(older.after()).await {
+                Ok(items) if !items.is_empty() => items,
+                // Either it cannot be read, or memory is about to get what comes next.
+                _ => {
+                    sleep(ASK_AGAIN).await;
+                    Vec::new()
+                }
+            }
+        };
+        let Ok(items) = timeout(until_heartbeat, fetched).await else {
+            self.quiet_since = None;
+            let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
+            return Ok(sign.bytes(self.framing));
+        };
+        let Sending {
+            bytes,
+            events,
+            gaps,
+        } = older.take(&items, &self.hub.log, &self.selection, self.framing);
+        self.behind = true;
+        self.hub.metrics.deliveries.inc_by(events);
+        for reason in gaps {
+            self.hub.metrics.count_gap(reason);
+        }
+        if !bytes.is_empty() {
+            self.quiet_since = None;
+        }
+        Ok(bytes)
     }
 
     fn farewell(&self) -> Next {
@@ -254,7 +362,7 @@ impl Subscriber {
         }
         let until_due = self.due().map(|due| due.saturating_duration_since(now));
         let patience = until_due.unwrap_or(Duration::MAX).min(until_heartbeat);
-        match tokio::time::timeout(patience, self.news.changed()).await {
+        match timeout(patience, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
             Err(_) => Ok(None),

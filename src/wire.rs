@@ -14,8 +14,8 @@ use crate::{
 pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
 /// A piece of a stream, encoded once for everyone it is sent to: as it reads in the stream, inside
-/// the HTTP chunk (RFC 9112, section 7.1) in which most get it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// the HTTP chunk (RFC 9112, section 7.1) in which most get it. The default is nothing, and never sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
     chunk: Bytes,
     /// The length of the chunk's header.

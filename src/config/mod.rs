@@ -17,7 +17,7 @@ pub use self::{
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
 };
 use crate::{
-    event_log::{LogKind, LogSync, Retention},
+    event_log::{LogKind, LogSync, RedisSettings, RedisUrl, Retention},
     hub_url::HubUrl,
     live_settings::LiveSettings,
     ticker::TickerSettings,
@@ -318,6 +318,18 @@ pub struct LogConfig {
     /// How long after that it is safe at the latest, otherwise.
     #[serde(with = "value::sync_interval")]
     pub sync_interval: Duration,
+    /// Where the Redis is of a log that is in one. Its password is not written back.
+    #[serde(with = "value::redis_url")]
+    pub url: RedisUrl,
+    /// What the names of the log's keys begin with there.
+    #[serde(deserialize_with = "value::prefix")]
+    pub prefix: String,
+    /// How many events are kept there.
+    #[serde(deserialize_with = "value::number::<_, 1, 1_000_000_000>")]
+    pub history: usize,
+    /// How old an event may be there; `None`, written `"off"`: of any age.
+    #[serde(with = "value::history_age")]
+    pub history_age: Option<Duration>,
 }
 
 /// Where events live.
@@ -327,6 +339,8 @@ pub enum LogPlace {
     Memory,
     /// In a file, too.
     File,
+    /// In Redis, with others.
+    Redis,
 }
 
 /// When an event that is appended to a file is safe from a crash.
@@ -346,6 +360,10 @@ impl Default for LogConfig {
             path: "events.redb".into(),
             sync: SyncPolicy::Always,
             sync_interval: Duration::from_millis(100),
+            url: RedisUrl::parse("redis://127.0.0.1:6379/0").expect("this is a URL"),
+            prefix: "broadcaster".to_owned(),
+            history: 100_000,
+            history_age: None,
         }
     }
 }
@@ -389,6 +407,12 @@ impl Config {
                     SyncPolicy::Interval => LogSync::Within(self.log.sync_interval),
                 },
             },
+            LogPlace::Redis => LogKind::Redis(RedisSettings {
+                url: self.log.url.clone(),
+                prefix: self.log.prefix.clone(),
+                events: self.log.history,
+                age: self.log.history_age,
+            }),
         }
     }
 

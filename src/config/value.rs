@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
 use super::{IssuerConfig, LogPlace, SubscribePolicy, SyncPolicy, error::found as shown};
-use crate::{hub_url::HubUrl, topic::Topic};
+use crate::{event_log::RedisUrl, hub_url::HubUrl, topic::Topic};
 
 /// The longest message, in bytes.
 const LONGEST_MESSAGE: usize = 65_536;
@@ -58,6 +58,48 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBu
                 format_args!("the path of a {what}, at most {LONGEST_PATH} bytes long"),
             )
         })
+}
+
+/// What names of keys begin with: no braces, which mean something to a Redis Cluster.
+pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    let is_good = |text: &&str| {
+        let is_plain = |b: u8| b.is_ascii_graphic() && b != b'{' && b != b'}';
+        (1..=128).contains(&text.len()) && text.bytes().all(is_plain)
+    };
+    let prefix = found.as_str().filter(is_good).map(str::to_owned);
+    prefix.ok_or_else(|| {
+        refused(
+            &found,
+            "at most 128 visible ASCII characters without { and }",
+        )
+    })
+}
+
+/// A secret may be in it, so what was found is not shown.
+pub(super) mod redis_url {
+    use super::*;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<RedisUrl, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        let url = found.as_str().map(RedisUrl::parse);
+        match url {
+            Some(Ok(url)) => Ok(url),
+            _ => Err(D::Error::custom(
+                "found what is not shown, for a password may be in it, allowed is where Redis is, such as \"redis://localhost:6379/0\", \"rediss://...\" for TLS, \
+                 or \"redis+sentinel://host1,host2/0/master\"",
+            )),
+        }
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        url: &RedisUrl,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(url)
+    }
 }
 
 pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -185,7 +227,8 @@ macro_rules! one_of {
 
 one_of!(subscribe: SubscribePolicy, "\"anonymous\" or \"token\"",
     "anonymous" => Anonymous, "token" => Token);
-one_of!(log_kind: LogPlace, "\"memory\" or \"file\"", "memory" => Memory, "file" => File);
+one_of!(log_kind: LogPlace, "\"memory\", \"file\" or \"redis\"",
+    "memory" => Memory, "file" => File, "redis" => Redis);
 one_of!(log_sync: SyncPolicy, "\"always\" or \"interval\"",
     "always" => Always, "interval" => Interval);
 

@@ -1,112 +1,153 @@
-//! Where a log lives, which is chosen here alone, and what takes events in there.
+//! Opens a log, wherever it is to live, which is chosen here alone.
 
 use std::{
-    path::{Path, PathBuf},
+    fmt,
+    path::Path,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
-    LogError, LogSync, MemoryLog, Retention,
+    Archive, LogError, LogKind, MemoryLog, Retention,
     file::{About, FileStore},
     record::millis_since_1970,
+    redis,
     waiting::{Done, Waits},
-    writer::{Listener, Writer},
+    writer::Writer,
 };
 use crate::{
     event::{Event, EventId},
     metrics::Metrics,
+    presence::Change,
+    ticker::TickerSettings,
     topic::Topic,
 };
 
-/// Where a log lives.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum LogKind {
-    /// In memory alone: it is gone with the process.
-    #[default]
-    Memory,
-    /// In a file, too, from which the next process goes on.
-    File {
-        /// The file. Its folder has to be there.
-        path: PathBuf,
-        /// When what is appended is safe.
-        sync: LogSync,
-    },
+/// Takes events in, wherever a log lives. What was appended is delivered by way of the memory that
+/// every log has in front.
+pub(crate) trait Appender: Send + Sync + fmt::Debug {
+    /// Appends an event, and tells whoever waits for it.
+    fn append(&self, event: Event, waits: Option<Done>);
+
+    /// Tells of a change among the active subscriptions.
+    fn announce(&self, change: Change) {
+        self.append(change.event, None);
+    }
+
+    /// The active subscriptions of all who share the log; `None`: nobody else does.
+    fn subscriptions(&self) -> Option<Subscriptions> {
+        None
+    }
+
+    /// Whether events are taken in, as far as is known.
+    fn is_writable(&self) -> bool;
+
+    /// Resolves when all that was appended before is as safe as it can be.
+    fn flush(&self) -> oneshot::Receiver<()>;
 }
 
-impl LogKind {
-    /// Looks whether there is a place for it, without opening or making anything.
-    pub fn check(&self) -> Result<(), LogError> {
-        let Self::File { path, .. } = self else {
-            return Ok(());
-        };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        if folder.is_dir() {
-            return Ok(());
-        }
-        let reason = format!("has no place: {} is not there", folder.display());
-        Err(LogError::new(path, reason))
-    }
+/// Resolves to the documents of subscriptions, unless they cannot be had.
+pub(crate) type Subscriptions = oneshot::Receiver<Vec<serde_json::Value>>;
+
+/// Who numbers the messages of the ticker.
+#[derive(Debug)]
+pub(crate) enum Numbering {
+    /// The ticker, which begins with this number.
+    Here { next: u64, appender: TickAppender },
+    /// The log, for all who share it. It is told how.
+    ByLog(watch::Sender<Option<TickerSettings>>),
 }
 
 /// A log that is open.
-#[derive(Debug)]
 pub(crate) struct Opened {
     /// What subscribers read.
     pub(crate) memory: Arc<MemoryLog>,
-    pub(crate) appender: Appender,
-    /// How many numbered messages are in it, or were.
-    pub(crate) ticks: u64,
+    pub(crate) appender: Arc<dyn Appender>,
+    pub(crate) numbering: Numbering,
+    /// Where older events are than those in memory.
+    pub(crate) archive: Option<Archive>,
 }
 
-/// Opens a log, and reads what is in it. `told` is called after events became readable.
+/// Is told of what was appended.
+pub(crate) struct Listener {
+    pub(crate) metrics: Arc<Metrics>,
+    /// Called after events became readable.
+    pub(crate) told: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
+impl Listener {
+    /// So many events became readable. Where it is none, something else is new.
+    pub(super) fn appended(&self, events: usize) {
+        self.metrics.events.inc_by(events as u64);
+        (self.told)();
+    }
+}
+
+/// Opens a log, and reads what is in it.
 pub(crate) fn open(
     kind: LogKind,
     retention: Retention,
     topic: Topic,
-    metrics: Arc<Metrics>,
-    told: impl Fn() + Send + Sync + 'static,
+    listener: Listener,
 ) -> Result<Opened, LogError> {
-    let now = SystemTime::now();
-    let epoch = millis_since_1970(now);
     match kind {
         LogKind::Memory => {
+            let epoch = millis_since_1970(SystemTime::now());
             let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
+            let log = memory.clone();
+            let appender = Arc::new(ToMemory { log, listener });
             Ok(Opened {
-                appender: Appender::Memory(ToMemory {
-                    log: memory.clone(),
-                    metrics,
-                    told: Arc::new(told),
-                }),
                 memory,
-                ticks: 0,
+                numbering: Numbering::Here {
+                    next: 0,
+                    appender: TickAppender::Memory(appender.clone()),
+                },
+                appender,
+                archive: None,
             })
         }
         LogKind::File { path, sync } => {
-            let mut store = FileStore::open(&path, epoch)?;
-            let about =
-                begin(&mut store, epoch, &path).map_err(|err| LogError::damaged(&path, &err))?;
-            let memory = read(&store, about, retention, topic, now);
-            let memory = memory.map_err(|err| LogError::damaged(&path, &err))?;
+            let now = SystemTime::now();
+            let (memory, about, store) = read_file(&path, retention, topic, now)?;
             let memory = Arc::new(memory);
-            let listener = Listener {
-                metrics,
-                told: Box::new(told),
-            };
-            let writer = Writer::start(&path, (store, about), memory.clone(), sync, listener)
-                .map_err(|err| LogError::new(&path, format!("has no thread to write it: {err}")))?;
+            let writer = Writer::start(&path, (store, about), memory.clone(), sync, listener);
+            let writer = writer.map_err(|err| {
+                LogError::in_file(&path, format!("has no thread to write it: {err}"))
+            })?;
             Ok(Opened {
                 memory,
-                appender: Appender::Store(writer),
-                ticks: about.ticks,
+                appender: Arc::new(writer.clone()),
+                numbering: Numbering::Here {
+                    next: about.ticks,
+                    appender: TickAppender::Store(writer),
+                },
+                archive: None,
             })
         }
+        LogKind::Redis(settings) => redis::open(settings, retention, topic, listener),
     }
+}
+
+fn read_file(
+    path: &Path,
+    retention: Retention,
+    topic: Topic,
+    now: SystemTime,
+) -> Result<(MemoryLog, About, FileStore), LogError> {
+    let epoch = millis_since_1970(now);
+    let mut store = FileStore::open(path, epoch)?;
+    let damaged = |err: redb::Error| LogError::damaged(path, &err);
+    let about = begin(&mut store, epoch, path).map_err(damaged)?;
+    let memory = read(&store, about, retention, topic, now).map_err(damaged)?;
+    Ok((memory, about, store))
 }
 
 /// What a store says of its log, in an epoch of its own if events of the last one may be lost.
@@ -132,7 +173,11 @@ fn read(
     topic: Topic,
     now: SystemTime,
 ) -> Result<MemoryLog, redb::Error> {
-    let memory = MemoryLog::starting_at(about.epoch, retention, topic, about.first);
+    let first = EventId {
+        epoch: about.epoch,
+        seq: about.first,
+    };
+    let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
     for (_, record) in store.events(0)? {
         let age = record.age(now);
@@ -142,83 +187,63 @@ fn read(
     Ok(memory)
 }
 
-/// Takes events in.
-#[derive(Clone)]
-pub(crate) enum Appender {
-    Memory(ToMemory),
-    Store(Writer),
-}
-
 /// Appends at once.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(crate) struct ToMemory {
     log: Arc<MemoryLog>,
-    metrics: Arc<Metrics>,
-    told: Arc<dyn Fn() + Send + Sync>,
+    listener: Listener,
 }
 
 impl ToMemory {
-    fn append(&self, event: &Event, now: Instant) -> EventId {
+    fn take(&self, event: &Event, now: Instant) -> EventId {
         let id = self.log.append(event, now);
-        self.metrics.events.inc();
-        (self.told)();
+        self.listener.appended(1);
         id
     }
+}
+
+impl Appender for ToMemory {
+    fn append(&self, event: Event, waits: Option<Done>) {
+        let id = self.take(&event, Instant::now());
+        // Nobody may wait for it any more.
+        waits.map(|waits| waits.send(Ok(id)));
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, flushed) = oneshot::channel();
+        done.send(()).ok();
+        flushed
+    }
+}
+
+/// Appends numbered messages to a log of which this process is the only one.
+#[derive(Debug)]
+pub(crate) enum TickAppender {
+    Memory(Arc<ToMemory>),
+    Store(Writer),
 }
 
 /// Resolves when it is known whether a numbered message is in the log; if it is not, to the number that
 /// is to come next.
 pub(crate) type Later = oneshot::Receiver<Result<(), u64>>;
 
-impl Appender {
-    /// Appends an event, and tells whoever waits for it.
-    pub(crate) fn append(&self, event: Event, waits: Option<Done>) {
-        match self {
-            Self::Memory(memory) => {
-                let id = memory.append(&event, Instant::now());
-                // Nobody may wait for it any more.
-                waits.map(|waits| waits.send(Ok(id)));
-            }
-            Self::Store(writer) => writer.append(event, Waits::Publisher(waits)),
-        }
-    }
-
+impl TickAppender {
     /// Appends the numbered message of this number; `None`: it is in the log.
-    pub(crate) fn append_tick(&self, event: Event, number: u64, now: Instant) -> Option<Later> {
+    pub(crate) fn append(&self, event: Event, number: u64, now: Instant) -> Option<Later> {
         match self {
             Self::Memory(memory) => {
-                memory.append(&event, now);
+                memory.take(&event, now);
                 None
             }
             Self::Store(writer) => {
                 let (done, later) = oneshot::channel();
-                writer.append(event, Waits::Ticker { number, done });
+                writer.enqueue(event, Waits::Ticker { number, done });
                 Some(later)
             }
         }
-    }
-
-    /// Whether events are taken in, as far as is known.
-    pub(crate) fn is_writable(&self) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            Self::Store(writer) => writer.is_writable(),
-        }
-    }
-
-    /// Waits until all that was appended before is as safe as it can be.
-    pub(crate) async fn flush(&self) {
-        if let Self::Store(writer) = self {
-            let (done, flushed) = oneshot::channel();
-            writer.flush(done);
-            // A thread that is gone has nothing left to do.
-            flushed.await.ok();
-        }
-    }
-}
-
-impl std::fmt::Debug for Appender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Appender")
     }
 }

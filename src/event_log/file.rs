@@ -2,13 +2,11 @@
 
 use std::{fmt::Display, fs, io, ops::Range, os::unix::fs::OpenOptionsExt as _, path::Path};
 
+use super::{LogError, error::damaged, record::Record};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
     backends::FileBackend,
 };
-use thiserror::Error;
-
-use super::record::Record;
 
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
@@ -26,25 +24,6 @@ const OUR_FORMAT: u64 = 1;
 
 /// Memory for pages of the file. Events are read from it once, when it is opened.
 const CACHE_BYTES: usize = 4 << 20;
-
-/// Why a log's file cannot be used.
-#[derive(Debug, Error)]
-#[error("the log in {path} (log.path) {reason}")]
-pub struct LogError {
-    path: String,
-    reason: String,
-}
-
-impl LogError {
-    pub(super) fn new(path: &Path, reason: String) -> Self {
-        let path = path.display().to_string();
-        Self { path, reason }
-    }
-
-    pub(super) fn damaged(path: &Path, what: &impl ToString) -> Self {
-        Self::new(path, damaged(&what.to_string()))
-    }
-}
 
 /// What a file says of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +61,7 @@ impl FileStore {
     /// Opens the file, or makes it, with the epoch of a new log. The folder has to be there: where it
     /// is not, something else is wrong, and a new log would hide it.
     pub(super) fn open(path: &Path, new_epoch: u64) -> Result<Self, LogError> {
-        let error = |reason| LogError::new(path, reason);
+        let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
             Ok(file) if file.len() == 0 => Err(error(
                 "is empty, so it was cut off: put a backup in its place, or remove it to begin anew"
@@ -96,7 +75,7 @@ impl FileStore {
 
     /// Makes a file for nobody else's eyes: some of what is in it is private.
     fn make(path: &Path, epoch: u64) -> Result<Self, LogError> {
-        let error = |err: &dyn Display| LogError::new(path, format!("cannot be made: {err}"));
+        let error = |err: &dyn Display| LogError::in_file(path, format!("cannot be made: {err}"));
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(path).map_err(|err| error(&err))?;
@@ -115,7 +94,7 @@ impl FileStore {
 
     /// Opens a file that is there.
     pub(super) fn open_again(path: &Path) -> Result<Self, LogError> {
-        let error = |reason| LogError::new(path, reason);
+        let error = |reason| LogError::in_file(path, reason);
         let db = builder().open(path);
         let db = db.map_err(|err| error(reason(&err)))?;
         let store = Self { db };
@@ -237,10 +216,6 @@ fn builder() -> redb::Builder {
 
 fn corrupted(what: String) -> redb::Error {
     StorageError::Corrupted(what).into()
-}
-
-fn damaged(what: &str) -> String {
-    format!("is damaged: {what}. Put a backup in its place, or move it away to begin anew")
 }
 
 fn reason(err: &DatabaseError) -> String {

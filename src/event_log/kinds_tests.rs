@@ -17,6 +17,12 @@ use crate::{
     selection::Selection,
 };
 
+#[path = "../../tests/support/redis.rs"]
+#[allow(unreachable_pub, dead_code, reason = "other tests have other needs")]
+mod server;
+
+use self::server::Redis;
+
 fn file(folder: &TempDir, sync: LogSync) -> LogKind {
     let path = folder.path().join("events.redb");
     LogKind::File { path, sync }
@@ -24,34 +30,79 @@ fn file(folder: &TempDir, sync: LogSync) -> LogKind {
 
 const WITHIN: LogSync = LogSync::Within(Duration::from_millis(1));
 
+/// What a log lives in.
+type Home = Box<dyn std::any::Any>;
+
 /// Each kind, with whatever it lives in.
-fn kinds() -> Vec<(LogKind, TempDir)> {
+fn kinds() -> Vec<(LogKind, Home)> {
     let in_file = |sync| {
         let folder = tempdir().unwrap();
-        (file(&folder, sync), folder)
+        (file(&folder, sync), Box::new(folder) as Home)
     };
+    let redis = Redis::start();
     vec![
-        (LogKind::Memory, tempdir().unwrap()),
+        (LogKind::Memory, Box::new(())),
         in_file(LogSync::Always),
         in_file(WITHIN),
+        (in_redis(&redis), Box::new(redis)),
     ]
 }
 
-fn opened(kind: &LogKind, retention: Retention) -> Opened {
-    open(kind.clone(), retention, topic("own"), Arc::default(), || ()).unwrap()
+fn in_redis(redis: &Redis) -> LogKind {
+    LogKind::Redis(RedisSettings {
+        url: RedisUrl::parse(&redis.url()).unwrap(),
+        prefix: "test".to_owned(),
+        events: 10_000,
+        age: None,
+    })
 }
 
+fn listener(metrics: &Arc<Metrics>) -> Listener {
+    Listener {
+        metrics: metrics.clone(),
+        told: Box::new(|| ()),
+    }
+}
+
+fn opened(kind: &LogKind, retention: Retention) -> Opened {
+    let listener = listener(&Arc::default());
+    open(kind.clone(), retention, topic("own"), listener).unwrap()
+}
+
+/// Appends an event, and waits until it can be read.
 fn append(log: &Opened, event: Event) -> EventId {
     let (done, later) = tokio::sync::oneshot::channel();
     log.appender.append(event, Some(done));
-    later.blocking_recv().unwrap().unwrap()
+    let id = later.blocking_recv().unwrap().unwrap();
+    while newest(log).is_none_or(|newest| newest < id) {
+        std::thread::yield_now();
+    }
+    id
+}
+
+fn newest(log: &Opened) -> Option<EventId> {
+    log.memory.id_before(log.memory.next())
+}
+
+fn tick_later(log: &Opened, number: u64) -> Later {
+    let event = Event::message(number.to_string());
+    let Numbering::Here { appender, .. } = &log.numbering else {
+        panic!("it numbers them itself");
+    };
+    appender.append(event, number, Instant::now()).unwrap()
 }
 
 /// What becomes of the numbered message of this number.
 fn tick(log: &Opened, number: u64) -> Result<(), u64> {
-    let event = Event::message(number.to_string());
-    let later = log.appender.append_tick(event, number, Instant::now());
-    later.map_or(Ok(()), |later| later.blocking_recv().unwrap())
+    tick_later(log, number).blocking_recv().unwrap()
+}
+
+/// The number of the next numbered message.
+fn next_tick(log: &Opened) -> u64 {
+    match &log.numbering {
+        Numbering::Here { next, .. } => *next,
+        Numbering::ByLog(_) => panic!("it numbers them itself"),
+    }
 }
 
 fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec<EventId> {
@@ -61,10 +112,8 @@ fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec<EventId> {
 
 /// Ends the thread of a log, so that its file can be opened again.
 fn close(log: Opened) {
-    let Opened {
-        appender, memory, ..
-    } = log;
-    drop(appender);
+    let memory = log.memory.clone();
+    drop(log);
     // The thread has the last of it but this one.
     while Arc::strong_count(&memory) > 1 {
         std::thread::sleep(Duration::from_millis(1));
@@ -101,14 +150,18 @@ fn some_of_each() -> Vec<Event> {
 }
 
 #[test]
-fn numbers_count_from_zero_in_the_order_of_appending() {
+fn numbers_count_up_in_the_order_of_appending() {
     for (kind, _folder) in kinds() {
         let log = opened(&kind, keeping(100));
         let ids = append_numbers(&log, 0..20);
 
-        assert!(ids.iter().map(|id| id.seq).eq(0..20), "{kind:?}");
-        assert!(ids.iter().all(|id| id.epoch == ids[0].epoch));
-        assert_eq!(log.memory.next(), 20);
+        let first = ids[0];
+        assert!(
+            ids.iter().map(|id| id.seq).eq(first.seq..first.seq + 20),
+            "{kind:?}"
+        );
+        assert!(ids.iter().all(|id| id.epoch == first.epoch));
+        assert_eq!(newest(&log), ids.last().copied());
     }
 }
 
@@ -117,26 +170,23 @@ fn what_is_appended_is_told_and_read() {
     for (kind, _folder) in kinds() {
         let (tell, told) = std::sync::mpsc::channel();
         let metrics = Arc::<Metrics>::default();
-        let log = open(
-            kind.clone(),
-            keeping(100),
-            topic("own"),
-            metrics.clone(),
-            move || {
-                tell.send(()).unwrap();
-            },
-        );
-        let log = log.unwrap();
-        for event in some_of_each() {
-            append(&log, event);
-        }
-
-        let frames: Vec<_> = some_of_each()
-            .iter()
-            .enumerate()
-            .map(|(n, event)| crate::wire::event(log.memory.id(n as u64), event))
+        let listener = Listener {
+            // Nobody may listen any more.
+            told: Box::new(move || tell.send(()).unwrap_or_default()),
+            metrics: metrics.clone(),
+        };
+        let log = open(kind.clone(), keeping(100), topic("own"), listener).unwrap();
+        let first = log.memory.next();
+        let ids: Vec<_> = some_of_each()
+            .into_iter()
+            .map(|event| append(&log, event))
             .collect();
-        assert_eq!(sent(&log, 0), frames, "{kind:?}");
+
+        let events = ids.into_iter().zip(some_of_each());
+        let frames: Vec<_> = events
+            .map(|(id, event)| crate::wire::event(id, &event))
+            .collect();
+        assert_eq!(sent(&log, first), frames, "{kind:?}");
         assert!(told.try_iter().count() > 0);
         assert_eq!(metrics.events.get(), 4);
     }
@@ -150,7 +200,7 @@ fn what_is_beyond_the_retention_is_gone() {
 
         let gap = log.memory.place(&ResumeFrom::After(ids[2]), &own()).gap;
         assert_eq!(gap.unwrap().reason, GapReason::Evicted, "{kind:?}");
-        assert_eq!(log.memory.extent().oldest, 7);
+        assert_eq!(log.memory.id(log.memory.extent().oldest), ids[7]);
     }
 }
 
@@ -168,9 +218,9 @@ fn what_is_too_old_goes_when_the_next_comes() {
             std::thread::yield_now();
         }
 
-        append_numbers(&log, 3..4);
+        let last = append_numbers(&log, 3..4)[0];
 
-        assert_eq!(log.memory.extent().oldest, 3, "{kind:?}");
+        assert_eq!(log.memory.id(log.memory.extent().oldest), last, "{kind:?}");
     }
 }
 
@@ -190,7 +240,7 @@ fn a_file_goes_on_where_it_ended() {
         let log = opened(&kind, keeping(100));
 
         assert_eq!(sent(&log, 0), before);
-        assert_eq!((log.memory.epoch(), log.ticks), (epoch, 1));
+        assert_eq!((log.memory.epoch(), next_tick(&log)), (epoch, 1));
         let given = ResumeFrom::AfterGiven(GivenId::parse("urn:1").unwrap());
         assert_eq!(log.memory.place(&given, &own()).cursor, 3);
         assert_eq!(append(&log, Event::message("next")).seq, 5);
@@ -206,12 +256,7 @@ fn a_numbered_message_whose_turn_it_is_not_is_refused() {
     let became = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
     let at_once: Vec<_> = [3, 5, 4]
         .into_iter()
-        .map(|number| {
-            let event = Event::message(number.to_string());
-            log.appender
-                .append_tick(event, number, Instant::now())
-                .unwrap()
-        })
+        .map(|number| tick_later(&log, number))
         .collect();
     let at_once = at_once
         .into_iter()
@@ -221,7 +266,7 @@ fn a_numbered_message_whose_turn_it_is_not_is_refused() {
     let at_once: Vec<_> = at_once.map(|became| became.is_ok()).collect();
     assert_eq!(at_once, [true, false, true]);
     close(log);
-    assert_eq!(opened(&kind, keeping(100)).ticks, 5);
+    assert_eq!(next_tick(&opened(&kind, keeping(100))), 5);
 }
 
 #[test]
@@ -311,7 +356,8 @@ fn many_that_append_at_once_each_get_an_id_of_their_own() {
         });
         seqs.sort_unstable();
 
-        assert!(seqs.into_iter().eq(0..400), "{kind:?}");
+        let first = seqs[0];
+        assert!(seqs.into_iter().eq(first..first + 400), "{kind:?}");
     }
 }
 
@@ -319,7 +365,7 @@ fn refusal(path: &Path) -> String {
     let path = path.to_owned();
     let sync = LogSync::Always;
     let kind = LogKind::File { path, sync };
-    let refused = open(kind, keeping(10), topic("own"), Arc::default(), || ());
+    let refused = open(kind, keeping(10), topic("own"), listener(&Arc::default()));
     refused.err().unwrap().to_string()
 }
 

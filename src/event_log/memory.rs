@@ -1,53 +1,93 @@
-//! The log in memory: bounded, and gone with the process. Written by the Broadcaster alone, read
-//! by every subscriber that catches up.
+//! The log in memory: bounded, and gone with the process. Written by one, read by every subscriber that
+//! catches up.
 
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
 
 use parking_lot::RwLock;
 
-use super::{Entry, Extent, Placement, Portion, Read, Retention, given_ids::GivenIds};
+use super::{
+    Entry, Extent, Placement, Portion, Read, Retention, given_ids::GivenIds, lineage::Lineage,
+};
 use crate::{
     event::{Audience, Event, EventId},
     gap::{Gap, GapReason},
     resume::ResumeFrom,
     selection::Selection,
     topic::Topic,
-    wire,
+    wire::{self, Frame},
 };
 
 /// An event log in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
-    epoch: u64,
     retention: Retention,
     /// Whom events are for that name no topics.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Retained {
+    lineage: Lineage,
+    /// Where events are missing there is a hole, at a place of its own.
     entries: VecDeque<Entry>,
-    /// The number of the entry at the front.
+    /// The place of the entry at the front.
     first: u64,
-    /// The number of the oldest event that is retained. Those before it are there for whoever is
+    /// The place of the oldest event that is retained. Those before it are there for whoever is
     /// connected and was about to read them.
     oldest: u64,
     /// The total length of the frames from the oldest on.
     bytes: usize,
     given: GivenIds,
-    /// The number after the newest event on another topic than the log's own that is no longer
+    /// The place after the newest event on another topic than the log's own that is no longer
     /// retained. Of what was evicted since, it is known whom it was for.
     others_before: u64,
 }
 
 impl Retained {
+    /// Nothing yet; the first event will have this id, whose number is also its place.
+    fn starting_at(first: EventId) -> Self {
+        Self {
+            lineage: Lineage::new(first.seq, first),
+            entries: VecDeque::new(),
+            first: first.seq,
+            oldest: first.seq,
+            bytes: 0,
+            given: GivenIds::default(),
+            // Nobody knows whom those before it were for.
+            others_before: first.seq,
+        }
+    }
+
     fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 
-    fn place(&self, seq: u64) -> usize {
-        (seq - self.first) as usize
+    fn index(&self, place: u64) -> usize {
+        (place - self.first) as usize
+    }
+
+    fn is_hole(&self, place: u64) -> bool {
+        let index = place.checked_sub(self.first);
+        let entry = index.and_then(|index| self.entries.get(index as usize));
+        entry.is_some_and(Entry::is_hole)
+    }
+
+    fn find(&self, from: &ResumeFrom) -> Option<Placement> {
+        let (oldest, next) = (self.oldest, self.next());
+        let after_given = |given: &str| self.given.get(given).map(|place| place + 1);
+        let place = match from {
+            ResumeFrom::Now => return Some(Placement::at(next, false)),
+            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => None,
+            ResumeFrom::AfterGiven(given) => after_given(given.as_str()),
+            ResumeFrom::After(id) => match self.lineage.after(*id) {
+                Some(place) => Some(place),
+                None => after_given(&id.to_string()),
+            },
+        };
+        let place = place.filter(|place| (oldest..=next).contains(place));
+        let place = place.filter(|place| !self.is_hole(*place));
+        place.map(|place| Placement::at(place, true))
     }
 
     fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
@@ -56,11 +96,11 @@ impl Retained {
             if events <= 1 {
                 break;
             }
-            let entry = &self.entries[self.place(self.oldest)];
+            let entry = &self.entries[self.index(self.oldest)];
             let age = now.saturating_duration_since(entry.appended);
             let is_too_old = retention.age.is_some_and(|most| age > most);
             let is_too_much = events > retention.events || self.bytes > retention.bytes;
-            if !is_too_old && !is_too_much {
+            if !is_too_old && !is_too_much && !entry.is_hole() {
                 break;
             }
             self.bytes -= entry.frame.len();
@@ -81,32 +121,41 @@ impl MemoryLog {
     /// An empty log. `epoch` is its birth in milliseconds since 1970 and must be greater than that
     /// of any log the same clients have seen. Events that name no topic are on this one.
     pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
+        Self::starting_at(EventId { epoch, seq: 0 }, retention, topic)
+    }
+
+    /// The same, whose first event will have this id.
+    pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
         Self {
-            epoch,
             retention,
             own: Arc::new(Audience {
                 topics: vec![topic],
                 private: false,
             }),
-            retained: RwLock::default(),
+            retained: RwLock::new(Retained::starting_at(first)),
         }
     }
 
-    /// The same, whose first event will have this number.
-    pub(crate) fn starting_at(epoch: u64, retention: Retention, topic: Topic, next: u64) -> Self {
-        let log = Self::new(epoch, retention, topic);
-        *log.retained.write() = Retained {
-            first: next,
-            oldest: next,
-            // Nobody knows whom those before it were for.
-            others_before: next,
-            ..Retained::default()
-        };
-        log
+    /// The epoch that the next event is in.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.retained.read().lineage.epoch()
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
+    /// Has the next event get this id. Unless it follows what is here, events are missing in between:
+    /// whoever goes on there is told so.
+    pub(crate) fn go_on(&self, first: EventId, follows: bool) {
+        let mut retained = self.retained.write();
+        let retained = &mut *retained;
+        if !follows {
+            retained.entries.push_back(Entry {
+                frame: Frame::default(),
+                appended: Instant::now(),
+                audience: self.own.clone(),
+            });
+            retained.others_before = retained.next();
+        }
+        let next = retained.next();
+        retained.lineage.go_on(next, first, follows);
     }
 
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
@@ -115,7 +164,7 @@ impl MemoryLog {
         self.id(appended.start)
     }
 
-    /// The same with events in their order, each with when it was appended. Their numbers.
+    /// The same with events in their order, each with when it was appended. Their places.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
@@ -128,25 +177,28 @@ impl MemoryLog {
         first..retained.next()
     }
 
-    fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) {
+    /// An event as it is retained.
+    pub(crate) fn entry(&self, id: EventId, event: &Event, appended: Instant) -> Entry {
         let audience = event.audience.clone().map(Arc::new);
-        let audience = audience.unwrap_or_else(|| self.own.clone());
-        let seq = retained.next();
-        let id = self.id(seq);
-        let frame = wire::event(id, event);
-        retained.bytes += frame.len();
-        if let Some(given) = event.given_id() {
-            retained.given.add(given.clone(), seq);
+        Entry {
+            frame: wire::event(id, event),
+            appended,
+            audience: audience.unwrap_or_else(|| self.own.clone()),
         }
-        retained.entries.push_back(Entry {
-            frame,
-            appended: now,
-            audience,
-        });
+    }
+
+    fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) {
+        let place = retained.next();
+        let entry = self.entry(retained.lineage.id(place), event, now);
+        retained.bytes += entry.frame.len();
+        if let Some(given) = event.given_id() {
+            retained.given.add(given.clone(), place);
+        }
+        retained.entries.push_back(entry);
         retained.evict_beyond(self.retention, &self.own, now);
     }
 
-    /// The number that the next event will get.
+    /// The place that the next event will get.
     pub(crate) fn next(&self) -> u64 {
         self.retained.read().next()
     }
@@ -160,7 +212,7 @@ impl MemoryLog {
             bytes: retained.bytes,
             since: retained
                 .entries
-                .get(retained.place(retained.oldest))
+                .get(retained.index(retained.oldest))
                 .map(|entry| entry.appended),
         }
     }
@@ -172,67 +224,54 @@ impl MemoryLog {
 
     /// Whether an id reads as one that this log gives.
     pub(crate) fn is_own_id(&self, id: &str) -> bool {
-        EventId::parse(id).is_ok_and(|id| id.epoch == self.epoch)
+        EventId::parse(id).is_ok_and(|id| id.epoch == self.epoch())
     }
 
-    /// The id of the event with this number.
-    pub(crate) fn id(&self, seq: u64) -> EventId {
-        EventId {
-            epoch: self.epoch,
-            seq,
-        }
+    /// The id of the event at this place.
+    pub(crate) fn id(&self, place: u64) -> EventId {
+        self.retained.read().lineage.id(place)
     }
 
-    /// The id of the event before the one with this number, if there was one.
-    pub(crate) fn id_before(&self, seq: u64) -> Option<EventId> {
-        seq.checked_sub(1).map(|before| self.id(before))
+    /// The id after which somebody goes on who is at this place, if any event came before.
+    pub(crate) fn id_before(&self, place: u64) -> Option<EventId> {
+        self.retained.read().lineage.id_before(place)
+    }
+
+    /// The place of a subscriber that is to go on from there, if everything since is here.
+    pub(crate) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
+        self.retained.read().find(from)
     }
 
     /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
     /// retained, after a gap that says why; unless nothing that is missing was for it.
     pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
         let retained = self.retained.read();
+        if let Some(placement) = retained.find(from) {
+            return placement;
+        }
         let (oldest, next) = (retained.oldest, retained.next());
-        let at = |cursor| Placement {
-            cursor,
-            told: true,
-            gap: None,
-        };
-        let untold_at = |cursor| Placement {
-            told: false,
-            ..at(cursor)
-        };
-        let all_with_gap = |reason, requested: &dyn ToString, missed| Placement {
-            cursor: oldest,
-            told: true,
-            gap: Some(Gap {
-                reason,
-                requested: requested
-                    .to_string()
-                    .chars()
-                    .take(Gap::MAX_REQUESTED)
-                    .collect(),
-                resumed_after: self.id_before(oldest),
-                missed,
-            }),
-        };
-        let after_given = |given: &str| retained.given.get(given).map(|seq| at(seq + 1));
-        match from {
-            ResumeFrom::Now => untold_at(next),
-            ResumeFrom::Earliest => at(oldest),
-            ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
-            ResumeFrom::AfterGiven(given) => after_given(given.as_str())
-                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, &given.as_str(), None)),
-            ResumeFrom::After(id) if id.epoch != self.epoch => after_given(&id.to_string())
-                .unwrap_or_else(|| all_with_gap(GapReason::Epoch, id, None)),
-            ResumeFrom::After(id) if id.seq >= next => all_with_gap(GapReason::Unknown, id, None),
-            ResumeFrom::After(id) if id.seq + 1 < oldest => {
-                match self.missed(&retained, id.seq + 1..oldest, selection) {
-                    Some(0) => untold_at(oldest),
-                    missed => all_with_gap(GapReason::Evicted, id, missed),
-                }
+        let all_with_gap = |reason, requested: &dyn ToString, missed| {
+            let resumed_after = retained.lineage.id_before(oldest);
+            let gap = Gap::new(reason, requested, resumed_after, missed);
+            Placement {
+                gap: Some(gap),
+                ..Placement::at(oldest, true)
             }
-            ResumeFrom::After(id) => at(id.seq + 1),
+        };
+        match from {
+            ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, true),
+            ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
+            ResumeFrom::AfterGiven(given) => {
+                all_with_gap(GapReason::Unknown, &given.as_str(), None)
+            }
+            ResumeFrom::After(id) => match retained.lineage.after(*id) {
+                None => all_with_gap(GapReason::Epoch, id, None),
+                Some(place) if place > next => all_with_gap(GapReason::Unknown, id, None),
+                Some(place) => match self.missed(&retained, place..oldest, selection) {
+                    Some(0) => Placement::at(oldest, false),
+                    missed => all_with_gap(GapReason::Evicted, id, missed),
+                },
+            },
         }
     }
 
@@ -253,11 +292,17 @@ impl MemoryLog {
                 oldest: retained.first,
             };
         }
-        let start = retained.place(cursor);
+        if retained.is_hole(cursor) {
+            return Read::Missing;
+        }
+        let start = retained.index(cursor);
         let mut bytes = 0;
         let mut events = 0;
         for entry in retained.entries.range(start..).take(portion.events) {
             if bytes > 0 && bytes + entry.frame.len() > portion.bytes {
+                break;
+            }
+            if entry.is_hole() {
                 break;
             }
             if take(entry) {
@@ -270,15 +315,18 @@ impl MemoryLog {
 
     /// What a subscriber is to be told that lost these events; `None`: none of them was for it.
     pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
-        let missed = self.missed(&self.retained.read(), lost.clone(), selection);
-        let requested = self.id_before(lost.start);
-        (missed != Some(0)).then(|| Gap {
-            reason: GapReason::Evicted,
-            requested: requested
-                .map_or_else(|| crate::resume::EARLIEST.to_owned(), |id| id.to_string()),
-            resumed_after: self.id_before(lost.end),
-            missed,
-        })
+        let retained = self.retained.read();
+        let missed = self.missed(&retained, lost.clone(), selection);
+        let before = retained.lineage.id_before(lost.start);
+        let after = retained.lineage.id_before(lost.end);
+        let is_same = |before: EventId, after: EventId| before.epoch == after.epoch;
+        let reason = match before.zip(after) {
+            Some((before, after)) if !is_same(before, after) => GapReason::Epoch,
+            _ => GapReason::Evicted,
+        };
+        let requested =
+            before.map_or_else(|| crate::resume::EARLIEST.to_owned(), |id| id.to_string());
+        (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 
     /// How many of these events, which are no longer there, were for this selection, if that is

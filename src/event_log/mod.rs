@@ -1,15 +1,20 @@
 //! The event log, the one source of truth: nothing reaches a subscriber that is not in it.
 //!
-//! A subscriber's place is a *cursor*: the number of the next event it is to get. A cursor that
-//! equals the log's [`next`](MemoryLog::next) is at the head.
+//! A subscriber's place is a *cursor*: where the next event is that it is to get. Places count up by
+//! one, from event to event. A cursor that equals the log's [`next`](MemoryLog::next) is at the head.
 
 mod appender;
+mod archive;
+mod error;
 mod file;
 mod given_ids;
+mod kind;
 #[cfg(test)]
 mod kinds_tests;
+mod lineage;
 mod memory;
 mod record;
+mod redis;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -20,11 +25,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{appender::LogKind, file::LogError, waiting::LogUnavailable, writer::LogSync};
 pub(crate) use self::{
-    appender::{Appender, Later, Opened, open},
+    appender::{Appender, Later, Listener, Numbering, Opened, Subscriptions, open},
+    archive::{Archive, Beginning, Item},
     memory::MemoryLog,
     waiting::Done,
+};
+pub use self::{
+    error::LogError,
+    kind::{LogKind, RedisSettings},
+    redis::{InvalidRedisUrl, RedisUrl},
+    waiting::LogUnavailable,
+    writer::LogSync,
 };
 use crate::{event::Audience, gap::Gap, wire::Frame};
 
@@ -46,7 +58,7 @@ pub struct Retention {
 /// Where a new subscriber starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// The number of the first event it gets.
+    /// The place of the first event it gets.
     pub(crate) cursor: u64,
     /// Whether it knows its place: by the id that it asked for, or by the gap.
     pub(crate) told: bool,
@@ -54,12 +66,25 @@ pub(crate) struct Placement {
     pub(crate) gap: Option<Gap>,
 }
 
-/// One event that is retained. Cheap to clone.
+impl Placement {
+    fn at(cursor: u64, told: bool) -> Self {
+        let gap = None;
+        Self { cursor, told, gap }
+    }
+}
+
+/// One event that is retained, or a hole where events are missing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) frame: Frame,
     pub(crate) appended: Instant,
     pub(crate) audience: Arc<Audience>,
+}
+
+impl Entry {
+    fn is_hole(&self) -> bool {
+        self.frame.len() == 0
+    }
 }
 
 /// How much is read at once.
@@ -80,14 +105,16 @@ pub(crate) enum Read {
     Head,
     /// The event at the cursor is no longer retained, nor are the others before this one.
     Evicted { oldest: u64 },
+    /// That events are missing, which this log never got. The cursor after it is the next.
+    Missing,
 }
 
 /// What a log holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The number of the oldest event retained; equals `next` if there is none.
+    /// The place of the oldest event retained; equals `next` if there is none.
     pub(crate) oldest: u64,
-    /// The number that the next event will get.
+    /// The place that the next event will get.
     pub(crate) next: u64,
     /// Size of the encoded events that are retained, in bytes.
     pub(crate) bytes: usize,

@@ -13,7 +13,8 @@ use crate::{
 /// not checked again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// When it was appended, in milliseconds since 1970.
+    /// When it was appended, in milliseconds since 1970; 0 where something else says so.
+    #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
     /// Empty: the log's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -23,6 +24,7 @@ pub(super) struct Record {
     id: Id,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     data: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<u64>,
@@ -42,6 +44,11 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(at: &u64) -> bool {
+    *at == 0
+}
+
 /// A time as ids and records have it.
 pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
@@ -50,9 +57,17 @@ pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
 
 impl Record {
     pub(super) fn of(event: &Event, at: SystemTime) -> Self {
-        let topics = event.topics().iter();
         Self {
             at: millis_since_1970(at),
+            ..Self::without_data(event).with_data(event.data().to_owned())
+        }
+    }
+
+    /// The same where its data and its time are kept elsewhere.
+    pub(super) fn without_data(event: &Event) -> Self {
+        let topics = event.topics().iter();
+        Self {
+            at: 0,
             topics: topics.map(|topic| topic.as_str().to_owned()).collect(),
             private: event
                 .audience
@@ -64,9 +79,13 @@ impl Record {
                 Naming::Given(id) => Id::Given(id.as_str().to_owned()),
             },
             name: event.name().map(|name| name.as_str().to_owned()),
-            data: event.data().to_owned(),
+            data: String::new(),
             retry: event.retry(),
         }
+    }
+
+    pub(super) fn with_data(self, data: String) -> Self {
+        Self { data, ..self }
     }
 
     /// How long ago it was appended; not at all, if the clock was set back meanwhile.

@@ -15,12 +15,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    MemoryLog,
+    Appender, Listener, MemoryLog,
     file::{About, Batch, FileStore},
     record::Record,
-    waiting::{LogUnavailable, Waiting, Waits, in_turn},
+    waiting::{Done, LogUnavailable, Waiting, Waits, in_turn},
 };
-use crate::{event::Event, metrics::Metrics};
+use crate::event::Event;
 
 /// How much is appended at once, in events and in bytes of their data, about.
 const BATCH_EVENTS: usize = 4096;
@@ -39,23 +39,6 @@ pub enum LogSync {
     Always,
     /// So long after it was acknowledged, at most.
     Within(Duration),
-}
-
-/// Is told of what was appended.
-pub(super) struct Listener {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) told: Box<dyn Fn() + Send>,
-}
-
-impl Listener {
-    /// So many events became readable; none where the store alone had something to do.
-    fn appended(&self, events: usize) {
-        if events == 0 {
-            return;
-        }
-        self.metrics.events.inc_by(events as u64);
-        (self.told)();
-    }
 }
 
 enum Command {
@@ -102,19 +85,27 @@ impl Writer {
         Ok(Self { inbox, is_writable })
     }
 
-    pub(super) fn append(&self, event: Event, waits: Waits) {
+    pub(super) fn enqueue(&self, event: Event, waits: Waits) {
         // Where the thread is gone, `waits` is dropped, and whoever it is is told so.
         self.inbox
             .send(Command::Append(Waiting { event, waits }))
             .ok();
     }
+}
 
-    pub(super) fn flush(&self, done: oneshot::Sender<()>) {
-        self.inbox.send(Command::Flush(done)).ok();
+impl Appender for Writer {
+    fn append(&self, event: Event, waits: Option<Done>) {
+        self.enqueue(event, Waits::Publisher(waits));
     }
 
-    pub(super) fn is_writable(&self) -> bool {
+    fn is_writable(&self) -> bool {
         self.is_writable.load(Ordering::Relaxed)
+    }
+
+    fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, flushed) = oneshot::channel();
+        self.inbox.send(Command::Flush(done)).ok();
+        flushed
     }
 }
 
@@ -260,7 +251,7 @@ impl Thread {
         let now = Instant::now();
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
         let appended = self.memory.append_all(events);
-        self.listener.appended(waiting.len());
+        self.appended(waiting.len());
         for (seq, Waiting { waits, .. }) in appended.zip(waiting) {
             // Nobody may wait for it any more.
             match waits {
@@ -273,6 +264,13 @@ impl Thread {
             }
         }
         self.refuse(out_of_turn);
+    }
+
+    /// So many events became readable; none where the store alone had something to do.
+    fn appended(&self, events: usize) {
+        if events > 0 {
+            self.listener.appended(events);
+        }
     }
 
     fn refuse(&self, waiting: Vec<Waiting>) {
@@ -348,7 +346,7 @@ impl Thread {
                 .collect();
             self.memory
                 .append_all(events.iter().map(|event| (event, now)));
-            self.listener.appended(events.len());
+            self.appended(events.len());
             self.ticks = ticks;
         } else {
             let lost = (known - next) as usize;

@@ -38,7 +38,7 @@ use crate::{
     policy::Policy,
     resume::{EARLIEST, ResumeFrom},
     selection::Selection,
-    subscriber::Subscriber,
+    subscriber::{Start, Subscriber},
     wire::{self, Framing},
 };
 
@@ -131,7 +131,7 @@ async fn answer(
     };
     if request.method() == Method::HEAD {
         let mut head = event_stream();
-        asks.tell_place(&mut head, || asks.would_have_gap(hub));
+        asks.tell_place(&mut head, asks.would_have_gap(hub).await);
         return Ok(head.body(actix_web::body::None::new()));
     }
     open(request, hub, asks).await
@@ -186,22 +186,36 @@ struct Asking {
 }
 
 impl Asking {
-    /// Whether there would be a gap if its stream began now.
-    fn would_have_gap(&self, hub: &Hub) -> bool {
-        hub.log.place(&self.from, &self.selection).gap.is_some()
+    /// Whether there would be a gap if its stream began now, as far as is known.
+    async fn would_have_gap(&self, hub: &Hub) -> bool {
+        let Some(archive) = &hub.archive else {
+            return hub.log.place(&self.from, &self.selection).gap.is_some();
+        };
+        if hub.log.find(&self.from).is_some() {
+            return false;
+        }
+        let beginning = archive.place(&self.from).await;
+        beginning.is_ok_and(|beginning| beginning.gap.is_some())
     }
 
     /// Says after which event the stream begins, to one that asked for a place: the one that was
     /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
-    fn tell_place(&self, head: &mut HttpResponseBuilder, has_gap: impl FnOnce() -> bool) {
+    fn tell_place(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let Some(requested) = self.requested.as_deref().filter(|id| !id.is_empty()) else {
             return;
         };
-        let is_found = self.from != ResumeFrom::Earliest && !has_gap();
+        let is_found = self.from != ResumeFrom::Earliest && !has_gap;
         let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
         let earliest = HeaderValue::from_static(EARLIEST);
         let preceding = found.flatten().unwrap_or(earliest);
         head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
+    }
+
+    /// A stream that tells the client when to come again.
+    async fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
+        self.tell_place(&mut head, self.would_have_gap(hub).await);
+        let farewell = wire::farewell(hub.jittered_retry());
+        head.body(farewell.bytes(Framing::Plain))
     }
 }
 
@@ -229,17 +243,26 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
         Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
             log::debug!("turned a subscriber away: {reason:?}");
-            asks.tell_place(&mut head, || asks.would_have_gap(hub));
-            let farewell = wire::farewell(hub.jittered_retry());
-            return Ok(head.body(farewell.bytes(Framing::Plain)));
+            return Ok(asks.turn_away(hub, head).await);
         }
+    };
+    let start = match (&subscribed.placement, &hub.archive) {
+        (Some(placement), _) => Start::Here(placement.clone()),
+        (None, None) => Start::Here(hub.log.place(&asks.from, &asks.selection)),
+        (None, Some(archive)) => match archive.place(&asks.from).await {
+            Ok(beginning) => Start::Older(beginning),
+            Err(reason) => {
+                log::debug!("turned a subscriber away that asked for older events: {reason}");
+                return Ok(asks.turn_away(hub, head).await);
+            }
+        },
     };
     // Another may have come meanwhile. From the moment the stream begins, none is read.
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
-    asks.tell_place(&mut head, || subscribed.placement.gap.is_some());
-    let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, framing);
+    asks.tell_place(&mut head, start.gap().is_some());
+    let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, start, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;
     match connection.zip(token) {

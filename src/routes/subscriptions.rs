@@ -40,7 +40,8 @@ pub(super) async fn subscriptions(
     }
     let path = path.to_owned();
     let listed = hub.ask(List { path }).await;
-    let Listed { document, last } = listed.map_err(|_| Problem::BroadcasterSilent)?;
+    let listed = listed.map_err(|_| Problem::BroadcasterSilent)?;
+    let Listed { document, last } = listed.map_err(|_| Problem::LogUnavailable)?;
     let document = document.ok_or(Problem::NotFound)?;
     let last = last.map_or_else(|| EARLIEST.to_owned(), |id| format!("#{id}"));
     let link = format!(

@@ -86,7 +86,14 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["'off'", "'error'", "'warn'", "'info'", "'debug'", "'trace'"],
         &["'loud'", "''", "5", "false"]),
     ("log.kind",
-        &["'memory'", "'file'"], &["'File'", "'redb'", "''", "1"]),
+        &["'memory'", "'file'", "'redis'"], &["'File'", "'redb'", "''", "1"]),
+    ("log.url",
+        &["'redis://localhost'", "'rediss://:secret@r.example:6380/1'",
+            "'redis+sentinel://a,b:1/0/main'"],
+        &["'http://localhost'", "'localhost'", "''", "5"]),
+    ("log.prefix", &["'broadcaster'", "'a:b'"], &["''", "'{a}'", "'a b'", "7"]),
+    ("log.history", &["1", "1000000000"], &["0", "1000000001", "'1'"]),
+    ("log.history_age", &["'off'", "'1s'"], &["'0s'", "'4000days'", "5"]),
     ("log.path",
         &["'events.redb'", "'/var/lib/broadcaster/events.redb'"], &["''", "1", "'\\u0000'"]),
     ("log.sync",
@@ -252,6 +259,7 @@ fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
                         *path,
                         "server.static_dir"
                             | "log.path"
+                            | "log.prefix"
                             | "ticker.message"
                             | "ticker.topic"
                             | "auth.cookie"

@@ -1,0 +1,276 @@
+//! What is retained beyond memory, for those who ask for older events: read a batch at a time, when
+//! they have taken the one before.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::LogUnavailable;
+use crate::{
+    event::{Event, EventId, GivenId},
+    gap::{Gap, GapReason},
+    resume::ResumeFrom,
+};
+
+/// What a log that others write, too, is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Event(EventId, Event),
+    /// A new epoch, with all that came up to this event; `None`: with nothing that came before. The
+    /// id is that before the first event of the epoch.
+    Begins(EventId, Option<EventId>),
+}
+
+/// What is missing between two events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) reason: GapReason,
+    /// How many events, if that is known.
+    pub(crate) missed: Option<u64>,
+}
+
+impl Item {
+    pub(crate) fn id(&self) -> EventId {
+        match self {
+            Self::Event(id, _) | Self::Begins(id, _) => *id,
+        }
+    }
+
+    /// The id that one has to have come to, to go on here.
+    pub(crate) fn before(&self) -> EventId {
+        match self {
+            Self::Event(id, _) => EventId {
+                seq: id.seq.saturating_sub(1),
+                ..*id
+            },
+            Self::Begins(id, _) => *id,
+        }
+    }
+
+    /// What is missing between the event of this id and this item.
+    pub(crate) fn missing_after(&self, last: EventId) -> Option<Missing> {
+        match self {
+            Self::Begins(id, after) => (*after != Some(last) && *id != last).then_some(Missing {
+                reason: GapReason::Epoch,
+                missed: None,
+            }),
+            Self::Event(id, _) if id.epoch != last.epoch => Some(Missing {
+                reason: GapReason::Epoch,
+                missed: None,
+            }),
+            Self::Event(id, _) => {
+                let missed = id.seq.saturating_sub(last.seq.saturating_add(1));
+                (missed > 0).then_some(Missing {
+                    reason: GapReason::Evicted,
+                    missed: Some(missed),
+                })
+            }
+        }
+    }
+}
+
+/// What an archive is asked.
+pub(super) enum Ask {
+    /// Items from this id on, or after it; `None`: from the oldest on.
+    Read {
+        from: Option<EventId>,
+        /// Whether the first is enough, be it that of this id.
+        first: bool,
+        done: Answer<Vec<Item>>,
+    },
+    /// The id of the event to which its publisher gave this one.
+    Given {
+        id: GivenId,
+        done: Answer<Option<EventId>>,
+    },
+}
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, LogUnavailable>>;
+
+/// Where a subscriber starts that asked for something older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// It goes on after this event; `None`: with the oldest.
+    pub(crate) after: Option<EventId>,
+    /// What it is to be told first, where it asked for something that cannot be given.
+    pub(crate) gap: Option<Gap>,
+}
+
+/// Reads what is retained beyond memory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Archive(mpsc::UnboundedSender<Ask>);
+
+impl Archive {
+    /// An archive that others answer for.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Ask>) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        (Self(asks), asked)
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, LogUnavailable> {
+        let (done, answer) = oneshot::channel();
+        self.0.send(ask(done)).map_err(|_| LogUnavailable)?;
+        answer.await.map_err(|_| LogUnavailable)?
+    }
+
+    /// Some of what comes after this event; `None`: from the oldest on.
+    pub(crate) async fn after(&self, id: Option<EventId>) -> Result<Vec<Item>, LogUnavailable> {
+        self.read(id, false).await
+    }
+
+    async fn read(&self, from: Option<EventId>, first: bool) -> Result<Vec<Item>, LogUnavailable> {
+        self.ask(|done| Ask::Read { from, first, done }).await
+    }
+
+    async fn given(&self, id: GivenId) -> Result<Option<EventId>, LogUnavailable> {
+        self.ask(|done| Ask::Given { id, done }).await
+    }
+
+    /// Finds where a subscriber starts. One that asks for what never was gets all that is retained,
+    /// after a gap; one that asks for what is no more gets what comes after it.
+    pub(crate) async fn place(&self, from: &ResumeFrom) -> Result<Beginning, LogUnavailable> {
+        match from {
+            ResumeFrom::Now | ResumeFrom::Earliest => Ok(Beginning {
+                after: None,
+                gap: None,
+            }),
+            ResumeFrom::Unknown(requested) => self.all(requested).await,
+            ResumeFrom::AfterGiven(given) => match self.given(given.clone()).await? {
+                Some(id) => self.place_after(id, given.as_str()).await,
+                None => self.all(given.as_str()).await,
+            },
+            ResumeFrom::After(id) => {
+                let text = id.to_string();
+                let place = self.place_after(*id, &text).await?;
+                // A publisher may give its event an id that looks like one of the log's.
+                match GivenId::parse(&text) {
+                    Ok(given) if place.gap.is_some() => match self.given(given).await? {
+                        Some(id) => self.place_after(id, &text).await,
+                        None => Ok(place),
+                    },
+                    _ => Ok(place),
+                }
+            }
+        }
+    }
+
+    async fn place_after(&self, id: EventId, requested: &str) -> Result<Beginning, LogUnavailable> {
+        let items = self.read(Some(id), true).await?;
+        let Some(first) = items.first() else {
+            return self.all(requested).await;
+        };
+        let missing = (first.id() != id)
+            .then(|| first.missing_after(id))
+            .flatten();
+        Ok(match missing {
+            None => Beginning {
+                after: Some(id),
+                gap: None,
+            },
+            Some(Missing { reason, missed }) => {
+                let after = Some(first.before());
+                let gap = Some(Gap::new(reason, &requested, after, missed));
+                Beginning { after, gap }
+            }
+        })
+    }
+
+    /// Everything, to one that asked for what never was.
+    async fn all(&self, requested: &str) -> Result<Beginning, LogUnavailable> {
+        let items = self.read(None, true).await?;
+        let after = items.first().map(Item::before);
+        let gap = Some(Gap::new(GapReason::Unknown, &requested, after, None));
+        Ok(Beginning { after, gap })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(epoch: u64, seq: u64) -> EventId {
+        EventId { epoch, seq }
+    }
+
+    fn event(epoch: u64, seq: u64) -> Item {
+        Item::Event(id(epoch, seq), Event::message(""))
+    }
+
+    /// Who asks, answered for from a list of items.
+    fn place(items: &[Item], from: &ResumeFrom) -> Beginning {
+        let (archive, mut asked) = Archive::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let answering = async {
+            while let Some(ask) = asked.recv().await {
+                match ask {
+                    Ask::Given { id: given, done } => {
+                        let known = (given.as_str() == "7-7").then_some(id(5, 11));
+                        done.send(Ok(known)).unwrap();
+                    }
+                    Ask::Read { from, first, done } => {
+                        let is_wanted = |item: &&Item| {
+                            from.is_none_or(|from| item.id() > from || (first && item.id() == from))
+                        };
+                        let found = items.iter().filter(is_wanted).cloned().collect();
+                        done.send(Ok(found)).unwrap();
+                    }
+                }
+            }
+            unreachable!("the archive is still there")
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                place = archive.place(from) => place.unwrap(),
+                () = answering => unreachable!(),
+            }
+        })
+    }
+
+    #[test]
+    fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
+        // 5-10 to 5-12, of which nothing more was kept in epoch 6, then 8 after something was lost.
+        let items = [
+            event(5, 10),
+            event(5, 11),
+            event(5, 12),
+            Item::Begins(id(6, 0), Some(id(5, 12))),
+            event(6, 1),
+            Item::Begins(id(8, 0), None),
+            event(8, 1),
+        ];
+        let gap = |after, reason, missed| (Some(after), Some((reason, missed)));
+        let epoch = GapReason::Epoch;
+        for (asked, expected) in [
+            (id(5, 10), (Some(id(5, 10)), None)),
+            (id(5, 12), (Some(id(5, 12)), None)),
+            (id(5, 9), (Some(id(5, 9)), None)),
+            (id(6, 0), (Some(id(6, 0)), None)),
+            (id(6, 1), (Some(id(6, 1)), None)),
+            (id(8, 1), (Some(id(8, 1)), None)),
+            (id(5, 6), gap(id(5, 9), GapReason::Evicted, Some(3))),
+            // Delivered, and lost when 6 began.
+            (id(5, 13), gap(id(6, 0), epoch, None)),
+            (id(6, 2), gap(id(8, 0), epoch, None)),
+            (id(4, 100), gap(id(5, 9), epoch, None)),
+            (id(8, 2), gap(id(5, 9), GapReason::Unknown, None)),
+        ] {
+            let Beginning { after, gap } = place(&items, &ResumeFrom::After(asked));
+
+            let told = gap.map(|gap| {
+                assert_eq!(gap.requested, asked.to_string());
+                assert_eq!(gap.resumed_after, after);
+                (gap.reason, gap.missed)
+            });
+            assert_eq!((after, told), expected, "{asked}");
+        }
+        // Its publisher gave it.
+        let given = place(&items, &ResumeFrom::After(id(7, 7)));
+        assert_eq!((given.after, given.gap), (Some(id(5, 11)), None));
+        let unknown = GivenId::parse("urn:x").unwrap();
+        let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
+        assert_eq!(unknown.after, Some(id(5, 9)));
+        assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
+        let earliest = place(&items, &ResumeFrom::Earliest);
+        assert_eq!((earliest.after, earliest.gap), (None, None));
+    }
+}

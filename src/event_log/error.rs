@@ -1,0 +1,37 @@
+//! Why a log cannot be used.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::RedisUrl;
+
+/// Why a log cannot be used, and what to do.
+#[derive(Debug, Error)]
+#[error("the log in {place} {reason}")]
+pub struct LogError {
+    /// Where it is, and the key of the config that says so.
+    place: String,
+    reason: String,
+}
+
+impl LogError {
+    pub(super) fn in_file(path: &Path, reason: String) -> Self {
+        let place = format!("{} (log.path)", path.display());
+        Self { place, reason }
+    }
+
+    pub(super) fn damaged(path: &Path, what: &impl ToString) -> Self {
+        Self::in_file(path, damaged(&what.to_string()))
+    }
+
+    pub(super) fn in_redis(url: &RedisUrl, reason: String) -> Self {
+        let place = format!("{url} (log.url)");
+        Self { place, reason }
+    }
+}
+
+/// What to say of a file that cannot be read as a log.
+pub(super) fn damaged(what: &str) -> String {
+    format!("is damaged: {what}. Put a backup in its place, or move it away to begin anew")
+}

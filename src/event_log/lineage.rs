@@ -1,0 +1,174 @@
+//! Which ids the places of a log have. A log of one epoch counts them in step; one that others write,
+//! too, may go on in another epoch, or after events that it never got.
+
+use std::collections::VecDeque;
+
+use crate::event::EventId;
+
+/// How many pieces are remembered. Who asks for an id of an older one is told that it is unknown.
+const MOST: usize = 256;
+
+/// A run of events whose ids count up by one, at places that do the same.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// The place of the first.
+    from: u64,
+    first: EventId,
+    /// Whether nothing is missing between the piece before and this one.
+    follows: bool,
+}
+
+impl Piece {
+    /// The place after the event of this id, if that is in this piece or just before.
+    fn after(&self, id: EventId) -> Option<u64> {
+        let since = id.seq.saturating_add(1).checked_sub(self.first.seq)?;
+        (id.epoch == self.first.epoch).then_some(self.from.saturating_add(since))
+    }
+}
+
+/// The pieces of a log, oldest first.
+#[derive(Debug)]
+pub(super) struct Lineage(VecDeque<Piece>);
+
+impl Lineage {
+    /// A log whose event at this place has this id.
+    pub(super) fn new(from: u64, first: EventId) -> Self {
+        let follows = false;
+        Self(VecDeque::from([Piece {
+            from,
+            first,
+            follows,
+        }]))
+    }
+
+    /// From this place on, ids count from this one. Where it does not follow, the place before is left
+    /// to the events that are missing.
+    pub(super) fn go_on(&mut self, from: u64, first: EventId, follows: bool) {
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(Piece {
+            from,
+            first,
+            follows,
+        });
+    }
+
+    fn newest(&self) -> &Piece {
+        self.0.back().expect("a log has a piece")
+    }
+
+    /// The epoch that the next event is in.
+    pub(super) fn epoch(&self) -> u64 {
+        self.newest().first.epoch
+    }
+
+    fn piece(&self, place: u64) -> &Piece {
+        let pieces = self.0.iter().rev();
+        let found = pieces.clone().find(|piece| piece.from <= place);
+        found.or(self.0.front()).expect("a log has a piece")
+    }
+
+    /// The id of the event at this place.
+    pub(super) fn id(&self, place: u64) -> EventId {
+        let Piece { from, first, .. } = *self.piece(place);
+        EventId {
+            epoch: first.epoch,
+            seq: (first.seq + place.saturating_sub(from))
+                .saturating_sub(from.saturating_sub(place)),
+        }
+    }
+
+    /// The id after which somebody goes on who is at this place, if any event came before.
+    pub(super) fn id_before(&self, place: u64) -> Option<EventId> {
+        let piece = self.piece(place);
+        if place == piece.from && piece.follows {
+            return Some(self.id(place - 1));
+        }
+        let EventId { epoch, seq } = self.id(place);
+        seq.checked_sub(1).map(|seq| EventId { epoch, seq })
+    }
+
+    /// The place after the event of this id; of one whose epoch is the oldest known it may be before
+    /// anything there is, of one in the newest beyond. `None`: the id is of no event of this log.
+    pub(super) fn after(&self, id: EventId) -> Option<u64> {
+        let mut end = u64::MAX;
+        for piece in self.0.iter().rev() {
+            if let Some(place) = piece.after(id) {
+                return (place <= end).then_some(place);
+            }
+            end = piece.from.saturating_sub(u64::from(!piece.follows));
+        }
+        let oldest = self.0.front()?;
+        let before = oldest.first.seq.checked_sub(id.seq.saturating_add(1))?;
+        (id.epoch == oldest.first.epoch).then(|| oldest.from.saturating_sub(before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(epoch: u64, seq: u64) -> EventId {
+        EventId { epoch, seq }
+    }
+
+    /// 5-10 to 5-19 at 10, then 6-1 to 6-5 without a hole, then 6-9 after a hole, then 7-1.
+    fn lineage() -> Lineage {
+        let mut lineage = Lineage::new(10, id(5, 10));
+        lineage.go_on(20, id(6, 1), true);
+        lineage.go_on(26, id(6, 9), false);
+        lineage.go_on(31, id(7, 1), false);
+        lineage
+    }
+
+    #[test]
+    fn places_have_ids_and_ids_have_places() {
+        let lineage = lineage();
+
+        assert_eq!(lineage.epoch(), 7);
+        for (place, known) in [
+            (10, id(5, 10)),
+            (19, id(5, 19)),
+            (20, id(6, 1)),
+            (24, id(6, 5)),
+            (26, id(6, 9)),
+            (31, id(7, 1)),
+            (1000, id(7, 970)),
+        ] {
+            assert_eq!(lineage.id(place), known, "{place}");
+            assert_eq!(lineage.after(known), Some(place + 1), "{place}");
+        }
+    }
+
+    #[test]
+    fn who_goes_on_at_a_place_knows_the_id_before_it() {
+        let lineage = lineage();
+
+        for (place, before) in [
+            (10, id(5, 9)),
+            (20, id(5, 19)),
+            (21, id(6, 1)),
+            (26, id(6, 8)),
+            (31, id(7, 0)),
+        ] {
+            assert_eq!(lineage.id_before(place), Some(before), "{place}");
+        }
+        assert_eq!(lineage.after(id(6, 0)), Some(20));
+        assert_eq!(lineage.after(id(7, 0)), Some(31));
+        assert_eq!(Lineage::new(0, id(5, 0)).id_before(0), None);
+    }
+
+    #[test]
+    fn what_never_was_has_no_place_and_what_is_gone_has_one() {
+        let lineage = lineage();
+
+        assert_eq!(lineage.after(id(5, 3)), Some(4));
+        assert_eq!(lineage.after(id(5, 20)), None, "it went on in the next");
+        assert_eq!(lineage.after(id(4, 10)), None);
+        assert_eq!(lineage.after(id(8, 1)), None);
+        // The last before a hole: at the hole.
+        assert_eq!(lineage.after(id(6, 5)), Some(25));
+        assert_eq!(lineage.after(id(6, 6)), None, "it is missing");
+    }
+}

@@ -1,0 +1,162 @@
+//! What is kept in Redis' stream, and how it is read.
+
+use redis::Value;
+
+use crate::{
+    event::{Event, EventId},
+    event_log::{archive::Item, record::Record},
+};
+
+/// One entry of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) item: Item,
+    /// When it was appended, by Redis' clock in milliseconds since 1970; 0 where it does not matter.
+    pub(super) at: u64,
+    /// Its number, if it is a message of the ticker.
+    pub(super) tick: Option<u64>,
+}
+
+/// What was read is nothing that a broadcaster wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Foreign(pub(super) String);
+
+/// An event as it is kept: its record, and its data.
+pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
+    let record = serde_json::to_vec(&Record::without_data(event));
+    (
+        record.expect("a record is made of text and numbers"),
+        event.data(),
+    )
+}
+
+/// Reads the entries of a range, or of a stream in an answer to XREAD.
+pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
+    match value {
+        Value::Array(entries) => entries.into_iter().map(entry).collect(),
+        Value::Nil => Ok(Vec::new()),
+        _ => Err(Foreign("something else than entries".to_owned())),
+    }
+}
+
+/// The same of an answer to XREAD of one stream.
+pub(super) fn entries_of_only_stream(value: Value) -> Result<Vec<Entry>, Foreign> {
+    let foreign = || Foreign("something else than a stream".to_owned());
+    let stream = match value {
+        Value::Nil => return Ok(Vec::new()),
+        Value::Array(streams) => streams.into_iter().next().ok_or_else(foreign)?,
+        _ => return Err(foreign()),
+    };
+    match stream {
+        Value::Array(mut parts) if parts.len() == 2 => entries(parts.remove(1)),
+        _ => Err(foreign()),
+    }
+}
+
+fn entry(value: Value) -> Result<Entry, Foreign> {
+    let (id, fields) = match value {
+        Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
+            Ok([Value::BulkString(id), Value::Array(fields)]) => (id, fields),
+            _ => return Err(Foreign("an entry without an id or fields".to_owned())),
+        },
+        _ => return Err(Foreign("something else than an entry".to_owned())),
+    };
+    let id = String::from_utf8_lossy(&id).into_owned();
+    let foreign = |what: &str| Foreign(format!("entry {id}: {what}"));
+    let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
+        (fields.next(), fields.next())
+    {
+        let text = String::from_utf8(value).map_err(|_| foreign("not UTF-8"))?;
+        match &*name {
+            b"r" => record = Some(text),
+            b"d" => data = Some(text),
+            b"t" => at = text.parse().map_err(|_| foreign("no time"))?,
+            b"n" => tick = Some(text.parse().map_err(|_| foreign("no number"))?),
+            b"b" => begins = Some(text),
+            _ => return Err(foreign("a field that is not known")),
+        }
+    }
+    let event_id = EventId::parse(&id).map_err(|_| foreign("no id"))?;
+    let item = match (record, data, begins) {
+        (Some(record), Some(data), None) => {
+            let record: Record = serde_json::from_str(&record).map_err(|_| foreign("no record"))?;
+            Item::Event(event_id, record.with_data(data).event())
+        }
+        (None, None, Some(after)) if after.is_empty() => Item::Begins(event_id, None),
+        (None, None, Some(after)) => {
+            let after = EventId::parse(&after).map_err(|_| foreign("no id"))?;
+            Item::Begins(event_id, Some(after))
+        }
+        _ => return Err(foreign("neither an event nor an epoch")),
+    };
+    Ok(Entry { item, at, tick })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn raw(id: &str, fields: &[&str]) -> Value {
+        let fields = fields.iter().map(|field| text(field)).collect();
+        Value::Array(vec![text(id), Value::Array(fields)])
+    }
+
+    const ID: EventId = EventId { epoch: 5, seq: 1 };
+
+    #[test]
+    fn an_event_comes_back_as_it_was_written() {
+        let event = Event::message("two\nlines {n}").with_retry(7);
+        let (record, data) = written(&event);
+        let record = String::from_utf8(record).unwrap();
+        assert!(!record.contains("lines"));
+
+        let value = raw("5-1", &["r", &record, "d", data, "t", "12", "n", "3"]);
+
+        let read = entries(Value::Array(vec![value])).unwrap();
+        let item = Item::Event(ID, event);
+        let tick = Some(3);
+        assert_eq!(read, [Entry { item, at: 12, tick }]);
+    }
+
+    #[test]
+    fn an_epoch_says_what_it_goes_on_from() {
+        let read = |after| entries(Value::Array(vec![raw("5-1", &["b", after])]));
+        let begins = |after| {
+            let item = Item::Begins(ID, after);
+            Ok(vec![Entry {
+                item,
+                at: 0,
+                tick: None,
+            }])
+        };
+
+        assert_eq!(read(""), begins(None));
+        assert_eq!(read("4-9"), begins(Some(EventId { epoch: 4, seq: 9 })));
+    }
+
+    #[test]
+    fn what_others_wrote_is_no_entry_and_no_panic() {
+        for value in [
+            Value::Int(1),
+            Value::Array(vec![Value::Nil]),
+            Value::Array(vec![raw("x", &["b", ""])]),
+            Value::Array(vec![raw("1-1", &[])]),
+            Value::Array(vec![raw("1-1", &["r", "{}", "d", ""])]),
+            Value::Array(vec![raw("1-1", &["b", "x"])]),
+            Value::Array(vec![raw("1-1", &["field", "x"])]),
+            Value::Array(vec![raw("1-1", &["t", "x"])]),
+            Value::Array(vec![text("1-1")]),
+            Value::Array(vec![Value::Array(vec![text("1-1")])]),
+        ] {
+            assert!(entries(value.clone()).is_err(), "{value:?}");
+        }
+        assert_eq!(entries_of_only_stream(Value::Nil), Ok(Vec::new()));
+        assert!(entries_of_only_stream(Value::Array(Vec::new())).is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! The connection to Redis that a node writes by, and whether it can.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::timeout,
+};
+
+use super::{
+    process::Process,
+    scripts::{Pulse, Scripts},
+    url::Finder,
+};
+use crate::event_log::{MemoryLog, RedisUrl};
+
+/// How long Redis may take to be found, and to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same where Sentinels have to be asked first.
+const FIND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why something was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nothing was: the log has another epoch than was thought.
+    Stale,
+    /// Redis is not there, or cannot do it. It may have done it all the same.
+    Lost,
+}
+
+/// What the tasks of a node share.
+pub(super) struct Link {
+    url: RedisUrl,
+    finder: Mutex<Finder>,
+    pub(super) scripts: Scripts,
+    connection: RefCell<Option<MultiplexedConnection>>,
+    /// How often there was a new one.
+    connections: Cell<u64>,
+    process: RefCell<String>,
+    epoch: Cell<u64>,
+    /// How many numbered messages there were, as far as is known.
+    pub(super) ticks: Cell<u64>,
+    /// Wakes whoever looks after the connection.
+    pub(super) lost: Notify,
+    is_writable: Arc<AtomicBool>,
+    /// Whether it was said that it cannot be reached.
+    is_failing: Cell<bool>,
+}
+
+impl Link {
+    pub(super) fn new(url: RedisUrl, finder: Finder, scripts: Scripts) -> Self {
+        Self {
+            url,
+            finder: Mutex::new(finder),
+            scripts,
+            connection: RefCell::default(),
+            connections: Cell::new(0),
+            process: RefCell::default(),
+            epoch: Cell::new(0),
+            ticks: Cell::new(0),
+            lost: Notify::new(),
+            is_writable: Arc::default(),
+            is_failing: Cell::new(false),
+        }
+    }
+
+    pub(super) fn url(&self) -> &RedisUrl {
+        &self.url
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// True while Redis can be written, as far as is known.
+    pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
+        self.is_writable.clone()
+    }
+
+    /// A connection of its own to the master.
+    pub(super) async fn connect(
+        &self,
+        patience: Duration,
+    ) -> Result<MultiplexedConnection, String> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(patience));
+        let connecting = async {
+            match &mut *self.finder.lock().await {
+                Finder::At(client) => {
+                    client
+                        .get_multiplexed_async_connection_with_config(&config)
+                        .await
+                }
+                Finder::BySentinels(sentinels) => {
+                    sentinels.get_async_connection_with_config(&config).await
+                }
+            }
+        };
+        match timeout(FIND_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|err| reason(&err)),
+            Err(_) => Err("it was not found in time".to_owned()),
+        }
+    }
+
+    /// Connects, and says that this node is there.
+    pub(super) async fn open(&self, memory: Option<&MemoryLog>) -> Result<Pulse, String> {
+        let mut connection = self.connect(RESPONSE_TIMEOUT).await?;
+        let process = Process::of(&mut connection).await?;
+        process.check()?;
+        self.process.replace(process.identity());
+        let pulse = self.pulse_by(&mut connection, memory).await;
+        let pulse = pulse.map_err(|err| reason(&err))?;
+        self.connections.set(self.connections.get() + 1);
+        self.connection.replace(Some(connection));
+        self.is_writable.store(true, Ordering::Relaxed);
+        if self.is_failing.replace(false) {
+            log::info!("the log in {} can be written again", self.url);
+        }
+        Ok(pulse)
+    }
+
+    async fn pulse_by(
+        &self,
+        connection: &mut MultiplexedConnection,
+        memory: Option<&MemoryLog>,
+    ) -> Result<Pulse, RedisError> {
+        let last = memory.and_then(|memory| memory.id_before(memory.next()));
+        let last = last.map_or_else(|| "0-0".to_owned(), |id| id.to_string());
+        let process = self.process.borrow().clone();
+        let call = self.scripts.pulse(&process, &last, self.ticks.get());
+        let answer = call.invoke_async(connection).await?;
+        let pulse = Pulse::read(answer).ok_or_else(unexpected)?;
+        let before = self.epoch.replace(pulse.epoch);
+        if before != pulse.epoch && before != 0 {
+            log::warn!(
+                "the log in {} goes on in epoch {}: Redis was restarted, replaced or emptied; \
+                 whoever had events that are lost is told so",
+                self.url,
+                pulse.epoch
+            );
+        }
+        Ok(pulse)
+    }
+
+    /// Says that this node is there.
+    pub(super) async fn pulse(&self, memory: &MemoryLog) -> Result<Pulse, Failure> {
+        let (number, mut connection) = self.connected()?;
+        let pulse = self.pulse_by(&mut connection, Some(memory)).await;
+        pulse.map_err(|err| self.lose(number, &err))
+    }
+
+    fn connected(&self) -> Result<(u64, MultiplexedConnection), Failure> {
+        let connection = self.connection.borrow().clone();
+        Ok((self.connections.get(), connection.ok_or(Failure::Lost)?))
+    }
+
+    /// Has Redis do something in one step.
+    pub(super) async fn call(&self, script: &ScriptInvocation<'_>) -> Result<Value, Failure> {
+        let (number, mut connection) = self.connected()?;
+        let answer = script.invoke_async(&mut connection).await;
+        answer.map_err(|err| match err.code() {
+            Some("STALE") => Failure::Stale,
+            _ => self.lose(number, &err),
+        })
+    }
+
+    pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Failure> {
+        let (number, mut connection) = self.connected()?;
+        let answer = cmd.query_async(&mut connection).await;
+        answer.map_err(|err| self.lose(number, &err))
+    }
+
+    pub(super) async fn query_all<T: FromRedisValue>(&self, all: &Pipeline) -> Result<T, Failure> {
+        let (number, mut connection) = self.connected()?;
+        let answer = all.query_async(&mut connection).await;
+        answer.map_err(|err| self.lose(number, &err))
+    }
+
+    /// Gives a connection up that failed, or whose Redis does. The next is to another, maybe.
+    fn lose(&self, number: u64, err: &RedisError) -> Failure {
+        if number == self.connections.get() && self.connection.take().is_some() {
+            self.is_writable.store(false, Ordering::Relaxed);
+            self.say(&reason(err));
+            self.lost.notify_one();
+        }
+        Failure::Lost
+    }
+
+    /// Says why Redis cannot be used: once, however often it is tried.
+    pub(super) fn say(&self, reason: &str) {
+        let level = if self.is_failing.replace(true) {
+            log::Level::Debug
+        } else {
+            log::Level::Error
+        };
+        log::log!(
+            level,
+            "the log in {} cannot be written, so publishing is refused until it can: {reason}",
+            self.url
+        );
+    }
+}
+
+fn unexpected() -> RedisError {
+    (
+        redis::ErrorKind::UnexpectedReturnType,
+        "an answer that a script does not give",
+    )
+        .into()
+}
+
+/// What went wrong, without what was sent.
+pub(super) fn reason(err: &RedisError) -> String {
+    match err.code() {
+        Some("FORMAT") => format!(
+            "what is there has the format {}, which this version does not know: use the version \
+             that wrote it, or another log.prefix",
+            err.detail().unwrap_or_default()
+        ),
+        Some("WRONGTYPE") => {
+            "its keys are in use for something else: use another log.prefix".to_owned()
+        }
+        _ => err.to_string(),
+    }
+}

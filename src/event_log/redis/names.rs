@@ -1,0 +1,56 @@
+//! The names of the keys in Redis. Those of one log are in one slot of a Redis Cluster.
+
+/// The names of a log's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Names {
+    log: String,
+    about: String,
+    nodes: String,
+    times: String,
+    subscriptions: String,
+    given_ids: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        let name = |what: &str| format!("{{{prefix}}}:{what}");
+        Self {
+            log: name("log"),
+            about: name("about"),
+            nodes: name("nodes"),
+            times: name("times"),
+            subscriptions: name("subscriptions:"),
+            given_ids: name("id:"),
+        }
+    }
+
+    /// The stream of the events.
+    pub(super) fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// A hash: epoch, numbers of the ticker.
+    pub(super) fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// When each node was last there, a sorted set.
+    pub(super) fn nodes(&self) -> &str {
+        &self.nodes
+    }
+
+    /// Which id was the last at a time, a sorted set.
+    pub(super) fn times(&self) -> &str {
+        &self.times
+    }
+
+    /// A hash for each node: its active subscriptions by their paths.
+    pub(super) fn subscriptions(&self, node: &str) -> String {
+        format!("{}{node}", self.subscriptions)
+    }
+
+    /// What the names of given ids begin with; each holds the id of its event.
+    pub(super) fn given_ids(&self) -> &str {
+        &self.given_ids
+    }
+}

@@ -1,0 +1,87 @@
+//! Which Redis answers, and whether it will do.
+
+use std::collections::HashMap;
+
+use redis::aio::ConnectionLike;
+
+/// What Redis says of itself.
+#[derive(Debug)]
+pub(super) struct Process(HashMap<String, String>);
+
+/// The oldest major version that has what is needed: ids that count up within an epoch.
+const OLDEST: u64 = 7;
+
+impl Process {
+    pub(super) async fn of(connection: &mut impl ConnectionLike) -> Result<Self, String> {
+        let mut info = redis::cmd("INFO");
+        info.arg("server").arg("replication").arg("memory");
+        let info = info.query_async::<String>(connection).await;
+        info.map(|text| Self::parse(&text))
+            .map_err(|err| super::link::reason(&err))
+    }
+
+    fn parse(info: &str) -> Self {
+        let pairs = info.lines().filter_map(|line| line.split_once(':'));
+        Self(
+            pairs
+                .map(|(key, value)| (key.into(), value.trim().into()))
+                .collect(),
+        )
+    }
+
+    fn get(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", |value| value)
+    }
+
+    /// Differs where something may have been lost: after a restart, and after another has taken over.
+    pub(super) fn identity(&self) -> String {
+        format!("{} {}", self.get("run_id"), self.get("master_replid"))
+    }
+
+    /// What keeps it from being used; what may go wrong is logged.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let version = self.get("redis_version");
+        let major = version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok());
+        if major.is_none_or(|major: u64| major < OLDEST) {
+            return Err(format!("it is version {version}, and {OLDEST} is needed"));
+        }
+        if self.get("role") != "master" {
+            return Err("it is a replica: name the master, or Sentinels that know it".to_owned());
+        }
+        let is_bounded = self.get("maxmemory") != "0";
+        let policy = self.get("maxmemory_policy");
+        if is_bounded && policy.starts_with("allkeys") {
+            log::warn!(
+                "Redis may throw the log away when its memory is full: its maxmemory-policy is \
+                 {policy}, and should be noeviction"
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(version: &str, role: &str) -> Process {
+        Process::parse(&format!(
+            "# Server\r\nredis_version:{version}\r\nrun_id:abc\r\n\r\nrole:{role}\r\n\
+             master_replid:def\r\nmaxmemory:0\r\n"
+        ))
+    }
+
+    #[test]
+    fn a_master_that_is_new_enough_will_do() {
+        assert_eq!(process("7.0.15", "master").check(), Ok(()));
+        assert_eq!(process("8.2.1", "master").check(), Ok(()));
+        assert_eq!(process("7.0.15", "master").identity(), "abc def");
+        let old = process("6.2.1", "master").check().unwrap_err();
+        assert_eq!(old, "it is version 6.2.1, and 7 is needed");
+        assert!(process("7.0.0", "slave").check().is_err());
+        assert!(Process::parse("").check().is_err());
+    }
+}

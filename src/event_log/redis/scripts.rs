@@ -1,0 +1,186 @@
+//! What Redis does in one step, so that no other node comes in between.
+
+use redis::{Script, ScriptInvocation, Value};
+
+use super::{entry::written, names::Names};
+use crate::{event::Event, event_log::RedisSettings, presence::Change, ticker::TickerSettings};
+
+/// How entries are kept. A log of another format is not touched.
+const FORMAT: &str = "1";
+
+/// A node that said nothing for this long is taken for dead, in milliseconds.
+const DEAD_AFTER: u64 = 10_000;
+
+/// How long a given id can be resumed from where events have no age, in milliseconds: a day.
+const GIVEN_IDS_KEPT: u64 = 24 * 3600 * 1000;
+
+/// How late a numbered message may be before deadlines are skipped, in microseconds.
+const GRACE: u64 = 20_000;
+
+/// How many numbered messages are appended at once.
+const MOST_TICKS: usize = 64;
+
+/// How much is read at once, in bytes and in entries.
+const READ_BYTES: usize = 64 * 1024;
+const READ_ENTRIES: usize = 1000;
+
+/// The scripts, and what they are told that is always the same.
+pub(super) struct Scripts {
+    names: Names,
+    events: usize,
+    age: u64,
+    node: String,
+    append: Script,
+    announce: Script,
+    pulse: Script,
+    read: Script,
+    tick: Script,
+}
+
+/// What a node hears when it says that it is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pulse {
+    pub(super) epoch: u64,
+    /// How many of its subscriptions are known.
+    pub(super) subscriptions: usize,
+    /// Redis' time, in milliseconds since 1970.
+    pub(super) now: u64,
+    /// Nodes that are gone, with subscriptions.
+    pub(super) dead: Vec<String>,
+}
+
+/// What became of numbered messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticked {
+    pub(super) appended: usize,
+    /// Until the next is due, in microseconds.
+    pub(super) wait: u64,
+    /// How late the latest was, in microseconds.
+    pub(super) late: u64,
+}
+
+impl Scripts {
+    pub(super) fn new(settings: &RedisSettings, node: String) -> Self {
+        let age = settings.age.map_or(0, |age| age.as_millis() as u64);
+        Self {
+            names: Names::new(&settings.prefix),
+            events: settings.events,
+            age,
+            node,
+            append: Script::new(include_str!("scripts/append.lua")),
+            announce: Script::new(include_str!("scripts/announce.lua")),
+            pulse: Script::new(include_str!("scripts/pulse.lua")),
+            read: Script::new(include_str!("scripts/read.lua")),
+            tick: Script::new(include_str!("scripts/tick.lua")),
+        }
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+        let mut call = script.prepare_invoke();
+        call.key(self.names.log()).key(self.names.about());
+        call
+    }
+
+    /// Answers with the ids, in their order.
+    pub(super) fn append<'a>(
+        &self,
+        epoch: u64,
+        events: impl Iterator<Item = &'a Event>,
+    ) -> ScriptInvocation<'_> {
+        let mut call = self.on_log(&self.append);
+        let kept = if self.age > 0 {
+            self.age
+        } else {
+            GIVEN_IDS_KEPT
+        };
+        call.arg(epoch).arg(self.events);
+        call.arg(self.names.given_ids()).arg(kept);
+        for event in events {
+            let (record, data) = written(event);
+            let given = event.given_id().map_or("", |given| given.as_str());
+            call.arg(record).arg(data).arg(given);
+        }
+        call
+    }
+
+    /// Tells of changes among a node's subscriptions.
+    pub(super) fn announce(
+        &self,
+        epoch: u64,
+        node: &str,
+        changes: &[Change],
+    ) -> ScriptInvocation<'_> {
+        let mut call = self.on_log(&self.announce);
+        call.key(self.names.subscriptions(node));
+        call.arg(epoch).arg(self.events);
+        for change in changes {
+            let (record, data) = written(&change.event);
+            let document = change.is_active().then(|| change.document.to_string());
+            call.arg(change.path()).arg(document.unwrap_or_default());
+            call.arg(record).arg(data);
+        }
+        call
+    }
+
+    /// Says that this node is there, connected to this process and with this last id.
+    pub(super) fn pulse(&self, process: &str, last: &str, ticks: u64) -> ScriptInvocation<'_> {
+        let mut call = self.on_log(&self.pulse);
+        call.key(self.names.nodes()).key(self.names.times());
+        call.arg(FORMAT).arg(&self.node).arg(process);
+        call.arg(last).arg(ticks).arg(DEAD_AFTER).arg(self.age);
+        call.arg(self.names.subscriptions(""));
+        call
+    }
+
+    /// Reads from an id on, as XRANGE takes it.
+    pub(super) fn read(&self, from: &str, first: bool) -> ScriptInvocation<'_> {
+        let most = if first { 1 } else { READ_ENTRIES };
+        let mut call = self.read.key(self.names.log());
+        call.arg(from).arg(READ_BYTES).arg(most);
+        call
+    }
+
+    /// Appends the numbered messages that are due.
+    pub(super) fn tick(&self, epoch: u64, settings: &TickerSettings) -> ScriptInvocation<'_> {
+        let event = Event::message(settings.message.clone());
+        let (record, message) = written(&event);
+        let interval = settings.interval.as_micros() as u64;
+        let mut call = self.on_log(&self.tick);
+        call.arg(epoch).arg(self.events).arg(interval).arg(GRACE);
+        call.arg(MOST_TICKS).arg(record).arg(message);
+        call
+    }
+}
+
+impl Pulse {
+    pub(super) fn read(value: Value) -> Option<Self> {
+        let (epoch, subscriptions, now, dead) =
+            redis::from_redis_value::<(u64, usize, u64, Vec<String>)>(value).ok()?;
+        Some(Self {
+            epoch,
+            subscriptions,
+            now,
+            dead,
+        })
+    }
+}
+
+impl Ticked {
+    pub(super) fn read(value: Value) -> Option<Self> {
+        let (appended, wait, late) = redis::from_redis_value::<(usize, i64, u64)>(value).ok()?;
+        let wait = u64::try_from(wait).unwrap_or(0);
+        Some(Self {
+            appended,
+            wait,
+            late,
+        })
+    }
+}

@@ -1,0 +1,21 @@
+-- Keeps which subscriptions a node has, and appends what is told of each that is not known yet.
+-- KEYS: log, about, the node's subscriptions. ARGV: epoch, how many events are kept; then for each its
+-- path, its document or nothing if it ended, and the record and the data of what is told.
+local log, about, subscriptions = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HGET', about, 'epoch') ~= ARGV[1] then
+  return redis.error_reply('STALE the log is in another epoch')
+end
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+for i = 3, #ARGV, 4 do
+  local changed
+  if ARGV[i + 1] == '' then
+    changed = redis.call('HDEL', subscriptions, ARGV[i])
+  else
+    changed = redis.call('HSET', subscriptions, ARGV[i], ARGV[i + 1])
+  end
+  if changed == 1 then
+    redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
+  end
+end
+redis.call('XTRIM', log, 'MAXLEN', '~', ARGV[2])

@@ -1,0 +1,85 @@
+//! Asks Redis at each deadline for the numbered messages that are due. Every node does, and whoever
+//! comes first has them appended.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    link::{Failure, Link},
+    scripts::Ticked,
+};
+use crate::{
+    event_log::{Listener, MemoryLog},
+    ticker::TickerSettings,
+};
+
+/// A node that came too late gives the others so much of a lead, so that not all ask every time: from
+/// this to twice this. So late a message may be whose node has just died.
+const LEAD: Duration = Duration::from_millis(75);
+
+/// How often it is tried again when Redis is not there.
+const RETRY: Duration = Duration::from_millis(200);
+
+pub(super) struct Ticking {
+    pub(super) link: Rc<Link>,
+    pub(super) memory: Arc<MemoryLog>,
+    pub(super) listener: Arc<Listener>,
+    /// `None`: there are no numbered messages to be had from this node.
+    pub(super) settings: watch::Receiver<Option<TickerSettings>>,
+}
+
+impl Ticking {
+    pub(super) async fn run(mut self) {
+        loop {
+            let settings = self.settings.borrow_and_update().clone();
+            let wait = match settings.filter(|settings| settings.enabled) {
+                Some(settings) => Some(self.tick(&settings).await),
+                None => None,
+            };
+            let changed = match wait {
+                Some(wait) => tokio::select! {
+                    changed = self.settings.changed() => changed,
+                    () = sleep(wait) => Ok(()),
+                },
+                None => self.settings.changed().await,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Has what is due appended, and says how long to wait.
+    async fn tick(&self, settings: &TickerSettings) -> Duration {
+        let call = self.link.scripts.tick(self.link.epoch(), settings);
+        let ticked = match self.link.call(&call).await {
+            Ok(answer) => Ticked::read(answer),
+            Err(Failure::Stale) => {
+                // Whether it helps or not is seen at the next try.
+                self.link.pulse(&self.memory).await.ok();
+                None
+            }
+            Err(Failure::Lost) => None,
+        };
+        let Some(Ticked {
+            appended,
+            wait,
+            late,
+        }) = ticked
+        else {
+            return RETRY;
+        };
+        for _ in 0..appended {
+            self.listener
+                .metrics
+                .observe_tick(Duration::from_micros(late));
+        }
+        let wait = Duration::from_micros(wait);
+        if appended > 0 {
+            wait
+        } else {
+            wait + LEAD.mul_f64(1.0 + fastrand::f64())
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A subscriber's place among events that are no longer in memory.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::{
+    event::EventId,
+    event_log::{Item, MemoryLog},
+    gap::{Gap, GapReason},
+    selection::Selection,
+    wire::{self, Batch, Framing},
+};
+
+/// A cursor by ids: it goes on after an event.
+#[derive(Debug)]
+pub(crate) struct Older {
+    after: Option<EventId>,
+    /// Whether the subscriber knows that.
+    told: bool,
+}
+
+/// What a subscriber is to be sent of some items.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// Empty: none of it was for the subscriber.
+    pub(crate) bytes: Bytes,
+    pub(crate) events: u64,
+    pub(crate) gaps: Vec<GapReason>,
+}
+
+impl Older {
+    /// Goes on after this event, which the subscriber was sent or asked for; `None`: with the oldest.
+    pub(crate) fn new(after: Option<EventId>) -> Self {
+        Self { after, told: true }
+    }
+
+    pub(crate) fn after(&self) -> Option<EventId> {
+        self.after
+    }
+
+    /// The place, if the subscriber was told of an earlier one. It knows from now on.
+    pub(crate) fn tell(&mut self) -> Option<EventId> {
+        let is_told = std::mem::replace(&mut self.told, true);
+        self.after.filter(|_| !is_told)
+    }
+
+    /// Goes over what comes next.
+    pub(crate) fn take(
+        &mut self,
+        items: &[Item],
+        log: &MemoryLog,
+        selection: &Selection,
+        framing: Framing,
+    ) -> Sending {
+        let mut batch = Batch::new(framing);
+        let mut events = 0;
+        let mut gaps = Vec::new();
+        let now = Instant::now();
+        for item in items {
+            let missing = self
+                .after
+                .and_then(|last| Some((last, item.missing_after(last)?)));
+            if let Some((last, missing)) = missing {
+                let gap = Gap::new(missing.reason, &last, Some(item.before()), missing.missed);
+                batch.push(&wire::gap(&gap));
+                gaps.push(gap.reason);
+                self.told = true;
+            }
+            self.after = Some(item.id());
+            let Item::Event(id, event) = item else {
+                continue;
+            };
+            let entry = log.entry(*id, event, now);
+            self.told = selection.selects(&entry.audience);
+            if self.told {
+                batch.push(&entry.frame);
+                events += 1;
+            }
+        }
+        Sending {
+            bytes: batch.finish(),
+            events,
+            gaps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::Event, event_log::Retention, hub_url::HubUrl, matcher::Matcher, topic::Topic,
+    };
+
+    fn id(epoch: u64, seq: u64) -> EventId {
+        EventId { epoch, seq }
+    }
+
+    #[test]
+    fn what_is_for_the_subscriber_is_sent_and_what_is_missing_is_told() {
+        let topic = |text| Topic::parse(text).unwrap();
+        let retention = Retention {
+            events: 1,
+            bytes: 1,
+            age: None,
+            queue: 1,
+        };
+        let log = MemoryLog::new(1, retention, topic("own"));
+        let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
+        let selection = Selection::new(hub, vec![Matcher::exact(&topic("own"))], Vec::new());
+        let event = |epoch, seq, data: &str| Item::Event(id(epoch, seq), Event::message(data));
+        let other = Item::Event(id(5, 3), Event::message("other").on(topic("other")));
+        let mut older = Older::new(Some(id(5, 1)));
+
+        let mut take = |items: &[Item]| {
+            let sent = older.take(items, &log, &selection, Framing::Plain);
+            let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
+            (text, sent.gaps, older.after(), older.tell())
+        };
+
+        let (text, gaps, after, told) = take(&[event(5, 2, "a"), other]);
+        assert_eq!(text, "id: 5-2\ndata: a\n\n");
+        assert_eq!((gaps.len(), after, told), (0, Some(id(5, 3)), after));
+        let (text, gaps, after, told) = take(&[Item::Begins(id(6, 0), Some(id(5, 3)))]);
+        assert_eq!((&*text, gaps.len(), after), ("", 0, Some(id(6, 0))));
+        assert_eq!(told, None);
+        let (text, gaps, after, told) = take(&[event(6, 3, "b"), Item::Begins(id(9, 0), None)]);
+        assert_eq!(gaps, [GapReason::Evicted, GapReason::Epoch]);
+        assert!(text.contains("\"requested\":\"6-0\",\"resumed_after\":\"6-2\",\"missed\":2"));
+        assert!(text.contains("id: 6-3\ndata: b\n\n"));
+        assert!(text.contains("\"requested\":\"6-3\",\"resumed_after\":\"9-0\",\"missed\":null"));
+        assert_eq!((after, told), (Some(id(9, 0)), None));
+    }
+}

@@ -1,0 +1,110 @@
+//! A Redis server of a test's own: a real one, that keeps what it is told in an append-only file.
+
+use std::{
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A server on a port of its own. It is killed when this is dropped.
+pub struct Redis {
+    port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+    /// `None` while it is down.
+    process: Option<Child>,
+}
+
+impl Redis {
+    /// Starts one, and waits until it answers.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut redis = Self {
+            port,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            folder: tempfile::tempdir().unwrap(),
+            process: None,
+        };
+        redis.run();
+        redis
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Where it keeps its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it again with what it kept.
+    pub fn run(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let process = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--appendonly", "yes", "--save", "", "--loglevel", "warning"])
+            .args(&self.arguments)
+            .arg("--dir")
+            .arg(self.folder.path())
+            .stdout(Stdio::null())
+            .spawn();
+        let process = process.unwrap_or_else(|err| {
+            panic!("redis-server cannot be run, which `make setup` installs: {err}")
+        });
+        self.process = Some(process);
+        let began = Instant::now();
+        while !self.answers() {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "it does not start"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+            && self.command(&["PING"]).contains("PONG")
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Has it do something; what `redis-cli` prints.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
