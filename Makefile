@@ -26,6 +26,7 @@ setup: ## Check for cargo and node, install Chromium and the npm packages if the
 	@scripts/need-cargo
 	@scripts/need-node
 	@scripts/need-chromium
+	@scripts/need-redis
 	@$(MAKE) --no-print-directory $(NODE_MODULES)
 
 $(NODE_MODULES): tests/browser/package.json tests/browser/package-lock.json
@@ -36,6 +37,7 @@ $(NODE_MODULES): tests/browser/package.json tests/browser/package-lock.json
 .PHONY: test-rust
 test-rust: ## The server: unit tests, whole-server tests, examples, documentation
 	@scripts/need-cargo
+	@scripts/need-redis
 	cargo test --workspace --locked -- --show-output
 
 .PHONY: test-page
@@ -72,9 +74,14 @@ build-bench:
 	cargo build --release --locked -p sse-bench
 
 .PHONY: chaos
-chaos: ## Kill a server 50 times that keeps its log in a file, while it is published to
-	@scripts/need-cargo
+chaos: setup ## Break clusters and files at random for a while; CHAOS_SEED=7 replays a run, CHAOS_ROUNDS=100 is longer
+	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test durable killed -- --nocapture
+	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test cluster chaos -- --nocapture
+
+.PHONY: faults
+faults: setup ## Have each fault happen as often as docs/OPERATIONS.md says
 	CHAOS_ROUNDS=50 cargo test --locked --test durable killed -- --nocapture
+	FAULT_ROUNDS=all cargo test --locked --test cluster faults -- --nocapture --test-threads 1
 
 .PHONY: fuzz
 fuzz: ## Try every parser that faces the network with made-up inputs, a minute each

@@ -92,7 +92,7 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
             "'redis+sentinel://a,b:1/0/main'"],
         &["'http://localhost'", "'localhost'", "''", "5"]),
     ("log.prefix", &["'broadcaster'", "'a:b'"], &["''", "'{a}'", "'a b'", "7"]),
-    ("log.history", &["1", "1000000000"], &["0", "1000000001", "'1'"]),
+    ("log.history", &["1", "1000000000"], &["0", "1000000001", "true"]),
     ("log.history_age", &["'off'", "'1s'"], &["'0s'", "'4000days'", "5"]),
     ("log.path",
         &["'events.redb'", "'/var/lib/broadcaster/events.redb'"], &["''", "1", "'\\u0000'"]),

@@ -1,47 +1,9 @@
-//! A disk without room, on a file system of its own. Needs root to mount it.
+//! A disk without room.
 
 #![allow(clippy::print_stderr, reason = "a test that cannot be run says so")]
 
-use std::{path::PathBuf, process::Command};
-
 use super::*;
-use crate::support::client::get;
-
-/// A small file system in memory, for as long as this is kept.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(folder.path())
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Self(folder))
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.path().join("ballast")
-    }
-
-    /// Leaves no room.
-    fn fill(&self) {
-        let written = fs::write(self.ballast(), vec![0; 8 << 20]);
-        assert!(written.is_err(), "it is full");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount")
-            .arg("-l")
-            .arg(self.0.path())
-            .status()
-            .ok();
-    }
-}
+use crate::support::{client::get, small_disk::SmallDisk};
 
 #[test]
 fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
@@ -49,7 +11,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
         eprintln!("SKIPPED: no small disk could be mounted, which takes root");
         return;
     };
-    let path = disk.0.path().join("events.redb");
+    let path = disk.path().join("events.redb");
     let node = Node::with_path(path.to_str().unwrap(), "[ticker]\ninterval = '20ms'\n");
     let server = node.start();
     let mut ticks = node.resume("/events/sse", "earliest");
@@ -79,7 +41,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
     assert_eq!(get(node.addr(), "/healthz").status(), 200);
     server.wait_for_log("cannot be written, so publishing is refused until it can");
 
-    fs::remove_file(disk.ballast()).unwrap();
+    disk.free();
     let after = eventually("room", || {
         let answer = node.publish("topic=a&data=after");
         (answer.status() == 200).then_some(answer.body)

@@ -11,7 +11,10 @@
 pub mod client;
 pub mod mercure;
 pub mod process;
+pub mod proxy;
+pub mod redis;
 pub mod server;
+pub mod small_disk;
 
 use std::{
     thread,

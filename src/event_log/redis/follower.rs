@@ -31,13 +31,13 @@ const RETRY: Duration = Duration::from_millis(250);
 const READ_BYTES: usize = 4 << 20;
 const READ_ENTRIES: std::ops::RangeInclusive<usize> = 16..=1000;
 
-/// The newest of the log, as much of it as memory retains.
+/// The newest of the log, as much of it as memory retains, and the id up to which that is.
 pub(super) async fn load(
     link: &Link,
     retention: Retention,
     topic: Topic,
     now: u64,
-) -> Result<MemoryLog, String> {
+) -> Result<(MemoryLog, EventId), String> {
     let mut newest = Vec::new();
     let mut connection = link.connect(PATIENCE).await?;
     let (mut to, mut bytes) = ("+".to_owned(), 0);
@@ -58,24 +58,26 @@ pub(super) async fn load(
         newest.extend(page);
     }
     newest.reverse();
-    let first = newest.first().map(|entry| match entry.item {
-        Item::Event(id, _) => id,
-        Item::Begins(id, _) => EventId {
-            seq: id.seq + 1,
-            ..id
-        },
-    });
     let epoch = link.epoch();
-    let first = first.unwrap_or(EventId { epoch, seq: 1 });
-    let memory = MemoryLog::starting_at(first, retention, topic);
-    let is_older = |entry: &Entry| entry.item.id() < first;
-    newest.retain(|entry| !is_older(entry));
+    let before = newest.first().map(|entry| entry.item.before());
+    let mut last = before.unwrap_or(EventId { epoch, seq: 0 });
+    let memory = MemoryLog::starting_at(after(last), retention, topic);
+    // The epoch that memory begins with needs no beginning.
+    newest.retain(|entry| entry.item.id() != last);
     let moment = Instant::now();
-    take(&memory, newest, |at| {
+    take(&memory, &mut last, newest, |at| {
         let age = Duration::from_millis(now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
-    Ok(memory)
+    Ok((memory, last))
+}
+
+/// The id of the event that follows in the same epoch.
+fn after(id: EventId) -> EventId {
+    EventId {
+        seq: id.seq + 1,
+        ..id
+    }
 }
 
 fn foreign(what: &str) -> String {
@@ -89,8 +91,13 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// Appends what comes next, and says how many events that were.
-fn take(memory: &MemoryLog, entries: Vec<Entry>, when: impl Fn(u64) -> Instant) -> usize {
+/// Appends what comes after the item of this id, and says how many events that were.
+fn take(
+    memory: &MemoryLog,
+    last: &mut EventId,
+    entries: Vec<Entry>,
+    when: impl Fn(u64) -> Instant,
+) -> usize {
     let mut taken = 0;
     let mut run: Vec<(Event, Instant)> = Vec::new();
     let append = |run: &mut Vec<(Event, Instant)>| {
@@ -98,22 +105,15 @@ fn take(memory: &MemoryLog, entries: Vec<Entry>, when: impl Fn(u64) -> Instant) 
         run.clear();
     };
     for Entry { item, at, .. } in entries {
-        let next = memory.next() + run.len() as u64;
-        let missing = match memory.id_before(next) {
-            Some(last) => item.missing_after(last),
-            None => None,
-        };
+        let follows = item.missing_after(*last).is_none();
+        *last = item.id();
         match item {
             Item::Begins(id, _) => {
                 append(&mut run);
-                let first = EventId {
-                    seq: id.seq + 1,
-                    ..id
-                };
-                memory.go_on(first, missing.is_none());
+                memory.go_on(after(id), follows);
             }
             Item::Event(id, event) => {
-                if missing.is_some() {
+                if !follows {
                     append(&mut run);
                     memory.go_on(id, false);
                 }
@@ -131,33 +131,36 @@ pub(super) struct Follower {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
+    /// Memory has everything up to this id.
+    pub(super) last: EventId,
 }
 
 impl Follower {
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         loop {
             let failed = match self.link.connect(PATIENCE).await {
                 Ok(connection) => self.follow(connection).await,
                 Err(reason) => reason,
             };
             log::debug!("the log in {} cannot be read: {failed}", self.link.url());
+            // Whoever writes may not have noticed.
+            self.link.lost.notify_one();
             sleep(RETRY).await;
         }
     }
 
     /// Reads until that fails, and says why.
-    async fn follow(&self, mut connection: MultiplexedConnection) -> String {
+    async fn follow(&mut self, mut connection: MultiplexedConnection) -> String {
         let mut most = *READ_ENTRIES.start();
         loop {
-            let last = self.memory.id_before(self.memory.next());
-            let last = last.map_or_else(|| "0-0".to_owned(), |id| id.to_string());
             let mut read = redis::cmd("XREAD");
             read.arg("COUNT")
                 .arg(most)
                 .arg("BLOCK")
                 .arg(BLOCK)
                 .arg("STREAMS");
-            read.arg(self.link.scripts.names().log()).arg(last);
+            read.arg(self.link.scripts.names().log())
+                .arg(self.last.to_string());
             let answer: Value = match read.query_async(&mut connection).await {
                 Ok(answer) => answer,
                 Err(err) => return reason(&err),
@@ -175,7 +178,8 @@ impl Follower {
                 self.link.ticks.set(self.link.ticks.get().max(ticks));
             }
             let now = Instant::now();
-            self.listener.appended(take(&self.memory, entries, |_| now));
+            let taken = take(&self.memory, &mut self.last, entries, |_| now);
+            self.listener.appended(taken);
             // Others have their turn, however much there is.
             tokio::task::yield_now().await;
         }

@@ -157,7 +157,7 @@ impl Node {
         };
         LocalSet::new().block_on(&runtime, async {
             match self.begin().await {
-                Ok((link, memory)) => self.work(link, memory, opened).await,
+                Ok((link, memory, last)) => self.work(link, (memory, last), opened).await,
                 Err(reason) => {
                     opened.send(Err(reason)).ok();
                 }
@@ -165,7 +165,7 @@ impl Node {
         });
     }
 
-    async fn begin(&self) -> Result<(Link, MemoryLog), String> {
+    async fn begin(&self) -> Result<(Link, MemoryLog, EventId), String> {
         let node = random_urn();
         let scripts = Scripts::new(&self.settings, node);
         let finder = self
@@ -181,7 +181,7 @@ impl Node {
                 Err(reason) => Err(reason),
             };
             match loaded {
-                Ok(memory) => return Ok((link, memory)),
+                Ok((memory, last)) => return Ok((link, memory, last)),
                 Err(reason) if began.elapsed() > START => return Err(reason),
                 Err(reason) => log::warn!("the log in {} cannot be used yet: {reason}", link.url()),
             }
@@ -193,7 +193,7 @@ impl Node {
     async fn work(
         self,
         link: Link,
-        memory: MemoryLog,
+        (memory, last): (MemoryLog, EventId),
         opened: &std_mpsc::SyncSender<Result<Opened, String>>,
     ) {
         let (link, memory) = (Rc::new(link), Arc::new(memory));
@@ -226,6 +226,7 @@ impl Node {
             link: link.clone(),
             memory: memory.clone(),
             listener: listener.clone(),
+            last,
         };
         let ticking = Ticking {
             link: link.clone(),

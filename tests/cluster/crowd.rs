@@ -1,0 +1,286 @@
+//! Publishers and subscribers that do what programs and browsers do while things break, and the count
+//! of what came of it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use sse_broadcaster::EventId;
+
+use super::nodes::{Cluster, HUB};
+use crate::support::{
+    client::Stream,
+    eventually,
+    mercure::{Client, bearer},
+};
+
+/// How long whoever reads may take to get the last event after all is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// From one event of a publisher to its next: the machine has other things to do, too.
+const PACE: Duration = Duration::from_millis(4);
+
+/// What the last event says.
+const END: &str = "end";
+
+struct Shared {
+    addrs: Vec<SocketAddr>,
+    token: String,
+    stop: AtomicBool,
+    over: Mutex<Option<Instant>>,
+    published: AtomicU64,
+    /// The data of what was acknowledged, with its id.
+    acknowledged: Mutex<Vec<(String, EventId)>>,
+}
+
+pub struct Crowd {
+    shared: Arc<Shared>,
+    publishers: Vec<JoinHandle<()>>,
+    subscribers: Vec<JoinHandle<Got>>,
+    began: Instant,
+}
+
+/// An id as clients have it.
+fn parse(id: &str) -> EventId {
+    EventId::parse(id.trim_start_matches('#')).unwrap()
+}
+
+/// What one subscriber got.
+#[derive(Default)]
+struct Got {
+    events: Vec<(EventId, String)>,
+    /// Why something was told to be missing.
+    gaps: Vec<String>,
+    longest_silence: Duration,
+}
+
+/// What came of it all.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub published: u64,
+    pub acknowledged: usize,
+    /// Of the subscriber that got the least.
+    pub delivered: usize,
+    /// Acknowledged, and not delivered to some subscriber, which was not told of a gap either.
+    pub lost: usize,
+    /// The same of those that were told of a gap.
+    pub told_lost: usize,
+    pub duplicated: usize,
+    pub out_of_order: usize,
+    pub gaps: Vec<String>,
+    /// Numbered messages that came twice or not at all, by subscriber.
+    pub wrong_ticks: usize,
+    pub ticks: usize,
+    pub longest_silence: Duration,
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "published {}, acknowledged {}, delivered {}, lost {}, told to be lost {}, duplicated {}, \
+             out of order {}, gaps {}, ticks {} ({} wrong), longest silence {:.1} s, in {:.0} s",
+            self.published,
+            self.acknowledged,
+            self.delivered,
+            self.lost,
+            self.told_lost,
+            self.duplicated,
+            self.out_of_order,
+            self.gaps.len(),
+            self.ticks,
+            self.wrong_ticks,
+            self.longest_silence.as_secs_f64(),
+            self.elapsed.as_secs_f64()
+        )
+    }
+}
+
+impl Crowd {
+    /// Two publishers and two subscribers for each node.
+    pub fn gather(cluster: &Cluster) -> Self {
+        let addrs = cluster.addrs();
+        let shared = Arc::new(Shared {
+            addrs: addrs.clone(),
+            token: cluster.token.clone(),
+            stop: AtomicBool::new(false),
+            over: Mutex::default(),
+            published: AtomicU64::new(0),
+            acknowledged: Mutex::default(),
+        });
+        // From the first event on: whoever came later would have nothing to resume from.
+        let first = cluster.published(0, "topic=a&data=begin");
+        let subscriber = |n| {
+            let (shared, first) = (shared.clone(), first.clone());
+            thread::spawn(move || shared.read(n, first))
+        };
+        let subscribers = (0..2 * addrs.len()).map(subscriber).collect();
+        let publisher = |n| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.publish(n))
+        };
+        let publishers = (0..2 * addrs.len()).map(publisher).collect();
+        Self {
+            shared,
+            publishers,
+            subscribers,
+            began: Instant::now(),
+        }
+    }
+
+    /// Waits until so many more are acknowledged.
+    pub fn wait_for(&self, more: usize) {
+        let count = || self.shared.acknowledged.lock().unwrap().len();
+        let enough = count() + more;
+        eventually("more to be acknowledged", || {
+            (count() >= enough).then_some(())
+        });
+    }
+
+    /// Stops the publishers, waits until every subscriber has the last event, and counts.
+    pub fn disperse(self, cluster: &Cluster) -> Report {
+        self.shared.stop.store(true, Relaxed);
+        for publisher in self.publishers {
+            publisher.join().unwrap();
+        }
+        *self.shared.over.lock().unwrap() = Some(Instant::now());
+        cluster.published_at_last(0, &format!("topic=a&data={END}"));
+        let got = self
+            .subscribers
+            .into_iter()
+            .map(|each| each.join().unwrap());
+        let got: Vec<_> = got.collect();
+        let acknowledged = std::mem::take(&mut *self.shared.acknowledged.lock().unwrap());
+        let mut report = Report {
+            published: self.shared.published.load(Relaxed),
+            acknowledged: acknowledged.len(),
+            delivered: usize::MAX,
+            elapsed: self.began.elapsed(),
+            ..Report::default()
+        };
+        for got in &got {
+            got.count(&acknowledged, &mut report);
+        }
+        report
+    }
+}
+
+impl Shared {
+    /// Publishes one event after the other; at another node when one does not take them.
+    fn publish(&self, publisher: usize) {
+        let headers = bearer(&self.token);
+        let mut node = publisher;
+        let mut client: Option<Client> = None;
+        for n in 0_u64.. {
+            if self.stop.load(Relaxed) {
+                return;
+            }
+            thread::sleep(PACE);
+            let addr = self.addrs[node % self.addrs.len()];
+            let Some(connection) = &mut client else {
+                client = Client::try_connect(addr).ok();
+                node += usize::from(client.is_none());
+                continue;
+            };
+            let data = format!("{publisher}-{n}");
+            self.published.fetch_add(1, Relaxed);
+            match connection.try_post(&headers, &format!("topic=a&data={data}")) {
+                Ok(answer) if answer.status() == 200 => {
+                    let id = parse(&answer.body);
+                    self.acknowledged.lock().unwrap().push((data, id));
+                }
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 503, "{answer:?}");
+                    node += 1;
+                    client = None;
+                }
+                Err(_) => {
+                    node += 1;
+                    client = None;
+                }
+            }
+        }
+    }
+
+    /// Reads as a browser does: comes again with the last id whenever the stream ends, here at
+    /// another node each time.
+    fn read(&self, subscriber: usize, first: String) -> Got {
+        let mut last = first;
+        let mut got = Got::default();
+        let mut heard = Instant::now();
+        for node in subscriber.. {
+            let over = *self.over.lock().unwrap();
+            assert!(
+                over.is_none_or(|over| over.elapsed() < PATIENCE),
+                "the last event never came to subscriber {subscriber}, which is at {last}"
+            );
+            let addr = self.addrs[node % self.addrs.len()];
+            let target = format!("{HUB}?match=*");
+            let Ok(mut stream) = Stream::try_resume(addr, &target, &last) else {
+                // The next may be there.
+                thread::sleep(PACE);
+                continue;
+            };
+            while let Ok(Some(event)) = stream.try_event() {
+                got.longest_silence = got.longest_silence.max(heard.elapsed());
+                heard = Instant::now();
+                match event.name.as_deref() {
+                    None => {}
+                    Some("gap") => {
+                        got.gaps.push(event.data);
+                        continue;
+                    }
+                    Some(_) => continue,
+                }
+                if event.data == END {
+                    return got;
+                }
+                let id = event.id.unwrap();
+                got.events.push((parse(&id), event.data));
+                last = id;
+            }
+        }
+        unreachable!("there is always another node")
+    }
+}
+
+impl Got {
+    fn count(&self, acknowledged: &[(String, EventId)], report: &mut Report) {
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        for (_, data) in &self.events {
+            *times.entry(data).or_default() += 1;
+        }
+        let missing = acknowledged
+            .iter()
+            .filter(|(data, _)| !times.contains_key(data.as_str()))
+            .count();
+        if self.gaps.is_empty() {
+            report.lost += missing;
+        } else {
+            report.told_lost += missing;
+        }
+        report.duplicated += times.values().map(|times| times - 1).sum::<usize>();
+        let pairs = self.events.windows(2);
+        report.out_of_order += pairs.filter(|pair| pair[0].0 >= pair[1].0).count();
+        let tick = |(_, data): &(EventId, String)| {
+            let number = data.strip_prefix("Message number: ")?;
+            Some(number.parse::<u64>().unwrap())
+        };
+        let ticks: Vec<_> = self.events.iter().filter_map(tick).collect();
+        let is_wrong = |pair: &&[u64]| pair[1] != pair[0] + 1;
+        report.wrong_ticks += ticks.windows(2).filter(is_wrong).count();
+        report.ticks = report.ticks.max(ticks.len());
+        report.delivered = report.delivered.min(self.events.len() - ticks.len());
+        report.gaps.extend(self.gaps.iter().cloned());
+        report.longest_silence = report.longest_silence.max(self.longest_silence);
+    }
+}

@@ -1,0 +1,20 @@
+//! Any number of servers with one log in Redis: real servers, a real Redis, and networks in between
+//! that can be cut.
+
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chaos;
+mod crowd;
+mod faults;
+mod nodes;
+mod older;
+mod refusals;
+mod shared;
+mod subscriptions;

@@ -1,0 +1,183 @@
+//! A cluster of a test's own.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use rustix::process::Signal;
+use serde_json::json;
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{
+    client::{Response, Stream, get, post},
+    eventually,
+    mercure::{grant, token_for},
+    process::{Process, command},
+    proxy::Proxy,
+    redis::Redis,
+    server::free_port,
+};
+
+pub const HUB: &str = "/.well-known/mercure";
+const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+const SECRET: &str = "a secret of the tests that nobody else may trust";
+
+/// No ticker, for those who count what is published.
+pub const QUIET: &str = "[ticker]\nenabled = false\n";
+
+/// Servers, each with a network of its own to the same Redis.
+pub struct Cluster {
+    pub redis: Redis,
+    pub nodes: Vec<Node>,
+    /// May publish and read everything.
+    pub token: String,
+}
+
+pub struct Node {
+    folder: TempDir,
+    port: u16,
+    pub network: Proxy,
+    /// `None` while it is down.
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// So many servers. `more`: of their config, in its own sections.
+    pub fn start(count: usize, more: &str) -> Self {
+        Self::with_redis(Redis::start(), count, more)
+    }
+
+    pub fn with_redis(redis: Redis, count: usize, more: &str) -> Self {
+        let target = SocketAddr::from(([127, 0, 0, 1], redis.port()));
+        let mut nodes: Vec<_> = (0..count).map(|_| Node::new(target, more)).collect();
+        for node in &mut nodes {
+            node.start();
+        }
+        let topics = json!([grant("publish", &["*"]), grant("subscribe", &["*"])]);
+        Self {
+            redis,
+            nodes,
+            token: token_for(HUB_URL, topics),
+        }
+    }
+
+    /// Where the servers are, whether they run or not.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(Node::addr).collect()
+    }
+
+    pub fn publish(&self, node: usize, form: &str) -> Response {
+        post(self.nodes[node].addr(), HUB, Some(&self.token), form)
+    }
+
+    /// Publishes what is to be taken in; its id.
+    #[track_caller]
+    pub fn published(&self, node: usize, form: &str) -> String {
+        let answer = self.publish(node, form);
+        assert_eq!(answer.status(), 200, "{form}: {}", answer.body);
+        answer.body
+    }
+
+    /// The same while a node may not have noticed yet that Redis was gone.
+    pub fn published_at_last(&self, node: usize, form: &str) -> String {
+        eventually("to be taken in", || {
+            let answer = self.publish(node, form);
+            (answer.status() == 200).then_some(answer.body)
+        })
+    }
+
+    /// A stream of everything that is public, from this id on.
+    pub fn resume(&self, node: usize, last_event_id: &str) -> Stream {
+        self.resume_on(node, "*", last_event_id)
+    }
+
+    pub fn resume_on(&self, node: usize, topic: &str, last_event_id: &str) -> Stream {
+        let header = format!("Last-Event-ID: {last_event_id}\r\n");
+        let target = format!("{HUB}?match={topic}");
+        Stream::request(self.nodes[node].addr(), &target, header.as_bytes())
+    }
+
+    /// Waits until every server takes events in.
+    pub fn wait_until_ready(&self) {
+        for node in &self.nodes {
+            node.wait_until_ready(true);
+        }
+    }
+}
+
+impl Node {
+    fn new(redis: SocketAddr, more: &str) -> Self {
+        let folder = tempdir().unwrap();
+        let port = free_port();
+        let network = Proxy::to(redis);
+        fs::create_dir(folder.path().join("config")).unwrap();
+        fs::write(folder.path().join("secret"), SECRET).unwrap();
+        let config = format!(
+            "[server]\nbind = '127.0.0.1:{port}'\n\
+             [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [log]\nkind = 'redis'\nurl = 'redis://{}/0'\n{more}",
+            network.addr()
+        );
+        fs::write(folder.path().join("config/default.toml"), config).unwrap();
+        Self {
+            folder,
+            port,
+            network,
+            process: None,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with more in the environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        assert!(self.process.is_none(), "it runs");
+        let mut command = command(self.folder.path(), &[]);
+        command.env("RUST_LOG", "info,sse_broadcaster=debug");
+        command.envs(environment.iter().copied());
+        let process = Process::spawn(command);
+        process.wait_for_log("listening on");
+        self.process = Some(process);
+    }
+
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Ends it as an operator does.
+    pub fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(signal);
+            process.wait();
+        }
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        get(self.addr(), "/readyz").status() == 200
+    }
+
+    pub fn wait_until_ready(&self, ready: bool) {
+        eventually(&format!("to be ready: {ready}"), || {
+            (self.is_ready() == ready).then_some(())
+        });
+    }
+}

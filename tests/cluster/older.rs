@@ -1,0 +1,104 @@
+//! What is not in a node's memory any more is read from Redis.
+
+use super::nodes::Cluster;
+
+/// Memory for ten events, and few bytes of them.
+const SHORT: &str = "[ticker]\nenabled = false\n[stream]\nhistory = 10\nqueue = 1\n";
+
+fn publish(cluster: &Cluster, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|n| cluster.published(n % cluster.nodes.len(), &format!("topic=a&data={n}")))
+        .collect()
+}
+
+#[test]
+fn a_long_resume_gets_everything_in_order_and_what_comes_then() {
+    let cluster = Cluster::start(2, SHORT);
+    let mut ids = publish(&cluster, 300);
+
+    for (from, skipped) in [
+        ("earliest", 0),
+        (&*ids[17].clone(), 18),
+        (&*ids[289].clone(), 290),
+    ] {
+        let mut stream = cluster.resume(0, from);
+        for (n, id) in ids.iter().enumerate().skip(skipped) {
+            let event = stream.event().unwrap();
+            assert_eq!((event.data, event.id.as_ref()), (n.to_string(), Some(id)));
+        }
+        ids.push(cluster.published(1, &format!("topic=a&data={}", ids.len())));
+        assert_eq!(stream.event().unwrap().id.as_ref(), ids.last());
+    }
+}
+
+#[test]
+fn a_long_resume_has_only_the_topics_that_it_asks_for() {
+    let cluster = Cluster::start(1, SHORT);
+    let first = cluster.published(0, "topic=b&data=first");
+    cluster.published(0, "topic=b&data=secret&private=on");
+    publish(&cluster, 100);
+    let second = cluster.published(0, "topic=b&data=second");
+    publish(&cluster, 100);
+
+    let mut stream = cluster.resume_on(0, "b", "earliest");
+
+    for id in [first, second] {
+        assert_eq!(stream.event().unwrap().id, Some(id));
+    }
+    let third = cluster.published(0, "topic=b&data=third");
+    assert_eq!(stream.event().unwrap().id, Some(third));
+}
+
+#[test]
+fn a_publishers_own_id_is_found_where_memory_has_forgotten_it() {
+    let cluster = Cluster::start(2, SHORT);
+    cluster.published(0, "topic=a&data=named&id=urn:1");
+    let ids = publish(&cluster, 50);
+
+    let mut stream = cluster.resume(1, "urn:1");
+    let unknown = cluster.resume(1, "urn:2").event().unwrap().gap();
+
+    assert_eq!(stream.header("mercure-last-event-id"), Some("urn:1"));
+    assert_eq!(stream.event().unwrap().id.as_ref(), ids.first());
+    assert_eq!(unknown["reason"], "unknown");
+}
+
+#[test]
+fn what_is_no_more_in_redis_is_told_to_be_missing() {
+    let cluster = Cluster::start(1, SHORT);
+    let ids = publish(&cluster, 10);
+    let plain: Vec<_> = ids.iter().map(|id| &id[1..]).collect();
+    let log = "{broadcaster}:log";
+    cluster.redis.command(&["XTRIM", log, "MINID", plain[7]]);
+    publish(&cluster, 30);
+
+    let mut stream = cluster.resume(0, &ids[2]);
+    let gap = stream.event().unwrap().gap();
+
+    assert_eq!(
+        (&gap["reason"], &gap["requested"]),
+        (&"evicted".into(), &plain[2].into())
+    );
+    assert_eq!(
+        (&gap["missed"], &gap["resumed_after"]),
+        (&4.into(), &plain[6].into())
+    );
+    assert_eq!(stream.header("mercure-last-event-id"), Some("earliest"));
+    assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[7]));
+}
+
+#[test]
+fn a_slow_reader_of_much_is_read_for_from_redis_and_loses_nothing() {
+    let cluster = Cluster::start(1, SHORT);
+    let large = "x".repeat(100_000);
+    let mut stream = cluster.resume(0, "earliest");
+
+    let ids: Vec<_> = (0..200)
+        .map(|_| cluster.published(0, &format!("topic=a&data={large}")))
+        .collect();
+
+    for id in ids {
+        let event = stream.event().unwrap();
+        assert_eq!((event.name, event.id), (None, Some(id)));
+    }
+}

@@ -1,0 +1,204 @@
+//! What is published anywhere is everybody's.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use super::nodes::{Cluster, QUIET};
+use crate::support::client::{Stream, get};
+
+#[test]
+fn an_event_reaches_those_of_every_node_with_the_same_bytes() {
+    let cluster = Cluster::start(3, QUIET);
+    let mut streams: Vec<_> = (0..3)
+        .map(|node| cluster.resume(node, "earliest"))
+        .collect();
+
+    let ids: Vec<_> = (0..3)
+        .map(|node| cluster.published(node, &format!("topic=a&data=one%0A{node}&type=t")))
+        .collect();
+
+    let mut expected = Vec::new();
+    for (node, id) in ids.iter().enumerate() {
+        expected.push(format!("id: {id}\nevent: t\ndata: one\ndata: {node}\n\n"));
+    }
+    for stream in &mut streams {
+        let mut blocks = Vec::new();
+        while blocks.len() < 3 {
+            blocks.extend(stream.block().filter(|block| block.contains("data:")));
+        }
+        assert_eq!(blocks, expected);
+    }
+}
+
+#[test]
+fn whoever_leaves_one_node_goes_on_at_another() {
+    let cluster = Cluster::start(2, QUIET);
+    let ids: Vec<_> = (0..10)
+        .map(|n| cluster.published(n % 2, &format!("topic=a&data={n}")))
+        .collect();
+
+    for node in 0..2 {
+        let mut stream = cluster.resume(node, &ids[4]);
+        assert_eq!(stream.header("mercure-last-event-id"), Some(&*ids[4]));
+        for (n, id) in ids.iter().enumerate().skip(5) {
+            let event = stream.event().unwrap();
+            assert_eq!((event.data, event.id.as_ref()), (n.to_string(), Some(id)));
+        }
+    }
+}
+
+#[test]
+fn the_ticker_counts_once_for_all() {
+    let cluster = Cluster::start(3, "[ticker]\ninterval = '20ms'\n");
+    let mut streams: Vec<_> = cluster.addrs().into_iter().map(Stream::open).collect();
+
+    let first = streams[0].event().unwrap();
+    let number = |data: &str| data.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    let mut next = number(&first.data);
+    for _ in 0..200 {
+        next += 1;
+        let event = streams[0].event().unwrap();
+        assert_eq!(event.data, format!("Message number: {next}"));
+    }
+    for stream in &mut streams[1..] {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&next) {
+            seen.push(number(&stream.event().unwrap().data));
+        }
+        let first = seen[0];
+        assert!(seen.into_iter().eq(first..=next));
+    }
+}
+
+#[test]
+fn numbers_go_on_after_all_nodes_were_down() {
+    let mut cluster = Cluster::start(2, "[ticker]\ninterval = '20ms'\n");
+    let mut stream = Stream::open(cluster.nodes[0].addr());
+    let last = stream.event().unwrap();
+    for node in &mut cluster.nodes {
+        node.stop();
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+
+    let mut stream = Stream::resume(cluster.nodes[1].addr(), last.id.as_deref());
+
+    let number = |data: &str| data.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    for n in number(&last.data) + 1..number(&last.data) + 50 {
+        let event = stream.event().unwrap();
+        assert_eq!(
+            (event.name, event.data),
+            (None, format!("Message number: {n}"))
+        );
+    }
+}
+
+#[test]
+fn without_redis_streams_stay_and_nothing_is_taken_in() {
+    let mut cluster = Cluster::start(1, &format!("{QUIET}[stream]\nheartbeat = '200ms'\n"));
+    let first = cluster.published(0, "topic=a&data=0");
+    let mut stream = cluster.resume(0, "earliest");
+    assert_eq!(stream.event().unwrap().id, Some(first.clone()));
+    let node = &cluster.nodes[0];
+
+    cluster.redis.kill();
+    node.wait_until_ready(false);
+    let refused = cluster.publish(0, "topic=a&data=1");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(get(node.addr(), "/healthz").status(), 200);
+    node.process()
+        .wait_for_log("cannot be written, so publishing is refused until it can");
+    for _ in 0..3 {
+        let sign = stream.block().unwrap();
+        // That others came and left was told, though not to this one.
+        assert!(!sign.contains("data:"), "{sign:?}");
+    }
+    // What memory has can be resumed from; for the rest one has to come again.
+    let mut resumed = cluster.resume(0, &first);
+    let unknown = cluster.resume(0, "1-1");
+    assert_eq!((resumed.status(), unknown.status()), (200, 200));
+    unknown.assert_ends();
+
+    cluster.redis.run();
+    cluster.nodes[0].wait_until_ready(true);
+    let second = cluster.published_at_last(0, "topic=a&data=2");
+    for stream in [&mut stream, &mut resumed] {
+        let event = stream.event().unwrap();
+        assert_eq!((event.name, event.id), (None, Some(second.clone())));
+    }
+    // The epoch is another, and goes on from the last: nothing is missing.
+    let mut again = cluster.resume(0, &first);
+    assert_eq!(again.event().unwrap().id, Some(second));
+    cluster.nodes[0]
+        .process()
+        .wait_for_log("can be written again");
+}
+
+#[test]
+fn a_slow_network_to_redis_delays_and_loses_nothing() {
+    let cluster = Cluster::start(2, QUIET);
+    let mut stream = cluster.resume(1, "earliest");
+    for node in &cluster.nodes {
+        node.network.delay(Duration::from_millis(30));
+    }
+
+    thread::scope(|scope| {
+        for publisher in 0..4 {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                for n in 0..10 {
+                    cluster.published(n % 2, &format!("topic=a&data={publisher}-{n}"));
+                }
+            });
+        }
+    });
+
+    let first = stream.event().unwrap().seq();
+    assert!(stream.numbers(39).into_iter().eq(first + 1..first + 40));
+}
+
+#[test]
+fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
+    let mut cluster = Cluster::start(2, QUIET);
+    let kept = cluster.published(0, "topic=a&data=kept");
+    let aof = cluster.redis.folder().join("appendonlydir");
+    let older = cluster.redis.folder().join("older");
+    cluster.redis.kill();
+    fs::rename(&aof, &older).unwrap();
+    copy(&older, &aof);
+    cluster.redis.run();
+    cluster.wait_until_ready();
+    let lost = cluster.published_at_last(1, "topic=a&data=lost");
+    let mut live = cluster.resume(0, &kept);
+    assert_eq!(live.event().unwrap().id.as_ref(), Some(&lost));
+
+    cluster.redis.kill();
+    fs::remove_dir_all(&aof).unwrap();
+    fs::rename(&older, &aof).unwrap();
+    cluster.redis.run();
+    cluster.wait_until_ready();
+    let next = cluster.published_at_last(0, "topic=a&data=next");
+
+    // Who has what was lost is told, whether it was there or comes again, at either node.
+    let mut again = [cluster.resume(0, &lost), cluster.resume(1, &lost)];
+    for stream in again.iter_mut().chain([&mut live]) {
+        assert_eq!(stream.event().unwrap().gap()["reason"], "epoch");
+        assert_eq!(stream.event().unwrap().id.as_ref(), Some(&next));
+    }
+    assert_ne!(next, lost);
+    // Who has not is told of nothing, by a node that has not either: nothing is missing.
+    cluster.nodes[1].kill();
+    cluster.nodes[1].start();
+    let mut before = cluster.resume(1, &kept);
+    let event = before.event().unwrap();
+    assert_eq!((event.name, event.id), (None, Some(next)));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}

@@ -1,0 +1,116 @@
+//! Who subscribes to what, on all nodes.
+
+use serde_json::Value;
+
+use super::nodes::{Cluster, HUB, QUIET};
+use crate::support::{
+    client::{Stream, request},
+    eventually,
+    mercure::bearer,
+};
+
+impl Cluster {
+    fn watch(&self, node: usize) -> Stream {
+        let target = format!("{HUB}?match_urlpattern={HUB}/subscriptions/:type/:match/:subscriber");
+        Stream::request(
+            self.nodes[node].addr(),
+            &target,
+            bearer(&self.token).as_bytes(),
+        )
+    }
+
+    /// The topics that are subscribed to, as this node lists them.
+    fn listed(&self, node: usize) -> Vec<String> {
+        let path = format!("{HUB}/subscriptions");
+        let answer = request(self.nodes[node].addr(), "GET", &path, &bearer(&self.token));
+        assert_eq!(answer.status(), 200, "{}", answer.body);
+        let document: Value = serde_json::from_str(&answer.body).unwrap();
+        let topics = document["subscriptions"].as_array().unwrap().iter();
+        let topics = topics.map(|each| each["match"].as_str().unwrap().to_owned());
+        let mut topics: Vec<_> = topics.filter(|topic| !topic.contains('/')).collect();
+        topics.sort();
+        topics
+    }
+}
+
+/// The topics that are told of, and whether they are active, up to this one.
+fn told_until(stream: &mut Stream, topic: &str, active: bool) -> Vec<(String, bool)> {
+    let mut all = Vec::new();
+    loop {
+        let event = stream.event().unwrap();
+        let document: Value = serde_json::from_str(&event.data).unwrap();
+        let told = document["match"].as_str().unwrap().to_owned();
+        all.push((told.clone(), document["active"].as_bool().unwrap()));
+        if told == topic && document["active"] == active {
+            return all;
+        }
+    }
+}
+
+#[test]
+fn those_of_all_nodes_are_told_of_and_listed_on_each() {
+    let cluster = Cluster::start(2, QUIET);
+    let mut watching = cluster.watch(1);
+
+    let a = cluster.resume_on(0, "a", "");
+    let _b = cluster.resume_on(1, "b", "");
+
+    told_until(&mut watching, "b", true);
+    for node in 0..2 {
+        eventually("both to be listed", || {
+            (cluster.listed(node) == ["a", "b"]).then_some(())
+        });
+    }
+    drop(a);
+    told_until(&mut watching, "a", false);
+    for node in 0..2 {
+        eventually("one to be left", || {
+            (cluster.listed(node) == ["b"]).then_some(())
+        });
+    }
+}
+
+#[test]
+fn those_of_a_dead_node_end_once() {
+    let mut cluster = Cluster::start(3, QUIET);
+    let mut watching = cluster.watch(2);
+    let _a = cluster.resume_on(0, "a", "");
+    let _b = cluster.resume_on(1, "b", "");
+    told_until(&mut watching, "b", true);
+
+    cluster.nodes[0].kill();
+
+    let told = told_until(&mut watching, "a", false);
+    assert_eq!(told.last().unwrap(), &("a".to_owned(), false));
+    eventually("it to be gone", || {
+        (cluster.listed(1) == ["b"]).then_some(())
+    });
+    // Nobody tells it twice.
+    let _end = cluster.resume_on(1, "end", "");
+    assert_eq!(
+        told_until(&mut watching, "end", true),
+        [("end".to_owned(), true)]
+    );
+}
+
+#[test]
+fn what_changed_while_redis_was_gone_is_told_then() {
+    let mut cluster = Cluster::start(1, QUIET);
+    let mut watching = cluster.watch(0);
+    let a = cluster.resume_on(0, "a", "");
+    told_until(&mut watching, "a", true);
+    cluster.redis.kill();
+    cluster.nodes[0].wait_until_ready(false);
+
+    let _b = cluster.resume_on(0, "b", "");
+    drop(a);
+    cluster.redis.run();
+
+    let mut told = told_until(&mut watching, "a", false);
+    if !told.contains(&("b".to_owned(), true)) {
+        told.extend(told_until(&mut watching, "b", true));
+    }
+    eventually("b alone to be listed", || {
+        (cluster.listed(0) == ["b"]).then_some(())
+    });
+}
