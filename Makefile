@@ -66,6 +66,11 @@ bench: build-bench ## Measure the server beside its peers, 25 minutes, and write
 bench-quick: build-bench ## Measure the server beside the bare writer, two minutes
 	$(SSE_BENCH) compare --quick
 
+.PHONY: bench-cluster
+bench-cluster: build-bench ## Measure a cluster of three nodes on one Redis, three minutes
+	@scripts/need-redis
+	scripts/bench-cluster
+
 # Two commands: built together, the server would get the features that its peers need.
 .PHONY: build-bench
 build-bench:

@@ -113,17 +113,20 @@ impl Broadcaster {
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        if let Numbering::ByLog(told) = &self.numbering {
-            let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
-            told.send_replace(settings);
-            return;
-        }
+        let rest = match &self.numbering {
+            Numbering::Here { appender, .. } => appender.rest(),
+            Numbering::ByLog(told) => {
+                let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
+                told.send_replace(settings);
+                return;
+            }
+        };
         if self.is_draining() || self.ticks_in_flight >= MOST_IN_FLIGHT {
             return;
         }
         if let Some(due) = self.ticker.due() {
             let wait = due.saturating_duration_since(Instant::now());
-            self.ticking = ctx.run_later(wait, |this, ctx| {
+            self.ticking = ctx.run_later(wait.max(rest), |this, ctx| {
                 let now = Instant::now();
                 while this.ticks_in_flight < MOST_IN_FLIGHT
                     && let Some(tick) = this.ticker.fire(now)

@@ -1,6 +1,7 @@
 //! Measures sse-broadcaster beside its peers: the load, and the peers that are written here.
 
 mod compare;
+mod lag;
 mod load;
 mod publish;
 mod record;
@@ -30,6 +31,8 @@ enum Command {
     Idle(load::Idle),
     /// Publish from many connections, and check that whoever listens gets everything
     Publish(publish::Publish),
+    /// Publish at one node of a cluster and listen at another: how long from the acknowledgement on
+    Lag(lag::Lag),
     /// Measure this server beside its peers, and write docs/PERFORMANCE.md
     Compare(compare::Compare),
     /// Write docs/PERFORMANCE.md and its plot anew from docs/performance.jsonl
@@ -62,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Storm(storm) => print(&storm.run()?),
         Command::Idle(idle) => print(&idle.run()?),
         Command::Publish(publish) => print(&publish.run()?),
+        Command::Lag(lag) => print(&lag.run()?),
         Command::Compare(compare) => compare.run(),
         Command::Report { root } => report::write(&root),
         Command::Bare(serve) => servers::bare::serve(&serve),

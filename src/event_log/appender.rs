@@ -4,7 +4,7 @@ use std::{
     fmt,
     path::Path,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -227,11 +227,24 @@ pub(crate) enum TickAppender {
     Store(Writer),
 }
 
+/// A log that is kept takes in numbered messages no more often than this: what came due meanwhile goes
+/// in together, at one transaction. At 1,000 a second to 1,000 subscribers a transaction for each took
+/// half as much again as sending them (docs/PERFORMANCE.md).
+pub(super) const REST: Duration = Duration::from_millis(4);
+
 /// Resolves when it is known whether a numbered message is in the log; if it is not, to the number that
 /// is to come next.
 pub(crate) type Later = oneshot::Receiver<Result<(), u64>>;
 
 impl TickAppender {
+    /// How long to wait at least before the next is appended.
+    pub(crate) fn rest(&self) -> Duration {
+        match self {
+            Self::Memory(_) => Duration::ZERO,
+            Self::Store(_) => REST,
+        }
+    }
+
     /// Appends the numbered message of this number; `None`: it is in the log.
     pub(crate) fn append(&self, event: Event, number: u64, now: Instant) -> Option<Later> {
         match self {

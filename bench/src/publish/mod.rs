@@ -28,12 +28,13 @@ const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Publish {
-    /// The server's address
-    #[arg(long)]
-    addr: SocketAddr,
-    /// The server's process, whose CPU time counts with that of its children
-    #[arg(long)]
-    pid: u32,
+    /// The server's address; of a cluster several, to which the connections go in turn, while whoever
+    /// listens is at the last
+    #[arg(long, required = true)]
+    addr: Vec<SocketAddr>,
+    /// The server's process, whose CPU time counts with that of its children; of a cluster several
+    #[arg(long, required = true)]
+    pid: Vec<u32>,
     /// Where updates are sent to
     #[arg(long, default_value = "/.well-known/mercure")]
     to: String,
@@ -119,12 +120,12 @@ impl Publish {
         sleep(Duration::from_secs_f64(self.settle));
 
         let own_before = Moment::of(std::process::id())?;
-        let before = Moment::of(self.pid)?;
+        let before = self.moment()?;
         let (acknowledged, delivered) = (publishers.acknowledged(), audience.deliveries());
         sleep(Duration::from_secs_f64(self.measure));
         let updates = publishers.acknowledged() - acknowledged;
         let deliveries = audience.deliveries() - delivered;
-        let after = Moment::of(self.pid)?;
+        let after = self.moment()?;
         let own_after = Moment::of(std::process::id())?;
 
         let published = publishers.stop()?;
@@ -147,9 +148,18 @@ impl Publish {
         })
     }
 
+    /// What all processes used up to now.
+    fn moment(&self) -> anyhow::Result<Moment> {
+        let mut all = Moment::of(self.pid[0])?;
+        for pid in &self.pid[1..] {
+            all.usage.cpu += Moment::of(*pid)?.usage.cpu;
+        }
+        Ok(all)
+    }
+
     fn work(&self) -> publishers::Work {
         publishers::Work {
-            addr: self.addr,
+            addrs: self.addr.clone(),
             path: self.to.clone(),
             token: self.token.clone(),
             raw: self.raw,
@@ -163,7 +173,7 @@ impl Publish {
 
     fn listen(&self) -> anyhow::Result<Audience> {
         let request = Request {
-            addr: self.addr,
+            addr: self.addr[self.addr.len() - 1],
             target: self.target.clone(),
             topics: self.topics,
             last_event_id: None,

@@ -24,7 +24,8 @@ pub(super) const ON_A_TOPIC: u64 = 1_000_000_000;
 /// What is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    pub(super) addr: SocketAddr,
+    /// Connections go to these in turn.
+    pub(super) addrs: Vec<SocketAddr>,
     pub(super) path: String,
     pub(super) token: Option<String>,
     /// The body is the message itself.
@@ -108,7 +109,7 @@ struct Connection {
 
 impl Connection {
     fn open(work: &Work, n: usize) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(work.addr)?;
+        let socket = TcpStream::connect(work.addrs[n % work.addrs.len()])?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
@@ -136,13 +137,13 @@ impl Connection {
             let topic = work.topic.replace("{topic}", &self.topic.to_string());
             format!("topic={topic}&data=Message+number:+{number}")
         };
-        let Work { path, addr, .. } = work;
+        let Work { path, .. } = work;
         let token = match &work.token {
             Some(token) => format!("Authorization: Bearer {token}\r\n"),
             None => String::new(),
         };
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {addr}\r\n{token}\
+            "POST {path} HTTP/1.1\r\nHost: bench\r\n{token}\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

@@ -10,7 +10,7 @@ use super::{
     scripts::Ticked,
 };
 use crate::{
-    event_log::{Listener, MemoryLog},
+    event_log::{Listener, MemoryLog, appender::REST},
     ticker::TickerSettings,
 };
 
@@ -70,14 +70,17 @@ impl Ticking {
         else {
             return RETRY;
         };
-        for _ in 0..appended {
+        let late = Duration::from_micros(late);
+        for n in 0..appended as u32 {
+            // The first is the one that is late by that.
+            let since = settings.interval.saturating_mul(n);
             self.listener
                 .metrics
-                .observe_tick(Duration::from_micros(late));
+                .observe_tick(late.saturating_sub(since));
         }
         let wait = Duration::from_micros(wait);
         if appended > 0 {
-            wait
+            wait.max(REST / 2)
         } else {
             wait + LEAD.mul_f64(1.0 + fastrand::f64())
         }

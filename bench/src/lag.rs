@@ -1,0 +1,141 @@
+//! `sse-bench lag`: how long after its publisher has the acknowledgement an update is delivered at
+//! another node.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::load::{Request, Scan, check_head};
+
+/// How long the last may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Lag {
+    /// The node that is published to
+    #[arg(long)]
+    publish: SocketAddr,
+    /// The node that is listened at
+    #[arg(long)]
+    listen: SocketAddr,
+    /// What allows to publish, as a bearer token
+    #[arg(long, env = "SSE_BENCH_TOKEN", hide_env_values = true)]
+    token: String,
+    /// Updates a second, one after the other
+    #[arg(long, default_value_t = 100)]
+    per_second: u32,
+    /// How many updates
+    #[arg(long, default_value_t = 2000)]
+    updates: usize,
+}
+
+/// In milliseconds; from the acknowledgement to the delivery, which is zero where that was first.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LagFigures {
+    updates: usize,
+    acknowledged_p50_ms: f64,
+    acknowledged_p99_ms: f64,
+    added_p50_ms: f64,
+    added_p99_ms: f64,
+    added_max_ms: f64,
+    lost: usize,
+}
+
+impl Lag {
+    pub(crate) fn run(&self) -> anyhow::Result<LagFigures> {
+        let request = Request {
+            addr: self.listen,
+            target: "/.well-known/mercure?match=/lag".to_owned(),
+            topics: 1,
+            last_event_id: None,
+        };
+        let mut stream = request.send(0, None)?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut first = [0; 4096];
+        let length = stream.read(&mut first)?;
+        check_head(&first[..length])?;
+        let (arrived, arrivals) = mpsc::channel();
+        let updates = self.updates;
+        let listener = std::thread::spawn(move || {
+            let mut scan = Scan::default();
+            let mut buffer = [0; 4096];
+            let mut left = updates;
+            while left > 0 {
+                let Ok(length @ 1..) = stream.read(&mut buffer) else {
+                    return;
+                };
+                let now = Instant::now();
+                scan.read(&buffer[..length], |number| {
+                    left = left.saturating_sub(1);
+                    arrived.send((number, now)).ok();
+                });
+            }
+        });
+        let acknowledged = self.publish_all()?;
+        listener.join().ok().context("the listener panicked")?;
+        let mut added = Vec::new();
+        for (number, at) in arrivals {
+            let (_, acknowledged) = acknowledged
+                .get(number as usize)
+                .context("a number that was not published")?;
+            added.push(at.saturating_duration_since(*acknowledged));
+        }
+        let mut waited: Vec<_> = acknowledged.iter().map(|(sent, at)| *at - *sent).collect();
+        added.sort_unstable();
+        waited.sort_unstable();
+        Ok(LagFigures {
+            updates,
+            acknowledged_p50_ms: share(&waited, 0.5),
+            acknowledged_p99_ms: share(&waited, 0.99),
+            added_p50_ms: share(&added, 0.5),
+            added_p99_ms: share(&added, 0.99),
+            added_max_ms: share(&added, 1.0),
+            lost: updates - added.len(),
+        })
+    }
+
+    /// When each was sent, and when it was acknowledged.
+    fn publish_all(&self) -> anyhow::Result<Vec<(Instant, Instant)>> {
+        let mut socket = TcpStream::connect(self.publish)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let began = Instant::now();
+        let mut times = Vec::with_capacity(self.updates);
+        for number in 0..self.updates {
+            let due = Duration::from_secs(1) * number as u32 / self.per_second.max(1);
+            sleep(due.saturating_sub(began.elapsed()));
+            let body = format!("topic=/lag&data=Message+number:+{number}");
+            let sent = Instant::now();
+            write!(
+                socket,
+                "POST /.well-known/mercure HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {}\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                self.token,
+                body.len()
+            )?;
+            let mut answer = [0; 4096];
+            let length = socket.read(&mut answer)?;
+            ensure!(
+                answer[..length].starts_with(b"HTTP/1.1 200"),
+                "it is refused"
+            );
+            times.push((sent, Instant::now()));
+        }
+        Ok(times)
+    }
+}
+
+fn share(sorted: &[Duration], share: f64) -> f64 {
+    let at = (sorted.len() as f64 * share) as usize;
+    let found = sorted.get(at.min(sorted.len().saturating_sub(1)));
+    found.map_or(0.0, |found| found.as_secs_f64() * 1e3)
+}
