@@ -11,6 +11,7 @@
 mod support;
 
 mod chaos;
+mod connections;
 mod crowd;
 mod faults;
 mod nodes;

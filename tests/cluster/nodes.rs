@@ -47,10 +47,29 @@ impl Cluster {
 
     pub fn with_redis(redis: Redis, count: usize, more: &str) -> Self {
         let target = SocketAddr::from(([127, 0, 0, 1], redis.port()));
-        let mut nodes: Vec<_> = (0..count).map(|_| Node::new(target, more)).collect();
+        let node = || {
+            Node::new(
+                Proxy::to(target),
+                |network| format!("redis://{network}/0"),
+                more,
+            )
+        };
+        let mut nodes: Vec<_> = (0..count).map(|_| node()).collect();
         for node in &mut nodes {
             node.start();
         }
+        Self::of(redis, nodes)
+    }
+
+    /// One server that finds Redis by itself.
+    pub fn with_url(redis: Redis, url: &str, environment: &[(&str, &str)]) -> Self {
+        let nowhere = Proxy::to(SocketAddr::from(([127, 0, 0, 1], redis.port())));
+        let mut node = Node::new(nowhere, |_| url.to_owned(), QUIET);
+        node.start_with(environment);
+        Self::of(redis, vec![node])
+    }
+
+    fn of(redis: Redis, nodes: Vec<Node>) -> Self {
         let topics = json!([grant("publish", &["*"]), grant("subscribe", &["*"])]);
         Self {
             redis,
@@ -104,18 +123,17 @@ impl Cluster {
 }
 
 impl Node {
-    fn new(redis: SocketAddr, more: &str) -> Self {
+    fn new(network: Proxy, url: impl FnOnce(SocketAddr) -> String, more: &str) -> Self {
         let folder = tempdir().unwrap();
         let port = free_port();
-        let network = Proxy::to(redis);
         fs::create_dir(folder.path().join("config")).unwrap();
         fs::write(folder.path().join("secret"), SECRET).unwrap();
         let config = format!(
             "[server]\nbind = '127.0.0.1:{port}'\n\
              [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
              [auth]\nissuers = ['https://example.com secret:secret']\n\
-             [log]\nkind = 'redis'\nurl = 'redis://{}/0'\n{more}",
-            network.addr()
+             [log]\nkind = 'redis'\nurl = '{}'\n{more}",
+            url(network.addr())
         );
         fs::write(folder.path().join("config/default.toml"), config).unwrap();
         Self {

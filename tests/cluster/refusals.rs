@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 /// Starts a server that is to refuse; what it says.
-fn refused(environment: &[(&str, &str)]) -> String {
+pub fn refused(environment: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), &[]);
     command.env("BROADCASTER__LOG__KIND", "redis");

@@ -1,8 +1,9 @@
 //! A Redis server of a test's own: a real one, that keeps what it is told in an append-only file.
 
 use std::{
+    fs,
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 pub struct Redis {
     port: u16,
     arguments: Vec<String>,
+    /// The port of the master that it watches, if it is a Sentinel.
+    watches: Option<u16>,
     folder: TempDir,
     /// `None` while it is down.
     process: Option<Child>,
@@ -26,12 +29,22 @@ impl Redis {
 
     /// The same with more arguments.
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as(None, arguments)
+    }
+
+    /// A Sentinel that knows this one as `main`, and has a replica take over after half a second.
+    pub fn start_sentinel(&self) -> Self {
+        Self::start_as(Some(self.port), &[])
+    }
+
+    fn start_as(watches: Option<u16>, arguments: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let mut redis = Self {
             port,
             arguments: arguments.iter().map(ToString::to_string).collect(),
+            watches,
             folder: tempfile::tempdir().unwrap(),
             process: None,
         };
@@ -56,16 +69,19 @@ impl Redis {
     /// Starts it again with what it kept.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let process = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            // What it says is done is on the disk: by default a crash may take what is a second old.
-            .args(["--appendonly", "yes", "--appendfsync", "always"])
-            .args(["--save", "", "--loglevel", "warning"])
-            .arg("--dir")
-            .arg(self.folder.path())
-            .args(&self.arguments)
-            .stdout(Stdio::null())
-            .spawn();
+        let mut command = Command::new("redis-server");
+        match self.watches {
+            Some(master) => command.arg(self.sentinel_config(master)).arg("--sentinel"),
+            None => command
+                .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+                // What it says is done is on the disk: by default a crash may take what is a second old.
+                .args(["--appendonly", "yes", "--appendfsync", "always"])
+                .args(["--save", "", "--loglevel", "warning"])
+                .arg("--dir")
+                .arg(self.folder.path())
+                .args(&self.arguments),
+        };
+        let process = command.stdout(Stdio::null()).spawn();
         let process = process.unwrap_or_else(|err| {
             panic!("redis-server cannot be run, which `make setup` installs: {err}")
         });
@@ -78,6 +94,18 @@ impl Redis {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    fn sentinel_config(&self, master: u16) -> PathBuf {
+        let config = self.folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+            self.port,
+            self.folder.path().display()
+        );
+        fs::write(&config, text).unwrap();
+        config
     }
 
     fn answers(&self) -> bool {
