@@ -17,5 +17,6 @@ mod faults;
 mod nodes;
 mod older;
 mod refusals;
+mod retention;
 mod shared;
 mod subscriptions;

@@ -7,7 +7,7 @@ use env_logger::{Builder, Logger};
 use log::LevelFilter;
 use sse_broadcaster::{
     Reloader, Server,
-    config::{Config, Found, Sources},
+    config::{Config, Found, LogPlace, Sources},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -43,6 +43,7 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     // Before anything is said about being up: a signal sent then must find its listener.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    warn_of_a_node_apart(&config);
     let server = Server::build(&config)?;
     let has_playground = config.server.static_dir.join(PLAYGROUND).is_file();
     let reloader = Reloader::new(sources, found, config, server.reloadable())?;
@@ -60,6 +61,27 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         }
     }
     server.run_until(first_signal(terminate, interrupt)).await
+}
+
+/// Those who share a log have to agree on who may publish.
+fn warn_of_a_node_apart(config: &Config) {
+    if config.log.kind != LogPlace::Redis {
+        return;
+    }
+    if config.auth.issuers.is_empty() {
+        log::warn!(
+            target: TARGET,
+            "auth.issuers is empty: each server that shares the log makes up a key of its own, so that a \
+             token of one is refused by the others"
+        );
+    }
+    if config.hub.url.is_none() {
+        log::warn!(
+            target: TARGET,
+            "hub.url is \"auto\": each server that shares the log has another, so that a token for one is \
+             refused by the others"
+        );
+    }
 }
 
 /// Says it in the log and on standard output.
