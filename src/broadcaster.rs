@@ -171,6 +171,12 @@ impl Actor for Broadcaster {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if let Numbering::ByLog(told) = &self.numbering {
+            // Whoever listens is who keeps the log: without that there is nothing to be had any more.
+            let told = told.clone();
+            let gone = async move { told.closed().await };
+            ctx.spawn(gone.into_actor(self).map(|(), _, ctx| ctx.terminate()));
+        }
         self.wait_for_tick(ctx);
     }
 }

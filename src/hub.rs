@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    broadcaster::{Broadcaster, Drain, GiveUp, News, Publish, Reconfigure},
+    broadcaster::{Broadcaster, Drain, GiveUp, Inspect, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{
         self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog, Retention,
@@ -220,8 +220,10 @@ impl Hub {
         self.appender.is_writable()
     }
 
-    /// Waits until all that was published is as safe as the log makes it.
+    /// Waits until all that was published is as safe as the log makes it, and so is who left.
     pub(crate) async fn flush(&self) {
+        // What was sent to the Broadcaster before, it has done before it answers.
+        self.ask(Inspect).await.ok();
         // Who is gone has nothing left to do.
         self.appender.flush().await.ok();
     }

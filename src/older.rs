@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     event::EventId,
-    event_log::{Item, MemoryLog},
+    event_log::{Archive, Asked, Item, LogUnavailable, MemoryLog},
     gap::{Gap, GapReason},
     selection::Selection,
     wire::{self, Batch, Framing},
@@ -18,6 +18,8 @@ pub(crate) struct Older {
     after: Option<EventId>,
     /// Whether the subscriber knows that.
     told: bool,
+    /// What was asked for and has not come yet.
+    asked: Option<Asked<Vec<Item>>>,
 }
 
 /// What a subscriber is to be sent of some items.
@@ -32,11 +34,24 @@ pub(crate) struct Sending {
 impl Older {
     /// Goes on after this event, which the subscriber was sent or asked for; `None`: with the oldest.
     pub(crate) fn new(after: Option<EventId>) -> Self {
-        Self { after, told: true }
+        Self {
+            after,
+            told: true,
+            asked: None,
+        }
     }
 
     pub(crate) fn after(&self) -> Option<EventId> {
         self.after
+    }
+
+    /// What comes next; nothing: there is nothing more. Given up, it goes on the next time.
+    pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<Vec<Item>, LogUnavailable> {
+        let after = self.after;
+        let asked = self.asked.get_or_insert_with(|| archive.after(after));
+        let answer = asked.await;
+        self.asked = None;
+        answer.map_err(|_| LogUnavailable)?
     }
 
     /// The place, if the subscriber was told of an earlier one. It knows from now on.
@@ -61,8 +76,8 @@ impl Older {
             let missing = self
                 .after
                 .and_then(|last| Some((last, item.missing_after(last)?)));
-            if let Some((last, missing)) = missing {
-                let gap = Gap::new(missing.reason, &last, Some(item.before()), missing.missed);
+            if let Some((last, reason)) = missing {
+                let gap = Gap::new(reason, &last, Some(item.before()), None);
                 batch.push(&wire::gap(&gap));
                 gaps.push(gap.reason);
                 self.told = true;
@@ -127,7 +142,7 @@ mod tests {
         assert_eq!(told, None);
         let (text, gaps, after, told) = take(&[event(6, 3, "b"), Item::Begins(id(9, 0), None)]);
         assert_eq!(gaps, [GapReason::Evicted, GapReason::Epoch]);
-        assert!(text.contains("\"requested\":\"6-0\",\"resumed_after\":\"6-2\",\"missed\":2"));
+        assert!(text.contains("\"requested\":\"6-0\",\"resumed_after\":\"6-2\",\"missed\":null"));
         assert!(text.contains("id: 6-3\ndata: b\n\n"));
         assert!(text.contains("\"requested\":\"6-3\",\"resumed_after\":\"9-0\",\"missed\":null"));
         assert_eq!((after, told), (Some(id(9, 0)), None));

@@ -213,7 +213,7 @@ impl Server {
             .await
             .is_err()
         {
-            log::warn!("the log's disk gives no answer; what was not acknowledged may be lost");
+            log::warn!("the log gives no answer; what was not acknowledged may be lost");
         }
         match streams.len() {
             0 => log::info!("shut down: every stream was ended"),

@@ -259,11 +259,16 @@ impl Subscriber {
                 self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
             }
-            Read::Evicted { .. } if self.hub.archive.is_some() => {
-                self.older = Some(Older::new(self.hub.log.id_before(cursor)));
-                Next::Nothing
+            Read::Evicted { oldest } => {
+                let last = self.hub.log.id_before(cursor);
+                match last.filter(|_| self.hub.archive.is_some()) {
+                    Some(last) => {
+                        self.older = Some(Older::new(Some(last)));
+                        Next::Nothing
+                    }
+                    None => self.skip_to(oldest),
+                }
             }
-            Read::Evicted { oldest } => self.skip_to(oldest),
             Read::Missing => self.skip_to(cursor + 1),
             Read::Head if draining => self.farewell(),
             Read::Head => Next::Wait,
@@ -303,19 +308,27 @@ impl Subscriber {
         let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
         let until_heartbeat = heartbeat.saturating_sub(quiet_since.elapsed());
         let fetched = async {
-            match archive.after(older.after()).await {
-                Ok(items) if !items.is_empty() => items,
+            let fetched = older.fetch(archive).await;
+            let is_all = fetched.as_ref().is_ok_and(Vec::is_empty);
+            if fetched.is_err() || (is_all && older.after().is_some()) {
                 // Either it cannot be read, or memory is about to get what comes next.
-                _ => {
-                    sleep(ASK_AGAIN).await;
-                    Vec::new()
-                }
+                sleep(ASK_AGAIN).await;
             }
+            fetched
         };
-        let Ok(items) = timeout(until_heartbeat, fetched).await else {
+        let Ok(fetched) = timeout(until_heartbeat, fetched).await else {
             self.quiet_since = None;
             let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
             return Ok(sign.bytes(self.framing));
+        };
+        let items = match fetched {
+            Ok(items) if items.is_empty() && older.after().is_none() => {
+                // There is nothing older.
+                self.place = Place::told_of(self.hub.log.extent().oldest);
+                self.older = None;
+                return Ok(Bytes::new());
+            }
+            fetched => fetched.unwrap_or_default(),
         };
         let Sending {
             bytes,

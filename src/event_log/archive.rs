@@ -17,20 +17,14 @@ pub(crate) enum Item {
     /// A new epoch, with all that came up to this event; `None`: with nothing that came before. The
     /// id is that before the first event of the epoch.
     Begins(EventId, Option<EventId>),
-}
-
-/// What is missing between two events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missing {
-    pub(crate) reason: GapReason,
-    /// How many events, if that is known.
-    pub(crate) missed: Option<u64>,
+    /// Something that somebody else wrote, in the place of an event.
+    Unreadable(EventId),
 }
 
 impl Item {
     pub(crate) fn id(&self) -> EventId {
         match self {
-            Self::Event(id, _) | Self::Begins(id, _) => *id,
+            Self::Event(id, _) | Self::Begins(id, _) | Self::Unreadable(id) => *id,
         }
     }
 
@@ -41,27 +35,24 @@ impl Item {
                 seq: id.seq.saturating_sub(1),
                 ..*id
             },
-            Self::Begins(id, _) => *id,
+            // There is nothing to be had of it.
+            Self::Begins(id, _) | Self::Unreadable(id) => *id,
         }
     }
 
-    /// What is missing between the event of this id and this item.
-    pub(crate) fn missing_after(&self, last: EventId) -> Option<Missing> {
+    /// Why something is missing between the event of this id and this item; `None`: nothing is. How many
+    /// events that are for a subscriber, nobody knows.
+    pub(crate) fn missing_after(&self, last: EventId) -> Option<GapReason> {
         match self {
-            Self::Begins(id, after) => (*after != Some(last) && *id != last).then_some(Missing {
-                reason: GapReason::Epoch,
-                missed: None,
-            }),
-            Self::Event(id, _) if id.epoch != last.epoch => Some(Missing {
-                reason: GapReason::Epoch,
-                missed: None,
-            }),
-            Self::Event(id, _) => {
-                let missed = id.seq.saturating_sub(last.seq.saturating_add(1));
-                (missed > 0).then_some(Missing {
-                    reason: GapReason::Evicted,
-                    missed: Some(missed),
-                })
+            Self::Begins(id, after) => {
+                (*after != Some(last) && *id != last).then_some(GapReason::Epoch)
+            }
+            Self::Event(id, _) | Self::Unreadable(id) if id.epoch != last.epoch => {
+                Some(GapReason::Epoch)
+            }
+            Self::Event(..) | Self::Unreadable(_) => {
+                let is_next = self.before().seq <= last.seq;
+                (!is_next).then_some(GapReason::Evicted)
             }
         }
     }
@@ -83,7 +74,20 @@ pub(super) enum Ask {
     },
 }
 
+impl Ask {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Read { done, .. } => done.is_closed(),
+            Self::Given { done, .. } => done.is_closed(),
+        }
+    }
+}
+
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogUnavailable>>;
+
+/// Resolves to what was asked for.
+pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
 /// Where a subscriber starts that asked for something older.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,23 +109,30 @@ impl Archive {
         (Self(asks), asked)
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, LogUnavailable> {
+    fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Asked<T> {
         let (done, answer) = oneshot::channel();
-        self.0.send(ask(done)).map_err(|_| LogUnavailable)?;
-        answer.await.map_err(|_| LogUnavailable)?
+        // Where nobody answers, `done` is dropped, and whoever waits is told so.
+        self.0.send(ask(done)).ok();
+        answer
     }
 
-    /// Some of what comes after this event; `None`: from the oldest on.
-    pub(crate) async fn after(&self, id: Option<EventId>) -> Result<Vec<Item>, LogUnavailable> {
-        self.read(id, false).await
+    /// Asks for some of what comes after this event; `None`: from the oldest on.
+    pub(crate) fn after(&self, from: Option<EventId>) -> Asked<Vec<Item>> {
+        let first = false;
+        self.ask(|done| Ask::Read { from, first, done })
     }
 
-    async fn read(&self, from: Option<EventId>, first: bool) -> Result<Vec<Item>, LogUnavailable> {
-        self.ask(|done| Ask::Read { from, first, done }).await
+    /// The first item from this id on; `None`: the oldest.
+    async fn first(&self, from: Option<EventId>) -> Result<Option<Item>, LogUnavailable> {
+        let first = true;
+        let items = self.ask(|done| Ask::Read { from, first, done }).await;
+        let items = items.map_err(|_| LogUnavailable)??;
+        Ok(items.into_iter().next())
     }
 
     async fn given(&self, id: GivenId) -> Result<Option<EventId>, LogUnavailable> {
-        self.ask(|done| Ask::Given { id, done }).await
+        let known = self.ask(|done| Ask::Given { id, done }).await;
+        known.map_err(|_| LogUnavailable)?
     }
 
     /// Finds where a subscriber starts. One that asks for what never was gets all that is retained,
@@ -153,8 +164,7 @@ impl Archive {
     }
 
     async fn place_after(&self, id: EventId, requested: &str) -> Result<Beginning, LogUnavailable> {
-        let items = self.read(Some(id), true).await?;
-        let Some(first) = items.first() else {
+        let Some(first) = self.first(Some(id)).await? else {
             return self.all(requested).await;
         };
         let missing = (first.id() != id)
@@ -165,9 +175,9 @@ impl Archive {
                 after: Some(id),
                 gap: None,
             },
-            Some(Missing { reason, missed }) => {
+            Some(reason) => {
                 let after = Some(first.before());
-                let gap = Some(Gap::new(reason, &requested, after, missed));
+                let gap = Some(Gap::new(reason, &requested, after, None));
                 Beginning { after, gap }
             }
         })
@@ -175,8 +185,7 @@ impl Archive {
 
     /// Everything, to one that asked for what never was.
     async fn all(&self, requested: &str) -> Result<Beginning, LogUnavailable> {
-        let items = self.read(None, true).await?;
-        let after = items.first().map(Item::before);
+        let after = self.first(None).await?.map(|first| first.before());
         let gap = Some(Gap::new(GapReason::Unknown, &requested, after, None));
         Ok(Beginning { after, gap })
     }
@@ -238,7 +247,7 @@ mod tests {
             Item::Begins(id(8, 0), None),
             event(8, 1),
         ];
-        let gap = |after, reason, missed| (Some(after), Some((reason, missed)));
+        let gap = |after, reason| (Some(after), Some(reason));
         let epoch = GapReason::Epoch;
         for (asked, expected) in [
             (id(5, 10), (Some(id(5, 10)), None)),
@@ -247,19 +256,19 @@ mod tests {
             (id(6, 0), (Some(id(6, 0)), None)),
             (id(6, 1), (Some(id(6, 1)), None)),
             (id(8, 1), (Some(id(8, 1)), None)),
-            (id(5, 6), gap(id(5, 9), GapReason::Evicted, Some(3))),
+            (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
             // Delivered, and lost when 6 began.
-            (id(5, 13), gap(id(6, 0), epoch, None)),
-            (id(6, 2), gap(id(8, 0), epoch, None)),
-            (id(4, 100), gap(id(5, 9), epoch, None)),
-            (id(8, 2), gap(id(5, 9), GapReason::Unknown, None)),
+            (id(5, 13), gap(id(6, 0), epoch)),
+            (id(6, 2), gap(id(8, 0), epoch)),
+            (id(4, 100), gap(id(5, 9), epoch)),
+            (id(8, 2), gap(id(5, 9), GapReason::Unknown)),
         ] {
             let Beginning { after, gap } = place(&items, &ResumeFrom::After(asked));
 
             let told = gap.map(|gap| {
                 assert_eq!(gap.requested, asked.to_string());
                 assert_eq!(gap.resumed_after, after);
-                (gap.reason, gap.missed)
+                gap.reason
             });
             assert_eq!((after, told), expected, "{asked}");
         }

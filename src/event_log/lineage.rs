@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use crate::event::EventId;
 
-/// How many pieces are remembered. Who asks for an id of an older one is told that it is unknown.
-const MOST: usize = 256;
+/// How many pieces are remembered at least, though nothing of the oldest is retained any more: somebody
+/// may be there.
+const MOST_FORGETTABLE: usize = 256;
 
 /// A run of events whose ids count up by one, at places that do the same.
 #[derive(Debug, Clone, Copy)]
@@ -28,34 +29,53 @@ impl Piece {
 
 /// The pieces of a log, oldest first.
 #[derive(Debug)]
-pub(super) struct Lineage(VecDeque<Piece>);
+pub(super) struct Lineage {
+    pieces: VecDeque<Piece>,
+    /// Whether there were older ones.
+    has_forgotten: bool,
+}
 
 impl Lineage {
     /// A log whose event at this place has this id.
     pub(super) fn new(from: u64, first: EventId) -> Self {
         let follows = false;
-        Self(VecDeque::from([Piece {
+        let piece = Piece {
             from,
             first,
             follows,
-        }]))
+        };
+        Self {
+            pieces: VecDeque::from([piece]),
+            has_forgotten: false,
+        }
     }
 
     /// From this place on, ids count from this one. Where it does not follow, the place before is left
     /// to the events that are missing.
     pub(super) fn go_on(&mut self, from: u64, first: EventId, follows: bool) {
-        if self.0.len() == MOST {
-            self.0.pop_front();
-        }
-        self.0.push_back(Piece {
+        let mut piece = Piece {
             from,
             first,
             follows,
-        });
+        };
+        if self.newest().from == from {
+            // Of the last nothing came.
+            piece.follows &= self.newest().follows;
+            self.pieces.pop_back();
+        }
+        self.pieces.push_back(piece);
+    }
+
+    /// Says that nothing before this place is retained any more.
+    pub(super) fn forget_before(&mut self, place: u64) {
+        while self.pieces.len() > MOST_FORGETTABLE && self.pieces[1].from <= place {
+            self.pieces.pop_front();
+            self.has_forgotten = true;
+        }
     }
 
     fn newest(&self) -> &Piece {
-        self.0.back().expect("a log has a piece")
+        self.pieces.back().expect("a log has a piece")
     }
 
     /// The epoch that the next event is in.
@@ -64,9 +84,9 @@ impl Lineage {
     }
 
     fn piece(&self, place: u64) -> &Piece {
-        let pieces = self.0.iter().rev();
+        let pieces = self.pieces.iter().rev();
         let found = pieces.clone().find(|piece| piece.from <= place);
-        found.or(self.0.front()).expect("a log has a piece")
+        found.or(self.pieces.front()).expect("a log has a piece")
     }
 
     /// The id of the event at this place.
@@ -79,9 +99,13 @@ impl Lineage {
         }
     }
 
-    /// The id after which somebody goes on who is at this place, if any event came before.
+    /// The id after which somebody goes on who is at this place, if any event came before and that is
+    /// known.
     pub(super) fn id_before(&self, place: u64) -> Option<EventId> {
         let piece = self.piece(place);
+        if self.has_forgotten && place < piece.from {
+            return None;
+        }
         if place == piece.from && piece.follows {
             return Some(self.id(place - 1));
         }
@@ -93,13 +117,13 @@ impl Lineage {
     /// anything there is, of one in the newest beyond. `None`: the id is of no event of this log.
     pub(super) fn after(&self, id: EventId) -> Option<u64> {
         let mut end = u64::MAX;
-        for piece in self.0.iter().rev() {
+        for piece in self.pieces.iter().rev() {
             if let Some(place) = piece.after(id) {
                 return (place <= end).then_some(place);
             }
             end = piece.from.saturating_sub(u64::from(!piece.follows));
         }
-        let oldest = self.0.front()?;
+        let oldest = self.pieces.front()?;
         let before = oldest.first.seq.checked_sub(id.seq.saturating_add(1))?;
         (id.epoch == oldest.first.epoch).then(|| oldest.from.saturating_sub(before))
     }
@@ -157,6 +181,38 @@ mod tests {
         assert_eq!(lineage.after(id(6, 0)), Some(20));
         assert_eq!(lineage.after(id(7, 0)), Some(31));
         assert_eq!(Lineage::new(0, id(5, 0)).id_before(0), None);
+    }
+
+    #[test]
+    fn epochs_of_which_nothing_came_are_as_if_they_never_were() {
+        let mut lineage = Lineage::new(10, id(5, 10));
+        lineage.go_on(20, id(6, 1), true);
+        lineage.go_on(20, id(7, 1), true);
+
+        assert_eq!(lineage.pieces.len(), 2);
+        assert_eq!(lineage.id(20), id(7, 1));
+        assert_eq!(lineage.id_before(20), Some(id(5, 19)));
+        lineage.go_on(21, id(8, 1), false);
+        lineage.go_on(21, id(9, 1), true);
+        assert_eq!(lineage.id_before(21), Some(id(9, 0)));
+    }
+
+    #[test]
+    fn a_place_that_is_forgotten_has_no_id_before_it() {
+        let mut lineage = Lineage::new(0, id(5, 0));
+        for n in 1..=MOST_FORGETTABLE as u64 {
+            lineage.go_on(n, id(5 + n, 1), true);
+        }
+        assert_eq!(lineage.id_before(1), Some(id(5, 0)));
+
+        lineage.forget_before(10);
+
+        assert_eq!(lineage.pieces.len(), MOST_FORGETTABLE);
+        assert_eq!(
+            (lineage.id_before(0), lineage.after(id(5, 0))),
+            (None, None)
+        );
+        assert_eq!(lineage.id_before(3), Some(id(7, 1)));
     }
 
     #[test]

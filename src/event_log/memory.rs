@@ -75,15 +75,11 @@ impl Retained {
 
     fn find(&self, from: &ResumeFrom) -> Option<Placement> {
         let (oldest, next) = (self.oldest, self.next());
-        let after_given = |given: &str| self.given.get(given).map(|place| place + 1);
         let place = match from {
             ResumeFrom::Now => return Some(Placement::at(next, false)),
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) => None,
-            ResumeFrom::AfterGiven(given) => after_given(given.as_str()),
-            ResumeFrom::After(id) => match self.lineage.after(*id) {
-                Some(place) => Some(place),
-                None => after_given(&id.to_string()),
-            },
+            ResumeFrom::AfterGiven(given) => self.given.get(given.as_str()).map(|place| place + 1),
+            ResumeFrom::After(id) => self.lineage.after(*id),
         };
         let place = place.filter(|place| (oldest..=next).contains(place));
         let place = place.filter(|place| !self.is_hole(*place));
@@ -113,6 +109,7 @@ impl Retained {
         while self.first < self.oldest && self.entries.len() > retention.queue {
             self.entries.pop_front();
             self.first += 1;
+            self.lineage.forget_before(self.first);
         }
     }
 }
@@ -265,7 +262,11 @@ impl MemoryLog {
                 all_with_gap(GapReason::Unknown, &given.as_str(), None)
             }
             ResumeFrom::After(id) => match retained.lineage.after(*id) {
-                None => all_with_gap(GapReason::Epoch, id, None),
+                // A publisher may give its event an id that looks like one of another log.
+                None => match retained.given.get(&id.to_string()) {
+                    Some(place) => Placement::at(place + 1, true),
+                    None => all_with_gap(GapReason::Epoch, id, None),
+                },
                 Some(place) if place > next => all_with_gap(GapReason::Unknown, id, None),
                 Some(place) => match self.missed(&retained, place..oldest, selection) {
                     Some(0) => Placement::at(oldest, false),

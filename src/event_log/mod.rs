@@ -27,7 +27,7 @@ use std::{
 
 pub(crate) use self::{
     appender::{Appender, Later, Listener, Numbering, Opened, Subscriptions, open},
-    archive::{Archive, Beginning, Item},
+    archive::{Archive, Asked, Beginning, Item},
     memory::MemoryLog,
     waiting::Done,
 };

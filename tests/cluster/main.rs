@@ -2,9 +2,10 @@
 //! that can be cut.
 
 #![allow(
+    clippy::print_stdout,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "a test fails by panicking"
+    reason = "a test says what came of it, and fails by panicking"
 )]
 
 #[path = "../support/mod.rs"]

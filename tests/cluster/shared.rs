@@ -187,12 +187,12 @@ fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
         assert_eq!(stream.event().unwrap().id.as_ref(), Some(&next));
     }
     assert_ne!(next, lost);
-    // Who has not is told of nothing, by a node that has not either: nothing is missing.
+    // Who never had it missed something that was acknowledged, and is told, too.
     cluster.nodes[1].kill();
     cluster.nodes[1].start();
     let mut before = cluster.resume(1, &kept);
-    let event = before.event().unwrap();
-    assert_eq!((event.name, event.id), (None, Some(next)));
+    assert_eq!(before.event().unwrap().gap()["reason"], "epoch");
+    assert_eq!(before.event().unwrap().id, Some(next));
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -201,4 +201,33 @@ fn copy(from: &Path, to: &Path) {
         let file = file.unwrap();
         fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
+}
+
+#[test]
+fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_them() {
+    let mut cluster = Cluster::start(2, QUIET);
+    let kept = cluster.published(0, "topic=a&data=kept");
+    let mut stream = cluster.resume(1, &kept);
+    let aof = cluster.redis.folder().join("appendonlydir");
+    let older = cluster.redis.folder().join("older");
+    cluster.redis.kill();
+    fs::rename(&aof, &older).unwrap();
+    copy(&older, &aof);
+    cluster.redis.run();
+    cluster.wait_until_ready();
+    // It does not hear of what it would lose.
+    cluster.nodes[1].network.cut();
+    cluster.published_at_last(0, "topic=a&data=lost");
+
+    cluster.redis.kill();
+    fs::remove_dir_all(&aof).unwrap();
+    fs::rename(&older, &aof).unwrap();
+    cluster.redis.run();
+    cluster.nodes[0].wait_until_ready(true);
+    cluster.nodes[1].network.mend();
+    cluster.nodes[1].wait_until_ready(true);
+    let next = cluster.published_at_last(1, "topic=a&data=next");
+
+    assert_eq!(stream.event().unwrap().gap()["reason"], "epoch");
+    assert_eq!(stream.event().unwrap().id, Some(next));
 }

@@ -17,7 +17,7 @@ pub(super) struct Entry {
     pub(super) tick: Option<u64>,
 }
 
-/// What was read is nothing that a broadcaster wrote.
+/// What was read is not made of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(pub(super) String);
 
@@ -61,35 +61,48 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
         },
         _ => return Err(Foreign("something else than an entry".to_owned())),
     };
-    let id = String::from_utf8_lossy(&id).into_owned();
-    let foreign = |what: &str| Foreign(format!("entry {id}: {what}"));
+    let text = String::from_utf8_lossy(&id);
+    let id = EventId::parse(&text).map_err(|_| Foreign(format!("the id {text}")))?;
+    Ok(content(id, fields).unwrap_or_else(|what| {
+        log::warn!("the log has an entry that no broadcaster wrote, {id}: {what}");
+        Entry {
+            item: Item::Unreadable(id),
+            at: 0,
+            tick: None,
+        }
+    }))
+}
+
+/// What an entry holds, or why it is none of ours.
+fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
     {
-        let text = String::from_utf8(value).map_err(|_| foreign("not UTF-8"))?;
+        let text = String::from_utf8(value).map_err(|_| "not UTF-8")?;
         match &*name {
             b"r" => record = Some(text),
             b"d" => data = Some(text),
-            b"t" => at = text.parse().map_err(|_| foreign("no time"))?,
-            b"n" => tick = Some(text.parse().map_err(|_| foreign("no number"))?),
+            b"t" => at = text.parse().map_err(|_| "no time")?,
+            b"n" => tick = Some(text.parse().map_err(|_| "no number")?),
             b"b" => begins = Some(text),
-            _ => return Err(foreign("a field that is not known")),
+            // In the record, too.
+            b"g" => {}
+            _ => return Err("a field that is not known"),
         }
     }
-    let event_id = EventId::parse(&id).map_err(|_| foreign("no id"))?;
     let item = match (record, data, begins) {
         (Some(record), Some(data), None) => {
-            let record: Record = serde_json::from_str(&record).map_err(|_| foreign("no record"))?;
-            Item::Event(event_id, record.with_data(data).event())
+            let record: Record = serde_json::from_str(&record).map_err(|_| "no record")?;
+            Item::Event(id, record.with_data(data).event())
         }
-        (None, None, Some(after)) if after.is_empty() => Item::Begins(event_id, None),
+        (None, None, Some(after)) if after.is_empty() => Item::Begins(id, None),
         (None, None, Some(after)) => {
-            let after = EventId::parse(&after).map_err(|_| foreign("no id"))?;
-            Item::Begins(event_id, Some(after))
+            let after = EventId::parse(&after).map_err(|_| "no id")?;
+            Item::Begins(id, Some(after))
         }
-        _ => return Err(foreign("neither an event nor an epoch")),
+        _ => return Err("neither an event nor an epoch"),
     };
     Ok(Entry { item, at, tick })
 }
@@ -141,16 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_no_entry_and_no_panic() {
+    fn what_others_wrote_is_told_from_what_is_ours_without_a_panic() {
+        for fields in [
+            &[][..],
+            &["r", "{}", "d", ""],
+            &["b", "x"],
+            &["field", "x"],
+            &["t", "x"],
+            &["n", "-1"],
+        ] {
+            let read = entries(Value::Array(vec![raw("5-1", fields)])).unwrap();
+            assert_eq!(read[0].item, Item::Unreadable(ID), "{fields:?}");
+        }
         for value in [
             Value::Int(1),
             Value::Array(vec![Value::Nil]),
             Value::Array(vec![raw("x", &["b", ""])]),
-            Value::Array(vec![raw("1-1", &[])]),
-            Value::Array(vec![raw("1-1", &["r", "{}", "d", ""])]),
-            Value::Array(vec![raw("1-1", &["b", "x"])]),
-            Value::Array(vec![raw("1-1", &["field", "x"])]),
-            Value::Array(vec![raw("1-1", &["t", "x"])]),
             Value::Array(vec![text("1-1")]),
             Value::Array(vec![Value::Array(vec![text("1-1")])]),
         ] {

@@ -2,7 +2,10 @@
 
 use std::{
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,6 +15,7 @@ use tokio::time::sleep;
 use super::{
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     link::{Link, reason},
+    scripts::{Most, Pulse},
 };
 use crate::{
     event::{Event, EventId},
@@ -27,49 +31,63 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How much is read at once, about; and between how many entries that may be.
-const READ_BYTES: usize = 4 << 20;
-const READ_ENTRIES: std::ops::RangeInclusive<usize> = 16..=1000;
+/// How often in a row it has to fail until that is said.
+const FAILURES_TO_SAY: u32 = 4;
+
+/// How much is read at once. What there is no room for waits in Redis.
+const BATCH: Most = Most {
+    bytes: 4 << 20,
+    entries: 1000,
+};
 
 /// The newest of the log, as much of it as memory retains, and the id up to which that is.
 pub(super) async fn load(
     link: &Link,
     retention: Retention,
     topic: Topic,
-    now: u64,
+    pulse: &Pulse,
 ) -> Result<(MemoryLog, EventId), String> {
     let mut newest = Vec::new();
     let mut connection = link.connect(PATIENCE).await?;
-    let (mut to, mut bytes) = ("+".to_owned(), 0);
+    let (mut to, mut bytes, mut count) = ("+".to_owned(), 0, 1);
     while newest.len() < retention.events && bytes < retention.bytes {
         let mut range = redis::cmd("XREVRANGE");
         range.arg(link.scripts.names().log()).arg(&to).arg("-");
-        range.arg("COUNT").arg(*READ_ENTRIES.start());
+        range.arg("COUNT").arg(count);
         let page: Value = range
             .query_async(&mut connection)
             .await
             .map_err(|err| reason(&err))?;
         let page = entries(page).map_err(|Foreign(what)| foreign(&what))?;
-        let Some(oldest) = page.last() else {
+        let (Some(oldest), Some(largest)) = (page.last(), page.iter().map(size).max()) else {
             break;
         };
         to = format!("({}", oldest.item.id());
         bytes += page.iter().map(size).sum::<usize>();
+        count = (BATCH.bytes / largest).clamp(1, (2 * count).min(BATCH.entries));
         newest.extend(page);
     }
     newest.reverse();
-    let epoch = link.epoch();
     let before = newest.first().map(|entry| entry.item.before());
-    let mut last = before.unwrap_or(EventId { epoch, seq: 0 });
+    // Where there is nothing, something may have been.
+    let mut last = before.unwrap_or(pulse.last);
     let memory = MemoryLog::starting_at(after(last), retention, topic);
     // The epoch that memory begins with needs no beginning.
     newest.retain(|entry| entry.item.id() != last);
+    note_ticks(link, &newest);
     let moment = Instant::now();
     take(&memory, &mut last, newest, |at| {
-        let age = Duration::from_millis(now.saturating_sub(at));
+        let age = Duration::from_millis(pulse.now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
     Ok((memory, last))
+}
+
+/// Knows of the numbered messages among these.
+fn note_ticks(link: &Link, entries: &[Entry]) {
+    let newest = entries.iter().filter_map(|entry| entry.tick).max();
+    let ticks = newest.map_or(0, |number| number + 1);
+    link.ticks.set(link.ticks.get().max(ticks));
 }
 
 /// The id of the event that follows in the same epoch.
@@ -87,7 +105,7 @@ fn foreign(what: &str) -> String {
 fn size(entry: &Entry) -> usize {
     match &entry.item {
         Item::Event(_, event) => 100 + event.data().len(),
-        Item::Begins(..) => 0,
+        Item::Begins(..) | Item::Unreadable(_) => 100,
     }
 }
 
@@ -108,7 +126,7 @@ fn take(
         let follows = item.missing_after(*last).is_none();
         *last = item.id();
         match item {
-            Item::Begins(id, _) => {
+            Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
                 memory.go_on(after(id), follows);
             }
@@ -133,55 +151,92 @@ pub(super) struct Follower {
     pub(super) listener: Arc<Listener>,
     /// Memory has everything up to this id.
     pub(super) last: EventId,
+    /// Whether that goes on.
+    pub(super) is_reading: Arc<AtomicBool>,
 }
 
 impl Follower {
     pub(super) async fn run(mut self) {
+        let mut failures = 0;
         loop {
-            let failed = match self.link.connect(PATIENCE).await {
-                Ok(connection) => self.follow(connection).await,
-                Err(reason) => reason,
+            let read = match self.link.connect(PATIENCE).await {
+                Ok(connection) => self.follow(connection, &mut failures).await,
+                Err(reason) => Err(reason),
             };
-            log::debug!("the log in {} cannot be read: {failed}", self.link.url());
+            let Err(failed) = read else { continue };
+            failures += 1;
+            self.is_reading.store(false, Ordering::Relaxed);
+            // Where it cannot be written either, that is said.
+            let level = if failures == FAILURES_TO_SAY && self.link.can_write() {
+                log::Level::Error
+            } else {
+                log::Level::Debug
+            };
+            let url = self.link.url();
+            log::log!(
+                level,
+                "the log in {url} cannot be read, so nothing new is delivered: {failed}"
+            );
             // Whoever writes may not have noticed.
             self.link.lost.notify_one();
             sleep(RETRY).await;
         }
     }
 
-    /// Reads until that fails, and says why.
-    async fn follow(&mut self, mut connection: MultiplexedConnection) -> String {
-        let mut most = *READ_ENTRIES.start();
+    /// Reads until that fails, and says why; or until another Redis is written to, maybe.
+    async fn follow(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        failures: &mut u32,
+    ) -> Result<(), String> {
+        let number = self.link.connections();
         loop {
-            let mut read = redis::cmd("XREAD");
-            read.arg("COUNT")
-                .arg(most)
-                .arg("BLOCK")
-                .arg(BLOCK)
-                .arg("STREAMS");
-            read.arg(self.link.scripts.names().log())
-                .arg(self.last.to_string());
-            let answer: Value = match read.query_async(&mut connection).await {
-                Ok(answer) => answer,
-                Err(err) => return reason(&err),
+            // One alone, whatever its size: the script that reads the rest can say how much.
+            let mut wait = redis::cmd("XREAD");
+            wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
+            wait.arg("STREAMS").arg(self.link.scripts.names().log());
+            wait.arg(self.last.to_string());
+            let first = match wait.query_async(&mut connection).await {
+                Ok(answer) => entries_of_only_stream(answer),
+                Err(err) => return Err(reason(&err)),
             };
-            let entries = match entries_of_only_stream(answer) {
-                Ok(entries) => entries,
-                Err(Foreign(what)) => return foreign(&what),
+            self.is_reading.store(true, Ordering::Relaxed);
+            *failures = 0;
+            let first = match first {
+                Ok(first) => first,
+                Err(Foreign(what)) => return Err(foreign(&what)),
             };
-            let Some(largest) = entries.iter().map(size).max() else {
-                continue;
-            };
-            most = (READ_BYTES / largest.max(1)).clamp(*READ_ENTRIES.start(), *READ_ENTRIES.end());
-            let ticks = entries.iter().filter_map(|entry| entry.tick).max();
-            if let Some(ticks) = ticks.map(|number| number + 1) {
-                self.link.ticks.set(self.link.ticks.get().max(ticks));
+            let mut more = !first.is_empty();
+            self.take(first);
+            while more {
+                let from = format!("({}", self.last);
+                let call = self.link.scripts.read(&from, BATCH);
+                let batch = match call.invoke_async(&mut connection).await {
+                    Ok(answer) => entries(answer),
+                    Err(err) => return Err(reason(&err)),
+                };
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(Foreign(what)) => return Err(foreign(&what)),
+                };
+                let bytes: usize = batch.iter().map(size).sum();
+                more = bytes >= BATCH.bytes / 2 || batch.len() >= BATCH.entries / 2;
+                self.take(batch);
             }
-            let now = Instant::now();
-            let taken = take(&self.memory, &mut self.last, entries, |_| now);
-            self.listener.appended(taken);
-            // Others have their turn, however much there is.
-            tokio::task::yield_now().await;
+            if self.link.connections() != number {
+                return Ok(());
+            }
         }
+    }
+
+    /// Appends what was read, if that is anything.
+    fn take(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        note_ticks(&self.link, &entries);
+        let now = Instant::now();
+        let taken = take(&self.memory, &mut self.last, entries, |_| now);
+        self.listener.appended(taken);
     }
 }

@@ -23,7 +23,10 @@ use super::{
     scripts::{Pulse, Scripts},
     url::Finder,
 };
-use crate::event_log::{MemoryLog, RedisUrl};
+use crate::{
+    event::EventId,
+    event_log::{MemoryLog, RedisUrl},
+};
 
 /// How long Redis may take to be found, and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,6 +53,8 @@ pub(super) struct Link {
     connections: Cell<u64>,
     process: RefCell<String>,
     epoch: Cell<u64>,
+    /// The newest event that was acknowledged, if any was.
+    pub(super) acknowledged: Cell<Option<EventId>>,
     /// How many numbered messages there were, as far as is known.
     pub(super) ticks: Cell<u64>,
     /// Wakes whoever looks after the connection.
@@ -69,6 +74,7 @@ impl Link {
             connections: Cell::new(0),
             process: RefCell::default(),
             epoch: Cell::new(0),
+            acknowledged: Cell::default(),
             ticks: Cell::new(0),
             lost: Notify::new(),
             is_writable: Arc::default(),
@@ -87,6 +93,15 @@ impl Link {
     /// True while Redis can be written, as far as is known.
     pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
         self.is_writable.clone()
+    }
+
+    /// Changes when another connection is there, to another Redis, maybe.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections.get()
+    }
+
+    pub(super) fn can_write(&self) -> bool {
+        self.is_writable.load(Ordering::Relaxed)
     }
 
     /// A connection of its own to the master.
@@ -138,6 +153,7 @@ impl Link {
         memory: Option<&MemoryLog>,
     ) -> Result<Pulse, RedisError> {
         let last = memory.and_then(|memory| memory.id_before(memory.next()));
+        let last = last.max(self.acknowledged.get());
         let last = last.map_or_else(|| "0-0".to_owned(), |id| id.to_string());
         let process = self.process.borrow().clone();
         let call = self.scripts.pulse(&process, &last, self.ticks.get());

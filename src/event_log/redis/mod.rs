@@ -3,10 +3,12 @@
 
 mod entry;
 mod follower;
+mod keeper;
 mod link;
 mod names;
 mod orders;
 mod process;
+mod reader;
 mod scripts;
 mod ticking;
 mod url;
@@ -23,23 +25,24 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
-    task::LocalSet,
+    sync::{mpsc, oneshot, watch},
+    task::{JoinSet, LocalSet},
     time::sleep,
 };
 
 pub use self::url::{InvalidRedisUrl, RedisUrl};
 use self::{
-    entry::{Foreign, entries},
     follower::{Follower, load},
-    link::{Failure, Link},
+    keeper::{Keeper, PULSE},
+    link::Link,
     orders::{Clerk, Order, Subscriptions as Own},
-    scripts::{Pulse, Scripts},
+    reader::Reader,
+    scripts::Scripts,
     ticking::Ticking,
 };
 use super::{
-    Appender, Archive, Done, Item, Listener, LogError, LogUnavailable, MemoryLog, Numbering,
-    Opened, RedisSettings, Retention, Subscriptions, archive::Ask,
+    Appender, Archive, Done, Listener, LogError, MemoryLog, Numbering, Opened, RedisSettings,
+    Retention, Subscriptions,
 };
 use crate::{
     auth::random_urn,
@@ -50,15 +53,6 @@ use crate::{
 
 /// How long Redis is waited for at the start: it may be starting, too.
 const START: Duration = Duration::from_secs(10);
-
-/// How often a node says that it is there.
-const PULSE: Duration = Duration::from_secs(1);
-
-/// How often Redis is tried again that is not there.
-const RETRY: Duration = Duration::from_millis(300);
-
-/// How many read older events at the same time.
-const READERS: usize = 16;
 
 /// Connects, and reads the newest part of the log.
 pub(super) fn open(
@@ -89,6 +83,7 @@ pub(super) fn open(
 struct RedisLog {
     orders: mpsc::UnboundedSender<Order>,
     is_writable: Arc<AtomicBool>,
+    is_reading: Arc<AtomicBool>,
 }
 
 impl RedisLog {
@@ -114,7 +109,8 @@ impl Appender for RedisLog {
     }
 
     fn is_writable(&self) -> bool {
-        self.is_writable.load(Ordering::Relaxed)
+        // What is not read is not delivered.
+        self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
     fn flush(&self) -> oneshot::Receiver<()> {
@@ -177,7 +173,7 @@ impl Node {
         let began = Instant::now();
         loop {
             let loaded = match link.open(None).await {
-                Ok(Pulse { now, .. }) => load(&link, self.retention, self.topic.clone(), now).await,
+                Ok(pulse) => load(&link, self.retention, self.topic.clone(), &pulse).await,
                 Err(reason) => Err(reason),
             };
             match loaded {
@@ -202,10 +198,11 @@ impl Node {
         let (tell, told) = watch::channel(None);
         let listener = self.listener;
         let subscriptions = Rc::new(Own::default());
-        let is_writable = link.is_writable();
+        let is_reading = Arc::new(AtomicBool::new(true));
         let log = RedisLog {
             orders: orders.clone(),
-            is_writable,
+            is_writable: link.is_writable(),
+            is_reading: is_reading.clone(),
         };
         let ready = Opened {
             memory: memory.clone(),
@@ -227,6 +224,7 @@ impl Node {
             memory: memory.clone(),
             listener: listener.clone(),
             last,
+            is_reading,
         };
         let ticking = Ticking {
             link: link.clone(),
@@ -234,109 +232,26 @@ impl Node {
             listener,
             settings: told,
         };
-        tokio::task::spawn_local(follower.run());
-        tokio::task::spawn_local(ticking.run());
-        tokio::task::spawn_local(keep(
-            link.clone(),
+        let keeper = Keeper {
+            link: link.clone(),
             memory,
             subscriptions,
-            orders.downgrade(),
-        ));
-        tokio::task::spawn_local(answer_all(link, asked));
+            orders: orders.downgrade(),
+        };
         drop(orders);
-        clerk.run(ordered).await;
-    }
-}
-
-/// Keeps a connection, and says every second that the node is there.
-async fn keep(
-    link: Rc<Link>,
-    memory: Arc<MemoryLog>,
-    subscriptions: Rc<Own>,
-    orders: mpsc::WeakUnboundedSender<Order>,
-) {
-    loop {
+        let mut others = JoinSet::new();
+        others.spawn_local(follower.run());
+        others.spawn_local(ticking.run());
+        others.spawn_local(keeper.run());
+        others.spawn_local(Reader::new(link).run(asked));
         tokio::select! {
-            () = sleep(PULSE) => {}
-            () = link.lost.notified() => {}
-        }
-        let pulse = match link.pulse(&memory).await {
-            Ok(pulse) => pulse,
-            Err(_) => match reopen(&link, &memory).await {
-                Some(pulse) => pulse,
-                None => continue,
-            },
-        };
-        let Some(orders) = orders.upgrade() else {
-            return;
-        };
-        if subscriptions.are_other_than(pulse.subscriptions) {
-            orders.send(Order::Reconcile).ok();
-        }
-        for node in pulse.dead {
-            orders.send(Order::Bury(node)).ok();
-        }
-    }
-}
-
-async fn reopen(link: &Link, memory: &MemoryLog) -> Option<Pulse> {
-    match link.open(Some(memory)).await {
-        Ok(pulse) => Some(pulse),
-        Err(reason) => {
-            link.say(&reason);
-            sleep(RETRY).await;
-            link.lost.notify_one();
-            None
-        }
-    }
-}
-
-/// Reads older events for whoever asks.
-async fn answer_all(link: Rc<Link>, mut asked: mpsc::UnboundedReceiver<Ask>) {
-    let readers = Arc::new(Semaphore::new(READERS));
-    while let Some(ask) = asked.recv().await {
-        let Ok(reader) = readers.clone().acquire_owned().await else {
-            return;
-        };
-        let link = link.clone();
-        tokio::task::spawn_local(async move {
-            match ask {
-                Ask::Read { from, first, done } => {
-                    done.send(read(&link, from, first).await).ok();
-                }
-                Ask::Given { id, done } => {
-                    let mut get = redis::cmd("GET");
-                    get.arg(format!(
-                        "{}{}",
-                        link.scripts.names().given_ids(),
-                        id.as_str()
-                    ));
-                    let known = link.query::<Option<String>>(&get).await;
-                    let known = known.map_err(|_| LogUnavailable);
-                    let known = known.map(|id| EventId::parse(&id?).ok());
-                    done.send(known).ok();
+            () = clerk.run(ordered) => {}
+            // Without one of them the rest is of no use: the Broadcaster learns of it.
+            Some(Err(failed)) = others.join_next() => {
+                if let Ok(panic) = failed.try_into_panic() {
+                    std::panic::resume_unwind(panic);
                 }
             }
-            drop(reader);
-        });
+        }
     }
-}
-
-async fn read(
-    link: &Link,
-    from: Option<EventId>,
-    first: bool,
-) -> Result<Vec<Item>, LogUnavailable> {
-    let from = match from {
-        None => "-".to_owned(),
-        Some(id) if first => id.to_string(),
-        Some(id) => format!("({id}"),
-    };
-    let answer = link.call(&link.scripts.read(&from, first)).await;
-    let read = answer.map(entries).map_err(|_: Failure| LogUnavailable)?;
-    let read = read.map_err(|Foreign(what)| {
-        log::error!("the log in {} has {what}", link.url());
-        LogUnavailable
-    })?;
-    Ok(read.into_iter().map(|entry| entry.item).collect())
 }

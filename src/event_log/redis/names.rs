@@ -20,7 +20,7 @@ impl Names {
             nodes: name("nodes"),
             times: name("times"),
             subscriptions: name("subscriptions:"),
-            given_ids: name("id:"),
+            given_ids: name("ids"),
         }
     }
 
@@ -49,7 +49,7 @@ impl Names {
         format!("{}{node}", self.subscriptions)
     }
 
-    /// What the names of given ids begin with; each holds the id of its event.
+    /// A hash: the ids that publishers gave, and those of their events.
     pub(super) fn given_ids(&self) -> &str {
         &self.given_ids
     }

@@ -177,6 +177,8 @@ impl Clerk {
         let mut ids = ids.unwrap_or_default().into_iter();
         for (_, done) in events {
             let id = ids.next().and_then(|id| EventId::parse(&id).ok());
+            let newest = self.link.acknowledged.get().max(id);
+            self.link.acknowledged.set(newest);
             // Nobody may wait for it any more.
             done.map(|done| done.send(id.ok_or(LogUnavailable)));
         }
@@ -245,6 +247,9 @@ async fn everybodys(link: &Link) -> Result<Vec<Value>, Failure> {
     let mut nodes = redis::cmd("ZRANGE");
     nodes.arg(names.nodes()).arg(0).arg(-1);
     let nodes: Vec<String> = link.query(&nodes).await?;
+    if nodes.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut all = redis::pipe();
     for node in nodes {
         all.cmd("HGETALL").arg(names.subscriptions(&node));

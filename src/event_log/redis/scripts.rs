@@ -3,7 +3,12 @@
 use redis::{Script, ScriptInvocation, Value};
 
 use super::{entry::written, names::Names};
-use crate::{event::Event, event_log::RedisSettings, presence::Change, ticker::TickerSettings};
+use crate::{
+    event::{Event, EventId},
+    event_log::RedisSettings,
+    presence::Change,
+    ticker::TickerSettings,
+};
 
 /// How entries are kept. A log of another format is not touched.
 const FORMAT: &str = "1";
@@ -11,18 +16,19 @@ const FORMAT: &str = "1";
 /// A node that said nothing for this long is taken for dead, in milliseconds.
 const DEAD_AFTER: u64 = 10_000;
 
-/// How long a given id can be resumed from where events have no age, in milliseconds: a day.
-const GIVEN_IDS_KEPT: u64 = 24 * 3600 * 1000;
-
 /// How late a numbered message may be before deadlines are skipped, in microseconds.
 const GRACE: u64 = 20_000;
 
 /// How many numbered messages are appended at once.
 const MOST_TICKS: usize = 64;
 
-/// How much is read at once, in bytes and in entries.
-const READ_BYTES: usize = 64 * 1024;
-const READ_ENTRIES: usize = 1000;
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    /// Bytes, about, unless one entry has more.
+    pub(super) bytes: usize,
+    pub(super) entries: usize,
+}
 
 /// The scripts, and what they are told that is always the same.
 pub(super) struct Scripts {
@@ -41,6 +47,8 @@ pub(super) struct Scripts {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pulse {
     pub(super) epoch: u64,
+    /// The last id that was given.
+    pub(super) last: EventId,
     /// How many of its subscriptions are known.
     pub(super) subscriptions: usize,
     /// Redis' time, in milliseconds since 1970.
@@ -67,11 +75,11 @@ impl Scripts {
             events: settings.events,
             age,
             node,
-            append: Script::new(include_str!("scripts/append.lua")),
-            announce: Script::new(include_str!("scripts/announce.lua")),
-            pulse: Script::new(include_str!("scripts/pulse.lua")),
+            append: trimming(include_str!("scripts/append.lua")),
+            announce: trimming(include_str!("scripts/announce.lua")),
+            pulse: trimming(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
-            tick: Script::new(include_str!("scripts/tick.lua")),
+            tick: trimming(include_str!("scripts/tick.lua")),
         }
     }
 
@@ -86,6 +94,7 @@ impl Scripts {
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());
+        call.key(self.names.given_ids());
         call
     }
 
@@ -96,13 +105,7 @@ impl Scripts {
         events: impl Iterator<Item = &'a Event>,
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.append);
-        let kept = if self.age > 0 {
-            self.age
-        } else {
-            GIVEN_IDS_KEPT
-        };
         call.arg(epoch).arg(self.events);
-        call.arg(self.names.given_ids()).arg(kept);
         for event in events {
             let (record, data) = written(event);
             let given = event.given_id().map_or("", |given| given.as_str());
@@ -135,16 +138,16 @@ impl Scripts {
         let mut call = self.on_log(&self.pulse);
         call.key(self.names.nodes()).key(self.names.times());
         call.arg(FORMAT).arg(&self.node).arg(process);
-        call.arg(last).arg(ticks).arg(DEAD_AFTER).arg(self.age);
+        call.arg(last).arg(ticks).arg(DEAD_AFTER);
+        call.arg(self.events).arg(self.age);
         call.arg(self.names.subscriptions(""));
         call
     }
 
     /// Reads from an id on, as XRANGE takes it.
-    pub(super) fn read(&self, from: &str, first: bool) -> ScriptInvocation<'_> {
-        let most = if first { 1 } else { READ_ENTRIES };
+    pub(super) fn read(&self, from: &str, most: Most) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
-        call.arg(from).arg(READ_BYTES).arg(most);
+        call.arg(from).arg(most.bytes).arg(most.entries);
         call
     }
 
@@ -160,12 +163,18 @@ impl Scripts {
     }
 }
 
+/// A script that lets old entries go.
+fn trimming(code: &str) -> Script {
+    Script::new(&format!("{}{code}", include_str!("scripts/trim.lua")))
+}
+
 impl Pulse {
     pub(super) fn read(value: Value) -> Option<Self> {
-        let (epoch, subscriptions, now, dead) =
-            redis::from_redis_value::<(u64, usize, u64, Vec<String>)>(value).ok()?;
+        let (epoch, last, subscriptions, now, dead) =
+            redis::from_redis_value::<(u64, String, usize, u64, Vec<String>)>(value).ok()?;
         Some(Self {
             epoch,
+            last: EventId::parse(&last).ok()?,
             subscriptions,
             now,
             dead,

@@ -1,7 +1,7 @@
 -- Keeps which subscriptions a node has, and appends what is told of each that is not known yet.
--- KEYS: log, about, the node's subscriptions. ARGV: epoch, how many events are kept; then for each its
+-- KEYS: log, about, ids, the node's subscriptions. ARGV: epoch, how many events are kept; then for each its
 -- path, its document or nothing if it ended, and the record and the data of what is told.
-local log, about, subscriptions = KEYS[1], KEYS[2], KEYS[3]
+local log, about, subscriptions = KEYS[1], KEYS[2], KEYS[4]
 if redis.call('HGET', about, 'epoch') ~= ARGV[1] then
   return redis.error_reply('STALE the log is in another epoch')
 end
@@ -18,4 +18,4 @@ for i = 3, #ARGV, 4 do
     redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
   end
 end
-redis.call('XTRIM', log, 'MAXLEN', '~', ARGV[2])
+trim_to(log, KEYS[3], tonumber(ARGV[2]))

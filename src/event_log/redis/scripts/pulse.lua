@@ -1,15 +1,20 @@
--- Says that a node is there, and begins a new epoch where the last one cannot simply go on: another
--- Redis process may have lost what its predecessor had, and so has one that knows less than a node.
--- KEYS: log, about, nodes, times. ARGV: the format, the node, which Redis process this is, the last
+-- Says that a node is there, lets go what is too old, and begins a new epoch where the last one cannot
+-- simply go on: another Redis process may have lost what its predecessor had, and so has one that knows
+-- less than a node; or somebody else wrote to the log.
+-- KEYS: log, about, ids, nodes, times. ARGV: the format, the node, which Redis process this is, the last
 -- id that the node knows, how many numbered messages it knows of, after how many ms a node is taken
--- for dead, how old events may be in ms or 0, and what keys of subscriptions begin with. Answers with
--- the epoch, how many subscriptions the node has here, the time in ms, and the dead nodes that still
--- have some.
-local log, about, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local format, node, process, known = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- for dead, how many events are kept, how old they may be in ms or 0, and what keys of subscriptions
+-- begin with. Answers with the epoch, the last id, how many subscriptions the node has here, the time
+-- in ms, and the dead nodes that still have some.
+local log, about, ids, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local function parts(id)
   local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(epoch), tonumber(seq)
+end
+local function text(number)
+  return string.format('%.0f', number)
 end
 
 local kept = redis.call('HGET', about, 'format')
@@ -28,43 +33,68 @@ if redis.call('EXISTS', log) == 1 then
     end
   end
 end
+
+-- First what takes less memory: where there is none left, nothing else can be done.
+trim_to(log, ids, tonumber(keep))
+local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
+if age > 0 and old then
+  local entries = {}
+  if redis.call('EXISTS', ids) == 1 then
+    entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', 1000)
+    forget(log, ids, entries)
+  end
+  if #entries == 1000 then
+    -- The rest goes at the next pulse.
+    redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - 1000)
+  else
+    -- One stays: whoever has it has everything.
+    redis.call('XTRIM', log, 'MINID', old)
+    redis.call('ZREMRANGEBYSCORE', times, '-inf', text(now - age))
+  end
+end
+
 local last_epoch, last_seq = parts(last)
 local known_epoch, known_seq = parts(known)
-local is_older = known_epoch > last_epoch or (known_epoch == last_epoch and known_seq > last_seq)
 local epoch = tonumber(redis.call('HGET', about, 'epoch') or nil)
-if not epoch or redis.call('HGET', about, 'process') ~= process or is_older then
+local is_same = redis.call('HGET', about, 'process') == process and last_epoch == epoch
+-- What this epoch goes on from, and a node that knows more than that, was lost.
+local since_epoch, since_seq = parts(redis.call('HGET', about, 'after') or '0-0')
+local is_older = known_epoch > last_epoch or (known_epoch == last_epoch and known_seq > last_seq)
+  or (known_epoch == since_epoch and known_seq > since_seq)
+if not is_same or is_older then
   local after = ''
-  if epoch and last ~= '0-0' then
+  if epoch and last ~= '0-0' and not is_older then
     after = last
   end
   epoch = math.max(now, (epoch or 0) + 1, last_epoch + 1, known_epoch + 1)
-  last = string.format('%.0f-0', epoch)
+  last = text(epoch) .. '-0'
   redis.call('XADD', log, last, 'b', after)
-  redis.call('HSET', about, 'format', format, 'epoch', string.format('%.0f', epoch), 'process', process)
+  redis.call('HSET', about, 'format', format, 'epoch', text(epoch), 'process', process)
+  if after == '' then
+    redis.call('HDEL', about, 'after')
+  else
+    redis.call('HSET', about, 'after', after)
+  end
 end
-if tonumber(ARGV[5]) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
-  redis.call('HSET', about, 'ticks', ARGV[5])
+if tonumber(ticks) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
+  redis.call('HSET', about, 'ticks', ticks)
 end
 
-local age = tonumber(ARGV[7])
 if age > 0 then
-  -- Which was the last id at a time: what came up to there is older than that.
-  redis.call('ZADD', times, 'NX', now, last)
-  local old = redis.call('ZREVRANGEBYSCORE', times, string.format('%.0f', now - age), '-inf', 'LIMIT', 0, 1)
-  if old[1] then
-    local old_epoch, old_seq = parts(old[1])
-    redis.call('XTRIM', log, 'MINID', string.format('%.0f-%.0f', old_epoch, old_seq + 1))
-    redis.call('ZREMRANGEBYSCORE', times, '-inf', string.format('%.0f', now - age))
+  -- Which was the last id at a time, a thousand times within the age: what came up to there is as old.
+  local newest = redis.call('ZREVRANGE', times, 0, 0, 'WITHSCORES')
+  if not newest[1] or now - newest[2] >= age / 1000 then
+    redis.call('ZADD', times, 'NX', now, last)
   end
 end
 
 redis.call('ZADD', nodes, now, node)
 local dead = {}
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', string.format('%.0f', now - ARGV[6]))) do
-  if redis.call('EXISTS', ARGV[8] .. other) == 1 then
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', text(now - dead_after))) do
+  if redis.call('EXISTS', subscriptions .. other) == 1 then
     dead[#dead + 1] = other
   else
     redis.call('ZREM', nodes, other)
   end
 end
-return {string.format('%.0f', epoch), redis.call('HLEN', ARGV[8] .. node), string.format('%.0f', now), dead}
+return {text(epoch), last, redis.call('HLEN', subscriptions .. node), text(now), dead}

@@ -1,5 +1,5 @@
 -- Appends the numbered messages that are due, whoever asks, each once. Redis' own clock counts.
--- KEYS: log, about. ARGV: epoch, how many events are kept, the interval in us, how much later than
+-- KEYS: log, about, ids. ARGV: epoch, how many events are kept, the interval in us, how much later than
 -- that one may be in us before deadlines are skipped, how many messages at most, the record, and the
 -- message with {n} for its number. Answers with how many were appended, the time until the next in
 -- us, and by how much the latest was late in us.
@@ -34,6 +34,6 @@ while appended < most and last + interval <= now do
 end
 if appended > 0 or is_new then
   redis.call('HSET', about, 'last_tick', string.format('%.0f', last), 'ticks', string.format('%.0f', number))
-  redis.call('XTRIM', log, 'MAXLEN', '~', ARGV[2])
+  trim_to(log, KEYS[3], tonumber(ARGV[2]))
 end
 return {appended, last + interval - now, latest}

@@ -1,0 +1,144 @@
+//! Reads older events for whoever asks, by a connection of its own: what takes long here keeps nobody
+//! from writing.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use redis::{RedisError, Value, aio::MultiplexedConnection};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+
+use super::{
+    entry::{Foreign, entries},
+    link::{Link, reason},
+    scripts::Most,
+};
+use crate::{
+    event::EventId,
+    event_log::{Item, LogUnavailable, archive::Ask},
+};
+
+/// How long Redis may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many read at the same time.
+const READERS: usize = 16;
+
+/// How much each reads at once. It waits in memory for as long as its client does not take it.
+const BATCH: Most = Most {
+    bytes: 16 * 1024,
+    entries: 500,
+};
+const FIRST: Most = Most {
+    bytes: 1,
+    entries: 1,
+};
+
+pub(super) struct Reader {
+    pub(super) link: Rc<Link>,
+    connection: RefCell<Option<MultiplexedConnection>>,
+    /// One at a time connects.
+    connecting: Mutex<()>,
+}
+
+impl Reader {
+    pub(super) fn new(link: Rc<Link>) -> Self {
+        Self {
+            link,
+            connection: RefCell::default(),
+            connecting: Mutex::default(),
+        }
+    }
+
+    /// Answers until nobody can ask any more.
+    pub(super) async fn run(self, mut asked: mpsc::UnboundedReceiver<Ask>) {
+        let this = Rc::new(self);
+        let readers = Arc::new(Semaphore::new(READERS));
+        while let Some(ask) = asked.recv().await {
+            let Ok(reader) = readers.clone().acquire_owned().await else {
+                return;
+            };
+            // Who asked may be gone.
+            if ask.is_over() {
+                continue;
+            }
+            let this = this.clone();
+            tokio::task::spawn_local(async move {
+                this.answer(ask).await;
+                drop(reader);
+            });
+        }
+    }
+
+    async fn answer(&self, ask: Ask) {
+        // Nobody may wait for it any more.
+        match ask {
+            Ask::Read { from, first, done } => {
+                done.send(self.read(from, first).await).ok();
+            }
+            Ask::Given { id, done } => {
+                let mut get = redis::cmd("HGET");
+                get.arg(self.link.scripts.names().given_ids())
+                    .arg(id.as_str());
+                let known = self
+                    .ask(async |connection| get.query_async::<Option<String>>(connection).await)
+                    .await;
+                done.send(known.map(|id| EventId::parse(&id?).ok())).ok();
+            }
+        }
+    }
+
+    async fn read(&self, from: Option<EventId>, first: bool) -> Result<Vec<Item>, LogUnavailable> {
+        let from = match from {
+            None => "-".to_owned(),
+            Some(id) if first => id.to_string(),
+            Some(id) => format!("({id}"),
+        };
+        let most = if first { FIRST } else { BATCH };
+        let call = self.link.scripts.read(&from, most);
+        let answer = self
+            .ask(async |connection| call.invoke_async::<Value>(connection).await)
+            .await?;
+        let read = entries(answer).map_err(|Foreign(what)| {
+            log::error!("the log in {} has {what}", self.link.url());
+            LogUnavailable
+        })?;
+        Ok(read.into_iter().map(|entry| entry.item).collect())
+    }
+
+    async fn ask<T>(
+        &self,
+        ask: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, LogUnavailable> {
+        let mut connection = self.connect().await?;
+        ask(&mut connection).await.map_err(|err| {
+            let url = self.link.url();
+            log::debug!(
+                "older events of the log in {url} cannot be read: {}",
+                reason(&err)
+            );
+            // What Redis says to a question is no reason to leave it.
+            if err.code().is_none() {
+                self.connection.take();
+            }
+            LogUnavailable
+        })
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
+        let connected = || self.connection.borrow().clone();
+        if let Some(connection) = connected() {
+            return Ok(connection);
+        }
+        let _alone = self.connecting.lock().await;
+        if let Some(connection) = connected() {
+            return Ok(connection);
+        }
+        // Where it cannot be written it is not there, and everybody would wait to learn it.
+        if !self.link.can_write() {
+            return Err(LogUnavailable);
+        }
+        let connection = self.link.connect(PATIENCE).await;
+        let connection = connection.map_err(|_| LogUnavailable)?;
+        self.connection.replace(Some(connection.clone()));
+        Ok(connection)
+    }
+}
