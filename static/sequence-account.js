@@ -36,7 +36,8 @@ export class SequenceAccount {
 
   /**
    * Books a message and says what it was: `first`, `next`, `jump` (with `missed`), `repeat`, `late`
-   * (fills a hole), `restart` (another epoch, unannounced) or `unnumbered`.
+   * (fills a hole), `continued` (the first of an epoch that goes on from the last, as a log in Redis
+   * has it), `restart` (another epoch, unannounced) or `unnumbered`.
    * @param {string} idText
    */
   message(idText) {
@@ -49,6 +50,10 @@ export class SequenceAccount {
       this.#start(id);
       if (missed > 0) this.#openHole(0, id.seq - 1);
       return missed > 0 ? { kind: "jump", missed } : { kind: "first" };
+    }
+    if (id.epoch > head.epoch && id.seq === 1) {
+      this.#start(id);
+      return { kind: "continued" };
     }
     if (id.epoch !== head.epoch) {
       this.missedMore = true;

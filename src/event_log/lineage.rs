@@ -94,7 +94,9 @@ impl Lineage {
         let Piece { from, first, .. } = *self.piece(place);
         EventId {
             epoch: first.epoch,
-            seq: (first.seq + place.saturating_sub(from))
+            seq: first
+                .seq
+                .saturating_add(place.saturating_sub(from))
                 .saturating_sub(from.saturating_sub(place)),
         }
     }

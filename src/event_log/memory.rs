@@ -45,17 +45,19 @@ struct Retained {
 }
 
 impl Retained {
-    /// Nothing yet; the first event will have this id, whose number is also its place.
+    /// Nothing yet; the first event will have this id, whose number is also its place. (If that is a
+    /// number that can count on: somebody else may write to a log in Redis.)
     fn starting_at(first: EventId) -> Self {
+        let place = first.seq.min(u64::MAX / 2);
         Self {
-            lineage: Lineage::new(first.seq, first),
+            lineage: Lineage::new(place, first),
             entries: VecDeque::new(),
-            first: first.seq,
-            oldest: first.seq,
+            first: place,
+            oldest: place,
             bytes: 0,
             given: GivenIds::default(),
             // Nobody knows whom those before it were for.
-            others_before: first.seq,
+            others_before: place,
         }
     }
 

@@ -1,6 +1,9 @@
 //! How a server gets to Redis: with TLS, and by way of Sentinels.
 
-use super::{nodes::Cluster, refusals::refused};
+use super::{
+    nodes::{Cluster, QUIET},
+    refusals::refused,
+};
 use crate::support::{eventually, redis::Redis, server::free_port};
 
 /// Where the tests' certificates are.
@@ -30,7 +33,7 @@ fn tls_is_used_where_the_url_says_so() {
     let trusted = format!("{KEYS}/redis-ca.pem");
 
     let url = format!("rediss://127.0.0.1:{port}/0");
-    let cluster = Cluster::with_url(redis, &url, &[("SSL_CERT_FILE", &trusted)]);
+    let cluster = Cluster::with_url(redis, &url, QUIET, &[("SSL_CERT_FILE", &trusted)]);
     let id = cluster.published(0, "topic=a&data=0");
 
     assert_eq!(cluster.resume(0, "earliest").event().unwrap().id, Some(id));
@@ -51,7 +54,7 @@ fn a_password_and_a_database_are_used() {
     let redis = Redis::start_with(&["--requirepass", "right"]);
     let url = format!("redis://:right@127.0.0.1:{}/3", redis.port());
 
-    let cluster = Cluster::with_url(redis, &url, &[]);
+    let cluster = Cluster::with_url(redis, &url, QUIET, &[]);
     cluster.published(0, "topic=a&data=0");
 
     let exists = ["-a", "right", "-n", "3", "EXISTS", "{broadcaster}:log"];
@@ -70,7 +73,7 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
             .then_some(())
     });
     let url = format!("redis+sentinel://127.0.0.1:{}/0/main", sentinel.port());
-    let mut cluster = Cluster::with_url(master, &url, &[]);
+    let mut cluster = Cluster::with_url(master, &url, QUIET, &[]);
     let ids: Vec<_> = (0..10)
         .map(|n| cluster.published(0, &format!("topic=a&data={n}")))
         .collect();
@@ -90,4 +93,38 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
     let mut again = cluster.resume(0, ids.last().unwrap());
     assert_eq!(again.event().unwrap().id, Some(next));
     assert_eq!(replica.command(&["ROLE"]).lines().next(), Some("master"));
+}
+
+/// What the manual says that a user of Redis needs.
+fn documented_user() -> Vec<String> {
+    let manual = include_str!("../../docs/OPERATIONS.md");
+    let (_, block) = manual.split_once("\nuser broadcaster on ").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    block.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_user_that_may_do_what_the_manual_says_is_enough() {
+    let redis = Redis::start();
+    let mut set = vec!["ACL", "SETUSER", "broadcaster", "on"];
+    let rules = documented_user();
+    set.extend(rules.iter().map(String::as_str));
+    assert_eq!(redis.command(&set), "OK");
+    let url = format!("redis://broadcaster:secret@127.0.0.1:{}/0", redis.port());
+    let more = "history = 100\nhistory_age = '1s'\n\
+                [ticker]\ninterval = '10ms'\n[stream]\nhistory = 1\n";
+
+    let cluster = Cluster::with_url(redis, &url, more, &[]);
+    let ids: Vec<_> = (0..250)
+        .map(|n| cluster.published(0, &format!("topic=a&data={n}&id=urn:{n}")))
+        .collect();
+    let mut stream = cluster.resume_on(0, "a", &ids[200]);
+
+    assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[201]));
+    assert_eq!(cluster.listed(0), ["a"]);
+    let mut ticks = cluster.resume(0, "");
+    assert!(ticks.event().unwrap().data.starts_with("Message number"));
+    let refused = cluster.redis.command(&["ACL", "LOG"]);
+    assert_eq!(refused, "", "nothing was refused");
+    assert!(!cluster.nodes[0].process().stderr().contains("cannot be"));
 }

@@ -20,7 +20,7 @@ impl Cluster {
     }
 
     /// The topics that are subscribed to, as this node lists them.
-    fn listed(&self, node: usize) -> Vec<String> {
+    pub fn listed(&self, node: usize) -> Vec<String> {
         let path = format!("{HUB}/subscriptions");
         let answer = request(self.nodes[node].addr(), "GET", &path, &bearer(&self.token));
         assert_eq!(answer.status(), 200, "{}", answer.body);

@@ -173,6 +173,15 @@ test("an unannounced restart is noticed by the epoch", () => {
   assert.deepEqual(figures(account), { received: 2, missed: 0, duplicated: 0, missedMore: true, lastId: "8-0" });
 });
 
+test("an epoch that goes on from the last is no restart", () => {
+  const account = accountAfter("7-5");
+
+  assert.deepEqual(account.message("8-1"), { kind: "continued" });
+  assert.deepEqual(account.message("8-2"), { kind: "next" });
+  assert.deepEqual(figures(account), { received: 3, missed: 0, duplicated: 0, missedMore: false, lastId: "8-2" });
+  assert.deepEqual(account.message("7-1"), { kind: "restart" });
+});
+
 test("holes of an old epoch are not filled by ids of the new one", () => {
   const account = accountAfter("7-5", "7-9", "8-9");
 

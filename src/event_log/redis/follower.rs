@@ -93,7 +93,7 @@ fn note_ticks(link: &Link, entries: &[Entry]) {
 /// The id of the event that follows in the same epoch.
 fn after(id: EventId) -> EventId {
     EventId {
-        seq: id.seq + 1,
+        seq: id.seq.saturating_add(1),
         ..id
     }
 }
