@@ -27,7 +27,7 @@ scenario("five floods of a hundred messages a second leave the page quick and no
     await demo.page.keyboard.press("Shift");
     await panel.until("the next 100 messages", ({ received }) => received >= start.received + round * 100);
   }
-  const after = await footprint(demo.page);
+  const after = await footprint(demo.page, before.nodes + 20);
   const shown = await panel.shown();
   const { frameGap, answers } = await demo.page.evaluate(() => globalThis.watched);
 
@@ -76,14 +76,20 @@ function watchFrames() {
   });
 }
 
-/** What the page holds after a garbage collection. */
-async function footprint(page) {
+/**
+ * What the page holds after a garbage collection; after some more, if it holds more nodes than these: a
+ * browser that is busy lets go of them later, and of those that somebody still has never.
+ */
+async function footprint(page, most = Infinity) {
   const devtools = await page.context().newCDPSession(page);
-  // The second takes what the first has only let go of.
-  await devtools.send("HeapProfiler.collectGarbage");
-  await devtools.send("HeapProfiler.collectGarbage");
+  let counted;
+  for (let left = 10; left > 0 && !(counted?.nodes <= most); left -= 1) {
+    // The second takes what the first has only let go of.
+    await devtools.send("HeapProfiler.collectGarbage");
+    await devtools.send("HeapProfiler.collectGarbage");
+    counted = await devtools.send("Memory.getDOMCounters");
+  }
   const { usedSize } = await devtools.send("Runtime.getHeapUsage");
-  const { nodes, jsEventListeners } = await devtools.send("Memory.getDOMCounters");
   await devtools.detach();
-  return { heap: usedSize, nodes, listeners: jsEventListeners };
+  return { heap: usedSize, nodes: counted.nodes, listeners: counted.jsEventListeners };
 }
