@@ -67,7 +67,7 @@ bench-quick: build-bench ## Measure the server beside the bare writer, two minut
 	$(SSE_BENCH) compare --quick
 
 .PHONY: bench-cluster
-bench-cluster: build-bench ## Measure a cluster of three nodes on one Redis, three minutes
+bench-cluster: build-bench ## Measure a cluster on one Redis, and each kind of log beside the others, six minutes
 	@scripts/need-redis
 	scripts/bench-cluster
 

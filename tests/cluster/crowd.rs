@@ -88,7 +88,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "published {}, acknowledged {}, delivered {}, lost {}, told to be lost {}, duplicated {}, \
-             out of order {}, gaps {}, ticks {} ({} wrong), longest silence {:.1} s, in {:.0} s",
+             out of order {}, gaps {}, ticks {} ({} wrong), longest silence {:.2} s, in {:.0} s",
             self.published,
             self.acknowledged,
             self.delivered,

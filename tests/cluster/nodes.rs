@@ -62,12 +62,7 @@ impl Cluster {
     }
 
     /// One server that finds Redis by itself.
-    pub fn with_url(
-        redis: Redis,
-        url: &str,
-        more: &str,
-        environment: &[(&str, &str)],
-    ) -> Self {
+    pub fn with_url(redis: Redis, url: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let nowhere = Proxy::to(SocketAddr::from(([127, 0, 0, 1], redis.port())));
         let mut node = Node::new(nowhere, |_| url.to_owned(), more);
         node.start_with(environment);
