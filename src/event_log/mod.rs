@@ -7,7 +7,11 @@ mod appender;
 mod archive;
 mod error;
 mod file;
+#[cfg(test)]
+mod file_tests;
 mod given_ids;
+#[cfg(test)]
+mod hole_tests;
 mod kind;
 #[cfg(test)]
 mod kinds_tests;

@@ -1,0 +1,224 @@
+//! What a log in a file promises beyond what every log does.
+
+use std::path::Path;
+
+use tempfile::tempdir;
+
+use super::{
+    file::FileStore,
+    kinds_tests::{
+        WITHIN, append, append_numbers, file, listener, opened, own, sent, some_of_each,
+    },
+    tests::{keeping, topic},
+    *,
+};
+use crate::{
+    event::{Event, GivenId},
+    gap::GapReason,
+    resume::ResumeFrom,
+};
+
+fn tick_later(log: &Opened, number: u64) -> Later {
+    let event = Event::message(number.to_string());
+    let Numbering::Here { appender, .. } = &log.numbering else {
+        panic!("it numbers them itself");
+    };
+    appender.append(event, number, Instant::now()).unwrap()
+}
+
+/// What becomes of the numbered message of this number.
+fn tick(log: &Opened, number: u64) -> Result<(), u64> {
+    tick_later(log, number).blocking_recv().unwrap()
+}
+
+/// The number of the next numbered message.
+fn next_tick(log: &Opened) -> u64 {
+    match &log.numbering {
+        Numbering::Here { next, .. } => *next,
+        Numbering::ByLog(_) => panic!("it numbers them itself"),
+    }
+}
+
+/// Ends the thread of a log, so that its file can be opened again.
+fn close(log: Opened) {
+    let memory = log.memory.clone();
+    drop(log);
+    // The thread has the last of it but this one.
+    while Arc::strong_count(&memory) > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_file_goes_on_where_it_ended() {
+    for sync in [LogSync::Always, WITHIN] {
+        let folder = tempdir().unwrap();
+        let kind = file(&folder, sync);
+        let log = opened(&kind, keeping(100));
+        for event in some_of_each() {
+            append(&log, event);
+        }
+        assert_eq!(tick(&log, 0), Ok(()));
+        let (before, epoch) = (sent(&log, 0), log.memory.epoch());
+        close(log);
+
+        let log = opened(&kind, keeping(100));
+
+        assert_eq!(sent(&log, 0), before);
+        assert_eq!((log.memory.epoch(), next_tick(&log)), (epoch, 1));
+        let given = ResumeFrom::AfterGiven(GivenId::parse("urn:1").unwrap());
+        assert_eq!(log.memory.place(&given, &own()).cursor, 3);
+        assert_eq!(append(&log, Event::message("next")).seq, 5);
+    }
+}
+
+#[test]
+fn a_numbered_message_whose_turn_it_is_not_is_refused() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let log = opened(&kind, keeping(100));
+
+    let became = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
+    let at_once: Vec<_> = [3, 5, 4]
+        .into_iter()
+        .map(|number| tick_later(&log, number))
+        .collect();
+    let at_once = at_once
+        .into_iter()
+        .map(|later| later.blocking_recv().unwrap());
+
+    assert_eq!(became, [Ok(()), Ok(()), Err(2), Err(2), Ok(()), Err(3)]);
+    let at_once: Vec<_> = at_once.map(|became| became.is_ok()).collect();
+    assert_eq!(at_once, [true, false, true]);
+    close(log);
+    assert_eq!(next_tick(&opened(&kind, keeping(100))), 5);
+}
+
+#[test]
+fn what_may_have_been_lost_begins_a_new_epoch() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, WITHIN);
+    let log = opened(&kind, keeping(100));
+    let last = append_numbers(&log, 0..3)[2];
+    close(log);
+    let again = opened(&kind, keeping(100));
+    assert_eq!(again.memory.epoch(), last.epoch);
+    close(again);
+    let path = folder.path().join("events.redb");
+    let mut store = FileStore::open_again(&path).unwrap();
+    let crashed = file::Batch {
+        first: 3,
+        records: &[],
+        evicted: 0..0,
+        ticks: 0,
+        unsynced: true,
+    };
+    store.commit(crashed, true).unwrap();
+    drop(store);
+
+    let log = opened(&kind, keeping(100));
+
+    assert!(log.memory.epoch() > last.epoch);
+    let placement = log.memory.place(&ResumeFrom::After(last), &own());
+    assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
+    assert_eq!((placement.cursor, sent(&log, 0).len()), (0, 3));
+}
+
+#[test]
+fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let log = opened(&kind, keeping(3));
+    append_numbers(&log, 0..50);
+    close(log);
+
+    let wider = opened(&kind, keeping(100));
+
+    // One more than that: what is evicted goes with the next that comes.
+    assert_eq!(wider.memory.extent().oldest, 46);
+    assert_eq!(append_numbers(&wider, 50..51)[0].seq, 50);
+    let gap = wider
+        .memory
+        .place(&ResumeFrom::After(wider.memory.id(10)), &own())
+        .gap;
+    assert_eq!(gap.unwrap().reason, GapReason::Evicted);
+}
+
+#[test]
+fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let mut next = 0;
+    // The bound is another each time.
+    for keep in [100, 3, 3, 50, 1, 20] {
+        let log = opened(&kind, keeping(keep));
+        assert_eq!(log.memory.next(), next);
+        append_numbers(&log, next..next + 30);
+        next += 30;
+        close(log);
+
+        let store = FileStore::open_again(&folder.path().join("events.redb")).unwrap();
+        let kept = store.events(0).unwrap();
+        let first = store.about().unwrap().first;
+        assert!(kept.iter().map(|(seq, _)| *seq).eq(first..next));
+        assert!(kept.len() <= keep + 1, "{} of {keep}", kept.len());
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    let path = path.to_owned();
+    let sync = LogSync::Always;
+    let kind = LogKind::File { path, sync };
+    let refused = open(kind, keeping(10), topic("own"), listener(&Arc::default()));
+    refused.err().unwrap().to_string()
+}
+
+#[test]
+fn a_file_that_is_no_log_is_refused_and_left_alone() {
+    let folder = tempdir().unwrap();
+    for (name, content, reason) in [
+        ("empty", Vec::new(), "is empty, so it was cut off"),
+        ("text", b"hello".to_vec(), "is damaged"),
+        ("zeros", vec![0; 1 << 20], "is damaged"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, &content).unwrap();
+
+        let refused = refusal(&path);
+
+        assert!(refused.contains(reason), "{name}: {refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), content, "{name}");
+    }
+    let missing = refusal(&folder.path().join("missing/events.redb"));
+    assert!(
+        missing.contains("cannot be made: No such file"),
+        "{missing}"
+    );
+    let is_folder = refusal(folder.path());
+    assert!(is_folder.contains("cannot be opened"), "{is_folder}");
+}
+
+#[test]
+fn a_file_is_for_nobody_elses_eyes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempdir().unwrap();
+    let _log = opened(&file(&folder, LogSync::Always), keeping(10));
+
+    let made = std::fs::metadata(folder.path().join("events.redb")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_that_is_in_use_is_refused() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let _log = opened(&kind, keeping(10));
+
+    let refused = refusal(&folder.path().join("events.redb"));
+
+    assert!(
+        refused.contains("is in use by another process"),
+        "{refused}"
+    );
+}

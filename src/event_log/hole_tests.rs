@@ -1,0 +1,82 @@
+//! What an event log promises where events are missing.
+
+use super::{
+    tests::{keeping, read, selection, topic},
+    *,
+};
+use crate::{
+    event::{Event, EventId},
+    gap::{Gap, GapReason},
+    resume::ResumeFrom,
+};
+
+fn event_id(epoch: u64, seq: u64) -> EventId {
+    EventId { epoch, seq }
+}
+
+/// 5-3 and 5-4, then 6-1 that follows, then 6-9 after a hole.
+fn log_with_a_hole(retention: Retention) -> MemoryLog {
+    let log = MemoryLog::starting_at(event_id(5, 3), retention, topic("own"));
+    let append = |n: u64| log.append(&Event::message(n.to_string()), Instant::now());
+    assert_eq!([append(0), append(1)], [event_id(5, 3), event_id(5, 4)]);
+    log.go_on(event_id(6, 1), true);
+    assert_eq!(append(2), event_id(6, 1));
+    log.go_on(event_id(6, 9), false);
+    assert_eq!(append(3), event_id(6, 9));
+    log
+}
+
+#[test]
+fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
+    let log = log_with_a_hole(keeping(100));
+    let from = log.place(&ResumeFrom::After(event_id(5, 3)), &selection("own"));
+    assert_eq!((from.cursor, from.gap), (4, None));
+    let mut ids = Vec::new();
+
+    assert_eq!(
+        read(&log, 4, usize::MAX, |entry| ids.push(entry.clone())),
+        Read::Events(2)
+    );
+    assert_eq!(read(&log, 6, usize::MAX, |_| ()), Read::Missing);
+    let gap = log.gap(6..7, &selection("own")).unwrap();
+    assert_eq!(read(&log, 7, usize::MAX, |_| ()), Read::Events(1));
+
+    assert_eq!(ids.len(), 2);
+    assert_eq!(
+        gap,
+        Gap::new(GapReason::Evicted, &"6-1", Some(event_id(6, 8)), None)
+    );
+    log.go_on(event_id(7, 1), false);
+    let gap = log.gap(8..9, &selection("own")).unwrap();
+    assert_eq!(
+        gap,
+        Gap::new(GapReason::Epoch, &"6-9", Some(event_id(7, 0)), None)
+    );
+    assert_eq!(log.id_before(log.next()), Some(event_id(7, 0)));
+}
+
+#[test]
+fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
+    let log = log_with_a_hole(keeping(100));
+
+    let before = log.place(&ResumeFrom::After(event_id(6, 1)), &selection("own"));
+    assert_eq!(before.gap.unwrap().reason, GapReason::Evicted);
+    for unknown in [event_id(6, 4), event_id(5, 5), event_id(6, 10)] {
+        let placement = log.place(&ResumeFrom::After(unknown), &selection("own"));
+        assert!(placement.gap.is_some(), "{unknown}");
+        assert_eq!(log.find(&ResumeFrom::After(unknown)), None);
+    }
+    let behind = log.place(&ResumeFrom::After(event_id(6, 8)), &selection("own"));
+    assert_eq!((behind.cursor, behind.gap), (7, None));
+}
+
+#[test]
+fn a_hole_is_no_event_that_is_retained() {
+    let log = log_with_a_hole(keeping(1));
+
+    assert_eq!(log.extent().oldest, 7);
+    assert_eq!(log.id(7), event_id(6, 9));
+    log.go_on(event_id(7, 1), false);
+    log.append(&Event::message("4"), Instant::now());
+    assert_eq!((log.extent().oldest, log.id(9)), (9, event_id(7, 1)));
+}
