@@ -86,6 +86,8 @@ impl Handler<Subscribe> for Broadcaster {
             return Err(refusal);
         }
         let placement = match self.archive {
+            // An id that was given more than once means the oldest event, wherever that is.
+            Some(_) if matches!(from, ResumeFrom::AfterGiven(_)) => None,
             Some(_) => self.log.find(&from),
             None => Some(self.log.place(&from, &selection)),
         };

@@ -145,7 +145,8 @@ impl MemoryLog {
     pub(crate) fn go_on(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
-        if !follows {
+        let is_at_hole = retained.entries.back().is_some_and(Entry::is_hole);
+        if !follows && !is_at_hole {
             retained.entries.push_back(Entry {
                 frame: Frame::default(),
                 appended: Instant::now(),

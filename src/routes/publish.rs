@@ -41,7 +41,7 @@ pub(super) async fn publish(
     }
     if event
         .given_id()
-        .is_some_and(|id| hub.log.is_own_id(id.as_str()))
+        .is_some_and(|id| hub.is_own_id(id.as_str()))
     {
         return Err(Problem::HubsId);
     }

@@ -108,3 +108,20 @@ fn a_given_id_goes_with_its_event() {
     let mut found = cluster.resume(0, "urn:440");
     assert_eq!(found.event().unwrap().data, "441");
 }
+
+#[test]
+fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
+    let cluster = Cluster::start(1, &format!("{QUIET}[stream]\nhistory = 1\n"));
+    let mut ids: Vec<_> = (0..100)
+        .map(|n| cluster.published(0, &format!("topic=a&data={n}")))
+        .collect();
+    let large = "x".repeat(500_000);
+    ids.extend((0..20).map(|_| cluster.published(0, &format!("topic=a&data={large}"))));
+
+    let mut stream = cluster.resume(0, "earliest");
+
+    for id in ids {
+        let event = stream.event().unwrap();
+        assert_eq!((event.name, event.id), (None, Some(id)));
+    }
+}

@@ -236,3 +236,23 @@ fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_th
     assert_eq!(told.gap()["reason"], "epoch");
     assert_eq!(stream.event().unwrap().id, Some(next));
 }
+
+#[test]
+fn a_redis_without_memory_takes_nothing_in_until_there_is_some() {
+    let cluster = Cluster::start(1, QUIET);
+    let first = cluster.published(0, "topic=a&data=first");
+    let mut stream = cluster.resume(0, &first);
+    cluster.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+
+    let node = &cluster.nodes[0];
+    node.wait_until_ready(false);
+    assert_eq!(cluster.publish(0, "topic=a&data=refused").status(), 503);
+    assert!(!node.is_ready());
+    assert!(!node.process().stderr().contains("can be written again"));
+
+    cluster.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    node.wait_until_ready(true);
+    let second = cluster.published(0, "topic=a&data=second");
+    let event = stream.event().unwrap();
+    assert_eq!((event.name, event.id), (None, Some(second)));
+}

@@ -114,3 +114,30 @@ fn what_changed_while_redis_was_gone_is_told_then() {
         (cluster.listed(0) == ["b"]).then_some(())
     });
 }
+
+#[test]
+fn what_is_no_subscription_is_left_out_and_removed() {
+    let mut cluster = Cluster::start(2, QUIET);
+    let _a = cluster.resume_on(0, "a", "");
+    let mut watching = cluster.watch(1);
+    let _b = cluster.resume_on(1, "b", "");
+    told_until(&mut watching, "b", true);
+    let keys = cluster.redis.command(&["KEYS", "*:subscriptions:*"]);
+    for key in keys.lines() {
+        cluster.redis.command(&["HSET", key, "/x", "1", "/y", "[]"]);
+    }
+
+    eventually("it to be removed", || {
+        let left = keys
+            .lines()
+            .map(|key| cluster.redis.command(&["HEXISTS", key, "/x"]));
+        left.into_iter().all(|left| left == "0").then_some(())
+    });
+    assert_eq!(cluster.listed(0), ["a", "b"]);
+    // The same of a node that is dead.
+    for key in keys.lines() {
+        cluster.redis.command(&["HSET", key, "/x", "1"]);
+    }
+    cluster.nodes[0].kill();
+    told_until(&mut watching, "a", false);
+}

@@ -40,6 +40,9 @@ const BATCH: Most = Most {
     entries: 1000,
 };
 
+/// How many entries are read at once at the start: what is large may come before what is small.
+const PAGE: usize = 32;
+
 /// The newest of the log, as much of it as memory retains, and the id up to which that is.
 pub(super) async fn load(
     link: &Link,
@@ -64,7 +67,7 @@ pub(super) async fn load(
         };
         to = format!("({}", oldest.item.id());
         bytes += page.iter().map(size).sum::<usize>();
-        count = (BATCH.bytes / largest).clamp(1, (2 * count).min(BATCH.entries));
+        count = (BATCH.bytes / largest).clamp(1, (2 * count).min(PAGE));
         newest.extend(page);
     }
     newest.reverse();
@@ -86,7 +89,7 @@ pub(super) async fn load(
 /// Knows of the numbered messages among these.
 fn note_ticks(link: &Link, entries: &[Entry]) {
     let newest = entries.iter().filter_map(|entry| entry.tick).max();
-    let ticks = newest.map_or(0, |number| number + 1);
+    let ticks = newest.map_or(0, |number| number.saturating_add(1));
     link.ticks.set(link.ticks.get().max(ticks));
 }
 
@@ -159,8 +162,9 @@ impl Follower {
     pub(super) async fn run(mut self) {
         let mut failures = 0;
         loop {
+            let number = self.link.connections();
             let read = match self.link.connect(PATIENCE).await {
-                Ok(connection) => self.follow(connection, &mut failures).await,
+                Ok(connection) => self.follow(connection, number, &mut failures).await,
                 Err(reason) => Err(reason),
             };
             let Err(failed) = read else { continue };
@@ -187,9 +191,9 @@ impl Follower {
     async fn follow(
         &mut self,
         mut connection: MultiplexedConnection,
+        number: u64,
         failures: &mut u32,
     ) -> Result<(), String> {
-        let number = self.link.connections();
         loop {
             // One alone, whatever its size: the script that reads the rest can say how much.
             let mut wait = redis::cmd("XREAD");

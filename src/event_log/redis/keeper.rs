@@ -50,12 +50,18 @@ impl Keeper {
             let Some(orders) = self.orders.upgrade() else {
                 return;
             };
-            if self.subscriptions.are_other_than(pulse.subscriptions) {
-                orders.send(Order::Reconcile).ok();
-            }
             dead = times(&dead, pulse.dead);
-            for node in dead.iter().filter(|(_, times)| **times >= TIMES_DEAD) {
-                orders.send(Order::Bury(node.0.clone())).ok();
+            let gone = dead.iter().filter(|(_, times)| **times >= TIMES_DEAD);
+            let gone: Vec<_> = gone.map(|(node, _)| node.clone()).collect();
+            let order = if self.subscriptions.are_other_than(pulse.subscriptions) {
+                Order::Reconcile
+            } else if !gone.is_empty() {
+                Order::Bury(gone)
+            } else {
+                continue;
+            };
+            if !self.subscriptions.is_busy.replace(true) {
+                orders.send(order).ok();
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation, Value,
+    AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, ScriptInvocation, Value,
     aio::MultiplexedConnection,
 };
 use tokio::{
@@ -196,12 +196,6 @@ impl Link {
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Failure> {
         let (number, mut connection) = self.connected()?;
         let answer = cmd.query_async(&mut connection).await;
-        answer.map_err(|err| self.lose(number, &err))
-    }
-
-    pub(super) async fn query_all<T: FromRedisValue>(&self, all: &Pipeline) -> Result<T, Failure> {
-        let (number, mut connection) = self.connected()?;
-        let answer = all.query_async(&mut connection).await;
         answer.map_err(|err| self.lose(number, &err))
     }
 

@@ -213,8 +213,10 @@ impl Node {
         if opened.send(Ok(ready)).is_err() {
             return;
         }
+        let reader = Rc::new(Reader::new(link.clone()));
         let clerk = Clerk {
             link: link.clone(),
+            reader: reader.clone(),
             memory: memory.clone(),
             listener: listener.clone(),
             subscriptions: subscriptions.clone(),
@@ -233,7 +235,7 @@ impl Node {
             settings: told,
         };
         let keeper = Keeper {
-            link: link.clone(),
+            link,
             memory,
             subscriptions,
             orders: orders.downgrade(),
@@ -243,7 +245,7 @@ impl Node {
         others.spawn_local(follower.run());
         others.spawn_local(ticking.run());
         others.spawn_local(keeper.run());
-        others.spawn_local(Reader::new(link).run(asked));
+        others.spawn_local(reader.run(asked));
         tokio::select! {
             () = clerk.run(ordered) => {}
             // Without one of them the rest is of no use: the Broadcaster learns of it.

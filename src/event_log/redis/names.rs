@@ -29,7 +29,7 @@ impl Names {
         &self.log
     }
 
-    /// A hash: epoch, numbers of the ticker.
+    /// A hash: format, process, epoch, where earlier ones ended, and how far the ticker is.
     pub(super) fn about(&self) -> &str {
         &self.about
     }

@@ -1,8 +1,10 @@
 //! What a node has to tell Redis, in its order and as much at once as there is.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
@@ -10,7 +12,10 @@ use redis::Value as Answer;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::link::{Failure, Link};
+use super::{
+    link::{Failure, Link},
+    reader::Reader,
+};
 use crate::{
     event::{Event, EventId},
     event_log::{Done, Listener, LogUnavailable, MemoryLog},
@@ -32,8 +37,8 @@ pub(super) enum Order {
     Announce(Change),
     /// To have Redis know the same subscriptions as this node.
     Reconcile,
-    /// To end the subscriptions of a node that is gone.
-    Bury(String),
+    /// To end the subscriptions of nodes that are gone.
+    Bury(Vec<String>),
     /// To be answered with everybody's subscriptions.
     List(oneshot::Sender<Vec<Value>>),
     /// To be answered when all before it is done.
@@ -43,8 +48,9 @@ pub(super) enum Order {
 /// Carries orders out.
 pub(super) struct Clerk {
     pub(super) link: Rc<Link>,
-    pub(super) memory: std::sync::Arc<MemoryLog>,
-    pub(super) listener: std::sync::Arc<Listener>,
+    pub(super) reader: Rc<Reader>,
+    pub(super) memory: Arc<MemoryLog>,
+    pub(super) listener: Arc<Listener>,
     /// This node's subscriptions, by their paths.
     pub(super) subscriptions: Rc<Subscriptions>,
 }
@@ -52,9 +58,11 @@ pub(super) struct Clerk {
 /// The subscriptions of a node, as its clients have them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    active: std::cell::RefCell<BTreeMap<String, Value>>,
+    active: RefCell<BTreeMap<String, Value>>,
     /// Whether Redis may know others.
-    unsure: std::cell::Cell<bool>,
+    unsure: Cell<bool>,
+    /// Whether an order of the keeper's is not carried out yet: another would wait behind it.
+    pub(super) is_busy: Cell<bool>,
 }
 
 impl Subscriptions {
@@ -125,12 +133,20 @@ impl Clerk {
 
     async fn carry_out(&self, order: Order) {
         match order {
-            Order::Reconcile => self.reconcile().await,
-            Order::Bury(node) => self.bury(&node).await,
+            Order::Reconcile => {
+                self.reconcile().await;
+                self.subscriptions.is_busy.set(false);
+            }
+            Order::Bury(nodes) => {
+                for node in nodes {
+                    self.bury(&node).await;
+                }
+                self.subscriptions.is_busy.set(false);
+            }
             Order::List(done) => {
-                let link = self.link.clone();
+                let reader = self.reader.clone();
                 tokio::task::spawn_local(async move {
-                    if let Ok(all) = everybodys(&link).await {
+                    if let Ok(all) = reader.subscriptions().await {
                         done.send(all).ok();
                     }
                 });
@@ -233,33 +249,77 @@ impl Clerk {
     }
 }
 
-/// The subscriptions that Redis knows of a node, by their paths.
+/// The subscriptions that Redis knows of a node, by their paths. What else there is is removed.
 async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, Value)>, Failure> {
+    let name = link.scripts.names().subscriptions(node);
     let mut all = redis::cmd("HGETALL");
-    all.arg(link.scripts.names().subscriptions(node));
+    all.arg(&name);
     let known: Vec<(String, String)> = link.query(&all).await?;
-    Ok(documents(known))
+    let (known, strange) = documents(known);
+    if !strange.is_empty() {
+        let mut remove = redis::cmd("HDEL");
+        remove.arg(&name).arg(strange);
+        link.query::<usize>(&remove).await?;
+    }
+    Ok(known)
 }
 
-/// Those of all nodes.
-async fn everybodys(link: &Link) -> Result<Vec<Value>, Failure> {
-    let names = link.scripts.names();
-    let mut nodes = redis::cmd("ZRANGE");
-    nodes.arg(names.nodes()).arg(0).arg(-1);
-    let nodes: Vec<String> = link.query(&nodes).await?;
-    if nodes.is_empty() {
-        return Ok(Vec::new());
+/// The documents among these, by their paths, and the names of what is none.
+pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, Value)>, Vec<String>) {
+    let mut documents = Vec::new();
+    let mut strange = Vec::new();
+    for (path, text) in known {
+        match serde_json::from_str::<Value>(&text) {
+            Ok(document) if document["id"] == *path => documents.push((path, document)),
+            _ => strange.push(path),
+        }
     }
-    let mut all = redis::pipe();
-    for node in nodes {
-        all.cmd("HGETALL").arg(names.subscriptions(&node));
-    }
-    let all: Vec<Vec<(String, String)>> = link.query_all(&all).await?;
-    let all = all.into_iter().flat_map(documents);
-    Ok(all.map(|(_, document)| document).collect())
+    (documents, strange)
 }
 
-fn documents(known: Vec<(String, String)>) -> Vec<(String, Value)> {
-    let read = |(path, text): (String, String)| Some((path, serde_json::from_str(&text).ok()?));
-    known.into_iter().filter_map(read).collect()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn document(path: &str) -> Value {
+        json!({ "id": path, "active": true })
+    }
+
+    #[test]
+    fn what_is_no_document_of_ours_is_told_from_what_is() {
+        let field = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let a = document("/a");
+
+        let (known, strange) = documents(vec![
+            field("/a", &a.to_string()),
+            field("/b", &a.to_string()),
+            field("/c", "1"),
+            field("/d", "[]"),
+            field("/e", "\"/e\""),
+            field("/f", "{"),
+        ]);
+
+        assert_eq!(known, [("/a".to_owned(), a)]);
+        assert_eq!(strange, ["/b", "/c", "/d", "/e", "/f"]);
+    }
+
+    #[test]
+    fn what_redis_knows_is_made_into_what_there_is() {
+        let own = Subscriptions::default();
+        for path in ["/a", "/b"] {
+            own.change(&Change::new(document(path), true));
+        }
+        own.change(&Change::new(document("/a"), false));
+        assert!(own.are_other_than(2) && !own.are_other_than(1));
+
+        let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path)));
+        let none = own.since(known[..1].to_vec());
+        let changes = own.since(vec![known[1].clone()]);
+
+        assert!(none.is_empty());
+        let told = changes.iter().map(|it| (it.path(), it.is_active()));
+        assert!(told.eq([("/b", true), ("/c", false)]));
+    }
 }

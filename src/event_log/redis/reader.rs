@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::{
     entry::{Foreign, entries},
     link::{Link, reason},
+    orders::documents,
     scripts::Most,
 };
 use crate::{
@@ -33,10 +34,11 @@ const FIRST: Most = Most {
 };
 
 pub(super) struct Reader {
-    pub(super) link: Rc<Link>,
+    link: Rc<Link>,
     connection: RefCell<Option<MultiplexedConnection>>,
-    /// One at a time connects.
+    /// One at a time connects, and one lists.
     connecting: Mutex<()>,
+    listing: Mutex<()>,
 }
 
 impl Reader {
@@ -45,12 +47,12 @@ impl Reader {
             link,
             connection: RefCell::default(),
             connecting: Mutex::default(),
+            listing: Mutex::default(),
         }
     }
 
     /// Answers until nobody can ask any more.
-    pub(super) async fn run(self, mut asked: mpsc::UnboundedReceiver<Ask>) {
-        let this = Rc::new(self);
+    pub(super) async fn run(self: Rc<Self>, mut asked: mpsc::UnboundedReceiver<Ask>) {
         let readers = Arc::new(Semaphore::new(READERS));
         while let Some(ask) = asked.recv().await {
             let Ok(reader) = readers.clone().acquire_owned().await else {
@@ -60,7 +62,7 @@ impl Reader {
             if ask.is_over() {
                 continue;
             }
-            let this = this.clone();
+            let this = self.clone();
             tokio::task::spawn_local(async move {
                 this.answer(ask).await;
                 drop(reader);
@@ -102,6 +104,28 @@ impl Reader {
             LogUnavailable
         })?;
         Ok(read.into_iter().map(|entry| entry.item).collect())
+    }
+
+    /// The active subscriptions of all nodes.
+    pub(super) async fn subscriptions(&self) -> Result<Vec<serde_json::Value>, LogUnavailable> {
+        let _alone = self.listing.lock().await;
+        let names = self.link.scripts.names();
+        let mut nodes = redis::cmd("ZRANGE");
+        nodes.arg(names.nodes()).arg(0).arg(-1);
+        let nodes = self
+            .ask(async |connection| nodes.query_async::<Vec<String>>(connection).await)
+            .await?;
+        let mut all = Vec::new();
+        for node in nodes {
+            let mut of_node = redis::cmd("HGETALL");
+            of_node.arg(names.subscriptions(&node));
+            let known = self
+                .ask(async |connection| of_node.query_async(connection).await)
+                .await?;
+            let (known, _) = documents(known);
+            all.extend(known.into_iter().map(|(_, document)| document));
+        }
+        Ok(all)
     }
 
     async fn ask<T>(

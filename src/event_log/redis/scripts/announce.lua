@@ -8,14 +8,16 @@ end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 for i = 3, #ARGV, 4 do
-  local changed
-  if ARGV[i + 1] == '' then
-    changed = redis.call('HDEL', subscriptions, ARGV[i])
-  else
-    changed = redis.call('HSET', subscriptions, ARGV[i], ARGV[i + 1])
-  end
-  if changed == 1 then
+  local is_active = ARGV[i + 1] ~= ''
+  local was_active = redis.call('HGET', subscriptions, ARGV[i]) ~= false
+  if is_active ~= was_active then
+    -- First what can fail.
     redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
+  end
+  if is_active then
+    redis.call('HSET', subscriptions, ARGV[i], ARGV[i + 1])
+  else
+    redis.call('HDEL', subscriptions, ARGV[i])
   end
 end
 trim_to(log, KEYS[3], tonumber(ARGV[2]))

@@ -34,7 +34,8 @@ if redis.call('EXISTS', log) == 1 then
   end
 end
 
--- First what takes less memory: where there is none left, nothing else can be done.
+-- Where no memory is left this fails, and nothing else is done but what leaves more.
+local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if age > 0 and old then
@@ -53,28 +54,32 @@ if age > 0 and old then
   end
 end
 
+if type(said) == 'table' and said.err then
+  return said
+end
+
 local last_epoch, last_seq = parts(last)
 local known_epoch, known_seq = parts(known)
 local epoch = tonumber(redis.call('HGET', about, 'epoch') or nil)
 local is_same = redis.call('HGET', about, 'process') == process and last_epoch == epoch
--- What this epoch goes on from, and a node that knows more than that, was lost.
-local since_epoch, since_seq = parts(redis.call('HGET', about, 'after') or '0-0')
+-- What a node knows beyond the end of an epoch was lost.
+local ended = tonumber(redis.call('HGET', about, 'end:' .. text(known_epoch)) or nil)
 local is_older = known_epoch > last_epoch or (known_epoch == last_epoch and known_seq > last_seq)
-  or (known_epoch == since_epoch and known_seq > since_seq)
+  or (ended and known_seq > ended)
 if not is_same or is_older then
   local after = ''
   if epoch and last ~= '0-0' and not is_older then
     after = last
   end
+  -- Once it is told, it is told.
+  redis.call('HSET', about, 'end:' .. text(last_epoch), text(math.max(last_seq, known_epoch == last_epoch and known_seq or 0)))
+  if ended then
+    redis.call('HSET', about, 'end:' .. text(known_epoch), text(known_seq))
+  end
   epoch = math.max(now, (epoch or 0) + 1, last_epoch + 1, known_epoch + 1)
   last = text(epoch) .. '-0'
   redis.call('XADD', log, last, 'b', after)
   redis.call('HSET', about, 'format', format, 'epoch', text(epoch), 'process', process)
-  if after == '' then
-    redis.call('HDEL', about, 'after')
-  else
-    redis.call('HSET', about, 'after', after)
-  end
 end
 if tonumber(ticks) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
   redis.call('HSET', about, 'ticks', ticks)
@@ -88,7 +93,6 @@ if age > 0 then
   end
 end
 
-redis.call('ZADD', nodes, now, node)
 local dead = {}
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', text(now - dead_after))) do
   if redis.call('EXISTS', subscriptions .. other) == 1 then

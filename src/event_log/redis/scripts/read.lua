@@ -1,4 +1,5 @@
 -- Reads entries in their order: as many as have about so many bytes, but at least one.
+-- What is large may come after what is small, so a page has few.
 -- KEYS: log. ARGV: from which id on, as XRANGE takes it, how many bytes, how many entries.
 local from, most_bytes, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local entries, bytes = {}, 0
@@ -17,5 +18,5 @@ while true do
   end
   -- As many as the rest has room for, if they are like those before.
   local room = math.floor((most_bytes - bytes) * #entries / bytes)
-  count = math.max(1, math.min(room, most - #entries, 2 * #entries))
+  count = math.max(1, math.min(room, most - #entries, 2 * #entries, 16))
 end
