@@ -79,7 +79,14 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
         .collect();
     let mut stream = cluster.resume(0, &ids[4]);
     assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[5]));
-    assert_eq!(cluster.redis.command(&["WAIT", "1", "10000"]), "1");
+    // What is told of its subscription is an event, too.
+    eventually("it to be listed", || {
+        (cluster.listed(0) == ["*"]).then_some(())
+    });
+    let newest = ["XREVRANGE", "{broadcaster}:log", "+", "-", "COUNT", "1"];
+    eventually("the replica to have everything", || {
+        (cluster.redis.command(&newest) == replica.command(&newest)).then_some(())
+    });
 
     cluster.redis.kill();
     cluster.nodes[0].wait_until_ready(false);
