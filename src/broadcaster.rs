@@ -110,8 +110,8 @@ impl Broadcaster {
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        let rest = match &self.numbering {
-            Numbering::Here { appender, .. } => appender.rest(),
+        let appender = match &self.numbering {
+            Numbering::Here { appender, .. } => appender.clone(),
             Numbering::ByLog(told) => {
                 let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
                 told.send_replace(settings);
@@ -123,20 +123,15 @@ impl Broadcaster {
         }
         if let Some(due) = self.ticker.due() {
             let wait = due.saturating_duration_since(Instant::now());
-            self.ticking = ctx.run_later(wait.max(rest), |this, ctx| {
+            let wait = wait.max(appender.rest());
+            self.ticking = ctx.run_later(wait, move |this, ctx| {
                 let now = Instant::now();
                 while this.ticks_in_flight < MOST_IN_FLIGHT
                     && let Some(tick) = this.ticker.fire(now)
                 {
                     this.metrics.observe_tick(tick.lateness);
                     let event = Event::message(tick.message);
-                    let later = match &this.numbering {
-                        Numbering::Here { appender, .. } => {
-                            appender.append(event, tick.number, now)
-                        }
-                        Numbering::ByLog(_) => None,
-                    };
-                    if let Some(later) = later {
+                    if let Some(later) = appender.append(event, tick.number, now) {
                         this.wait_for_append(later, ctx);
                     }
                 }

@@ -1,7 +1,5 @@
 //! A subscriber's place among events that are no longer in memory.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use crate::{
@@ -71,7 +69,6 @@ impl Older {
         let mut batch = Batch::new(framing);
         let mut events = 0;
         let mut gaps = Vec::new();
-        let now = Instant::now();
         for item in items {
             let missing = self
                 .after
@@ -86,10 +83,9 @@ impl Older {
             let Item::Event(id, event) = item else {
                 continue;
             };
-            let entry = log.entry(*id, event, now);
-            self.told = selection.selects(&entry.audience);
+            self.told = selection.selects(&log.audience(event));
             if self.told {
-                batch.push(&entry.frame);
+                batch.push(&wire::event(*id, event));
                 events += 1;
             }
         }

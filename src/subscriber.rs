@@ -13,11 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    broadcaster::{News, Seat, Subscribed},
+    broadcaster::{News, Seat},
     event::Audience,
-    event_log::{Beginning, Placement, Portion, Read},
+    event_log::{Beginning, Placement, Portion, Read, Start},
     expiry::Expiry,
-    gap::Gap,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
     older::{Older, Sending},
@@ -62,22 +61,13 @@ pub(crate) struct Subscriber {
 /// How often an archive is asked again that cannot be read, or has nothing yet.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Where a subscriber starts.
+/// What a subscriber is made of.
 #[derive(Debug)]
-pub(crate) enum Start {
-    Here(Placement),
-    /// With events that are not in memory.
-    Older(Beginning),
-}
-
-impl Start {
-    /// What it is to be told first.
-    pub(crate) fn gap(&self) -> Option<&Gap> {
-        match self {
-            Self::Here(placement) => placement.gap.as_ref(),
-            Self::Older(beginning) => beginning.gap.as_ref(),
-        }
-    }
+pub(crate) struct Subscription {
+    pub(crate) seat: Seat,
+    pub(crate) selection: Arc<Selection>,
+    pub(crate) expiry: Option<Expiry>,
+    pub(crate) start: Start,
 }
 
 /// What comes next.
@@ -96,13 +86,13 @@ pub(crate) enum Next {
 }
 
 impl Subscriber {
-    pub(crate) fn new(hub: Hub, subscribed: Subscribed, start: Start, framing: Framing) -> Self {
-        let Subscribed {
+    pub(crate) fn new(hub: Hub, subscription: Subscription, framing: Framing) -> Self {
+        let Subscription {
             seat,
             selection,
             expiry,
-            placement: _,
-        } = subscribed;
+            start,
+        } = subscription;
         let (cursor, told, gap, older) = match start {
             Start::Here(Placement { cursor, told, gap }) => (cursor, told, gap, None),
             Start::Older(Beginning { after, gap }) => {

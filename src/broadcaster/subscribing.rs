@@ -8,7 +8,7 @@ use super::Broadcaster;
 use crate::{
     auth::Access,
     event::EventId,
-    event_log::{LogUnavailable, Placement},
+    event_log::{self, LogUnavailable, Placed},
     expiry::Expiry,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
@@ -61,8 +61,7 @@ pub(crate) struct Subscribed {
     pub(crate) seat: Seat,
     pub(crate) selection: Arc<Selection>,
     pub(crate) expiry: Option<Expiry>,
-    /// `None`: the archive is to be asked.
-    pub(crate) placement: Option<Placement>,
+    pub(crate) placed: Placed,
 }
 
 impl Handler<Subscribe> for Broadcaster {
@@ -85,12 +84,7 @@ impl Handler<Subscribe> for Broadcaster {
             self.metrics.count_turned_away(refusal);
             return Err(refusal);
         }
-        let placement = match self.archive {
-            // An id that was given more than once means the oldest event, wherever that is.
-            Some(_) if matches!(from, ResumeFrom::AfterGiven(_)) => None,
-            Some(_) => self.log.find(&from),
-            None => Some(self.log.place(&from, &selection)),
-        };
+        let placed = event_log::place(&self.log, self.archive.as_ref(), &from, &selection);
         let presence = self.presence.as_mut();
         let joined = presence.map(|it| it.join(&selection.written(), access.as_deref()));
         let (subscriber, changes) = joined.unzip();
@@ -105,7 +99,7 @@ impl Handler<Subscribe> for Broadcaster {
             },
             selection,
             expiry,
-            placement,
+            placed,
         })
     }
 }

@@ -221,7 +221,7 @@ impl Appender for ToMemory {
 }
 
 /// Appends numbered messages to a log of which this process is the only one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum TickAppender {
     Memory(Arc<ToMemory>),
     Store(Writer),

@@ -79,8 +79,8 @@ impl Retained {
         let (oldest, next) = (self.oldest, self.next());
         let place = match from {
             ResumeFrom::Now => return Some(Placement::at(next, false)),
-            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => None,
-            ResumeFrom::AfterGiven(given) => self.given.get(given.as_str()).map(|place| place + 1),
+            // An id that was given more than once means the oldest event, wherever that is.
+            ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After(id) => self.lineage.after(*id),
         };
         let place = place.filter(|place| (oldest..=next).contains(place));
@@ -160,42 +160,40 @@ impl MemoryLog {
 
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
-        let appended = self.append_all(std::iter::once((event, now)));
-        self.id(appended.start)
+        self.append_to(&mut self.retained.write(), event, now)
     }
 
-    /// The same with events in their order, each with when it was appended. Their places.
+    /// The same with events in their order, each with when it was appended. Their ids.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
-    ) -> Range<u64> {
+    ) -> Vec<EventId> {
         let mut retained = self.retained.write();
-        let first = retained.next();
-        for (event, appended) in events {
-            self.append_to(&mut retained, event, appended);
-        }
-        first..retained.next()
+        let append = |(event, appended)| self.append_to(&mut retained, event, appended);
+        events.into_iter().map(append).collect()
     }
 
-    /// An event as it is retained.
-    pub(crate) fn entry(&self, id: EventId, event: &Event, appended: Instant) -> Entry {
+    /// Whom an event is for.
+    pub(crate) fn audience(&self, event: &Event) -> Arc<Audience> {
         let audience = event.audience.clone().map(Arc::new);
-        Entry {
-            frame: wire::event(id, event),
-            appended,
-            audience: audience.unwrap_or_else(|| self.own.clone()),
-        }
+        audience.unwrap_or_else(|| self.own.clone())
     }
 
-    fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) {
+    fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) -> EventId {
         let place = retained.next();
-        let entry = self.entry(retained.lineage.id(place), event, now);
+        let id = retained.lineage.id(place);
+        let entry = Entry {
+            frame: wire::event(id, event),
+            appended: now,
+            audience: self.audience(event),
+        };
         retained.bytes += entry.frame.len();
         if let Some(given) = event.given_id() {
             retained.given.add(given.clone(), place);
         }
         retained.entries.push_back(entry);
         retained.evict_beyond(self.retention, &self.own, now);
+        id
     }
 
     /// The place that the next event will get.
@@ -258,18 +256,19 @@ impl MemoryLog {
                 ..Placement::at(oldest, true)
             }
         };
+        let after_given = |given: &str| {
+            let place = retained.given.get(given)?;
+            Some(Placement::at(place + 1, true))
+        };
         match from {
             ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, true),
             ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
-            ResumeFrom::AfterGiven(given) => {
-                all_with_gap(GapReason::Unknown, &given.as_str(), None)
-            }
+            ResumeFrom::AfterGiven(given) => after_given(given.as_str())
+                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, &given.as_str(), None)),
             ResumeFrom::After(id) => match retained.lineage.after(*id) {
                 // A publisher may give its event an id that looks like one of another log.
-                None => match retained.given.get(&id.to_string()) {
-                    Some(place) => Placement::at(place + 1, true),
-                    None => all_with_gap(GapReason::Epoch, id, None),
-                },
+                None => after_given(&id.to_string())
+                    .unwrap_or_else(|| all_with_gap(GapReason::Epoch, id, None)),
                 Some(place) if place > next => all_with_gap(GapReason::Unknown, id, None),
                 Some(place) => match self.missed(&retained, place..oldest, selection) {
                     Some(0) => Placement::at(oldest, false),

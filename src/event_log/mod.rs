@@ -17,6 +17,7 @@ mod kind;
 mod kinds_tests;
 mod lineage;
 mod memory;
+mod placing;
 mod record;
 mod redis;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub(crate) use self::{
     appender::{Appender, Later, Listener, Numbering, Opened, Subscriptions, open},
     archive::{Archive, Asked, Beginning, Item},
     memory::MemoryLog,
+    placing::{Placed, Start, place},
     waiting::Done,
 };
 pub use self::{

@@ -252,11 +252,11 @@ impl Thread {
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());
-        for (seq, Waiting { waits, .. }) in appended.zip(waiting) {
+        for (id, Waiting { waits, .. }) in appended.into_iter().zip(waiting) {
             // Nobody may wait for it any more.
             match waits {
                 Waits::Publisher(done) => {
-                    done.map(|done| done.send(Ok(self.memory.id(seq))));
+                    done.map(|done| done.send(Ok(id)));
                 }
                 Waits::Ticker { done, .. } => {
                     done.send(Ok(())).ok();

@@ -28,9 +28,10 @@ use super::{
 use crate::{
     auth::Access,
     body::body,
-    broadcaster::Subscribe,
+    broadcaster::{Subscribe, Subscribed},
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
+    event_log,
     expiry::Expiry,
     hub::Hub,
     matcher::{InvalidMatcher, Matcher, MatcherText},
@@ -38,7 +39,7 @@ use crate::{
     policy::Policy,
     resume::{EARLIEST, ResumeFrom},
     selection::Selection,
-    subscriber::{Start, Subscriber},
+    subscriber::{Subscriber, Subscription},
     wire::{self, Framing},
 };
 
@@ -188,14 +189,10 @@ struct Asking {
 impl Asking {
     /// Whether there would be a gap if its stream began now, as far as is known.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
-        let Some(archive) = &hub.archive else {
-            return hub.log.place(&self.from, &self.selection).gap.is_some();
-        };
-        if hub.log.find(&self.from).is_some() {
-            return false;
-        }
-        let beginning = archive.place(&self.from).await;
-        beginning.is_ok_and(|beginning| beginning.gap.is_some())
+        let archive = hub.archive.as_ref();
+        let placed = event_log::place(&hub.log, archive, &self.from, &self.selection);
+        let start = placed.start(&self.from).await;
+        start.is_ok_and(|start| start.gap().is_some())
     }
 
     /// Says after which event the stream begins, to one that asked for a place: the one that was
@@ -246,23 +243,31 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
             return Ok(asks.turn_away(hub, head).await);
         }
     };
-    let start = match (&subscribed.placement, &hub.archive) {
-        (Some(placement), _) => Start::Here(placement.clone()),
-        (None, None) => Start::Here(hub.log.place(&asks.from, &asks.selection)),
-        (None, Some(archive)) => match archive.place(&asks.from).await {
-            Ok(beginning) => Start::Older(beginning),
-            Err(reason) => {
-                log::debug!("turned a subscriber away that asked for older events: {reason}");
-                return Ok(asks.turn_away(hub, head).await);
-            }
-        },
+    let Subscribed {
+        seat,
+        selection,
+        expiry,
+        placed,
+    } = subscribed;
+    let start = match placed.start(&asks.from).await {
+        Ok(start) => start,
+        Err(reason) => {
+            log::debug!("turned a subscriber away that asked for older events: {reason}");
+            return Ok(asks.turn_away(hub, head).await);
+        }
     };
     // Another may have come meanwhile. From the moment the stream begins, none is read.
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
     asks.tell_place(&mut head, start.gap().is_some());
-    let subscriber = |framing| Subscriber::new(hub.clone(), subscribed, start, framing);
+    let subscription = Subscription {
+        seat,
+        selection,
+        expiry,
+        start,
+    };
+    let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);
     // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
     let chunked = request.version() >= Version::HTTP_11;
     match connection.zip(token) {

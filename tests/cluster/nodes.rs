@@ -1,15 +1,15 @@
 //! A cluster of a test's own.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use rustix::process::Signal;
 use serde_json::json;
-use tempfile::{TempDir, tempdir};
+use tempfile::TempDir;
 
 use crate::support::{
     client::{Response, Stream, get, post},
     eventually,
-    mercure::{grant, token_for},
+    mercure::{folder_with, grant, token_for},
     process::{Process, command},
     proxy::Proxy,
     redis::Redis,
@@ -18,7 +18,6 @@ use crate::support::{
 
 pub const HUB: &str = "/.well-known/mercure";
 const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
-const SECRET: &str = "a secret of the tests that nobody else may trust";
 
 /// No ticker, for those who count what is published.
 pub const QUIET: &str = "[ticker]\nenabled = false\n";
@@ -124,10 +123,7 @@ impl Cluster {
 
 impl Node {
     fn new(network: Proxy, url: impl FnOnce(SocketAddr) -> String, more: &str) -> Self {
-        let folder = tempdir().unwrap();
         let port = free_port();
-        fs::create_dir(folder.path().join("config")).unwrap();
-        fs::write(folder.path().join("secret"), SECRET).unwrap();
         let config = format!(
             "[server]\nbind = '127.0.0.1:{port}'\n\
              [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
@@ -135,9 +131,8 @@ impl Node {
              [log]\nkind = 'redis'\nurl = '{}'\n{more}",
             url(network.addr())
         );
-        fs::write(folder.path().join("config/default.toml"), config).unwrap();
         Self {
-            folder,
+            folder: folder_with(&config),
             port,
             network,
             process: None,

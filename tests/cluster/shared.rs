@@ -1,6 +1,6 @@
 //! What is published anywhere is everybody's.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use super::nodes::{Cluster, QUIET};
 use crate::support::client::{Stream, get};
@@ -162,21 +162,13 @@ fn a_slow_network_to_redis_delays_and_loses_nothing() {
 fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
     let mut cluster = Cluster::start(2, QUIET);
     let kept = cluster.published(0, "topic=a&data=kept");
-    let aof = cluster.redis.folder().join("appendonlydir");
-    let older = cluster.redis.folder().join("older");
-    cluster.redis.kill();
-    fs::rename(&aof, &older).unwrap();
-    copy(&older, &aof);
-    cluster.redis.run();
+    cluster.redis.back_up();
     cluster.wait_until_ready();
     let lost = cluster.published_at_last(1, "topic=a&data=lost");
     let mut live = cluster.resume(0, &kept);
     assert_eq!(live.event().unwrap().id.as_ref(), Some(&lost));
 
-    cluster.redis.kill();
-    fs::remove_dir_all(&aof).unwrap();
-    fs::rename(&older, &aof).unwrap();
-    cluster.redis.run();
+    cluster.redis.restore();
     cluster.wait_until_ready();
     let next = cluster.published_at_last(0, "topic=a&data=next");
 
@@ -195,34 +187,18 @@ fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
     assert_eq!(before.event().unwrap().id, Some(next));
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for file in fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
-}
-
 #[test]
 fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_them() {
     let mut cluster = Cluster::start(2, QUIET);
     let kept = cluster.published(0, "topic=a&data=kept");
     let mut stream = cluster.resume(1, &kept);
-    let aof = cluster.redis.folder().join("appendonlydir");
-    let older = cluster.redis.folder().join("older");
-    cluster.redis.kill();
-    fs::rename(&aof, &older).unwrap();
-    copy(&older, &aof);
-    cluster.redis.run();
+    cluster.redis.back_up();
     cluster.wait_until_ready();
     // It does not hear of what it would lose.
     cluster.nodes[1].network.cut();
     cluster.published_at_last(0, "topic=a&data=lost");
 
-    cluster.redis.kill();
-    fs::remove_dir_all(&aof).unwrap();
-    fs::rename(&older, &aof).unwrap();
-    cluster.redis.run();
+    cluster.redis.restore();
     cluster.nodes[0].wait_until_ready(true);
     cluster.nodes[1].network.mend();
     cluster.nodes[1].wait_until_ready(true);

@@ -14,13 +14,13 @@ use std::{fs, net::SocketAddr};
 use support::{
     client::{Response, Stream, post},
     eventually,
+    mercure::folder_with,
     process::{Process, command},
     server::free_port,
 };
-use tempfile::{TempDir, tempdir};
+use tempfile::TempDir;
 
 const HUB: &str = "/.well-known/mercure";
-const SECRET: &str = "a secret of the tests that nobody else may trust";
 
 /// A folder with a server's config, file and secret. Whoever is started in it has the same address.
 struct Node {
@@ -36,17 +36,14 @@ impl Node {
     }
 
     fn with_path(path: &str, more: &str) -> Self {
-        let folder = tempdir().unwrap();
         let port = free_port();
-        fs::create_dir(folder.path().join("config")).unwrap();
-        fs::write(folder.path().join("secret"), SECRET).unwrap();
         let config = format!(
             "[server]\nbind = '127.0.0.1:{port}'\n\
              [auth]\nissuers = ['https://example.com secret:secret']\n\
              [stream]\nhistory = 100000\nretry = '1ms'\n\
              [log]\nkind = 'file'\npath = '{path}'\n{more}"
         );
-        fs::write(folder.path().join("config/default.toml"), config).unwrap();
+        let folder = folder_with(&config);
         let make = support::process::run(folder.path(), &["token", "--publish", "*"]);
         assert_eq!(make.code, Some(0), "{}", make.stderr);
         Self {

@@ -151,6 +151,15 @@ pub fn signed_as(typ: &str, claims: &Value) -> String {
     encode(&header, claims, &key).unwrap()
 }
 
+/// A folder with a config, beside which is the secret of the issuer that it is to name: `secret`.
+pub fn folder_with(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("config")).unwrap();
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    std::fs::write(folder.path().join("config/default.toml"), config).unwrap();
+    folder
+}
+
 /// Writes fields as a form or a query.
 pub fn form(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())

@@ -3,12 +3,16 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+/// Where it keeps what it is told, and where a copy of that is.
+const FILES: &str = "appendonlydir";
+const COPY: &str = "copy";
 
 /// A server on a port of its own. It is killed when this is dropped.
 pub struct Redis {
@@ -61,9 +65,26 @@ impl Redis {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Where it keeps its files.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Restarts it, and keeps a copy of what it has.
+    pub fn back_up(&mut self) {
+        self.kill();
+        let files = self.folder.path().join(FILES);
+        let copy = self.folder.path().join(COPY);
+        fs::create_dir(&copy).unwrap();
+        for file in fs::read_dir(files).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+        }
+        self.run();
+    }
+
+    /// Restarts it with what it had when a copy was made.
+    pub fn restore(&mut self) {
+        self.kill();
+        let files = self.folder.path().join(FILES);
+        fs::remove_dir_all(&files).unwrap();
+        fs::rename(self.folder.path().join(COPY), files).unwrap();
+        self.run();
     }
 
     /// Starts it again with what it kept.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{RedisError, Value, aio::MultiplexedConnection};
 use tokio::time::sleep;
 
 use super::{
@@ -57,11 +57,7 @@ pub(super) async fn load(
         let mut range = redis::cmd("XREVRANGE");
         range.arg(link.scripts.names().log()).arg(&to).arg("-");
         range.arg("COUNT").arg(count);
-        let page: Value = range
-            .query_async(&mut connection)
-            .await
-            .map_err(|err| reason(&err))?;
-        let page = entries(page).map_err(|Foreign(what)| foreign(&what))?;
+        let page = read(range.query_async(&mut connection), entries).await?;
         let (Some(oldest), Some(largest)) = (page.last(), page.iter().map(size).max()) else {
             break;
         };
@@ -101,8 +97,15 @@ fn after(id: EventId) -> EventId {
     }
 }
 
-fn foreign(what: &str) -> String {
-    format!("what is there was not written by a broadcaster ({what}): use another log.prefix")
+/// Waits for an answer, and reads the entries in it; or says why that cannot be.
+async fn read(
+    answer: impl Future<Output = Result<Value, RedisError>>,
+    entries: impl FnOnce(Value) -> Result<Vec<Entry>, Foreign>,
+) -> Result<Vec<Entry>, String> {
+    let answer = answer.await.map_err(|err| reason(&err))?;
+    entries(answer).map_err(|Foreign(what)| {
+        format!("what is there was not written by a broadcaster ({what}): use another log.prefix")
+    })
 }
 
 fn size(entry: &Entry) -> usize {
@@ -200,29 +203,16 @@ impl Follower {
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
             wait.arg(self.last.to_string());
-            let first = match wait.query_async(&mut connection).await {
-                Ok(answer) => entries_of_only_stream(answer),
-                Err(err) => return Err(reason(&err)),
-            };
+            let answer = wait.query_async(&mut connection);
+            let first = read(answer, entries_of_only_stream).await?;
             self.is_reading.store(true, Ordering::Relaxed);
             *failures = 0;
-            let first = match first {
-                Ok(first) => first,
-                Err(Foreign(what)) => return Err(foreign(&what)),
-            };
             let mut more = !first.is_empty();
             self.take(first);
             while more {
                 let from = format!("({}", self.last);
                 let call = self.link.scripts.read(&from, BATCH);
-                let batch = match call.invoke_async(&mut connection).await {
-                    Ok(answer) => entries(answer),
-                    Err(err) => return Err(reason(&err)),
-                };
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(Foreign(what)) => return Err(foreign(&what)),
-                };
+                let batch = read(call.invoke_async(&mut connection), entries).await?;
                 let bytes: usize = batch.iter().map(size).sum();
                 more = bytes >= BATCH.bytes / 2 || batch.len() >= BATCH.entries / 2;
                 self.take(batch);

@@ -6,7 +6,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     link::Link,
-    orders::{Order, Subscriptions},
+    orders::{Order, Subscriptions, Task},
     scripts::Pulse,
 };
 use crate::event_log::MemoryLog;
@@ -53,15 +53,15 @@ impl Keeper {
             dead = times(&dead, pulse.dead);
             let gone = dead.iter().filter(|(_, times)| **times >= TIMES_DEAD);
             let gone: Vec<_> = gone.map(|(node, _)| node.clone()).collect();
-            let order = if self.subscriptions.are_other_than(pulse.subscriptions) {
-                Order::Reconcile
+            let task = if self.subscriptions.are_other_than(pulse.subscriptions) {
+                Task::Reconcile
             } else if !gone.is_empty() {
-                Order::Bury(gone)
+                Task::Bury(gone)
             } else {
                 continue;
             };
             if !self.subscriptions.is_busy.replace(true) {
-                orders.send(order).ok();
+                orders.send(Order::Do(task)).ok();
             }
         }
     }

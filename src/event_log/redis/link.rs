@@ -34,14 +34,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same where Sentinels have to be asked first.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why something was not done.
+/// Redis is not there, or cannot do it. It may have done it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Nothing was: the log has another epoch than was thought.
-    Stale,
-    /// Redis is not there, or cannot do it. It may have done it all the same.
-    Lost,
-}
+pub(super) struct Lost;
 
 /// What the tasks of a node share.
 pub(super) struct Link {
@@ -86,7 +81,7 @@ impl Link {
         &self.url
     }
 
-    pub(super) fn epoch(&self) -> u64 {
+    fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 
@@ -172,41 +167,54 @@ impl Link {
     }
 
     /// Says that this node is there.
-    pub(super) async fn pulse(&self, memory: &MemoryLog) -> Result<Pulse, Failure> {
+    pub(super) async fn pulse(&self, memory: &MemoryLog) -> Result<Pulse, Lost> {
         let (number, mut connection) = self.connected()?;
         let pulse = self.pulse_by(&mut connection, Some(memory)).await;
         pulse.map_err(|err| self.lose(number, &err))
     }
 
-    fn connected(&self) -> Result<(u64, MultiplexedConnection), Failure> {
+    fn connected(&self) -> Result<(u64, MultiplexedConnection), Lost> {
         let connection = self.connection.borrow().clone();
-        Ok((self.connections.get(), connection.ok_or(Failure::Lost)?))
+        Ok((self.connections.get(), connection.ok_or(Lost)?))
     }
 
-    /// Has Redis do something in one step.
-    pub(super) async fn call(&self, script: &ScriptInvocation<'_>) -> Result<Value, Failure> {
-        let (number, mut connection) = self.connected()?;
-        let answer = script.invoke_async(&mut connection).await;
-        answer.map_err(|err| match err.code() {
-            Some("STALE") => Failure::Stale,
-            _ => self.lose(number, &err),
-        })
+    /// Has Redis do something in one step, in the epoch that there is, should that be another than was
+    /// thought.
+    pub(super) async fn call<'a>(
+        &self,
+        memory: &MemoryLog,
+        script: impl Fn(u64) -> ScriptInvocation<'a>,
+    ) -> Result<Value, Lost> {
+        let mut is_known = false;
+        loop {
+            let (number, mut connection) = self.connected()?;
+            let answer = script(self.epoch()).invoke_async(&mut connection).await;
+            match answer {
+                Err(err) if err.code() == Some("STALE") && !is_known => {
+                    self.pulse(memory).await?;
+                    is_known = true;
+                }
+                // That it changed again is no reason to leave this Redis.
+                Err(err) if err.code() == Some("STALE") => return Err(Lost),
+                answer => return answer.map_err(|err| self.lose(number, &err)),
+            }
+        }
     }
 
-    pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Failure> {
+    pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Lost> {
         let (number, mut connection) = self.connected()?;
         let answer = cmd.query_async(&mut connection).await;
         answer.map_err(|err| self.lose(number, &err))
     }
 
     /// Gives a connection up that failed, or whose Redis does. The next is to another, maybe.
-    fn lose(&self, number: u64, err: &RedisError) -> Failure {
+    fn lose(&self, number: u64, err: &RedisError) -> Lost {
         if number == self.connections.get() && self.connection.take().is_some() {
             self.is_writable.store(false, Ordering::Relaxed);
             self.say(&reason(err));
             self.lost.notify_one();
         }
-        Failure::Lost
+        Lost
     }
 
     /// Says why Redis cannot be used: once, however often it is tried.

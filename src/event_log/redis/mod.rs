@@ -35,7 +35,7 @@ use self::{
     follower::{Follower, load},
     keeper::{Keeper, PULSE},
     link::Link,
-    orders::{Clerk, Order, Subscriptions as Own},
+    orders::{Clerk, Order, Subscriptions as Own, Task},
     reader::Reader,
     scripts::Scripts,
     ticking::Ticking,
@@ -104,7 +104,7 @@ impl Appender for RedisLog {
 
     fn subscriptions(&self) -> Option<Subscriptions> {
         let (done, listed) = oneshot::channel();
-        self.order(Order::List(done));
+        self.order(Order::Do(Task::List(done)));
         Some(listed)
     }
 
@@ -115,7 +115,7 @@ impl Appender for RedisLog {
 
     fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
-        self.order(Order::Flush(done));
+        self.order(Order::Do(Task::Flush(done)));
         flushed
     }
 }

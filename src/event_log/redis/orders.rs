@@ -8,12 +8,11 @@ use std::{
     time::Instant,
 };
 
-use redis::Value as Answer;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    link::{Failure, Link},
+    link::{Link, Lost},
     reader::Reader,
 };
 use crate::{
@@ -35,6 +34,12 @@ const BATCH_CHANGES: usize = 256;
 pub(super) enum Order {
     Append(Event, Option<Done>),
     Announce(Change),
+    Do(Task),
+}
+
+/// What is not done together with others of its kind.
+#[derive(Debug)]
+pub(super) enum Task {
     /// To have Redis know the same subscriptions as this node.
     Reconcile,
     /// To end the subscriptions of nodes that are gone.
@@ -99,7 +104,7 @@ impl Clerk {
         while let Some(order) = orders.recv().await {
             let mut events = Vec::new();
             let mut changes = Vec::new();
-            let mut others = Vec::new();
+            let mut task = None;
             let mut bytes = 0;
             let mut next = Some(order);
             while let Some(order) = next {
@@ -109,8 +114,8 @@ impl Clerk {
                         events.push((event, done));
                     }
                     Order::Announce(change) => changes.push(change),
-                    other => {
-                        others.push(other);
+                    Order::Do(what) => {
+                        task = Some(what);
                         break;
                     }
                 }
@@ -125,25 +130,25 @@ impl Clerk {
             }
             self.append(events).await;
             self.announce_own(changes).await;
-            for order in others {
-                self.carry_out(order).await;
+            if let Some(task) = task {
+                self.carry_out(task).await;
             }
         }
     }
 
-    async fn carry_out(&self, order: Order) {
-        match order {
-            Order::Reconcile => {
+    async fn carry_out(&self, task: Task) {
+        match task {
+            Task::Reconcile => {
                 self.reconcile().await;
                 self.subscriptions.is_busy.set(false);
             }
-            Order::Bury(nodes) => {
+            Task::Bury(nodes) => {
                 for node in nodes {
                     self.bury(&node).await;
                 }
                 self.subscriptions.is_busy.set(false);
             }
-            Order::List(done) => {
+            Task::List(done) => {
                 let reader = self.reader.clone();
                 tokio::task::spawn_local(async move {
                     if let Ok(all) = reader.subscriptions().await {
@@ -151,24 +156,9 @@ impl Clerk {
                     }
                 });
             }
-            Order::Flush(done) => {
+            Task::Flush(done) => {
                 done.send(()).ok();
             }
-            Order::Append(..) | Order::Announce(_) => {}
-        }
-    }
-
-    /// Tries it in the epoch that there is, should that be another than was thought.
-    async fn in_epoch(
-        &self,
-        call: impl AsyncFn(u64) -> Result<Answer, Failure>,
-    ) -> Result<Answer, Failure> {
-        match call(self.link.epoch()).await {
-            Err(Failure::Stale) => {
-                self.link.pulse(&self.memory).await?;
-                call(self.link.epoch()).await
-            }
-            called => called,
         }
     }
 
@@ -177,14 +167,11 @@ impl Clerk {
             return;
         }
         let began = Instant::now();
-        let answer = self
-            .in_epoch(async |epoch| {
-                let events = events.iter().map(|(event, _)| event);
-                self.link
-                    .call(&self.link.scripts.append(epoch, events))
-                    .await
-            })
-            .await;
+        let append = |epoch| {
+            let events = events.iter().map(|(event, _)| event);
+            self.link.scripts.append(epoch, events)
+        };
+        let answer = self.link.call(&self.memory, append).await;
         let metrics = &self.listener.metrics;
         metrics.observe_commit(began.elapsed());
         let ids = answer
@@ -210,15 +197,10 @@ impl Clerk {
         }
     }
 
-    async fn announce(&self, node: &str, changes: &[Change]) -> Result<(), Failure> {
+    async fn announce(&self, node: &str, changes: &[Change]) -> Result<(), Lost> {
         for changes in changes.chunks(BATCH_CHANGES) {
-            self.in_epoch(async |epoch| {
-                let scripts = &self.link.scripts;
-                self.link
-                    .call(&scripts.announce(epoch, node, changes))
-                    .await
-            })
-            .await?;
+            let announce = |epoch| self.link.scripts.announce(epoch, node, changes);
+            self.link.call(&self.memory, announce).await?;
         }
         Ok(())
     }
@@ -250,7 +232,7 @@ impl Clerk {
 }
 
 /// The subscriptions that Redis knows of a node, by their paths. What else there is is removed.
-async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, Value)>, Failure> {
+async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, Value)>, Lost> {
     let name = link.scripts.names().subscriptions(node);
     let mut all = redis::cmd("HGETALL");
     all.arg(&name);

@@ -75,11 +75,11 @@ impl Scripts {
             events: settings.events,
             age,
             node,
-            append: trimming(include_str!("scripts/append.lua")),
-            announce: trimming(include_str!("scripts/announce.lua")),
-            pulse: trimming(include_str!("scripts/pulse.lua")),
+            append: common(include_str!("scripts/append.lua")),
+            announce: common(include_str!("scripts/announce.lua")),
+            pulse: common(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
-            tick: trimming(include_str!("scripts/tick.lua")),
+            tick: common(include_str!("scripts/tick.lua")),
         }
     }
 
@@ -126,8 +126,9 @@ impl Scripts {
         call.arg(epoch).arg(self.events);
         for change in changes {
             let (record, data) = written(&change.event);
-            let document = change.is_active().then(|| change.document.to_string());
-            call.arg(change.path()).arg(document.unwrap_or_default());
+            // What is told is the document.
+            let document = if change.is_active() { data } else { "" };
+            call.arg(change.path()).arg(document);
             call.arg(record).arg(data);
         }
         call
@@ -163,9 +164,9 @@ impl Scripts {
     }
 }
 
-/// A script that lets old entries go.
-fn trimming(code: &str) -> Script {
-    Script::new(&format!("{}{code}", include_str!("scripts/trim.lua")))
+/// A script that begins with what several need.
+fn common(code: &str) -> Script {
+    Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
 }
 
 impl Pulse {

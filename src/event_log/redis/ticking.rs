@@ -5,10 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{
-    link::{Failure, Link},
-    scripts::Ticked,
-};
+use super::{link::Link, scripts::Ticked};
 use crate::{
     event_log::{Listener, MemoryLog, appender::REST},
     ticker::TickerSettings,
@@ -52,16 +49,9 @@ impl Ticking {
 
     /// Has what is due appended, and says how long to wait.
     async fn tick(&self, settings: &TickerSettings) -> Duration {
-        let call = self.link.scripts.tick(self.link.epoch(), settings);
-        let ticked = match self.link.call(&call).await {
-            Ok(answer) => Ticked::read(answer),
-            Err(Failure::Stale) => {
-                // Whether it helps or not is seen at the next try.
-                self.link.pulse(&self.memory).await.ok();
-                None
-            }
-            Err(Failure::Lost) => None,
-        };
+        let tick = |epoch| self.link.scripts.tick(epoch, settings);
+        let answer = self.link.call(&self.memory, tick).await;
+        let ticked = answer.ok().and_then(Ticked::read);
         let Some(Ticked {
             appended,
             wait,

@@ -2,11 +2,11 @@
 -- KEYS: log, about, ids, the node's subscriptions. ARGV: epoch, how many events are kept; then for each its
 -- path, its document or nothing if it ended, and the record and the data of what is told.
 local log, about, subscriptions = KEYS[1], KEYS[2], KEYS[4]
-if redis.call('HGET', about, 'epoch') ~= ARGV[1] then
-  return redis.error_reply('STALE the log is in another epoch')
+local refused = stale(about, ARGV[1])
+if refused then
+  return refused
 end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = text(millis(now_us()))
 for i = 3, #ARGV, 4 do
   local is_active = ARGV[i + 1] ~= ''
   local was_active = redis.call('HGET', subscriptions, ARGV[i]) ~= false

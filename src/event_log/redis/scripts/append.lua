@@ -2,11 +2,11 @@
 -- KEYS: log, about, ids. ARGV: epoch, how many events are kept; then for each event its record, its
 -- data, and its given id or nothing.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
-if redis.call('HGET', about, 'epoch') ~= ARGV[1] then
-  return redis.error_reply('STALE the log is in another epoch')
+local refused = stale(about, ARGV[1])
+if refused then
+  return refused
 end
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = text(millis(now_us()))
 local ids = {}
 for i = 3, #ARGV, 3 do
   local id

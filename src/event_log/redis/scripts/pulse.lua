@@ -13,16 +13,12 @@ local function parts(id)
   local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(epoch), tonumber(seq)
 end
-local function text(number)
-  return string.format('%.0f', number)
-end
 
 local kept = redis.call('HGET', about, 'format')
 if kept and kept ~= format then
   return redis.error_reply('FORMAT ' .. kept)
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = millis(now_us())
 
 local last = '0-0'
 if redis.call('EXISTS', log) == 1 then
@@ -41,12 +37,12 @@ local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMI
 if age > 0 and old then
   local entries = {}
   if redis.call('EXISTS', ids) == 1 then
-    entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', 1000)
+    entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
     forget(log, ids, entries)
   end
-  if #entries == 1000 then
+  if #entries == MOST_TRIMMED then
     -- The rest goes at the next pulse.
-    redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - 1000)
+    redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - MOST_TRIMMED)
   else
     -- One stays: whoever has it has everything.
     redis.call('XTRIM', log, 'MINID', old)

@@ -4,13 +4,13 @@
 -- message with {n} for its number. Answers with how many were appended, the time until the next in
 -- us, and by how much the latest was late in us.
 local log, about = KEYS[1], KEYS[2]
-if redis.call('HGET', about, 'epoch') ~= ARGV[1] then
-  return redis.error_reply('STALE the log is in another epoch')
+local refused = stale(about, ARGV[1])
+if refused then
+  return refused
 end
 local interval, grace, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local ms = string.format('%.0f', math.floor(now / 1000))
+local now = now_us()
+local ms = text(millis(now))
 local last = tonumber(redis.call('HGET', about, 'last_tick') or nil)
 local is_new = not last or last > now
 if is_new then
@@ -26,14 +26,14 @@ while appended < most and last + interval <= now do
   if late > grace then
     last = now - late % interval
   end
-  local n = string.format('%.0f', number)
+  local n = text(number)
   local message = string.gsub(ARGV[7], '{n}', n)
   redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[6], 'd', message, 't', ms, 'n', n)
   number = number + 1
   appended = appended + 1
 end
 if appended > 0 or is_new then
-  redis.call('HSET', about, 'last_tick', string.format('%.0f', last), 'ticks', string.format('%.0f', number))
+  redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number))
   trim_to(log, KEYS[3], tonumber(ARGV[2]))
 end
 return {appended, last + interval - now, latest}

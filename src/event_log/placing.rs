@@ -1,0 +1,56 @@
+//! Where a subscriber starts, whatever part of a log has what it asks for.
+
+use super::{Archive, Beginning, LogUnavailable, MemoryLog, Placement};
+use crate::{gap::Gap, resume::ResumeFrom, selection::Selection};
+
+/// Where a subscriber's place is, or is to be found.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    Here(Placement),
+    /// This is to be asked.
+    Older(Archive),
+}
+
+/// Where a subscriber starts.
+#[derive(Debug)]
+pub(crate) enum Start {
+    Here(Placement),
+    /// With events that are not in memory.
+    Older(Beginning),
+}
+
+/// Looks for the place of a subscriber in memory, without waiting for anything.
+pub(crate) fn place(
+    memory: &MemoryLog,
+    archive: Option<&Archive>,
+    from: &ResumeFrom,
+    selection: &Selection,
+) -> Placed {
+    match archive {
+        None => Placed::Here(memory.place(from, selection)),
+        Some(archive) => match memory.find(from) {
+            Some(placement) => Placed::Here(placement),
+            None => Placed::Older(archive.clone()),
+        },
+    }
+}
+
+impl Placed {
+    /// Asks for what is still to be found.
+    pub(crate) async fn start(self, from: &ResumeFrom) -> Result<Start, LogUnavailable> {
+        match self {
+            Self::Here(placement) => Ok(Start::Here(placement)),
+            Self::Older(archive) => archive.place(from).await.map(Start::Older),
+        }
+    }
+}
+
+impl Start {
+    /// What the subscriber is to be told first.
+    pub(crate) fn gap(&self) -> Option<&Gap> {
+        match self {
+            Self::Here(placement) => placement.gap.as_ref(),
+            Self::Older(beginning) => beginning.gap.as_ref(),
+        }
+    }
+}
