@@ -1,5 +1,7 @@
 // The active subscriptions: as the hub lists them, kept up to date by its subscription events. No DOM.
 
+import { shorten } from "./shorten.js";
+
 /** How many are kept at most; of more it is only known that there are more. */
 export const SUBSCRIPTIONS_KEPT = 500;
 
@@ -85,14 +87,10 @@ export function readSubscription(document) {
   if (!isReadable) return null;
   return {
     id,
-    matchType: shorten(matchType),
-    match: shorten(match),
-    subscriber: shorten(subscriber),
+    matchType: shorten(matchType, MAX_TEXT),
+    match: shorten(match, MAX_TEXT),
+    subscriber: shorten(subscriber, MAX_TEXT),
     active,
-    payload: payload === undefined ? "" : shorten(JSON.stringify(payload)),
+    payload: payload === undefined ? "" : shorten(JSON.stringify(payload), MAX_TEXT),
   };
-}
-
-function shorten(text) {
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} …` : text;
 }

@@ -1,8 +1,7 @@
 // Reads an event id, `<epoch>-<seq>`. Past this file an id is two numbers or null.
 //
-// `epoch` is the birth of the server's log in ms since 1970; `seq` counts from 0 without holes. So
-// two ids of one epoch tell how many events lie between them, and two epochs tell of a restart; or of a
-// log in Redis that goes on in a new epoch, where `seq` counts from 1 and nothing is missing.
+// `epoch` is when the log, or a part of it, began, in ms since 1970; `seq` counts the events of every
+// topic since, one by one.
 
 const FORM = /^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$/;
 

@@ -44,16 +44,6 @@ export function gapSentence(gap) {
   }
 }
 
-/** A hole that showed only in the ids, as a sentence. */
-export function holeSentence(missed) {
-  return `Gap: ${messagesAre(missed)} missing, and the server gave no notice.`;
-}
-
-/** A new epoch that came without a `gap` event, as a sentence. */
-export function restartSentence() {
-  return "Numbering began anew, and the server gave no notice. How many messages are missing is not known.";
-}
-
 function messagesAre(count) {
   return count === 1 ? "1 message is" : `${count} messages are`;
 }

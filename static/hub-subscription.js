@@ -7,6 +7,7 @@
 import { readOwnEvent } from "./hub-event.js";
 import { HubStream } from "./hub-stream.js";
 import { RecentEntries } from "./recent-entries.js";
+import { shorten } from "./shorten.js";
 
 /** How many events are kept. One beyond that pushes out the oldest. */
 export const EVENTS_KEPT = 100;
@@ -121,7 +122,7 @@ export class HubSubscription {
       sentence: own?.sentence ?? "",
       id,
       retry,
-      data: shorten(data),
+      data: shorten(data, MAX_DATA),
       at,
     });
     if (type === "gap") this.gaps += 1;
@@ -129,11 +130,4 @@ export class HubSubscription {
     if (own?.isNotice) this.notice = { sentence: own.sentence, at };
     this.#changed(own?.isNotice ? { notice: own.sentence } : null);
   }
-}
-
-function shorten(data) {
-  if (data.length <= MAX_DATA) return data;
-  // Encoded and decoded, because a slice would keep all of the data in memory.
-  const start = new TextDecoder().decode(new TextEncoder().encode(data.slice(0, MAX_DATA)));
-  return `${start} … (${data.length} characters)`;
 }

@@ -5,9 +5,10 @@
 
 import { ArrivalHistory, MARK_CUT, MARK_GAP } from "./arrival-history.js";
 import { ArrivalInterval } from "./arrival-interval.js";
-import { gapSentence, holeSentence, parseGap, restartSentence } from "./gap.js";
+import { gapSentence, parseGap } from "./gap.js";
 import { RecentEntries } from "./recent-entries.js";
 import { SequenceAccount } from "./sequence-account.js";
+import { shorten } from "./shorten.js";
 
 // `EventSource.CLOSED`, spelled out because there is no EventSource where the tests run.
 const CLOSED = 2;
@@ -17,8 +18,6 @@ const MAX_TEXT = 300;
 
 const CUT = "The stream was cut; the browser tries again by itself.";
 const TURNED_AWAY = "The stream ended before anything came; the server may be full. The browser tries again by itself.";
-
-const NOTES = { repeat: "came twice", late: "came late" };
 
 export class Subscription {
   /** `connecting`, `open`, `reconnecting` or `ended`. */
@@ -126,15 +125,12 @@ export class Subscription {
   #message(event) {
     this.#heard = true;
     const now = this.#clock.now();
-    const verdict = this.account.message(event.lastEventId);
-    // The hole lies before the message that shows it.
-    if (verdict.kind === "jump") this.#noteGap(now, holeSentence(verdict.missed));
-    if (verdict.kind === "restart") this.#noteGap(now, restartSentence());
+    const cameBefore = this.account.message(event.lastEventId);
     this.history.arrival(now, this.interval.arrival(now));
     this.entries.add({
       kind: "message",
-      text: shorten(event.data),
-      note: NOTES[verdict.kind] ?? "",
+      text: shorten(event.data, MAX_TEXT),
+      note: cameBefore ? "came twice" : "",
       at: this.#clock.wallClock(),
     });
     this.#changed(null);
@@ -143,20 +139,13 @@ export class Subscription {
   #gap(event) {
     this.#heard = true;
     const gap = parseGap(event.data);
-    this.account.gap(gap);
-    this.#noteGap(this.#clock.now(), gapSentence(gap));
-  }
-
-  #noteGap(now, sentence) {
+    const sentence = gapSentence(gap);
     const at = this.#clock.wallClock();
+    this.account.gap(gap);
     this.gaps += 1;
     this.lastGap = { sentence, at };
-    this.history.mark(now, MARK_GAP);
+    this.history.mark(this.#clock.now(), MARK_GAP);
     this.entries.add({ kind: "gap", text: sentence, note: "", at });
     this.#changed({ gap: sentence });
   }
-}
-
-function shorten(text) {
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} …` : text;
 }

@@ -27,6 +27,28 @@ scenario("the first message appears, and every figure tells of it", async (stage
   assert.ok(shown.interval > 500 && shown.interval < 1500, `${shown.interval} ms apart`);
 });
 
+scenario("updates on other topics between the messages are no gap", async (stage) => {
+  const server = await stage.start(LIVELY);
+  const demo = await stage.openDemo(server);
+  const panel = demo.panel(1);
+  const before = await panel.until("messages", ({ received }) => received >= 2);
+  const token = new URL(await server.playgroundLink()).hash.slice("#token=".length);
+
+  for (let update = 0; update < 3; update += 1) {
+    const published = await fetch(`${server.address}/.well-known/mercure`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}` },
+      body: new URLSearchParams({ topic: "https://example.com/books/1", data: "a book" }),
+    });
+    assert.equal(published.status, 200);
+  }
+
+  const after = await panel.until("more messages", ({ received }) => received >= before.received + 3);
+  const [, seq] = after.lastId.split("-");
+  assert.equal(after.rows[0].text, `Message number: ${seq - 3}`);
+  assert.deepEqual([after.missed, after.missedMore, after.duplicated, after.lastGap], [0, "", 0, null]);
+});
+
 scenario("what a page does wrong does not escape these tests", async (stage) => {
   const server = await stage.start();
   const demo = await stage.openDemo(server);
