@@ -1,6 +1,7 @@
 //! The central actor. It owns the ticker, the channel through which every subscriber hears of news,
-//! and the count of those there may be; it is the only one that appends to the log. It never waits
-//! for a socket, and one message of its own does for all subscribers.
+//! and the count of those there may be. What this process appends to the log goes through it; only
+//! where the log is in Redis, numbered messages and new epochs are appended by tasks of the log's own.
+//! It never waits for a socket, and one message of its own does for all subscribers.
 
 use std::{
     convert::Infallible,
@@ -27,7 +28,8 @@ use crate::{
 /// How many numbered messages may be on their way into the log. Those that are due beyond wait.
 const MOST_IN_FLIGHT: usize = 64;
 
-/// The actor that hands each event to every subscriber. Start it with [`Hub::start`](crate::Hub).
+/// The actor that appends each event to the log and tells of it; each worker thread writes it to its
+/// own subscribers. Start it with [`Hub::start`](crate::Hub).
 #[derive(Debug)]
 pub struct Broadcaster {
     log: Arc<MemoryLog>,
@@ -47,6 +49,8 @@ pub struct Broadcaster {
     /// The timer that waits for the ticker's next deadline.
     ticking: SpawnHandle,
     metrics: Arc<Metrics>,
+    /// Resolves when the thread that keeps the log has ended; there is one, unless it is in memory alone.
+    log_gone: Option<oneshot::Receiver<Infallible>>,
     /// Dropped with the actor, however it ends: whoever waits for the other end learns of it.
     _alive: oneshot::Sender<Infallible>,
 }
@@ -76,6 +80,7 @@ impl Broadcaster {
             appender,
             numbering,
             archive,
+            gone: log_gone,
         } = log;
         let next = match &numbering {
             Numbering::Here { next, .. } => *next,
@@ -94,6 +99,7 @@ impl Broadcaster {
             refusals: 0,
             ticking: SpawnHandle::default(),
             metrics,
+            log_gone,
             _alive: alive,
         }
     }
@@ -129,10 +135,10 @@ impl Broadcaster {
                 while this.ticks_in_flight < MOST_IN_FLIGHT
                     && let Some(tick) = this.ticker.fire(now)
                 {
-                    this.metrics.observe_tick(tick.lateness);
                     let event = Event::message(tick.message);
-                    if let Some(later) = appender.append(event, tick.number, now) {
-                        this.wait_for_append(later, ctx);
+                    match appender.append(event, tick.number, now) {
+                        Some(later) => this.wait_for_append(later, tick.lateness, ctx),
+                        None => this.metrics.observe_tick(tick.lateness),
                     }
                 }
                 this.wait_for_tick(ctx);
@@ -142,17 +148,19 @@ impl Broadcaster {
 
     /// Waits until a numbered message is in the log. If it is refused, so are those behind it, and the
     /// ticker goes on with the number that the log is to get next.
-    fn wait_for_append(&mut self, later: Later, ctx: &mut Context<Self>) {
+    fn wait_for_append(&mut self, later: Later, lateness: Duration, ctx: &mut Context<Self>) {
         self.ticks_in_flight += 1;
         let refusals = self.refusals;
         let appended = later.into_actor(self).map(move |appended, this, ctx| {
             let was_full = this.ticks_in_flight == MOST_IN_FLIGHT;
             this.ticks_in_flight -= 1;
-            if let Ok(Err(next)) = appended
-                && refusals == this.refusals
-            {
-                this.refusals += 1;
-                this.ticker.go_on_from(next);
+            match appended {
+                Ok(Ok(())) => this.metrics.observe_tick(lateness),
+                Ok(Err(next)) if refusals == this.refusals => {
+                    this.refusals += 1;
+                    this.ticker.go_on_from(next);
+                }
+                _ => {}
             }
             if was_full {
                 this.wait_for_tick(ctx);
@@ -166,11 +174,9 @@ impl Actor for Broadcaster {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Numbering::ByLog(told) = &self.numbering {
-            // Whoever listens is who keeps the log: without that there is nothing to be had any more.
-            let told = told.clone();
-            let gone = async move { told.closed().await };
-            ctx.spawn(gone.into_actor(self).map(|(), _, ctx| ctx.terminate()));
+        if let Some(gone) = self.log_gone.take() {
+            // Without whoever keeps the log nothing is to be had any more.
+            ctx.spawn(gone.into_actor(self).map(|_, _, ctx| ctx.terminate()));
         }
         self.wait_for_tick(ctx);
     }

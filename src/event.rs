@@ -13,11 +13,16 @@ use crate::topic::{Topic, has_invisible};
 /// epoch) from a hole (a jump in the sequence).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// When the log was born, in milliseconds since 1970.
+    /// When the log was born, in milliseconds since 1970. Where a part of it may have been lost, in
+    /// Redis or by a crash before a file was synced, a later epoch begins: then it is when that began.
     pub epoch: u64,
-    /// The event's number in its log, from 0 and without holes.
+    /// The event's number in its log, from 0 and without holes. In Redis each epoch counts from 1;
+    /// in a file, a later epoch goes on counting behind what is left.
     pub seq: u64,
 }
+
+/// The word that a client says instead of an id to ask for everything that is retained.
+pub(crate) const EARLIEST: &str = "earliest";
 
 /// The text is not an [`EventId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -82,7 +87,7 @@ pub enum InvalidEventName {
 }
 
 impl EventName {
-    /// The longest name accepted.
+    /// The longest name accepted, in bytes.
     pub const MAX_BYTES: usize = 256;
 
     /// The names of the server's own events.
@@ -155,7 +160,7 @@ impl GivenId {
         if id.starts_with('#') {
             return Err(InvalidGivenId::Fragment);
         }
-        if id == crate::resume::EARLIEST {
+        if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
         }
         if id.len() > Self::MAX_BYTES {

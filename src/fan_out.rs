@@ -22,13 +22,14 @@ use crate::{
     wire,
 };
 
-/// How much is read from the log at once, and so the most that is written to a live subscriber at
-/// once, but for a larger event, which is written whole. When events come faster than they are
-/// written, so many wait for the next round.
-const PORTION: Portion = Portion {
-    bytes: 16 * 1024,
-    events: usize::MAX,
-};
+/// How much is read from the log at once, in bytes, and so the most that is written to a live
+/// subscriber at once, but for a larger event, which is written whole. When events come faster than
+/// they are written, so many wait for the next round.
+const PORTION_BYTES: usize = 16 * 1024;
+
+/// How often a pattern is tried at a time, to find whom events are for, about: the thread does nothing
+/// else meanwhile, and some patterns take a microsecond.
+const TRIES: usize = 32 * 1024;
 
 /// After so many subscribers other threads get their turn. A round for 10,000 would else keep the
 /// Broadcaster from its core for longer than a tick may be late: with 5,000 subscribers and 1,000
@@ -117,7 +118,8 @@ impl FanOut {
                 heartbeat,
                 draining,
             } = *news.borrow_and_update();
-            cursor = self.send_from(cursor).await;
+            let sent = self.send_portion(cursor).await;
+            cursor = sent.unwrap_or(cursor);
             if draining {
                 registry.borrow_mut().take_off_all();
             }
@@ -127,46 +129,53 @@ impl FanOut {
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
-            if let Ok(Err(_)) = timeout_at(look_for_idle.into(), news.changed()).await {
+            if sent.is_none()
+                && let Ok(Err(_)) = timeout_at(look_for_idle.into(), news.changed()).await
+            {
                 break;
             }
         }
         registry.borrow_mut().clear();
     }
 
-    /// Sends what the log has from `cursor` on, and returns where it ends.
-    async fn send_from(&self, mut cursor: u64) -> u64 {
+    /// Sends a portion of what the log has from `cursor` on, and returns where that ends; nothing:
+    /// there is nothing.
+    async fn send_portion(&self, cursor: u64) -> Option<u64> {
         let log = &self.0.hub.log;
         let registry = &self.0.registry;
-        loop {
-            let begin = Instant::now();
-            let mut entries = Vec::new();
-            let read = log.read(cursor, PORTION, |entry| {
-                entries.push(entry.clone());
-                true
-            });
-            match read {
-                Read::Events(events) => {
-                    let rounds = registry.borrow_mut().route(cursor, &entries, begin);
-                    cursor += events;
-                    let is_all = cursor >= log.next();
-                    self.send(&rounds).await;
-                    registry.borrow_mut().all_handed_over(cursor);
-                    // Whoever is late goes on at once.
-                    if is_all {
-                        rest(begin.elapsed()).await;
-                    } else {
-                        tokio::task::yield_now().await;
-                    }
+        let begin = Instant::now();
+        let mut entries = Vec::new();
+        let portion = Portion {
+            bytes: PORTION_BYTES,
+            events: 1 + TRIES / registry.borrow().patterns().max(1),
+        };
+        let read = log.read(cursor, portion, |entry| {
+            entries.push(entry.clone());
+            true
+        });
+        match read {
+            Read::Events(events) => {
+                let rounds = registry.borrow_mut().route(cursor, &entries, begin);
+                let end = cursor + events;
+                let is_all = end >= log.next();
+                self.send(&rounds).await;
+                registry.borrow_mut().all_handed_over(end);
+                // Whoever is late goes on at once.
+                if is_all {
+                    rest(begin.elapsed()).await;
+                } else {
+                    tokio::task::yield_now().await;
                 }
-                // Each is to be told of what it missed.
-                Read::Evicted { .. } | Read::Missing => {
-                    registry.borrow_mut().take_off_all();
-                    cursor = log.next();
-                    registry.borrow_mut().all_handed_over(cursor);
-                }
-                Read::Head => return cursor,
+                Some(end)
             }
+            // Each is to be told of what it missed.
+            Read::Evicted { .. } | Read::Missing => {
+                let end = log.next();
+                registry.borrow_mut().take_off_all();
+                registry.borrow_mut().all_handed_over(end);
+                Some(end)
+            }
+            Read::Head => None,
         }
     }
 
@@ -229,7 +238,7 @@ impl FanOut {
             *turn += end - first;
             let slots = first..end;
             handed_over += hand_over(&mut registry.borrow_mut(), Part { group, slots });
-            if *turn % SLOTS_AT_ONCE == 0 {
+            if turn.is_multiple_of(SLOTS_AT_ONCE) {
                 std::thread::yield_now();
             }
             first = end;

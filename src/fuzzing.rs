@@ -3,6 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::http::header::{
+    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER,
+};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
 use crate::{
     auth::{Authority, TokenRules},
     config::LimitsConfig,
@@ -12,7 +18,7 @@ use crate::{
     matcher::{Matcher, MatcherText, MatcherType, Subject},
     request_scan::RequestScan,
     resume::ResumeFrom,
-    routes,
+    routes::{self, Malformed, Presented},
     selection::Selection,
     topic::Topic,
     update,
@@ -23,9 +29,10 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are those of their corpora.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("query", query),
     ("form", form),
+    ("credentials", credentials),
     ("token", token),
     ("pattern", pattern),
     ("last_event_id", last_event_id),
@@ -75,7 +82,37 @@ pub fn form(bytes: &[u8]) {
     assert_eq!(others, 1 + named);
 }
 
-/// A token of nobody who is trusted.
+/// The headers of a request, one a line, that say who sends it.
+pub fn credentials(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let (name, value) = match line {
+            [b'a', value @ ..] => (AUTHORIZATION, value),
+            [b'c', value @ ..] => (COOKIE, value),
+            [b'o', value @ ..] => (ORIGIN, value),
+            [b'r', value @ ..] => (REFERER, value),
+            [b'h', value @ ..] => (HOST, value),
+            _ => continue,
+        };
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    match routes::presented(&headers, ["mercure", "other"].into_iter()) {
+        Ok(Presented::Header(token)) => {
+            let is_one = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
+            assert!(!token.is_empty() && token.bytes().all(is_one));
+        }
+        Ok(Presented::Cookie(value)) => assert!(!value.is_empty() && !value.contains(';')),
+        Ok(Presented::Nothing) | Err(Malformed) => {}
+    }
+    let hub = hub();
+    if routes::comes_from_a_trusted_page(&headers, hub.url(), &[]) {
+        assert!(headers.contains_key(ORIGIN) || headers.contains_key(REFERER));
+    }
+}
+
+/// A token of nobody who is trusted, and one with these claims of somebody who is.
 pub fn token(bytes: &[u8]) {
     let rules = TokenRules {
         legacy: true,
@@ -89,8 +126,28 @@ pub fn token(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     assert!(authority.verify(&text).is_err(), "it was signed by nobody");
     // What an issuer would have signed may be anything, too.
-    if let Ok(details) = serde_json::from_slice(bytes) {
-        let _ = crate::auth::Access::parse(Some(&details), &hub(), &rules);
+    let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
+        return;
+    };
+    let _ = crate::auth::Access::parse(Some(&claims), &hub(), &rules);
+    let Value::Object(mut all) = claims else {
+        return;
+    };
+    for (name, value) in [
+        ("iss", json!("https://example.com")),
+        ("aud", json!(hub().as_str())),
+        ("exp", json!(u32::MAX)),
+    ] {
+        all.entry(name).or_insert(value);
+    }
+    for typ in ["at+jwt", "JWT"] {
+        let header = Header {
+            typ: Some(typ.to_owned()),
+            ..Header::default()
+        };
+        let key = EncodingKey::from_secret(&[7; 32]);
+        let token = encode(&header, &all, &key).expect("JSON can be signed");
+        let _ = authority.verify(&token);
     }
 }
 

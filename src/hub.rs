@@ -102,6 +102,10 @@ pub enum PublishError {
 /// it is refused, and the publisher told to come again.
 const MOST_WAITING: usize = 4096;
 
+/// How much may wait to be appended, in bytes, about: also of publishers that have given up. Beyond, the
+/// same.
+const MOST_QUEUED_BYTES: usize = 64 << 20;
+
 /// A running Broadcaster and what belongs to it.
 #[derive(Debug, Clone)]
 pub struct Hub {
@@ -132,7 +136,11 @@ impl Hub {
         Self::start_with_log(settings, LogKind::Memory).expect("memory is there")
     }
 
-    /// The same with a log that lives elsewhere.
+    /// The same with a log that lives elsewhere, and what is in it is read first. That blocks the
+    /// thread: a Redis that is not there is waited for, for some 10 s.
+    ///
+    /// A [`LogError`] says that the file cannot be made, read or locked, or is no log; or that Redis
+    /// is not there, cannot be used, or has something else under these keys.
     pub fn start_with_log(
         mut settings: HubSettings,
         log: LogKind,
@@ -199,7 +207,10 @@ impl Hub {
     }
 
     /// Publishes an event to every subscriber. Its id comes back once it is in the log, as safe as
-    /// the log makes it.
+    /// the log makes it. However much waits, it is taken in, and while the hub drains, too.
+    ///
+    /// [`PublishError::Unavailable`]: the log has no room, or is not there. Where only Redis' answer was
+    /// lost, the event is delivered all the same. [`PublishError::Gone`]: the Broadcaster has stopped.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
         Ok(self.ask(Publish { event }).await??)
     }
@@ -209,7 +220,8 @@ impl Hub {
         if self.news.borrow().draining {
             return Err(PublishError::Draining);
         }
-        if self.metrics.waiting() >= MOST_WAITING {
+        let is_much = self.appender.queued_bytes() >= MOST_QUEUED_BYTES;
+        if is_much || self.metrics.waiting() >= MOST_WAITING {
             return Err(PublishError::Busy);
         }
         self.publish(event).await

@@ -62,6 +62,11 @@ impl HubUrl {
         self.0.url.as_str()
     }
 
+    /// Whether it is at the path that the protocol names.
+    pub fn is_well_known(&self) -> bool {
+        self.path() == WELL_KNOWN
+    }
+
     pub(crate) fn url(&self) -> &Url {
         &self.0.url
     }

@@ -34,14 +34,7 @@
 //! the fan-out that writes to sockets directly are the work of [`Server`], which the binary
 //! `broadcaster` runs; an `HttpServer` has only its own, and streams an ordinary body.
 //!
-//! The source reads best in this order: `topic`, `hub_url`, `url_pattern`, `matcher` (what events are
-//! about, and what is asked for), `event`, `gap`, `wire` (what is sent), `selection` (who gets what),
-//! `event_log` (what is kept), `resume` (where a stream starts), `auth` (who may), `ticker`, `presence`
-//! and `broadcaster` (the actor), `hub`, `expiry`, `older` and
-//! `subscriber` (a cursor, and what comes next),
-//! `topic_index`, `round`, `registry` and `fan_out` (who is live, and writing to them), `chunk_scan`,
-//! `request_scan` and `connection` (the bytes under HTTP), `stream` (those after it), `form`, `update`,
-//! `policy` and `routes`, `http`, `server`, and on the side `metrics`, `config`, `token` and `reload`.
+//! ARCHITECTURE.md, in the repository, says in which order the source reads best.
 
 mod auth;
 #[cfg(feature = "bench")]
@@ -71,6 +64,7 @@ mod live_settings;
 mod matcher;
 mod metrics;
 mod older;
+mod place;
 mod policy;
 mod presence;
 mod registry;
@@ -92,6 +86,7 @@ mod topic_index;
 mod update;
 mod uri_template;
 mod url_pattern;
+mod urn;
 mod wire;
 
 pub use self::{

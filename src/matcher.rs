@@ -72,6 +72,10 @@ pub(crate) enum InvalidMatcher {
     Pattern,
     #[error("a URI Template that is too complex")]
     Template,
+    #[error("the patterns that are asked for are too complex together")]
+    TooMuch,
+    #[error("there are as many patterns of other subscribers as there may be")]
+    Crowded,
 }
 
 impl MatcherText {
@@ -161,6 +165,15 @@ impl Matcher {
 
     pub(crate) fn meaning(&self) -> &Meaning {
         &self.meaning
+    }
+
+    /// How much memory it takes at most beside its text, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.meaning {
+            Meaning::All | Meaning::Exact => 0,
+            Meaning::Pattern(pattern) => pattern.bytes(),
+            Meaning::Template(template) => template.bytes(),
+        }
     }
 
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {

@@ -1,5 +1,7 @@
 //! A subscriber's place among events that are no longer in memory.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use crate::{
@@ -18,6 +20,8 @@ pub(crate) struct Older {
     told: bool,
     /// What was asked for and has not come yet.
     asked: Option<Asked<Vec<Item>>>,
+    /// What came and was not gone over.
+    items: VecDeque<Item>,
 }
 
 /// What a subscriber is to be sent of some items.
@@ -36,6 +40,7 @@ impl Older {
             after,
             told: true,
             asked: None,
+            items: VecDeque::new(),
         }
     }
 
@@ -43,13 +48,16 @@ impl Older {
         self.after
     }
 
-    /// What comes next; nothing: there is nothing more. Given up, it goes on the next time.
-    pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<Vec<Item>, LogUnavailable> {
-        let after = self.after;
-        let asked = self.asked.get_or_insert_with(|| archive.after(after));
-        let answer = asked.await;
-        self.asked = None;
-        answer.map_err(|_| LogUnavailable)?
+    /// Gets what comes next, and says whether there is anything. Given up, it goes on the next time.
+    pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
+        if self.items.is_empty() {
+            let after = self.after;
+            let asked = self.asked.get_or_insert_with(|| archive.after(after));
+            let answer = asked.await;
+            self.asked = None;
+            self.items = answer.map_err(|_| LogUnavailable)??.into();
+        }
+        Ok(!self.items.is_empty())
     }
 
     /// The place, if the subscriber was told of an earlier one. It knows from now on.
@@ -58,10 +66,10 @@ impl Older {
         self.after.filter(|_| !is_told)
     }
 
-    /// Goes over what comes next.
+    /// Goes over what came next, so much of it at most.
     pub(crate) fn take(
         &mut self,
-        items: &[Item],
+        most: usize,
         log: &MemoryLog,
         selection: &Selection,
         framing: Framing,
@@ -69,7 +77,7 @@ impl Older {
         let mut batch = Batch::new(framing);
         let mut events = 0;
         let mut gaps = Vec::new();
-        for item in items {
+        for item in self.items.drain(..most.min(self.items.len())) {
             let missing = self
                 .after
                 .and_then(|last| Some((last, item.missing_after(last)?)));
@@ -83,9 +91,9 @@ impl Older {
             let Item::Event(id, event) = item else {
                 continue;
             };
-            self.told = selection.selects(&log.audience(event));
+            self.told = selection.selects(&log.audience(&event));
             if self.told {
-                batch.push(&wire::event(*id, event));
+                batch.push(&wire::event(id, &event));
                 events += 1;
             }
         }
@@ -125,7 +133,8 @@ mod tests {
         let mut older = Older::new(Some(id(5, 1)));
 
         let mut take = |items: &[Item]| {
-            let sent = older.take(items, &log, &selection, Framing::Plain);
+            older.items = items.to_vec().into();
+            let sent = older.take(9, &log, &selection, Framing::Plain);
             let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
             (text, sent.gaps, older.after(), older.tell())
         };

@@ -7,11 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Access, random_urn},
+    auth::Access,
     event::{Audience, Event, Naming},
     hub_url::HubUrl,
     matcher::{MatcherText, MatcherType},
     topic::Topic,
+    urn,
 };
 
 /// What RFC 6570 leaves as it is (section 3.2.2).
@@ -21,7 +22,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// How many subscriptions are listed at once; the rest is left out.
+/// How many subscriptions are listed at once; the rest is left out, and the list says so.
 const MOST_LISTED: usize = 10_000;
 
 /// Every subscription there is.
@@ -95,7 +96,7 @@ impl Presence {
         matchers: &[MatcherText],
         access: Option<&Access>,
     ) -> (String, Vec<Change>) {
-        let subscriber = random_urn();
+        let subscriber = urn::random();
         let list = format!("{}{LIST}", self.hub.path());
         let mut paths = Vec::new();
         for MatcherText { kind, text } in matchers {
@@ -150,11 +151,13 @@ impl Presence {
         let prefix = format!("{path}/");
         let listed = self.active.range(prefix.clone()..);
         let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
-        let listed: Vec<_> = listed
-            .take(MOST_LISTED)
-            .map(|(_, document)| document)
-            .collect();
-        Some(json!({ "id": path, "type": "subscriptions", "subscriptions": listed }))
+        let mut listed = listed.map(|(_, document)| document);
+        let first: Vec<_> = listed.by_ref().take(MOST_LISTED).collect();
+        let mut list = json!({ "id": path, "type": "subscriptions", "subscriptions": first });
+        if listed.next().is_some() {
+            list["truncated"] = Value::Bool(true);
+        }
+        Some(list)
     }
 }
 
@@ -240,5 +243,23 @@ mod tests {
         assert_eq!(count(&presence, list), 1);
         presence.leave(&other);
         assert!(presence.active.is_empty() && presence.subscribers.is_empty());
+    }
+
+    #[test]
+    fn a_list_that_leaves_something_out_says_so() {
+        let mut presence = presence();
+        let list = "/.well-known/mercure/subscriptions";
+        for _ in 0..MOST_LISTED {
+            presence.join(&[pattern("a")], None);
+        }
+
+        let all = presence.at(list).unwrap();
+        presence.join(&[pattern("a")], None);
+        let not_all = presence.at(list).unwrap();
+
+        assert_eq!(all.get("truncated"), None);
+        assert_eq!(not_all["truncated"], true);
+        let length = |list: &Value| list["subscriptions"].as_array().unwrap().len();
+        assert_eq!([length(&all), length(&not_all)], [MOST_LISTED; 2]);
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     event_log::Entry,
     hub_url::HubUrl,
     metrics::HandOver,
+    place::Place,
     round::{Left, Round, RoundBuilder},
     router::Router,
     selection::Selection,
@@ -29,30 +30,6 @@ pub(crate) trait Outlet {
     /// Takes as many bytes as it can at once: fewer than it is given, or `WouldBlock`, if it is
     /// full.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
-
-/// Where a client stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// It has every event of its selection before this number.
-    pub(crate) cursor: u64,
-    /// It would resume at this one if it were cut off: some in between were not for it.
-    pub(crate) told: u64,
-}
-
-impl Place {
-    /// The place of a client whose last id is that before this number.
-    pub(crate) fn told_of(cursor: u64) -> Self {
-        let told = cursor;
-        Self { cursor, told }
-    }
-
-    fn at_least(self, cursor: u64) -> Self {
-        Self {
-            cursor: self.cursor.max(cursor),
-            told: self.told,
-        }
-    }
 }
 
 /// What a client that is no longer live has still to get.
@@ -241,6 +218,11 @@ impl<O: Outlet> Registry<O> {
     /// Says that every event before this number was delivered.
     pub(crate) fn all_handed_over(&mut self, next: u64) {
         self.handed_over = next;
+    }
+
+    /// How many patterns may have to be tried for a topic.
+    pub(crate) fn patterns(&self) -> usize {
+        self.router.patterns()
     }
 
     /// The groups there are.

@@ -2,12 +2,9 @@
 //! bounded and read once, in this file.
 
 use crate::{
-    event::{EventId, GivenId},
+    event::{EARLIEST, EventId, GivenId},
     gap::Gap,
 };
-
-/// The word that asks for everything that is retained.
-pub(crate) const EARLIEST: &str = "earliest";
 
 /// Where a stream starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,6 +44,11 @@ impl Router {
         self.groups.capacity() + self.readers.capacity()
     }
 
+    /// How many patterns may have to be tried for a topic.
+    pub(crate) fn patterns(&self) -> usize {
+        self.asked.patterns() + self.readable.patterns()
+    }
+
     /// Adds a group, whose number is free.
     pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.insert(Arc::as_ptr(selection), group);
@@ -82,5 +87,133 @@ impl Router {
                 each(group);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::LazyLock,
+    };
+
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+    use crate::{
+        matcher::{Matcher, MatcherText, MatcherType},
+        topic::Topic,
+    };
+
+    type Written = (MatcherType, &'static str);
+
+    const MATCHERS: &[Written] = &[
+        (MatcherType::Exact, "a"),
+        (MatcherType::Exact, "/x/1"),
+        (MatcherType::Exact, "/x/{id}"),
+        (MatcherType::Exact, "https://hub.example/x/1"),
+        (MatcherType::Exact, "*"),
+        (MatcherType::UrlPattern, "/x/:id"),
+        (MatcherType::UrlPattern, "/x/:id(\\d+)"),
+        (MatcherType::UrlPattern, "/x/*"),
+        (MatcherType::UrlPattern, "https://*.example.com/*"),
+        (MatcherType::UrlPattern, "*"),
+        (MatcherType::Selector, "a"),
+        (MatcherType::Selector, "/x/{id}"),
+        (MatcherType::Selector, "{+any}"),
+        (MatcherType::Selector, "*"),
+    ];
+
+    const TOPICS: &[&str] = &[
+        "a",
+        "b",
+        "/x/",
+        "/x/1",
+        "/x/y",
+        "/x/y/z",
+        "/x/{id}",
+        "https://hub.example/x/1",
+        "https://www.example.com/x/1",
+        "https://[",
+    ];
+
+    /// Each is compiled once: that takes its time.
+    static COMPILED: LazyLock<BTreeMap<Written, Matcher>> = LazyLock::new(|| {
+        let compile = |written: &Written| {
+            let text = MatcherText::parse(written.0, written.1, 100).unwrap();
+            (*written, Matcher::compile(text, &hub()).unwrap())
+        };
+        MATCHERS.iter().map(compile).collect()
+    });
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example/.well-known/mercure").unwrap()
+    }
+
+    fn compiled(written: &[Written]) -> Vec<Matcher> {
+        let compiled = written.iter().map(|written| &COMPILED[written]);
+        compiled.cloned().collect()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Removes the group, if it is there, or else adds it.
+        Change {
+            group: Group,
+            matchers: Vec<Written>,
+            readable: Vec<Written>,
+        },
+        Ask(Audience),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let matchers = prop::collection::vec(select(MATCHERS), 1..4);
+        let readable = prop::collection::vec(select(MATCHERS), 0..3);
+        let change =
+            (0..6_usize, matchers, readable).prop_map(|(group, matchers, readable)| Step::Change {
+                group,
+                matchers,
+                readable,
+            });
+        let topics = prop::collection::vec(select(TOPICS).prop_map(Topic::of_hub), 1..4);
+        let ask = (topics, any::<bool>())
+            .prop_map(|(topics, private)| Step::Ask(Audience { topics, private }));
+        prop_oneof![1 => change, 2 => ask]
+    }
+
+    proptest! {
+        #[test]
+        fn those_groups_are_found_whose_selection_selects(
+            steps in prop::collection::vec(step(), 1..50),
+        ) {
+            let mut router = Router::new(hub());
+            let mut groups: BTreeMap<Group, Arc<Selection>> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Change { group, matchers, readable } => {
+                        if let Some(selection) = groups.remove(&group) {
+                            router.remove(group, &selection);
+                            prop_assert_eq!(router.group_of(&selection), None);
+                            continue;
+                        }
+                        let [matchers, readable] = [matchers, readable].map(|it| compiled(&it));
+                        let selection = Arc::new(Selection::new(hub(), matchers, readable));
+                        router.add(group, &selection);
+                        prop_assert_eq!(router.group_of(&selection), Some(group));
+                        groups.insert(group, selection);
+                    }
+                    Step::Ask(audience) => {
+                        let mut found = BTreeSet::new();
+                        router.find(&audience, |group| {
+                            found.insert(group);
+                        });
+                        let selects = |selection: &Selection| selection.selects(&audience);
+                        let expected = groups.iter().filter(|(_, selection)| selects(selection));
+                        let expected: BTreeSet<_> = expected.map(|(group, _)| *group).collect();
+                        prop_assert_eq!(found, expected, "{:?}", audience);
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,13 @@
 //! What a subscriber gets: the events of the topics it asked for, less those that are private and
 //! not for it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 
@@ -18,6 +24,8 @@ pub(crate) struct Selection {
     hub: HubUrl,
     matchers: Vec<Matcher>,
     readable: Vec<Matcher>,
+    /// What its patterns take of what all may.
+    compiled: Option<Compiled>,
 }
 
 impl Selection {
@@ -26,6 +34,7 @@ impl Selection {
             hub,
             matchers,
             readable,
+            compiled: None,
         }
     }
 
@@ -78,6 +87,7 @@ struct Asked {
 #[derive(Debug)]
 pub(crate) struct Selections {
     hub: HubUrl,
+    compiled: Arc<AtomicUsize>,
     known: Mutex<Known>,
 }
 
@@ -88,6 +98,14 @@ struct Known {
     crowded: usize,
 }
 
+/// How much memory the patterns of one subscriber may take, compiled, in bytes. Whoever asks for more is
+/// refused before it is compiled: one request is not to hold the worker, or the memory, of others.
+const MOST_COMPILED: usize = 2 << 20;
+
+/// How much those of all subscribers may take. Beyond, whoever asks for patterns that nobody has is told
+/// to come again.
+const MOST_COMPILED_IN_ALL: usize = 128 << 20;
+
 /// Looking through fewer is not worth it.
 const FEW: usize = 64;
 
@@ -95,6 +113,7 @@ impl Selections {
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self {
             hub,
+            compiled: Arc::default(),
             known: Mutex::default(),
         }
     }
@@ -126,14 +145,50 @@ impl Selections {
             return Ok(selection);
         }
         // Not under the lock: patterns take their time to compile.
-        let compile = |written: &MatcherText| Matcher::compile(written.clone(), &self.hub);
+        let mut bytes = 0;
+        let compile = |written: &MatcherText| {
+            let matcher = Matcher::compile(written.clone(), &self.hub)?;
+            bytes += matcher.bytes();
+            if bytes > MOST_COMPILED {
+                return Err(InvalidMatcher::TooMuch);
+            }
+            Ok(matcher)
+        };
         let matchers = asked
             .matchers
             .iter()
             .map(compile)
             .collect::<Result<_, _>>()?;
-        let selection = Selection::new(self.hub.clone(), matchers, readable.to_vec());
+        let mut selection = Selection::new(self.hub.clone(), matchers, readable.to_vec());
+        selection.compiled = Some(Compiled::take(&self.compiled, bytes)?);
         Ok(self.known.lock().add(asked, Arc::new(selection)))
+    }
+}
+
+/// Memory that is counted until this is dropped.
+#[derive(Debug)]
+struct Compiled {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Compiled {
+    fn take(all: &Arc<AtomicUsize>, bytes: usize) -> Result<Self, InvalidMatcher> {
+        let taken = Self {
+            all: all.clone(),
+            bytes,
+        };
+        let before = all.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 && before + bytes > MOST_COMPILED_IN_ALL {
+            return Err(InvalidMatcher::Crowded);
+        }
+        Ok(taken)
+    }
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

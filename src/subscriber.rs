@@ -20,7 +20,7 @@ use crate::{
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
     older::{Older, Sending},
-    registry::Place,
+    place::Place,
     resume::ResumeFrom,
     selection::Selection,
     wire::{self, Batch, Frame, Framing},
@@ -33,6 +33,9 @@ pub(crate) const BATCH_BYTES: usize = 4096;
 /// How often a matcher is tried at a time, to find the events that are for the subscriber. The log
 /// takes in no others meanwhile, and some matchers take a microsecond.
 const TRIES: usize = 256;
+
+/// How often an archive is asked again that cannot be read, or has nothing yet.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A cursor in the log: every event of its selection before it was sent.
 #[derive(Debug)]
@@ -57,9 +60,6 @@ pub(crate) struct Subscriber {
     /// Since when it waits without having been sent anything.
     quiet_since: Option<Instant>,
 }
-
-/// How often an archive is asked again that cannot be read, or has nothing yet.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What a subscriber is made of.
 #[derive(Debug)]
@@ -154,6 +154,11 @@ impl Subscriber {
         self.expiry.as_ref().map(|expiry| expiry.due())
     }
 
+    fn until_due(&self) -> Option<Duration> {
+        let due = self.due()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
     /// Says that the client took so many bytes.
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.hub.metrics.sent_bytes.inc_by(bytes as u64);
@@ -219,7 +224,7 @@ impl Subscriber {
         let (mut looked_at, mut taken, mut told) = (cursor, 0, cursor);
         let portion = Portion {
             bytes: BATCH_BYTES,
-            events: 1 + TRIES / self.selection.effort().max(1),
+            events: self.events_at_a_time(),
         };
         // Many events in a row are on the same topics, above all those of the ticker.
         let mut same: Option<(*const Audience, bool)> = None;
@@ -265,6 +270,10 @@ impl Subscriber {
         }
     }
 
+    fn events_at_a_time(&self) -> usize {
+        1 + TRIES / self.selection.effort().max(1)
+    }
+
     /// Goes on at a later place, and tells it what it missed.
     fn skip_to(&mut self, place: u64) -> Next {
         let lost = self.place.cursor..place;
@@ -280,6 +289,8 @@ impl Subscriber {
     /// Reads on in the archive, after [`Next::Older`], unless memory has what it needs. What it returns
     /// is to be sent then, if there is anything.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
+        let until_due = self.until_due();
+        let most = self.events_at_a_time();
         let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
             return Ok(Bytes::new());
         };
@@ -297,34 +308,43 @@ impl Subscriber {
         let heartbeat = self.news.borrow().heartbeat;
         let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
         let until_heartbeat = heartbeat.saturating_sub(quiet_since.elapsed());
+        let patience = until_due.map_or(until_heartbeat, |due| due.min(until_heartbeat));
         let fetched = async {
             let fetched = older.fetch(archive).await;
-            let is_all = fetched.as_ref().is_ok_and(Vec::is_empty);
+            let is_all = fetched == Ok(false);
             if fetched.is_err() || (is_all && older.after().is_some()) {
                 // Either it cannot be read, or memory is about to get what comes next.
                 sleep(ASK_AGAIN).await;
             }
             fetched
         };
-        let Ok(fetched) = timeout(until_heartbeat, fetched).await else {
-            self.quiet_since = None;
-            let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
-            return Ok(sign.bytes(self.framing));
+        let fetched = tokio::select! {
+            fetched = timeout(patience, fetched) => fetched,
+            draining = self.news.wait_for(|news| news.draining) => {
+                draining.map_err(|_| BroadcasterGone)?;
+                return Ok(Bytes::new());
+            }
         };
-        let items = match fetched {
-            Ok(items) if items.is_empty() && older.after().is_none() => {
+        match fetched {
+            Ok(Ok(false)) if older.after().is_none() => {
                 // There is nothing older.
                 self.place = Place::told_of(self.hub.log.extent().oldest);
                 self.older = None;
                 return Ok(Bytes::new());
             }
-            fetched => fetched.unwrap_or_default(),
-        };
+            Ok(_) => {}
+            Err(_) if patience < until_heartbeat => return Ok(Bytes::new()),
+            Err(_) => {
+                self.quiet_since = None;
+                let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
+                return Ok(sign.bytes(self.framing));
+            }
+        }
         let Sending {
             bytes,
             events,
             gaps,
-        } = older.take(&items, &self.hub.log, &self.selection, self.framing);
+        } = older.take(most, &self.hub.log, &self.selection, self.framing);
         self.behind = true;
         self.hub.metrics.deliveries.inc_by(events);
         for reason in gaps {
@@ -363,8 +383,10 @@ impl Subscriber {
             self.quiet_since = None;
             return Ok(Some(self.sign_of_life().bytes(self.framing)));
         }
-        let until_due = self.due().map(|due| due.saturating_duration_since(now));
-        let patience = until_due.unwrap_or(Duration::MAX).min(until_heartbeat);
+        let patience = self
+            .until_due()
+            .unwrap_or(Duration::MAX)
+            .min(until_heartbeat);
         match timeout(patience, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),

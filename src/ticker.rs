@@ -15,7 +15,7 @@ pub struct TickerSettings {
 
 /// Deadlines missed by no more than this are made up for at once: timers are a millisecond or two
 /// late, which is longer than the shortest interval.
-const GRACE: Duration = Duration::from_millis(20);
+pub(crate) const GRACE: Duration = Duration::from_millis(20);
 
 /// A message that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,6 +122,11 @@ impl TopicIndex {
         }
     }
 
+    /// How many patterns may have to be tried for a topic.
+    pub(crate) fn patterns(&self) -> usize {
+        self.patterns.known.len()
+    }
+
     /// Gives `each` the groups that asked for one of these topics; the same one maybe more than once.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         self.all.iter().copied().for_each(&mut each);
@@ -209,5 +214,67 @@ impl Patterns {
         tried.before = self.next;
         report(&tried);
         cache.insert(topic.into(), tried);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+    use crate::{matcher::MatcherType, topic::Topic};
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example/.well-known/mercure").unwrap()
+    }
+
+    fn template(text: &str) -> Matcher {
+        let written = MatcherText::parse(MatcherType::Selector, text, 100).unwrap();
+        Matcher::compile(written, &hub()).unwrap()
+    }
+
+    fn find(index: &mut TopicIndex, topic: &str) -> Vec<Group> {
+        let audience = Audience {
+            topics: vec![Topic::of_hub(topic)],
+            private: false,
+        };
+        let mut found = Vec::new();
+        index.find(&audience, |group| found.push(group));
+        found
+    }
+
+    fn cache(index: &TopicIndex) -> &Cache<Arc<str>, Tried, ByMemory> {
+        index.patterns.tried.as_ref().unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_new_topics_does_not_drive_out_those_that_come_often() {
+        // More than there is room for.
+        const FILLS: usize = 70_000;
+        let mut index = TopicIndex::new(hub());
+        index.add(1, &[template("often/{id}")]);
+        let often: Vec<_> = (0..100).map(|n| format!("often/{n}")).collect();
+        let flood = |index: &mut TopicIndex, new: Range<usize>| {
+            for n in new {
+                assert!(find(index, &format!("new/{n}")).is_empty());
+                assert!(cache(index).weight() <= MEMORY);
+            }
+        };
+
+        flood(&mut index, 0..FILLS);
+        let kept = cache(&index).len();
+        assert!(kept < FILLS, "it is not full");
+        for _ in 0..3 {
+            for topic in &often {
+                assert_eq!(find(&mut index, topic), [1]);
+            }
+        }
+        flood(&mut index, FILLS..FILLS + 200_000);
+
+        for topic in &often {
+            assert!(cache(&index).contains_key(&**topic), "{topic}");
+            assert_eq!(find(&mut index, topic), [1]);
+        }
+        assert!(cache(&index).len() > kept / 2, "it was emptied");
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, sync::LazyLock};
 use regex::Regex;
 use thiserror::Error;
 
-use crate::bounded_regex;
+use crate::bounded_regex::BoundedRegex;
 
 /// What is a template (RFC 6570, section 2), with at least one expression. Its literals may hold
 /// anything: they are compared as they are.
@@ -18,7 +18,7 @@ static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A compiled template: which texts it can be expanded to.
-pub(crate) struct UriTemplate(Regex);
+pub(crate) struct UriTemplate(BoundedRegex);
 
 /// Why a text is not matched as a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -108,8 +108,13 @@ impl UriTemplate {
         }
         expansions += &regex::escape(rest);
         expansions += "$";
-        let regex = bounded_regex::compile(&expansions).map_err(|_| NoTemplate::TooComplex)?;
+        let regex = BoundedRegex::parse(&expansions).map_err(|_| NoTemplate::TooComplex)?;
         Ok(Self(regex))
+    }
+
+    /// How much memory it takes at most, compiled, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     /// Whether it can be expanded to this text.

@@ -67,6 +67,28 @@ fn who_hears_nothing_is_told_its_place_and_does_not_fall_out_of_a_busy_history()
 }
 
 #[test]
+fn who_hears_nothing_is_told_its_place_while_others_hear_without_pause() {
+    let mut config = quiet();
+    config.server.workers = 1;
+    config.ticker.enabled = true;
+    config.ticker.interval = Duration::from_millis(1);
+    config.stream.heartbeat = Duration::from_millis(100);
+    let server = TestServer::start(config);
+    let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
+    // To write to so many takes longer than it is from one message to the next.
+    let others: Vec<_> = (0..300).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(301);
+    let number = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
+    let published = number(&publish(&server, "busy", "x"));
+
+    eventually("a place after that", || {
+        (number(&place(&mut stream)) > published).then_some(())
+    });
+
+    drop(others);
+}
+
+#[test]
 fn who_read_past_events_for_others_is_told_so() {
     let server = server(100);
     let first = publish(&server, "quiet", "0");

@@ -5,7 +5,11 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 use sse_broadcaster::{
@@ -13,7 +17,7 @@ use sse_broadcaster::{
     token::{TokenRequest, mint},
 };
 use support::{
-    client::{Stream, get, post, request},
+    client::{Stream, connect_small, get, post, request},
     eventually,
     server::{TestServer, quiet},
 };
@@ -271,7 +275,7 @@ fn a_stream_is_told_and_ends_before_its_token_does() {
     config.auth.expiring = Duration::from_secs(1);
     let server = TestServer::start(config.clone());
     let token = token(&config, &["*"], &[], 3);
-    let expires_at = std::time::SystemTime::now() + Duration::from_secs(3);
+    let expires_at = SystemTime::now() + Duration::from_secs(3);
 
     let mut stream = subscribe(&server, "match=a", Some(&token));
     publish(&server, &token, "topic=a&private=on&data=0");
@@ -284,11 +288,48 @@ fn a_stream_is_told_and_ends_before_its_token_does() {
     assert_eq!(expiring.id, None, "it is no event of the log");
     let data: Value = serde_json::from_str(&expiring.data).unwrap();
     assert_eq!(data["in_seconds"], 0);
-    assert!(std::time::SystemTime::now() <= expires_at);
+    assert!(SystemTime::now() <= expires_at);
     eventually("the end of the token", || {
         let refused = post(server.addr, HUB, Some(&token), "topic=a");
         (refused.status() == 401).then_some(())
     });
+}
+
+#[test]
+fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
+    const BACKLOG: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = with_issuer(folder.path());
+    config.auth.expiring = Duration::ZERO;
+    // Longer than the test waits.
+    config.server.write_timeout = Duration::from_secs(60);
+    let server = TestServer::start(config.clone());
+    let publisher = token(&config, &[], &[], 60);
+    let data = "x".repeat(10_000);
+    for _ in 0..BACKLOG {
+        publish(&server, &publisher, &format!("topic=a&data={data}"));
+    }
+
+    let reader = token(&config, &["a"], &[], 3);
+    let expires_at = SystemTime::now() + Duration::from_secs(3);
+    let mut stalled = Stream::request_on(
+        connect_small(server.addr),
+        &format!("{HUB}?match=a&last_event_id=earliest"),
+        format!("Authorization: Bearer {reader}\r\n").as_bytes(),
+    );
+    assert_eq!(stalled.status(), 200, "{}", stalled.head);
+    stalled.block();
+    eventually("the end of the stalled stream", || {
+        (server.status()["subscribers"]["catching_up"] == 0).then_some(())
+    });
+
+    assert!(SystemTime::now() < expires_at + Duration::from_secs(5));
+    let metrics = get(server.addr, "/metrics").body;
+    let expired = "broadcaster_closes_total{reason=\"expired\"} 1";
+    assert!(metrics.lines().any(|line| line == expired), "{metrics}");
+    // The connection is closed, and most of it was never sent.
+    let rest = io::copy(&mut stalled.socket(), &mut io::sink()).unwrap();
+    assert!(rest < (BACKLOG * data.len() / 2) as u64, "{rest} bytes");
 }
 
 #[test]

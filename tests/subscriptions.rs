@@ -9,7 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     client::Stream,
-    mercure::{Answer, HUB, MercureHub, PATH, bearer, detail, grant, token},
+    mercure::{Answer, HUB, METADATA, MercureHub, PATH, bearer, detail, grant, token},
 };
 
 const LIST: &str = "/.well-known/mercure/subscriptions";
@@ -150,17 +150,26 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
     let _there = hub.subscribe("match=a");
     let narrow = token(json!([grant("subscribe", &[&format!("{LIST}/exact/b")])]));
 
-    for (path, headers, expected) in [
-        (LIST, String::new(), 401),
-        (LIST, bearer("x"), 401),
-        (LIST, bearer(&narrow), 403),
-        (&*format!("{LIST}/exact/a"), bearer(&narrow), 403),
-        (&format!("{LIST}/exact/b"), bearer(&narrow), 200),
-        (&format!("{LIST}/regex/b"), bearer(&watcher()), 404),
-        (&format!("{LIST}/exact/a/nobody"), bearer(&watcher()), 404),
+    let [one, other] = ["a", "b"].map(|topic| format!("{LIST}/exact/{topic}"));
+    let no_type = format!("{LIST}/regex/b");
+    let nobody = format!("{LIST}/exact/a/nobody");
+    let no_token = format!("Bearer {METADATA}");
+    let invalid = format!("Bearer error=\"invalid_token\", {METADATA}");
+    let insufficient = format!("Bearer error=\"insufficient_scope\", {METADATA}");
+
+    for (path, headers, expected, challenge) in [
+        (LIST, String::new(), 401, Some(&*no_token)),
+        (LIST, bearer("x"), 401, Some(&*invalid)),
+        (LIST, bearer(&narrow), 403, Some(&*insufficient)),
+        (&*one, bearer(&narrow), 403, Some(&*insufficient)),
+        (&*other, bearer(&narrow), 200, None),
+        (&*no_type, bearer(&watcher()), 404, None),
+        (&*nobody, bearer(&watcher()), 404, None),
     ] {
         let answer = hub.ask("GET", path, &headers, "");
         assert_eq!(answer.status(), expected, "{path} {headers} {answer:?}");
+        let header = answer.header("www-authenticate");
+        assert_eq!(header, challenge, "{path} {headers}");
     }
     // A token that reads everything else does not hear of it, and neither does who has none.
     let mut deaf = hub.subscribe_with("match=*", &narrow);

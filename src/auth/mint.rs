@@ -14,7 +14,7 @@ use super::{
     access::DETAIL_TYPE,
     keys::{SHORTEST_SECRET, trimmed},
 };
-use crate::{hub_url::HubUrl, matcher::MatcherText};
+use crate::{hub_url::HubUrl, matcher::MatcherText, urn};
 
 /// What a token is to allow.
 #[derive(Debug, Clone, Default)]
@@ -120,20 +120,15 @@ impl Signer {
         let claims = json!({
             "iss": self.issuer,
             "aud": hub.as_str(),
-            "sub": random_urn(),
+            "sub": urn::random(),
             "client_id": self.issuer,
             "iat": now,
             "exp": now + lifetime.as_secs(),
-            "jti": random_urn(),
+            "jti": urn::random(),
             "authorization_details": details.into_iter().flatten().collect::<Vec<_>>(),
         });
         let mut header = Header::new(self.algorithm);
         header.typ = Some(TOKEN_TYPE.to_owned());
         encode(&header, &claims, &self.key).map_err(|err| MintError::Signing(err.to_string()))
     }
-}
-
-/// A name that nobody else has and nobody can guess.
-pub(crate) fn random_urn() -> String {
-    uuid::Uuid::new_v4().urn().to_string()
 }

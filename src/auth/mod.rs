@@ -12,10 +12,7 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -32,7 +29,7 @@ use thiserror::Error;
 pub use self::keys::KeyError;
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE, InvalidDetails},
-    mint::{Grants, MintError, Signer, random_urn},
+    mint::{Grants, MintError, Signer},
 };
 use self::{keys::Issuer, legacy::MercureClaim};
 use crate::{
@@ -69,11 +66,16 @@ pub(crate) struct TokenRules {
 pub(crate) struct Authority {
     hub: HubUrl,
     rules: TokenRules,
-    issuers: RwLock<Arc<Vec<Issuer>>>,
-    /// Grows whenever the issuers are changed: what was verified before counts no more.
-    generation: AtomicU64,
+    trusted: RwLock<Trusted>,
     verified: Cache<Arc<str>, Verified, ByLength>,
     tell_apart: RandomState,
+}
+
+#[derive(Clone, Default)]
+struct Trusted {
+    issuers: Arc<Vec<Issuer>>,
+    /// Grows whenever these are changed: what was verified before counts no more.
+    generation: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +144,9 @@ struct IssuerClaim {
 
 /// Reads the keys of a config's issuers, as the server does when it starts, to see whether they are
 /// good.
+///
+/// The [`KeyError`] is that of the first whose file cannot be read, is too long, or has no key of the
+/// kind that the config says.
 pub fn check_issuers(config: &Config) -> Result<(), KeyError> {
     config
         .auth
@@ -155,8 +160,7 @@ impl Authority {
         Self {
             hub,
             rules,
-            issuers: RwLock::default(),
-            generation: AtomicU64::new(0),
+            trusted: RwLock::default(),
             verified: Cache::with_weighter(1024, REMEMBERED, ByLength),
             tell_apart: RandomState::new(),
         }
@@ -183,9 +187,9 @@ impl Authority {
     }
 
     fn replace(&self, issuers: Vec<Issuer>) {
-        let mut current = self.issuers.write();
-        *current = Arc::new(issuers);
-        self.generation.fetch_add(1, Ordering::Relaxed);
+        let mut trusted = self.trusted.write();
+        trusted.issuers = Arc::new(issuers);
+        trusted.generation += 1;
         self.verified.clear();
     }
 
@@ -201,10 +205,10 @@ impl Authority {
         if token.len() > self.rules.bytes {
             return Err(InvalidToken::TooLong);
         }
-        let (generation, issuers) = {
-            let issuers = self.issuers.read();
-            (self.generation.load(Ordering::Relaxed), issuers.clone())
-        };
+        let Trusted {
+            issuers,
+            generation,
+        } = self.trusted.read().clone();
         let known = self.verified.get(token);
         let verified = match known.filter(|known| known.generation == generation) {
             Some(verified) => verified,

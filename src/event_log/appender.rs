@@ -1,6 +1,7 @@
 //! Opens a log, wherever it is to live, which is chosen here alone.
 
 use std::{
+    convert::Infallible,
     fmt,
     path::Path,
     sync::Arc,
@@ -41,6 +42,11 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
         None
     }
 
+    /// How much waits to be appended, in bytes, about.
+    fn queued_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether events are taken in, as far as is known.
     fn is_writable(&self) -> bool;
 
@@ -68,6 +74,8 @@ pub(crate) struct Opened {
     pub(crate) numbering: Numbering,
     /// Where older events are than those in memory.
     pub(crate) archive: Option<Archive>,
+    /// Resolves when a thread has ended without which nothing is appended any more.
+    pub(crate) gone: Option<oneshot::Receiver<Infallible>>,
 }
 
 /// Is told of what was appended.
@@ -112,6 +120,7 @@ pub(crate) fn open(
                 },
                 appender,
                 archive: None,
+                gone: None,
             })
         }
         LogKind::File { path, sync } => {
@@ -119,7 +128,7 @@ pub(crate) fn open(
             let (memory, about, store) = read_file(&path, retention, topic, now)?;
             let memory = Arc::new(memory);
             let writer = Writer::start(&path, (store, about), memory.clone(), sync, listener);
-            let writer = writer.map_err(|err| {
+            let (writer, gone) = writer.map_err(|err| {
                 LogError::in_file(&path, format!("has no thread to write it: {err}"))
             })?;
             Ok(Opened {
@@ -130,6 +139,7 @@ pub(crate) fn open(
                     appender: TickAppender::Store(writer),
                 },
                 archive: None,
+                gone: Some(gone),
             })
         }
         LogKind::Redis(settings) => redis::open(settings, retention, topic, listener),

@@ -118,6 +118,19 @@ pub(super) fn some_of_each() -> Vec<Event> {
 }
 
 #[test]
+fn what_was_appended_waits_no_more() {
+    for (kind, _home) in kinds() {
+        let log = opened(&kind, keeping(10));
+
+        append(&log, Event::message("x"));
+
+        while log.appender.queued_bytes() > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
 fn numbers_count_up_in_the_order_of_appending() {
     for (kind, _folder) in kinds() {
         let log = opened(&kind, keeping(100));

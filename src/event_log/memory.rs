@@ -9,7 +9,7 @@ use super::{
     Entry, Extent, Placement, Portion, Read, Retention, given_ids::GivenIds, lineage::Lineage,
 };
 use crate::{
-    event::{Audience, Event, EventId},
+    event::{Audience, EARLIEST, Event, EventId},
     gap::{Gap, GapReason},
     resume::ResumeFrom,
     selection::Selection,
@@ -327,8 +327,7 @@ impl MemoryLog {
             Some((before, after)) if !is_same(before, after) => GapReason::Epoch,
             _ => GapReason::Evicted,
         };
-        let requested =
-            before.map_or_else(|| crate::resume::EARLIEST.to_owned(), |id| id.to_string());
+        let requested = before.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 

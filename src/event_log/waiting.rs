@@ -1,13 +1,18 @@
 //! Who waits for an event to be appended to a store, and whose turn it is.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use crate::event::{Event, EventId};
 
-/// The log cannot be written. Nothing of the event was done, as far as is known.
+/// The log cannot be used now. What was to be appended may have been, all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the log cannot be written")]
+#[error("the log cannot be used now")]
 pub struct LogUnavailable;
 
 /// Is told of an event's fate: its id, once it is in the log.
@@ -25,10 +30,49 @@ pub(super) enum Waits {
     Ticker { number: u64, done: TickDone },
 }
 
+/// How much waits to be appended, whether or not anybody still waits for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Queue(Arc<AtomicUsize>);
+
+/// What an event takes while it waits, beside its data, in bytes: about, and rather less.
+const EVENT_BYTES: usize = 512;
+
+impl Queue {
+    /// Counts an event until what is returned is dropped.
+    pub(super) fn add(&self, event: &Event) -> Queued {
+        let bytes = EVENT_BYTES + event.data().len();
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Queued {
+            queue: self.clone(),
+            bytes,
+        }
+    }
+
+    /// In bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An event's part of what waits.
+#[derive(Debug)]
+pub(super) struct Queued {
+    queue: Queue,
+    bytes: usize,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.queue.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// An event that waits to be appended.
 pub(super) struct Waiting {
     pub(super) event: Event,
     pub(super) waits: Waits,
+    /// Kept until it was.
+    pub(super) _queued: Queued,
 }
 
 /// What is to be appended after so many numbered messages, what is not, because it is not its turn,
@@ -46,4 +90,24 @@ pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<W
             }
         });
     (in_turn, out_of_turn, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_counts_for_as_long_as_it_waits() {
+        let queue = Queue::default();
+        let small = queue.add(&Event::message("x"));
+        let large = queue.add(&Event::message("x".repeat(100_000)));
+
+        let both = queue.bytes();
+        drop(large);
+        let one = queue.bytes();
+        drop(small);
+
+        assert!((100_000..200_000).contains(&both) && (1..10_000).contains(&one));
+        assert_eq!(queue.bytes(), 0);
+    }
 }

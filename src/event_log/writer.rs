@@ -2,6 +2,7 @@
 //! comes while it waits for the disk is appended together, at one wait for all of it.
 
 use std::{
+    convert::Infallible,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -18,7 +19,7 @@ use super::{
     Appender, Listener, MemoryLog,
     file::{About, Batch, FileStore},
     record::Record,
-    waiting::{Done, LogUnavailable, Waiting, Waits, in_turn},
+    waiting::{Done, LogUnavailable, Queue, Waiting, Waits, in_turn},
 };
 use crate::event::Event;
 
@@ -28,6 +29,9 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// How often a store that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How much may be acknowledged and not synced, in bytes of data: it is kept, should the store lose it.
+const MOST_UNSYNCED: usize = 8 << 20;
 
 /// When there is nothing to wait for but an event.
 const LONG: Duration = Duration::from_secs(3600);
@@ -51,19 +55,21 @@ enum Command {
 #[derive(Clone)]
 pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
+    queue: Queue,
     is_writable: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Starts the thread. The second value tells of its end.
     pub(super) fn start(
         path: &Path,
         (store, about): (FileStore, About),
         memory: Arc<MemoryLog>,
         sync: LogSync,
         listener: Listener,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<(Self, oneshot::Receiver<Infallible>)> {
         let (inbox, commands) = mpsc::channel();
+        let (alive, gone) = oneshot::channel();
         let is_writable = Arc::new(AtomicBool::new(true));
         let thread = Thread {
             path: path.to_owned(),
@@ -72,7 +78,9 @@ impl Writer {
             memory,
             ticks: about.ticks,
             sync,
+            retry_at: Instant::now(),
             unsynced: Vec::new(),
+            unsynced_bytes: 0,
             unsynced_since: None,
             says_synced: true,
             is_failing: false,
@@ -81,21 +89,37 @@ impl Writer {
         };
         std::thread::Builder::new()
             .name("event-log".to_owned())
-            .spawn(move || thread.run(&commands))?;
-        Ok(Self { inbox, is_writable })
+            .spawn(move || {
+                let _alive = alive;
+                thread.run(&commands);
+            })?;
+        let writer = Self {
+            inbox,
+            queue: Queue::default(),
+            is_writable,
+        };
+        Ok((writer, gone))
     }
 
     pub(super) fn enqueue(&self, event: Event, waits: Waits) {
+        let queued = self.queue.add(&event);
+        let waiting = Waiting {
+            event,
+            waits,
+            _queued: queued,
+        };
         // Where the thread is gone, `waits` is dropped, and whoever it is is told so.
-        self.inbox
-            .send(Command::Append(Waiting { event, waits }))
-            .ok();
+        self.inbox.send(Command::Append(waiting)).ok();
     }
 }
 
 impl Appender for Writer {
     fn append(&self, event: Event, waits: Option<Done>) {
         self.enqueue(event, Waits::Publisher(waits));
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
     }
 
     fn is_writable(&self) -> bool {
@@ -119,6 +143,8 @@ struct Thread {
     path: PathBuf,
     /// `None` since it failed.
     store: Option<FileStore>,
+    /// When one that failed is tried again.
+    retry_at: Instant,
     /// What the store has of older events begins here.
     stored_from: u64,
     memory: Arc<MemoryLog>,
@@ -127,6 +153,7 @@ struct Thread {
     sync: LogSync,
     /// What was acknowledged and is not synced, should the store lose it.
     unsynced: Vec<Record>,
+    unsynced_bytes: usize,
     unsynced_since: Option<Instant>,
     /// Whether the store says that all is synced. Before it is not, the store says so.
     says_synced: bool,
@@ -172,12 +199,13 @@ impl Thread {
                     break;
                 }
             }
-            if self.store.is_none() {
+            if self.store.is_none() && self.retry_at <= Instant::now() {
                 self.reopen();
             }
+            let is_much = self.unsynced_bytes + bytes >= MOST_UNSYNCED;
             let need = if !flushed.is_empty() {
                 Need::Rest
-            } else if self.sync == LogSync::Always || self.patience().is_zero() {
+            } else if self.sync == LogSync::Always || self.patience().is_zero() || is_much {
                 Need::Sync
             } else {
                 Need::Nothing
@@ -192,7 +220,7 @@ impl Thread {
     /// How long there is nothing to do unless something comes.
     fn patience(&self) -> Duration {
         match (self.sync, self.unsynced_since) {
-            _ if self.store.is_none() => RETRY,
+            _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
             (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
             _ => LONG,
         }
@@ -241,10 +269,11 @@ impl Thread {
         self.stored_from = evicted.end;
         self.ticks = ticks;
         if synced {
-            self.unsynced.clear();
-            self.unsynced_since = None;
+            self.all_synced();
             self.says_synced = !unsynced;
         } else {
+            let data = waiting.iter().map(|waiting| waiting.event.data().len());
+            self.unsynced_bytes += data.sum::<usize>();
             self.unsynced.extend(records);
             self.unsynced_since.get_or_insert_with(Instant::now);
         }
@@ -264,6 +293,12 @@ impl Thread {
             }
         }
         self.refuse(out_of_turn);
+    }
+
+    fn all_synced(&mut self) {
+        self.unsynced.clear();
+        self.unsynced_bytes = 0;
+        self.unsynced_since = None;
     }
 
     /// So many events became readable; none where the store alone had something to do.
@@ -300,6 +335,7 @@ impl Thread {
             "the log in {path} cannot be written, so publishing is refused until it can: {err}"
         );
         self.store = None;
+        self.retry_at = Instant::now() + RETRY;
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
@@ -313,7 +349,10 @@ impl Thread {
                 self.store = Some(store);
                 self.is_writable.store(true, Ordering::Relaxed);
             }
-            Err(reason) => log::debug!("the log can still not be written: {reason}"),
+            Err(reason) => {
+                self.retry_at = Instant::now() + RETRY;
+                log::debug!("the log can still not be written: {reason}");
+            }
         }
     }
 
@@ -355,8 +394,7 @@ impl Thread {
             let again = trial(next, &self.unsynced[kept..]);
             store.commit(again, true).map_err(text)?;
         }
-        self.unsynced.clear();
-        self.unsynced_since = None;
+        self.all_synced();
         self.says_synced = !about.unsynced;
         Ok(store)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpRequest,
-    http::header::{AUTHORIZATION, COOKIE, HOST, HeaderValue, ORIGIN, REFERER},
+    http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER},
 };
 use url::Url;
 
@@ -17,12 +17,17 @@ const SCHEME: &str = "Bearer";
 const LEGACY_COOKIE: &str = "mercureAuthorization";
 
 /// What a request presents.
-enum Presented<'a> {
+#[derive(Debug)]
+pub(crate) enum Presented<'a> {
     Nothing,
     Header(&'a str),
     /// Sent along by the browser, whoever made it send the request.
     Cookie(&'a str),
 }
+
+/// The request does not present a token as it is to be presented.
+#[derive(Debug)]
+pub(crate) struct Malformed;
 
 /// What the bearer of the request's token may do; `None`: it has none.
 pub(super) fn access(
@@ -30,7 +35,7 @@ pub(super) fn access(
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Option<Arc<Access>>, Problem> {
-    verified(&presented(request, hub, policy)?, hub, policy)
+    verified(&of_request(request, hub, policy)?, hub, policy)
 }
 
 /// The same where the request changes something: a page of somebody else's must not have the
@@ -40,9 +45,9 @@ pub(super) fn access_to_change(
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Arc<Access>, Problem> {
-    let presented = presented(request, hub, policy)?;
+    let presented = of_request(request, hub, policy)?;
     if let Presented::Cookie(_) = presented
-        && !comes_from_a_trusted_page(request, hub, policy)
+        && !comes_from_a_trusted_page(request.headers(), hub.url().url(), &policy.origins)
     {
         return Err(Problem::ForeignPage);
     }
@@ -67,25 +72,31 @@ fn verified(
     }
 }
 
-fn presented<'a>(
+fn of_request<'a>(
     request: &'a HttpRequest,
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Presented<'a>, Problem> {
-    let headers = request.headers();
+    let legacy = policy.legacy.then_some(LEGACY_COOKIE);
+    let cookies = policy.cookie.as_deref().into_iter().chain(legacy);
+    presented(request.headers(), cookies).map_err(|Malformed| Challenge::InvalidRequest.to(hub))
+}
+
+/// The token of these headers, or of the first of these cookies that there is.
+pub(crate) fn presented<'a, 'n>(
+    headers: &'a HeaderMap,
+    mut cookies: impl Iterator<Item = &'n str>,
+) -> Result<Presented<'a>, Malformed> {
     let mut authorizations = headers.get_all(AUTHORIZATION);
     let Some(authorization) = authorizations.next() else {
-        let legacy = policy.legacy.then_some(LEGACY_COOKIE);
-        let mut names = policy.cookie.as_deref().into_iter().chain(legacy);
-        let cookie = names.find_map(|name| {
+        let cookie = cookies.find_map(|name| {
             let mut cookies = headers.get_all(COOKIE);
             cookies.find_map(|header| cookie(header, name))
         });
         return Ok(cookie.map_or(Presented::Nothing, Presented::Cookie));
     };
-    let malformed = || Challenge::InvalidRequest.to(hub);
     if authorizations.next().is_some() {
-        return Err(malformed());
+        return Err(Malformed);
     }
     let bytes = authorization.as_bytes();
     let is_scheme = |scheme: &[u8]| scheme.eq_ignore_ascii_case(SCHEME.as_bytes());
@@ -100,9 +111,9 @@ fn presented<'a>(
     let token = rest.trim_ascii();
     let is_token68 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     if token.is_empty() || !token.iter().all(is_token68) {
-        return Err(malformed());
+        return Err(Malformed);
     }
-    let token = std::str::from_utf8(token).map_err(|_| malformed())?;
+    let token = std::str::from_utf8(token).map_err(|_| Malformed)?;
     Ok(Presented::Header(token))
 }
 
@@ -120,8 +131,12 @@ fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
 
 /// Whether the page that made the browser send the request is of the hub's own origin or of one
 /// that is listed. Not to say so is not to be trusted.
-fn comes_from_a_trusted_page(request: &HttpRequest, hub: &Hub, policy: &Policy) -> bool {
-    let header = |name| request.headers().get(name)?.to_str().ok();
+pub(crate) fn comes_from_a_trusted_page(
+    headers: &HeaderMap,
+    hub: &Url,
+    trusted: &[String],
+) -> bool {
+    let header = |name| headers.get(name)?.to_str().ok();
     let origin = match header(ORIGIN) {
         Some(origin) => origin.to_owned(),
         None => match header(REFERER).map(Url::parse) {
@@ -129,7 +144,6 @@ fn comes_from_a_trusted_page(request: &HttpRequest, hub: &Hub, policy: &Policy) 
             _ => return false,
         },
     };
-    let hub = hub.url().url();
     let host = header(HOST).unwrap_or_default();
     // Whoever opens a page from a file, or in a sandbox, is anybody.
     if origin == "null" {
@@ -137,5 +151,5 @@ fn comes_from_a_trusted_page(request: &HttpRequest, hub: &Hub, policy: &Policy) 
     }
     origin == hub.origin().ascii_serialization()
         || origin == format!("{}://{host}", hub.scheme())
-        || policy.origins.contains(&origin)
+        || trusted.contains(&origin)
 }

@@ -31,13 +31,14 @@ use crate::{
     broadcaster::{Subscribe, Subscribed},
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
+    event::EARLIEST,
     event_log,
     expiry::Expiry,
     hub::Hub,
     matcher::{InvalidMatcher, Matcher, MatcherText},
     metrics::TurnedAway,
     policy::Policy,
-    resume::{EARLIEST, ResumeFrom},
+    resume::ResumeFrom,
     selection::Selection,
     subscriber::{Subscriber, Subscription},
     wire::{self, Framing},
@@ -97,7 +98,7 @@ async fn answer(
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
-        form(request, payload, limits.body).await?
+        form(request, payload, longest_query(&limits)).await?
     } else if let Payload::None = payload.into_inner() {
         web::Bytes::new()
     } else {
@@ -138,6 +139,13 @@ async fn answer(
     open(request, hub, asks).await
 }
 
+/// How long the body of a `QUERY` may be, in bytes: what may be asked for, each byte of it encoded, and
+/// some more. Anybody may send one.
+fn longest_query(limits: &LimitsConfig) -> usize {
+    let longest = limits.matchers * (3 * limits.pattern + "match_urlpattern=&".len());
+    limits.body.min(4096 + longest)
+}
+
 /// What the bearer of the request's token may do, and whether a token is needed.
 fn access(
     request: &HttpRequest,
@@ -157,13 +165,12 @@ fn select(
     readable: &[Matcher],
 ) -> Result<Arc<Selection>, Problem> {
     // Whatever else could be wrong was seen before.
+    let problem = |name, reason| Problem::Matcher { name, reason };
     hub.select(matchers, readable)
-        .map_err(|reason| Problem::Matcher {
-            name: match reason {
-                InvalidMatcher::Template => "topic",
-                _ => "match_urlpattern",
-            },
-            reason,
+        .map_err(|reason| match reason {
+            InvalidMatcher::Crowded => Problem::TooManyPatterns,
+            InvalidMatcher::Template => problem("topic", reason),
+            _ => problem("match_urlpattern", reason),
         })
 }
 
@@ -208,9 +215,13 @@ impl Asking {
         head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
     }
 
-    /// A stream that tells the client when to come again.
-    async fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
-        self.tell_place(&mut head, self.would_have_gap(hub).await);
+    /// A stream that tells the client when to come again. Nothing is looked up for it but in memory:
+    /// there may be many.
+    fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
+        if hub.archive.is_none() || hub.log.find(&self.from).is_some() {
+            let placement = hub.log.place(&self.from, &self.selection);
+            self.tell_place(&mut head, placement.gap.is_some());
+        }
         let farewell = wire::farewell(hub.jittered_retry());
         head.body(farewell.bytes(Framing::Plain))
     }
@@ -240,7 +251,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
         Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
             log::debug!("turned a subscriber away: {reason:?}");
-            return Ok(asks.turn_away(hub, head).await);
+            return Ok(asks.turn_away(hub, head));
         }
     };
     let Subscribed {
@@ -253,7 +264,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         Ok(start) => start,
         Err(reason) => {
             log::debug!("turned a subscriber away that asked for older events: {reason}");
-            return Ok(asks.turn_away(hub, head).await);
+            return Ok(asks.turn_away(hub, head));
         }
     };
     // Another may have come meanwhile. From the moment the stream begins, none is read.

@@ -21,7 +21,10 @@ use actix_web::{
 
 use self::problem::Problem;
 #[cfg(feature = "fuzzing")]
-pub(crate) use self::topics::asked;
+pub(crate) use self::{
+    credentials::{Malformed, Presented, comes_from_a_trusted_page, presented},
+    topics::asked,
+};
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
 use crate::hub_url::HubUrl;
@@ -46,7 +49,10 @@ pub(crate) enum Resources {
     Admin,
 }
 
-/// Adds the routes.
+/// Adds `/healthz`; for those who look after the server `/metrics`, `/status` and `/readyz`; for the
+/// public `/events/sse`, the hub's path, active subscriptions below it, the hub's metadata
+/// (`/.well-known/oauth-protected-resource` and the hub's path) and the page's files at `/`. What is
+/// left is 404.
 pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
     app.service(read("/healthz", || web::to(health::healthz)));
     if let Resources::Admin

@@ -33,8 +33,10 @@ pub(crate) enum Problem {
     BroadcasterSilent,
     #[error("There is more to publish than can be taken in.")]
     Busy,
-    #[error("The log cannot be written now.")]
+    #[error("The log cannot be used now.")]
     LogUnavailable,
+    #[error("There are as many patterns of other subscribers as there may be.")]
+    TooManyPatterns,
     #[error("The body is to be a form: application/x-www-form-urlencoded.")]
     NotAForm,
     #[error("The body is longer than {0} bytes (limits.body).")]
@@ -156,6 +158,7 @@ impl ResponseError for Problem {
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::Busy
+            | Self::TooManyPatterns
             | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token { challenge, .. } => challenge.status(),
         }
@@ -197,6 +200,7 @@ impl Problem {
                 (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))
             }
             Self::Busy
+            | Self::TooManyPatterns
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
@@ -214,6 +218,7 @@ mod tests {
     fn whoever_may_come_again_is_told_when() {
         for problem in [
             Problem::Busy,
+            Problem::TooManyPatterns,
             Problem::Draining,
             Problem::BroadcasterSilent,
             Problem::LogUnavailable,

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     broadcaster::{List, Listed},
+    event::EARLIEST,
     hub::Hub,
     hub_url::HubUrl,
     policy::Policy,
     presence::LIST,
-    resume::EARLIEST,
 };
 
 /// The paths of all lists and subscriptions, as the router has them.

@@ -130,6 +130,21 @@ fn there_are_limits_to_how_much_is_asked_for() {
 }
 
 #[test]
+fn patterns_that_are_too_complex_together_are_refused() {
+    let hub = MercureHub::start();
+    let patterns = |pattern: &str| {
+        let patterns = (0..100).map(|n| format!("match_urlpattern=/{n}/{pattern}"));
+        patterns.collect::<Vec<_>>().join("&")
+    };
+
+    query(&hub, PATH, "", &patterns("books/:id/*?*#*"));
+    let each_is_taken = patterns("([a-z]{300})");
+    query(&hub, PATH, "", each_is_taken.split('&').next().unwrap());
+    hub.ask("QUERY", PATH, "", &each_is_taken)
+        .assert_refuses(400, "a hundred patterns of some 100 KB each");
+}
+
+#[test]
 fn a_body_and_an_address_are_one() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();

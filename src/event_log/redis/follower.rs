@@ -206,7 +206,9 @@ impl Follower {
             let answer = wait.query_async(&mut connection);
             let first = read(answer, entries_of_only_stream).await?;
             self.is_reading.store(true, Ordering::Relaxed);
-            *failures = 0;
+            if std::mem::take(failures) >= FAILURES_TO_SAY {
+                log::info!("the log in {} is read again", self.link.url());
+            }
             let mut more = !first.is_empty();
             self.take(first);
             while more {

@@ -32,6 +32,7 @@ impl Keeper {
     /// Goes on for as long as somebody gives orders.
     pub(super) async fn run(self) {
         let mut dead = HashMap::new();
+        let mut epoch = None;
         loop {
             tokio::select! {
                 () = sleep(PULSE) => {}
@@ -50,6 +51,13 @@ impl Keeper {
             let Some(orders) = self.orders.upgrade() else {
                 return;
             };
+            if epoch
+                .replace(pulse.epoch)
+                .is_some_and(|before| before != pulse.epoch)
+            {
+                // What was lost with the last epoch may be a subscription that came, or one that went.
+                self.subscriptions.doubt();
+            }
             dead = times(&dead, pulse.dead);
             let gone = dead.iter().filter(|(_, times)| **times >= TIMES_DEAD);
             let gone: Vec<_> = gone.map(|(node, _)| node.clone()).collect();

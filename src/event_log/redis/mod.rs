@@ -42,13 +42,13 @@ use self::{
 };
 use super::{
     Appender, Archive, Done, Listener, LogError, MemoryLog, Numbering, Opened, RedisSettings,
-    Retention, Subscriptions,
+    Retention, Subscriptions, waiting::Queue,
 };
 use crate::{
-    auth::random_urn,
     event::{Event, EventId},
     presence::Change,
     topic::Topic,
+    urn,
 };
 
 /// How long Redis is waited for at the start: it may be starting, too.
@@ -82,6 +82,7 @@ pub(super) fn open(
 /// What others in this process tell the log by.
 struct RedisLog {
     orders: mpsc::UnboundedSender<Order>,
+    queue: Queue,
     is_writable: Arc<AtomicBool>,
     is_reading: Arc<AtomicBool>,
 }
@@ -95,17 +96,23 @@ impl RedisLog {
 
 impl Appender for RedisLog {
     fn append(&self, event: Event, waits: Option<Done>) {
-        self.order(Order::Append(event, waits));
+        let queued = self.queue.add(&event);
+        self.order(Order::Append(event, waits, queued));
     }
 
     fn announce(&self, change: Change) {
-        self.order(Order::Announce(change));
+        let queued = self.queue.add(&change.event);
+        self.order(Order::Announce(change, queued));
     }
 
     fn subscriptions(&self) -> Option<Subscriptions> {
         let (done, listed) = oneshot::channel();
         self.order(Order::Do(Task::List(done)));
         Some(listed)
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
     }
 
     fn is_writable(&self) -> bool {
@@ -162,7 +169,7 @@ impl Node {
     }
 
     async fn begin(&self) -> Result<(Link, MemoryLog, EventId), String> {
-        let node = random_urn();
+        let node = urn::random();
         let scripts = Scripts::new(&self.settings, node);
         let finder = self
             .settings
@@ -196,11 +203,13 @@ impl Node {
         let (orders, ordered) = mpsc::unbounded_channel();
         let (archive, asked) = Archive::new();
         let (tell, told) = watch::channel(None);
+        let (_alive, gone) = oneshot::channel();
         let listener = self.listener;
         let subscriptions = Rc::new(Own::default());
         let is_reading = Arc::new(AtomicBool::new(true));
         let log = RedisLog {
             orders: orders.clone(),
+            queue: Queue::default(),
             is_writable: link.is_writable(),
             is_reading: is_reading.clone(),
         };
@@ -209,6 +218,7 @@ impl Node {
             appender: Arc::new(log),
             numbering: Numbering::ByLog(tell),
             archive: Some(archive),
+            gone: Some(gone),
         };
         if opened.send(Ok(ready)).is_err() {
             return;

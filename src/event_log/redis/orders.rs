@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Event, EventId},
-    event_log::{Done, Listener, LogUnavailable, MemoryLog},
+    event_log::{Done, Listener, LogUnavailable, MemoryLog, waiting::Queued},
     presence::Change,
 };
 
@@ -32,8 +32,8 @@ const BATCH_CHANGES: usize = 256;
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Order {
-    Append(Event, Option<Done>),
-    Announce(Change),
+    Append(Event, Option<Done>, Queued),
+    Announce(Change, Queued),
     Do(Task),
 }
 
@@ -76,6 +76,11 @@ impl Subscriptions {
         self.unsure.get() || self.active.borrow().len() != known
     }
 
+    /// Has Redis be told anew, whatever it knows.
+    pub(super) fn doubt(&self) {
+        self.unsure.set(true);
+    }
+
     fn change(&self, change: &Change) {
         let mut active = self.active.borrow_mut();
         if change.is_active() {
@@ -104,16 +109,20 @@ impl Clerk {
         while let Some(order) = orders.recv().await {
             let mut events = Vec::new();
             let mut changes = Vec::new();
+            let mut announced = Vec::new();
             let mut task = None;
             let mut bytes = 0;
             let mut next = Some(order);
             while let Some(order) = next {
                 match order {
-                    Order::Append(event, done) => {
+                    Order::Append(event, done, queued) => {
                         bytes += event.data().len();
-                        events.push((event, done));
+                        events.push((event, done, queued));
                     }
-                    Order::Announce(change) => changes.push(change),
+                    Order::Announce(change, queued) => {
+                        changes.push(change);
+                        announced.push(queued);
+                    }
                     Order::Do(what) => {
                         task = Some(what);
                         break;
@@ -130,6 +139,7 @@ impl Clerk {
             }
             self.append(events).await;
             self.announce_own(changes).await;
+            drop(announced);
             if let Some(task) = task {
                 self.carry_out(task).await;
             }
@@ -151,7 +161,7 @@ impl Clerk {
             Task::List(done) => {
                 let reader = self.reader.clone();
                 tokio::task::spawn_local(async move {
-                    if let Ok(all) = reader.subscriptions().await {
+                    if let Ok(all) = reader.subscriptions(|| done.is_closed()).await {
                         done.send(all).ok();
                     }
                 });
@@ -162,13 +172,13 @@ impl Clerk {
         }
     }
 
-    async fn append(&self, events: Vec<(Event, Option<Done>)>) {
+    async fn append(&self, events: Vec<(Event, Option<Done>, Queued)>) {
         if events.is_empty() {
             return;
         }
         let began = Instant::now();
         let append = |epoch| {
-            let events = events.iter().map(|(event, _)| event);
+            let events = events.iter().map(|(event, ..)| event);
             self.link.scripts.append(epoch, events)
         };
         let answer = self.link.call(&self.memory, append).await;
@@ -178,7 +188,7 @@ impl Clerk {
             .ok()
             .and_then(|ids| redis::from_redis_value::<Vec<String>>(ids).ok());
         let mut ids = ids.unwrap_or_default().into_iter();
-        for (_, done) in events {
+        for (_, done, _) in events {
             let id = ids.next().and_then(|id| EventId::parse(&id).ok());
             let newest = self.link.acknowledged.get().max(id);
             self.link.acknowledged.set(newest);
@@ -193,7 +203,7 @@ impl Clerk {
         }
         let node = self.link.scripts.node();
         if !changes.is_empty() && self.announce(node, &changes).await.is_err() {
-            self.subscriptions.unsure.set(true);
+            self.subscriptions.doubt();
         }
     }
 
@@ -206,7 +216,7 @@ impl Clerk {
     }
 
     async fn reconcile(&self) {
-        self.subscriptions.unsure.set(true);
+        self.subscriptions.doubt();
         let node = self.link.scripts.node();
         let Ok(known) = of_node(&self.link, node).await else {
             return;

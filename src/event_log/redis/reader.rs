@@ -35,7 +35,8 @@ const FIRST: Most = Most {
 
 pub(super) struct Reader {
     link: Rc<Link>,
-    connection: RefCell<Option<MultiplexedConnection>>,
+    /// With the number of the link's: where that is another, so is the master, maybe.
+    connection: RefCell<Option<(u64, MultiplexedConnection)>>,
     /// One at a time connects, and one lists.
     connecting: Mutex<()>,
     listing: Mutex<()>,
@@ -106,8 +107,11 @@ impl Reader {
         Ok(read.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// The active subscriptions of all nodes.
-    pub(super) async fn subscriptions(&self) -> Result<Vec<serde_json::Value>, LogUnavailable> {
+    /// The active subscriptions of all nodes, unless nobody waits for them any more.
+    pub(super) async fn subscriptions(
+        &self,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Vec<serde_json::Value>, LogUnavailable> {
         let _alone = self.listing.lock().await;
         let names = self.link.scripts.names();
         let mut nodes = redis::cmd("ZRANGE");
@@ -117,6 +121,9 @@ impl Reader {
             .await?;
         let mut all = Vec::new();
         for node in nodes {
+            if is_over() {
+                return Ok(Vec::new());
+            }
             let mut of_node = redis::cmd("HGETALL");
             of_node.arg(names.subscriptions(&node));
             let known = self
@@ -148,7 +155,13 @@ impl Reader {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
-        let connected = || self.connection.borrow().clone();
+        let connected = || {
+            let connection = self.connection.borrow();
+            let current = connection
+                .as_ref()
+                .filter(|(of, _)| *of == self.link.connections());
+            current.map(|(_, connection)| connection.clone())
+        };
         if let Some(connection) = connected() {
             return Ok(connection);
         }
@@ -160,9 +173,10 @@ impl Reader {
         if !self.link.can_write() {
             return Err(LogUnavailable);
         }
+        let number = self.link.connections();
         let connection = self.link.connect(PATIENCE).await;
         let connection = connection.map_err(|_| LogUnavailable)?;
-        self.connection.replace(Some(connection.clone()));
+        self.connection.replace(Some((number, connection.clone())));
         Ok(connection)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     event::{Event, EventId},
     event_log::RedisSettings,
     presence::Change,
-    ticker::TickerSettings,
+    ticker::{GRACE, TickerSettings},
 };
 
 /// How entries are kept. A log of another format is not touched.
@@ -15,9 +15,6 @@ const FORMAT: &str = "1";
 
 /// A node that said nothing for this long is taken for dead, in milliseconds.
 const DEAD_AFTER: u64 = 10_000;
-
-/// How late a numbered message may be before deadlines are skipped, in microseconds.
-const GRACE: u64 = 20_000;
 
 /// How many numbered messages are appended at once.
 const MOST_TICKS: usize = 64;
@@ -156,9 +153,9 @@ impl Scripts {
     pub(super) fn tick(&self, epoch: u64, settings: &TickerSettings) -> ScriptInvocation<'_> {
         let event = Event::message(settings.message.clone());
         let (record, message) = written(&event);
-        let interval = settings.interval.as_micros() as u64;
+        let [interval, grace] = [settings.interval, GRACE].map(|time| time.as_micros() as u64);
         let mut call = self.on_log(&self.tick);
-        call.arg(epoch).arg(self.events).arg(interval).arg(GRACE);
+        call.arg(epoch).arg(self.events).arg(interval).arg(grace);
         call.arg(MOST_TICKS).arg(record).arg(message);
         call
     }

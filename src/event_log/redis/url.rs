@@ -96,6 +96,9 @@ fn sentinels(text: &str) -> Option<Result<Sentinels, RedisError>> {
 
 impl Sentinels {
     fn parse(rest: &str, tls: bool) -> Option<Self> {
+        if rest.contains(['#', '?']) {
+            return None;
+        }
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => (Some(credentials), rest),
             None => (None, rest),
@@ -181,7 +184,6 @@ impl FromStr for RedisUrl {
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
         match rest.rsplit_once('@') {
             Some((credentials, place)) => {
                 let user = credentials.split(':').next().unwrap_or_default();
@@ -257,6 +259,8 @@ mod tests {
             "redis://localhost?protocol=3",
             "unix:///tmp/redis.sock",
             "redis+sentinel://",
+            "redis+sentinel://:secret#1@host/main",
+            "redis+sentinel://:secret?1@host/main",
             "redis+sentinel://host",
             "redis+sentinel://host/",
             "redis+sentinel:///main",

@@ -1,6 +1,7 @@
 -- What other scripts begin with.
 
--- How many entries are let go at once, at most: Redis does nothing else meanwhile.
+-- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
+-- meanwhile.
 local MOST_TRIMMED = 1000
 
 local function text(number)
@@ -25,7 +26,7 @@ local function stale(about, epoch)
 end
 
 -- Lets given ids go that mean these entries.
-local function forget(log, ids, entries)
+local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]
     for i = 1, #fields, 2 do
@@ -45,7 +46,7 @@ local function trim_to(log, ids, keep)
   local length = redis.call('XLEN', log)
   local beyond = math.min(length - keep, MOST_TRIMMED)
   if beyond >= 100 then
-    forget(log, ids, redis.call('XRANGE', log, '-', '+', 'COUNT', beyond))
+    forget(ids, redis.call('XRANGE', log, '-', '+', 'COUNT', beyond))
     redis.call('XTRIM', log, 'MAXLEN', length - beyond)
   end
 end

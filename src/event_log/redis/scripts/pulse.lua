@@ -35,15 +35,20 @@ local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if age > 0 and old then
-  local entries = {}
+  -- What is too much for once goes at the next pulse.
+  local is_rest = false
   if redis.call('EXISTS', ids) == 1 then
-    entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
-    forget(log, ids, entries)
-  end
-  if #entries == MOST_TRIMMED then
-    -- The rest goes at the next pulse.
-    redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - MOST_TRIMMED)
+    local entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
+    forget(ids, entries)
+    is_rest = #entries == MOST_TRIMMED
+    if is_rest then
+      redis.call('XTRIM', log, 'MAXLEN', redis.call('XLEN', log) - MOST_TRIMMED)
+    end
   else
+    local most = 100 * MOST_TRIMMED
+    is_rest = redis.call('XTRIM', log, 'MINID', '~', old, 'LIMIT', most) > 0.99 * most
+  end
+  if not is_rest then
     -- One stays: whoever has it has everything.
     redis.call('XTRIM', log, 'MINID', old)
     redis.call('ZREMRANGEBYSCORE', times, '-inf', text(now - age))

@@ -8,13 +8,16 @@ local refused = stale(about, ARGV[1])
 if refused then
   return refused
 end
+-- How late a message may be, in us, before nobody is taken to have asked.
+local PAUSE = 10 * 1000000
 local interval, grace, most = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_us()
 local ms = text(millis(now))
 local last = tonumber(redis.call('HGET', about, 'last_tick') or nil)
-local is_new = not last or last > now
+-- The first; or the clock was set back; or nobody asked for so long that it was switched off, or nobody
+-- was there.
+local is_new = not last or last > now or now - last > interval + PAUSE
 if is_new then
-  -- The first, or the clock was set back.
   last = now
 end
 local number = tonumber(redis.call('HGET', about, 'ticks') or 0)
