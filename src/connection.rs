@@ -64,9 +64,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long clients may take.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
-    /// A connection that is not streaming and was written nothing for this long is closed. It
-    /// bounds the whole of a request and its answer, on each request of a connection: actix-http
-    /// times the first head only.
+    /// A connection that is idle for this long is closed, and so is one whose request, from its first
+    /// byte on, is not answered within this: each of a connection. actix-http times the first head only.
     pub(crate) request_timeout: Duration,
     /// A connection whose socket takes nothing for this long is closed.
     pub(crate) write_timeout: Duration,
@@ -88,8 +87,9 @@ pub(crate) struct ClientIo {
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
-    /// When the connection was opened or last written to.
-    written: Instant,
+    /// When the connection was opened or last written to, or when the first byte came of the request
+    /// that is not answered yet, whichever was later.
+    since: Instant,
     /// Waits for `request_timeout`. `None` before the first wait.
     request_timer: Option<Pin<Box<Sleep>>>,
     /// Waits for `write_timeout`. `None` while the socket takes what it is given.
@@ -223,7 +223,7 @@ impl ClientIo {
             shared,
             state: Connection::default(),
             scan: RequestScan::default(),
-            written: Instant::now(),
+            since: Instant::now(),
             request_timer: None,
             write_timer: None,
         })
@@ -245,7 +245,7 @@ impl ClientIo {
             }
             return Ok(());
         }
-        let deadline = self.written + self.shared.limits.request_timeout;
+        let deadline = self.since + self.shared.limits.request_timeout;
         // The clock, and not the timer, decides: a task that is kept busy by a flood has used up
         // its budget, with which a timer would be looked at.
         if deadline <= Instant::now() {
@@ -291,6 +291,9 @@ impl AsyncRead for ClientIo {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
                 result => result?,
             };
+            if this.state.0.unanswered.get() == 0 && this.scan.is_between_requests() {
+                this.since = Instant::now();
+            }
             let kept = this.scan.read(&mut buf.filled_mut()[before..]);
             buf.set_filled(before + kept);
             this.state.received(&mut this.scan)?;
@@ -321,7 +324,7 @@ impl AsyncWrite for ClientIo {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
                     this.write_timer = None;
-                    this.written = Instant::now();
+                    this.since = Instant::now();
                     return Poll::Ready(result);
                 }
             }

@@ -36,6 +36,10 @@ use crate::{
 /// Threads for each worker that read the files of the page.
 const FILE_THREADS: usize = 8;
 
+/// By how much actix-http's clock may be late. It would answer a request in good time with 408, where
+/// the connection's own bound is as short as that.
+const CLOCK_LATE: Duration = Duration::from_millis(500);
+
 /// How much is written to a socket at a time. Small, because every connection may hold as much.
 const WRITE_BUFFER: usize = 4096;
 
@@ -154,7 +158,7 @@ impl Site {
             .configure(|app| routes::configure(app, &resources, self.hub.url()));
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(self.request_timeout))
-            .client_request_timeout(self.request_timeout)
+            .client_request_timeout(self.request_timeout + CLOCK_LATE)
             .client_disconnect_timeout(self.request_timeout)
             // A client that closed its half is gone: there is nothing to wait for.
             .h1_allow_half_closed(false)

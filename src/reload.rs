@@ -47,6 +47,8 @@ pub struct Reloader {
     watch: Watch,
     /// What the file held when it was last taken over or refused.
     seen: Found,
+    /// Whether it was refused for want of a key.
+    lacks_key: bool,
 }
 
 impl Reloader {
@@ -75,6 +77,7 @@ impl Reloader {
             hang_up,
             watch,
             seen: found,
+            lacks_key: false,
         })
     }
 
@@ -84,15 +87,16 @@ impl Reloader {
             // First of all: it may have changed between the start and the beginning of the watch.
             let found = self.look();
             let (cause, found) = if found != self.seen {
+                self.lacks_key = false;
                 self.settle(found).await
             } else {
                 tokio::select! {
                     Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
                     () = self.watch.news() => continue,
-                    () = sleep(POLL) => continue,
+                    () = sleep(POLL) => (Cause::Change, self.look()),
                 }
             };
-            if cause == Cause::Change && found == self.seen {
+            if cause == Cause::Change && found == self.seen && !self.lacks_key {
                 continue;
             }
             self.seen = found;
@@ -154,9 +158,18 @@ impl Reloader {
         if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
             && let Err(err) = self.target.policy.authority.trust(issuers)
         {
-            log::error!("{cause}: the config is not reloaded, the old one stays: {err}");
+            // Once: it is tried until the key is there, or another config.
+            let level = match std::mem::replace(&mut self.lacks_key, true) {
+                true => log::Level::Debug,
+                false => log::Level::Error,
+            };
+            log::log!(
+                level,
+                "{cause}: the config is not reloaded, the old one stays: {err}"
+            );
             return Ok(());
         }
+        self.lacks_key = false;
         let changed = changed_keys(&self.current, &new);
         let unlike_started = changed_keys(&self.started, &new);
         self.current = new;
@@ -167,8 +180,13 @@ impl Reloader {
             .into_iter()
             .partition(|key| unlike_started.contains(key));
         match now.join(", ") {
-            none if none.is_empty() => {
+            none if none.is_empty() && self.current.auth.issuers.is_empty() => {
                 log::info!("{cause}: config reloaded, nothing takes effect now");
+            }
+            none if none.is_empty() => {
+                log::info!(
+                    "{cause}: config reloaded; the issuers' keys were read anew, nothing else changes now"
+                );
             }
             keys => {
                 self.target

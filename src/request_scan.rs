@@ -110,6 +110,11 @@ impl RequestScan {
         self.unfinished
     }
 
+    /// Whether all that came belongs to whole requests, with their bodies.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.place == Place::Target && self.unfinished == 0
+    }
+
     /// Whether a body came whose end is not looked for, so that no request is counted any more.
     pub(crate) fn is_unframed(&self) -> bool {
         self.place == Place::Unframed

@@ -78,9 +78,11 @@ fn with_token(mut command: Command, token: &str) -> Command {
 fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
     let elsewhere = tempdir().unwrap();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/static");
-    let start = |folder| {
+    let start = |folder, hub| {
         let args = ["--bind", "127.0.0.1:0", "--static-dir", folder];
-        Process::spawn(command(elsewhere.path(), &args))
+        let mut command = command(elsewhere.path(), &args);
+        command.env("BROADCASTER__HUB__URL", hub);
+        Process::spawn(command)
     };
     let token_of = |server: &Process| {
         eventually("the token on standard output", || {
@@ -90,25 +92,28 @@ fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
         })
     };
 
-    let with_page = start(page);
+    let with_page = start(page, "auto");
     let (addr, token) = (with_page.addr(), token_of(&with_page));
-    let without = start("missing");
-    let without_page = (without.addr(), token_of(&without));
+    let without_page = start("missing", "auto");
+    let without_hub = start(page, "https://hub.example/elsewhere");
 
     eventually("all that is printed", || {
         let link = format!("playground: http://{addr}/#token={token}\n");
         let all = format!("listening on http://{addr}/\npublish token: {token}\n{link}");
         (with_page.stdout() == all).then_some(())
     });
-    let (addr, other) = without_page;
-    assert_eq!(
-        without.stdout(),
-        format!("listening on http://{addr}/\npublish token: {other}\n"),
-        "there is no page to open"
-    );
-    for (server, token) in [(&with_page, &token), (&without, &other)] {
+    for server in [&with_page, &without_page, &without_hub] {
+        let token = token_of(server);
         server.wait_for_log("listening on");
-        assert!(!server.stderr().contains(token), "{}", server.stderr());
+        assert!(!server.stderr().contains(&token), "{}", server.stderr());
+    }
+    for server in [without_page, without_hub] {
+        let (addr, token) = (server.addr(), token_of(&server));
+        assert_eq!(
+            server.stdout(),
+            format!("listening on http://{addr}/\npublish token: {token}\n"),
+            "there is no page, or none for that hub"
+        );
     }
 }
 
@@ -128,10 +133,12 @@ fn an_event_is_published_with_all_that_is_said_of_it() {
     );
 
     assert_eq!(line(&published), "urn:1");
-    let event = stream.event().unwrap();
-    assert_eq!(event.id.as_deref(), Some("urn:1"));
-    assert_eq!(event.name.as_deref(), Some("added"));
-    assert_eq!(event.data, "-1");
+    let greeting = stream.block().unwrap();
+    assert!(greeting.ends_with(": connected\n\n"), "{greeting:?}");
+    assert_eq!(
+        stream.block().unwrap(),
+        "id: urn:1\nevent: added\nretry: 700\ndata: -1\n\n"
+    );
 }
 
 #[test]

@@ -4,9 +4,14 @@
 
 mod support;
 
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
+
 use serde_json::{Value, json};
 use support::{
-    client::{Stream, get, request},
+    client::{Stream, connect, get, request},
     server::{TestServer, quiet},
 };
 
@@ -25,6 +30,30 @@ fn healthz_and_readyz_say_that_the_broadcaster_answers() {
         (ready.status(), ready.body.as_str()),
         (200, r#"{"status":"ready"}"#)
     );
+}
+
+#[test]
+fn a_request_on_a_connection_that_was_idle_has_its_whole_time() {
+    let mut config = quiet();
+    config.server.request_timeout = Duration::from_secs(2);
+    let server = TestServer::start(config);
+    let mut socket = connect(server.addr);
+    let request = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+    let answered = |socket: &mut std::net::TcpStream| {
+        let mut answer = [0; 1000];
+        socket.read(&mut answer).unwrap() > 0 && answer.starts_with(b"HTTP/1.1 200")
+    };
+    // The client's own pace: together more than the time for a request, from the last answer on.
+    let pause = || std::thread::sleep(Duration::from_millis(1200));
+
+    socket.write_all(request).unwrap();
+    let first = answered(&mut socket);
+    pause();
+    socket.write_all(&request[..10]).unwrap();
+    pause();
+    socket.write_all(&request[10..]).unwrap();
+
+    assert!(first && answered(&mut socket));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Pages of other origins.
     pub cors: CorsConfig,
-    /// The log that operators read.
+    /// What operators are told in the process's log, and where the log of events is kept.
     pub log: LogConfig,
 }
 
@@ -80,7 +80,8 @@ pub struct ServerConfig {
     /// How many subscribers there may be; 0: what the limit on open files allows.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
     pub max_subscribers: usize,
-    /// A connection without an event stream that was written nothing for this long is closed.
+    /// A connection without an event stream is closed when it is idle for this long, or when a request,
+    /// from its first byte on, is not whole and answered within this.
     #[serde(with = "value::timeout")]
     pub request_timeout: Duration,
     /// A connection whose socket takes nothing for this long is closed.
@@ -298,7 +299,8 @@ impl Default for CorsConfig {
 }
 
 impl Config {
-    /// The part that can change while the server runs: the keys in [`RELOADABLE`].
+    /// What the Broadcaster takes over while it runs: the keys in [`RELOADABLE`], but `auth.issuers`,
+    /// which is not the Broadcaster's.
     pub fn live_settings(&self) -> LiveSettings {
         LiveSettings {
             ticker: TickerSettings {

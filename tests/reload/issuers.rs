@@ -91,6 +91,7 @@ fn an_issuer_comes_and_another_goes_with_the_config() {
 #[test]
 fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
     let server = start();
+    let new = token(&server, "https://one.example", &"2".repeat(40));
     let good = token(&server, "https://one.example", &"1".repeat(40));
 
     fs::write(server.path("secret"), "short").unwrap();
@@ -104,6 +105,10 @@ fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
         "a secret in the log"
     );
     assert_eq!(publish(&server, &good).status(), 200);
+
+    // It was only late.
+    fs::write(server.path("secret"), "2".repeat(40)).unwrap();
+    wait_for(&server, &new, 200);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use env_logger::{Builder, Logger};
 use log::LevelFilter;
 use sse_broadcaster::{
-    Reloader, Server,
+    HubUrl, Reloader, Server,
     config::{Config, Found, LogPlace, Sources},
 };
 use tokio::{
@@ -45,7 +45,10 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     warn_of_a_node_apart(&config);
     let server = Server::build(&config)?;
-    let has_playground = config.server.static_dir.join(PLAYGROUND).is_file();
+    // It asks for the hub at its well-known path.
+    let hub = config.hub.url.as_ref();
+    let has_playground = config.server.static_dir.join(PLAYGROUND).is_file()
+        && hub.is_none_or(HubUrl::is_well_known);
     let reloader = Reloader::new(sources, found, config, server.reloadable())?;
     actix_rt::spawn(reloader.run());
     announce(&format!("listening on http://{}/", server.addr()));
