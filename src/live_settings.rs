@@ -1,4 +1,4 @@
-//! The part of the settings that can change while the Broadcaster runs.
+//! The ticker's settings and the heartbeat, and the range that each of their values is kept in.
 
 use std::time::Duration;
 

@@ -66,7 +66,12 @@ impl Reloadable {
 }
 
 impl Server {
-    /// Binds the addresses and starts the Broadcaster. Needs a running actix `System`.
+    /// Binds the addresses and starts the Broadcaster. Needs a running actix `System`, and blocks as
+    /// [`Hub::start_with_log`] does.
+    ///
+    /// Fails if an address cannot be bound, the limit on open files leaves no room for subscribers, an
+    /// issuer's keys cannot be read ([`KeyError`](crate::KeyError)), or the log cannot be used
+    /// ([`LogError`](crate::LogError)).
     pub fn build(config: &Config) -> anyhow::Result<Self> {
         let listener = bind(&config.server.bind, "server.bind")?;
         let addr = listener.local_addr()?;

@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::load::{Request, Scan, check_head};
+use crate::load::{Order, Request, Scan, check_head};
 
 /// How long the last may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,8 @@ pub(crate) struct LagFigures {
     added_p50_ms: f64,
     added_p99_ms: f64,
     added_max_ms: f64,
-    lost: usize,
+    lost: u64,
+    duplicated: u64,
 }
 
 impl Lag {
@@ -68,20 +69,25 @@ impl Lag {
         let listener = std::thread::spawn(move || {
             let mut scan = Scan::default();
             let mut buffer = [0; 4096];
-            let mut left = updates;
-            while left > 0 {
+            let mut order = Order {
+                next: Some(0),
+                ..Order::default()
+            };
+            while order.next < Some(updates as u64) {
                 let Ok(length @ 1..) = stream.read(&mut buffer) else {
-                    return;
+                    break;
                 };
                 let now = Instant::now();
                 scan.read(&buffer[..length], |number| {
-                    left = left.saturating_sub(1);
-                    arrived.send((number, now)).ok();
+                    if order.take(number) {
+                        arrived.send((number, now)).ok();
+                    }
                 });
             }
+            order
         });
         let acknowledged = self.publish_all()?;
-        listener.join().ok().context("the listener panicked")?;
+        let order = listener.join().ok().context("the listener panicked")?;
         let mut added = Vec::new();
         for (number, at) in arrivals {
             let (_, acknowledged) = acknowledged
@@ -99,7 +105,8 @@ impl Lag {
             added_p50_ms: share(&added, 0.5),
             added_p99_ms: share(&added, 0.99),
             added_max_ms: share(&added, 1.0),
-            lost: updates - added.len(),
+            lost: updates as u64 - order.deliveries,
+            duplicated: order.duplicated,
         })
     }
 
