@@ -14,6 +14,7 @@ use self::watch::Watch;
 use crate::{
     BroadcasterGone,
     config::{Config, DEFAULT_PATH, Found, RELOADABLE, Sources, changed_keys},
+    once,
     server::Reloadable,
 };
 
@@ -159,12 +160,9 @@ impl Reloader {
             && let Err(err) = self.target.policy.authority.trust(issuers)
         {
             // Once: it is tried until the key is there, or another config.
-            let level = match std::mem::replace(&mut self.lacks_key, true) {
-                true => log::Level::Debug,
-                false => log::Level::Error,
-            };
+            let is_first = !std::mem::replace(&mut self.lacks_key, true);
             log::log!(
-                level,
+                once::level(is_first),
                 "{cause}: the config is not reloaded, the old one stays: {err}"
             );
             return Ok(());

@@ -1,13 +1,7 @@
 //! What a subscriber gets: the events of the topics it asked for, less those that are private and
 //! not for it.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -15,6 +9,7 @@ use crate::{
     event::Audience,
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, any_matches},
+    tally::{Held, Tally},
 };
 
 /// What one or more subscribers get. Those that ask for the same share one, so that it is compiled
@@ -25,7 +20,7 @@ pub(crate) struct Selection {
     matchers: Vec<Matcher>,
     readable: Vec<Matcher>,
     /// What its patterns take of what all may.
-    compiled: Option<Compiled>,
+    compiled: Option<Held>,
 }
 
 impl Selection {
@@ -87,7 +82,7 @@ struct Asked {
 #[derive(Debug)]
 pub(crate) struct Selections {
     hub: HubUrl,
-    compiled: Arc<AtomicUsize>,
+    compiled: Tally,
     known: Mutex<Known>,
 }
 
@@ -113,7 +108,7 @@ impl Selections {
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self {
             hub,
-            compiled: Arc::default(),
+            compiled: Tally::default(),
             known: Mutex::default(),
         }
     }
@@ -160,35 +155,11 @@ impl Selections {
             .map(compile)
             .collect::<Result<_, _>>()?;
         let mut selection = Selection::new(self.hub.clone(), matchers, readable.to_vec());
-        selection.compiled = Some(Compiled::take(&self.compiled, bytes)?);
-        Ok(self.known.lock().add(asked, Arc::new(selection)))
-    }
-}
-
-/// Memory that is counted until this is dropped.
-#[derive(Debug)]
-struct Compiled {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Compiled {
-    fn take(all: &Arc<AtomicUsize>, bytes: usize) -> Result<Self, InvalidMatcher> {
-        let taken = Self {
-            all: all.clone(),
-            bytes,
-        };
-        let before = all.fetch_add(bytes, Ordering::Relaxed);
-        if bytes > 0 && before + bytes > MOST_COMPILED_IN_ALL {
+        selection.compiled = Some(self.compiled.hold(bytes));
+        if bytes > 0 && self.compiled.bytes() > MOST_COMPILED_IN_ALL {
             return Err(InvalidMatcher::Crowded);
         }
-        Ok(taken)
-    }
-}
-
-impl Drop for Compiled {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+        Ok(self.known.lock().add(asked, Arc::new(selection)))
     }
 }
 

@@ -1,14 +1,12 @@
 //! Who waits for an event to be appended to a store, and whose turn it is.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::event::{Event, EventId};
+use crate::{
+    event::{Event, EventId},
+    tally::{Held, Tally},
+};
 
 /// The log cannot be used now. What was to be appended may have been, all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -32,38 +30,20 @@ pub(super) enum Waits {
 
 /// How much waits to be appended, whether or not anybody still waits for it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Queue(Arc<AtomicUsize>);
+pub(super) struct Queue(Tally);
 
 /// What an event takes while it waits, beside its data, in bytes: about, and rather less.
 const EVENT_BYTES: usize = 512;
 
 impl Queue {
     /// Counts an event until what is returned is dropped.
-    pub(super) fn add(&self, event: &Event) -> Queued {
-        let bytes = EVENT_BYTES + event.data().len();
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Queued {
-            queue: self.clone(),
-            bytes,
-        }
+    pub(super) fn add(&self, event: &Event) -> Held {
+        self.0.hold(EVENT_BYTES + event.data().len())
     }
 
     /// In bytes, about.
     pub(super) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// An event's part of what waits.
-#[derive(Debug)]
-pub(super) struct Queued {
-    queue: Queue,
-    bytes: usize,
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.queue.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.0.bytes()
     }
 }
 
@@ -72,7 +52,7 @@ pub(super) struct Waiting {
     pub(super) event: Event,
     pub(super) waits: Waits,
     /// Kept until it was.
-    pub(super) _queued: Queued,
+    pub(super) _queued: Held,
 }
 
 /// What is to be appended after so many numbered messages, what is not, because it is not its turn,

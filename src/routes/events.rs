@@ -32,7 +32,7 @@ use crate::{
     config::{LimitsConfig, SubscribePolicy},
     connection::{Connection, Shared},
     event::EARLIEST,
-    event_log,
+    event_log::{self, Placed},
     expiry::Expiry,
     hub::Hub,
     matcher::{InvalidMatcher, Matcher, MatcherText},
@@ -194,11 +194,14 @@ struct Asking {
 }
 
 impl Asking {
-    /// Whether there would be a gap if its stream began now, as far as is known.
+    /// Where its stream would begin now.
+    fn place(&self, hub: &Hub) -> Placed {
+        event_log::place(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
+    }
+
+    /// Whether there would be a gap, as far as is known.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
-        let archive = hub.archive.as_ref();
-        let placed = event_log::place(&hub.log, archive, &self.from, &self.selection);
-        let start = placed.start(&self.from).await;
+        let start = self.place(hub).start(&self.from).await;
         start.is_ok_and(|start| start.gap().is_some())
     }
 
@@ -218,8 +221,7 @@ impl Asking {
     /// A stream that tells the client when to come again. Nothing is looked up for it but in memory:
     /// there may be many.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
-        if hub.archive.is_none() || hub.log.find(&self.from).is_some() {
-            let placement = hub.log.place(&self.from, &self.selection);
+        if let Placed::Here(placement) = self.place(hub) {
             self.tell_place(&mut head, placement.gap.is_some());
         }
         let farewell = wire::farewell(hub.jittered_retry());

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     event::{Event, EventId},
     event_log::{Item, Listener, MemoryLog, Retention},
+    once,
     topic::Topic,
 };
 
@@ -174,14 +175,10 @@ impl Follower {
             failures += 1;
             self.is_reading.store(false, Ordering::Relaxed);
             // Where it cannot be written either, that is said.
-            let level = if failures == FAILURES_TO_SAY && self.link.can_write() {
-                log::Level::Error
-            } else {
-                log::Level::Debug
-            };
+            let is_to_say = failures == FAILURES_TO_SAY && self.link.can_write();
             let url = self.link.url();
             log::log!(
-                level,
+                once::level(is_to_say),
                 "the log in {url} cannot be read, so nothing new is delivered: {failed}"
             );
             // Whoever writes may not have noticed.

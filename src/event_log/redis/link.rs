@@ -26,6 +26,7 @@ use super::{
 use crate::{
     event::EventId,
     event_log::{MemoryLog, RedisUrl},
+    once,
 };
 
 /// How long Redis may take to be found, and to answer.
@@ -219,13 +220,9 @@ impl Link {
 
     /// Says why Redis cannot be used: once, however often it is tried.
     pub(super) fn say(&self, reason: &str) {
-        let level = if self.is_failing.replace(true) {
-            log::Level::Debug
-        } else {
-            log::Level::Error
-        };
+        let is_first = !self.is_failing.replace(true);
         log::log!(
-            level,
+            once::level(is_first),
             "the log in {} cannot be written, so publishing is refused until it can: {reason}",
             self.url
         );

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     event::{Event, EventId},
-    event_log::{Done, Listener, LogUnavailable, MemoryLog, waiting::Queued},
+    event_log::{Done, Listener, LogUnavailable, MemoryLog},
     presence::Change,
+    tally::Held,
 };
 
 /// How much is appended at once, in events and in bytes of their data, about. Redis does nothing else
@@ -32,8 +33,8 @@ const BATCH_CHANGES: usize = 256;
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Order {
-    Append(Event, Option<Done>, Queued),
-    Announce(Change, Queued),
+    Append(Event, Option<Done>, Held),
+    Announce(Change, Held),
     Do(Task),
 }
 
@@ -172,7 +173,7 @@ impl Clerk {
         }
     }
 
-    async fn append(&self, events: Vec<(Event, Option<Done>, Queued)>) {
+    async fn append(&self, events: Vec<(Event, Option<Done>, Held)>) {
         if events.is_empty() {
             return;
         }
