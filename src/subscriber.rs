@@ -7,10 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::timeout};
+
+mod fetching;
 
 use crate::{
     broadcaster::{News, Seat},
@@ -19,9 +18,8 @@ use crate::{
     expiry::Expiry,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
-    older::{Older, Sending},
+    older::Older,
     place::Place,
-    resume::ResumeFrom,
     selection::Selection,
     wire::{self, Batch, Frame, Framing},
 };
@@ -33,9 +31,6 @@ pub(crate) const BATCH_BYTES: usize = 4096;
 /// How often a matcher is tried at a time, to find the events that are for the subscriber. The log
 /// takes in no others meanwhile, and some matchers take a microsecond.
 const TRIES: usize = 256;
-
-/// How often an archive is asked again that cannot be read, or has nothing yet.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A cursor in the log: every event of its selection before it was sent.
 #[derive(Debug)]
@@ -152,11 +147,6 @@ impl Subscriber {
     /// When it is to be told something, whatever comes until then.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.expiry.as_ref().map(|expiry| expiry.due())
-    }
-
-    fn until_due(&self) -> Option<Duration> {
-        let due = self.due()?;
-        Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Says that the client took so many bytes.
@@ -286,76 +276,6 @@ impl Subscriber {
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
-    /// Reads on in the archive, after [`Next::Older`], unless memory has what it needs. What it returns
-    /// is to be sent then, if there is anything.
-    pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
-        let until_due = self.until_due();
-        let most = self.events_at_a_time();
-        let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
-            return Ok(Bytes::new());
-        };
-        if let Some(id) = older.after()
-            && let Some(here) = self.hub.log.find(&ResumeFrom::After(id))
-        {
-            let cursor = here.cursor;
-            self.place = Place {
-                cursor,
-                told: cursor - u64::from(older.tell().is_some()),
-            };
-            self.older = None;
-            return Ok(Bytes::new());
-        }
-        let heartbeat = self.news.borrow().heartbeat;
-        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
-        let until_heartbeat = heartbeat.saturating_sub(quiet_since.elapsed());
-        let patience = until_due.map_or(until_heartbeat, |due| due.min(until_heartbeat));
-        let fetched = async {
-            let fetched = older.fetch(archive).await;
-            let is_all = fetched == Ok(false);
-            if fetched.is_err() || (is_all && older.after().is_some()) {
-                // Either it cannot be read, or memory is about to get what comes next.
-                sleep(ASK_AGAIN).await;
-            }
-            fetched
-        };
-        let fetched = tokio::select! {
-            fetched = timeout(patience, fetched) => fetched,
-            draining = self.news.wait_for(|news| news.draining) => {
-                draining.map_err(|_| BroadcasterGone)?;
-                return Ok(Bytes::new());
-            }
-        };
-        match fetched {
-            Ok(Ok(false)) if older.after().is_none() => {
-                // There is nothing older.
-                self.place = Place::told_of(self.hub.log.extent().oldest);
-                self.older = None;
-                return Ok(Bytes::new());
-            }
-            Ok(_) => {}
-            Err(_) if patience < until_heartbeat => return Ok(Bytes::new()),
-            Err(_) => {
-                self.quiet_since = None;
-                let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
-                return Ok(sign.bytes(self.framing));
-            }
-        }
-        let Sending {
-            bytes,
-            events,
-            gaps,
-        } = older.take(most, &self.hub.log, &self.selection, self.framing);
-        self.behind = true;
-        self.hub.metrics.deliveries.inc_by(events);
-        for reason in gaps {
-            self.hub.metrics.count_gap(reason);
-        }
-        if !bytes.is_empty() {
-            self.quiet_since = None;
-        }
-        Ok(bytes)
-    }
-
     fn farewell(&self) -> Next {
         let farewell = wire::farewell(self.hub.jittered_retry());
         Next::End(farewell.bytes(self.framing))
@@ -374,24 +294,31 @@ impl Subscriber {
     /// there was nothing for as long as the heartbeat, a sign of life.
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
-        let heartbeat = self.news.borrow().heartbeat;
-        let now = Instant::now();
         // Events that are not for it do not keep it from its sign of life.
-        let silent_for = now - *self.quiet_since.get_or_insert(now);
-        let until_heartbeat = heartbeat.saturating_sub(silent_for);
+        let until_heartbeat = self.until_heartbeat();
         if until_heartbeat.is_zero() {
             self.quiet_since = None;
             return Ok(Some(self.sign_of_life().bytes(self.framing)));
         }
-        let patience = self
-            .until_due()
-            .unwrap_or(Duration::MAX)
-            .min(until_heartbeat);
+        let patience = self.patience(until_heartbeat);
         match timeout(patience, self.news.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
             Err(_) => Ok(None),
         }
+    }
+
+    /// How long it may still be sent nothing.
+    fn until_heartbeat(&mut self) -> Duration {
+        let heartbeat = self.news.borrow().heartbeat;
+        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
+        heartbeat.saturating_sub(quiet_since.elapsed())
+    }
+
+    /// How long it may wait for something: so long at most, and until it is due to be told something.
+    fn patience(&self, most: Duration) -> Duration {
+        let until = |due: Instant| due.saturating_duration_since(Instant::now());
+        self.due().map_or(most, |due| until(due).min(most))
     }
 
     /// Its place, if it was told of an earlier one, or else a comment.

@@ -15,6 +15,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+mod reopening;
+
 use super::{
     Appender, Listener, MemoryLog,
     file::{About, Batch, FileStore},
@@ -79,9 +81,7 @@ impl Writer {
             ticks: about.ticks,
             sync,
             retry_at: Instant::now(),
-            unsynced: Vec::new(),
-            unsynced_bytes: 0,
-            unsynced_since: None,
+            unsynced: Unsynced::default(),
             says_synced: true,
             is_failing: false,
             listener,
@@ -151,16 +151,22 @@ struct Thread {
     /// Numbered messages there were.
     ticks: u64,
     sync: LogSync,
-    /// What was acknowledged and is not synced, should the store lose it.
-    unsynced: Vec<Record>,
-    unsynced_bytes: usize,
-    unsynced_since: Option<Instant>,
+    unsynced: Unsynced,
     /// Whether the store says that all is synced. Before it is not, the store says so.
     says_synced: bool,
     /// Whether it failed, and nothing was appended since.
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
+}
+
+/// What was acknowledged and is not synced, should the store lose it.
+#[derive(Default)]
+struct Unsynced {
+    records: Vec<Record>,
+    /// Of their data.
+    bytes: usize,
+    since: Option<Instant>,
 }
 
 /// How safe all that was appended is to be.
@@ -202,7 +208,7 @@ impl Thread {
             if self.store.is_none() && self.retry_at <= Instant::now() {
                 self.reopen();
             }
-            let is_much = self.unsynced_bytes + bytes >= MOST_UNSYNCED;
+            let is_much = self.unsynced.bytes + bytes >= MOST_UNSYNCED;
             let need = if !flushed.is_empty() {
                 Need::Rest
             } else if self.sync == LogSync::Always || self.patience().is_zero() || is_much {
@@ -219,7 +225,7 @@ impl Thread {
 
     /// How long there is nothing to do unless something comes.
     fn patience(&self) -> Duration {
-        match (self.sync, self.unsynced_since) {
+        match (self.sync, self.unsynced.since) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
             (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
             _ => LONG,
@@ -230,7 +236,7 @@ impl Thread {
     fn commit(&mut self, waiting: Vec<Waiting>, need: Need) {
         let unsynced = self.sync != LogSync::Always && need != Need::Rest;
         let synced = need != Need::Nothing || self.says_synced;
-        let is_at_rest = self.unsynced_since.is_none() && (unsynced || self.says_synced);
+        let is_at_rest = self.unsynced.since.is_none() && (unsynced || self.says_synced);
         if waiting.is_empty() && (is_at_rest || !synced) {
             return;
         }
@@ -269,13 +275,13 @@ impl Thread {
         self.stored_from = evicted.end;
         self.ticks = ticks;
         if synced {
-            self.all_synced();
+            self.unsynced = Unsynced::default();
             self.says_synced = !unsynced;
         } else {
             let data = waiting.iter().map(|waiting| waiting.event.data().len());
-            self.unsynced_bytes += data.sum::<usize>();
-            self.unsynced.extend(records);
-            self.unsynced_since.get_or_insert_with(Instant::now);
+            self.unsynced.bytes += data.sum::<usize>();
+            self.unsynced.records.extend(records);
+            self.unsynced.since.get_or_insert_with(Instant::now);
         }
         let now = Instant::now();
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
@@ -293,12 +299,6 @@ impl Thread {
             }
         }
         self.refuse(out_of_turn);
-    }
-
-    fn all_synced(&mut self) {
-        self.unsynced.clear();
-        self.unsynced_bytes = 0;
-        self.unsynced_since = None;
     }
 
     /// So many events became readable; none where the store alone had something to do.
@@ -319,83 +319,5 @@ impl Thread {
                 }
             }
         }
-    }
-
-    fn fail(&mut self, err: &redb::Error) {
-        let path = self.path.display();
-        // Once, however often it is tried.
-        let is_known = std::mem::replace(&mut self.is_failing, true);
-        let level = if is_known {
-            log::Level::Debug
-        } else {
-            log::Level::Error
-        };
-        log::log!(
-            level,
-            "the log in {path} cannot be written, so publishing is refused until it can: {err}"
-        );
-        self.store = None;
-        self.retry_at = Instant::now() + RETRY;
-        self.is_writable.store(false, Ordering::Relaxed);
-    }
-
-    /// Tries a store again that failed, and has it and the memory say the same.
-    fn reopen(&mut self) {
-        let tried = FileStore::open_again(&self.path)
-            .map_err(|err| err.to_string())
-            .and_then(|store| self.reconcile(store));
-        match tried {
-            Ok(store) => {
-                self.store = Some(store);
-                self.is_writable.store(true, Ordering::Relaxed);
-            }
-            Err(reason) => {
-                self.retry_at = Instant::now() + RETRY;
-                log::debug!("the log can still not be written: {reason}");
-            }
-        }
-    }
-
-    fn reconcile(&mut self, mut store: FileStore) -> Result<FileStore, String> {
-        let text = |err: redb::Error| err.to_string();
-        let about = store.about().map_err(text)?;
-        let About {
-            epoch, next, ticks, ..
-        } = about;
-        let known = self.memory.next();
-        if epoch != self.memory.epoch() {
-            return Err("it is another log".to_owned());
-        }
-        let nothing = self.stored_from..self.stored_from;
-        let trial = |first, records| Batch {
-            first,
-            records,
-            evicted: nothing,
-            ticks: ticks.max(self.ticks),
-            unsynced: about.unsynced,
-        };
-        if next >= known {
-            store.commit(trial(next, &[]), true).map_err(text)?;
-            // What was said to have failed was done after all.
-            let records = store.events(known).map_err(text)?;
-            let now = Instant::now();
-            let events: Vec<_> = records
-                .into_iter()
-                .map(|(_, record)| record.event())
-                .collect();
-            self.memory
-                .append_all(events.iter().map(|event| (event, now)));
-            self.appended(events.len());
-            self.ticks = ticks;
-        } else {
-            let lost = (known - next) as usize;
-            let kept = self.unsynced.len().checked_sub(lost);
-            let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
-            let again = trial(next, &self.unsynced[kept..]);
-            store.commit(again, true).map_err(text)?;
-        }
-        self.all_synced();
-        self.says_synced = !about.unsynced;
-        Ok(store)
     }
 }

@@ -1,0 +1,85 @@
+//! What becomes of a store that failed: it is tried again, until it and the memory say the same.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use super::{RETRY, Thread, Unsynced};
+use crate::{
+    event_log::file::{About, Batch, FileStore},
+    once,
+};
+
+impl Thread {
+    /// Does without the store, which has failed, until it is tried again.
+    pub(super) fn fail(&mut self, err: &redb::Error) {
+        let path = self.path.display();
+        // Once, however often it is tried.
+        let is_first = !std::mem::replace(&mut self.is_failing, true);
+        log::log!(
+            once::level(is_first),
+            "the log in {path} cannot be written, so publishing is refused until it can: {err}"
+        );
+        self.store = None;
+        self.retry_at = Instant::now() + RETRY;
+        self.is_writable.store(false, Ordering::Relaxed);
+    }
+
+    /// Tries a store again that failed, and has it and the memory say the same.
+    pub(super) fn reopen(&mut self) {
+        let tried = FileStore::open_again(&self.path)
+            .map_err(|err| err.to_string())
+            .and_then(|store| self.reconcile(store));
+        match tried {
+            Ok(store) => {
+                self.store = Some(store);
+                self.is_writable.store(true, Ordering::Relaxed);
+            }
+            Err(reason) => {
+                self.retry_at = Instant::now() + RETRY;
+                log::debug!("the log can still not be written: {reason}");
+            }
+        }
+    }
+
+    fn reconcile(&mut self, mut store: FileStore) -> Result<FileStore, String> {
+        let text = |err: redb::Error| err.to_string();
+        let about = store.about().map_err(text)?;
+        let About {
+            epoch, next, ticks, ..
+        } = about;
+        let known = self.memory.next();
+        if epoch != self.memory.epoch() {
+            return Err("it is another log".to_owned());
+        }
+        let nothing = self.stored_from..self.stored_from;
+        let trial = |first, records| Batch {
+            first,
+            records,
+            evicted: nothing,
+            ticks: ticks.max(self.ticks),
+            unsynced: about.unsynced,
+        };
+        if next >= known {
+            store.commit(trial(next, &[]), true).map_err(text)?;
+            // What was said to have failed was done after all.
+            let records = store.events(known).map_err(text)?;
+            let now = Instant::now();
+            let events: Vec<_> = records
+                .into_iter()
+                .map(|(_, record)| record.event())
+                .collect();
+            self.memory
+                .append_all(events.iter().map(|event| (event, now)));
+            self.appended(events.len());
+            self.ticks = ticks;
+        } else {
+            let lost = (known - next) as usize;
+            let kept = self.unsynced.records.len().checked_sub(lost);
+            let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
+            let again = trial(next, &self.unsynced.records[kept..]);
+            store.commit(again, true).map_err(text)?;
+        }
+        self.unsynced = Unsynced::default();
+        self.says_synced = !about.unsynced;
+        Ok(store)
+    }
+}
