@@ -1,0 +1,168 @@
+//! Requests are told apart in whatever pieces they come, and ids are bounded.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Clips in pieces of the given length.
+fn clipped(text: &[u8], piece: usize) -> Vec<u8> {
+    let mut scan = RequestScan::default();
+    let mut left = Vec::new();
+    for piece in text.chunks(piece) {
+        let mut piece = piece.to_vec();
+        let kept = scan.read(&mut piece);
+        left.extend_from_slice(&piece[..kept]);
+    }
+    left
+}
+
+fn request(target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
+}
+
+fn long(byte: &str) -> String {
+    byte.repeat(1 << 20)
+}
+
+#[test]
+fn a_long_header_is_cut_and_what_follows_is_whole() {
+    let sent = request("/", &format!("LAST-event-ID: {}\r\nA: b\r\n", long("i")));
+
+    for piece in [1, 7, 4096, usize::MAX] {
+        let expected = request(
+            "/",
+            &format!("LAST-event-ID: {}\r\nA: b\r\n", "i".repeat(MAX_ID - 1)),
+        );
+        assert_eq!(clipped(&sent, piece), expected);
+    }
+}
+
+#[test]
+fn a_long_parameter_is_cut_by_either_name_wherever_it_stands() {
+    for name in ["last_event_id", "lastEventId"] {
+        let target = |id: &str| format!("/events/sse?a=b&{name}={id}&c={}", "d".repeat(3000));
+
+        let left = clipped(&request(&target(&long("%20")), ""), 1000);
+
+        let cut = &"%20".repeat(MAX_ID)[..MAX_ID];
+        assert_eq!(left, request(&target(cut), ""));
+    }
+}
+
+#[test]
+fn each_request_of_a_connection_is_looked_at() {
+    let one = request("/?lastEventId=7-1", "Last-Event-ID: 7-42\r\n");
+    let two = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+    let sent = [one.clone(), b"\r\n".to_vec(), two, one.clone()].concat();
+
+    let left = clipped(&sent, 100);
+
+    let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+    assert_eq!(left, [one.clone(), b"\r\n".to_vec(), cut, one].concat());
+}
+
+#[test]
+fn a_parameter_right_behind_another_is_cut_too() {
+    let target = |id: &str| format!("/?last_event_id=1-1&lastEventId={id}");
+
+    let left = clipped(&request(&target(&long("x")), ""), 1000);
+
+    assert_eq!(left, request(&target(&"x".repeat(MAX_ID)), ""));
+}
+
+#[test]
+fn a_body_passes_as_it_is_and_what_follows_it_is_looked_at() {
+    let body = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
+    let with_body = request("/", &format!("content-length:  {} \r\n", body.len()));
+    let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+    let sent = [with_body.clone(), body.clone().into_bytes(), next].concat();
+
+    let left = clipped(&sent, 1000);
+
+    let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+    assert_eq!(left, [with_body, body.into_bytes(), cut].concat());
+}
+
+#[test]
+fn a_body_in_chunks_passes_as_it_is_and_what_follows_it_is_looked_at() {
+    let body = "3\r\na\n\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
+    let with_body = request("/", "TRANSFER-encoding: Chunked\r\n");
+    let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
+    let sent = [with_body.clone(), body.into(), next].concat();
+
+    let left = clipped(&sent, 1000);
+
+    let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
+    assert_eq!(left, [with_body, body.into(), cut].concat());
+}
+
+#[test]
+fn a_body_without_a_known_end_passes_with_all_after_it() {
+    for header in [
+        "TRANSFER-ENCODING: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length: +1\r\n",
+    ] {
+        let id = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
+        let sent = [request("/", header), id.into_bytes()].concat();
+
+        assert_eq!(clipped(&sent, 1000), sent);
+    }
+}
+
+#[test]
+fn requests_are_counted_as_their_heads_end() {
+    let mut scan = RequestScan::default();
+    let mut read = |text: &str| {
+        scan.read(&mut text.as_bytes().to_vec());
+        (scan.take_heads(), scan.unfinished(), scan.is_unframed())
+    };
+
+    assert_eq!(read("\r\n\nGET / HTTP/1.1\r\n"), (0, 19, false));
+    assert_eq!(read("\r\n"), (1, 0, false));
+    assert_eq!(
+        read("GET / HTTP/1.0\n\nGET / HTTP/1.0\n\nGE"),
+        (2, 2, false)
+    );
+    assert_eq!(read("T /\nContent-Length: 0\n\nGET /\n\n"), (2, 0, false));
+    assert_eq!(
+        read("GET /\nContent-Length: 5\n\n\n\n\n\nxGET /\n\n"),
+        (2, 0, false)
+    );
+    assert_eq!(read("GET /\nTransfer-Encoding: x\n\n"), (1, 0, true));
+    assert_eq!(read("GET /\n\n"), (0, 7, true));
+}
+
+proptest! {
+    #[test]
+    fn short_input_of_any_kind_passes_as_it_is(
+        sent in "(GET |[?&=:a\r\n]|last_event_id|Last-Event-ID: |Content-Length: 1){0,60}",
+        piece in 1..50_usize,
+    ) {
+        prop_assert_eq!(clipped(sent.as_bytes(), piece), sent.as_bytes());
+    }
+
+    #[test]
+    fn no_line_break_is_ever_dropped(
+        parts in prop::collection::vec(
+            prop_oneof![
+                Just("\r\n".to_owned()),
+                Just("Last-Event-ID:".to_owned()),
+                Just("?last_event_id=".to_owned()),
+                Just("x".repeat(MAX_ID + 5)),
+            ],
+            0..20,
+        ),
+        piece in 1..3000_usize,
+    ) {
+        let sent = parts.concat();
+        let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+
+        let left = clipped(sent.as_bytes(), piece);
+
+        prop_assert_eq!(breaks(&left), breaks(sent.as_bytes()));
+    }
+}
