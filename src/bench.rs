@@ -169,7 +169,7 @@ impl FanOut {
 /// Everything at once.
 const ALL: Portion = Portion {
     bytes: usize::MAX,
-    events: usize::MAX,
+    topics: usize::MAX,
 };
 
 fn hub() -> HubUrl {

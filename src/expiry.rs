@@ -1,5 +1,5 @@
-//! The end of a subscriber's time: its access token is good until then, and it is told some seconds
-//! before, so that its page can get another.
+//! The end of a subscriber's time: that of its access token, of which it is told some seconds before,
+//! so that its page can get another, or that of any stream.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +11,41 @@ const EARLY: Duration = Duration::from_millis(200);
 /// When a stream is to end.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiry {
-    /// In seconds since 1970, as the token says it.
-    expires_at: u64,
     end: Instant,
-    /// When it is to be told; `None`: it was.
-    tell: Option<Instant>,
+    /// What it is still to be told before.
+    notice: Option<Notice>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Notice {
+    at: Instant,
+    /// When the token ends, in seconds since 1970, as it says.
+    expires_at: u64,
 }
 
 impl Expiry {
-    /// `left` is the time from `now` on, and the subscriber is told `notice` before its end.
-    pub(crate) fn new(expires_at: u64, left: Duration, notice: Duration, now: Instant) -> Self {
+    /// That of a token; `left` is the time from `now` on, and the subscriber is told `notice` before
+    /// its end.
+    pub(crate) fn of_token(
+        expires_at: u64,
+        left: Duration,
+        notice: Duration,
+        now: Instant,
+    ) -> Self {
         let end = now + left.saturating_sub(EARLY);
-        Self {
-            expires_at,
-            end,
-            tell: Some(end.checked_sub(notice).map_or(now, |tell| tell.max(now))),
-        }
+        let at = end.checked_sub(notice).map_or(now, |at| at.max(now));
+        let notice = Some(Notice { at, expires_at });
+        Self { end, notice }
+    }
+
+    /// That of any stream, of which nothing is told.
+    pub(crate) fn of_stream(end: Instant) -> Self {
+        Self { end, notice: None }
     }
 
     /// When something is to happen next.
     pub(crate) fn due(&self) -> Instant {
-        self.tell.unwrap_or(self.end)
+        self.notice.map_or(self.end, |notice| notice.at)
     }
 
     pub(crate) fn end(&self) -> Instant {
@@ -44,9 +58,9 @@ impl Expiry {
 
     /// What the subscriber is to be told now, once.
     pub(crate) fn notice(&mut self, now: Instant) -> Option<Frame> {
-        self.tell.take_if(|tell| *tell <= now)?;
+        let notice = self.notice.take_if(|notice| notice.at <= now)?;
         let left = self.end.saturating_duration_since(now);
-        Some(wire::expiring(self.expires_at, left.as_secs()))
+        Some(wire::expiring(notice.expires_at, left.as_secs()))
     }
 }
 
@@ -60,7 +74,7 @@ mod tests {
     #[test]
     fn it_is_told_once_and_then_it_ends_before_the_token_does() {
         let start = Instant::now();
-        let mut expiry = Expiry::new(1000, 60 * SECOND, 10 * SECOND, start);
+        let mut expiry = Expiry::of_token(1000, 60 * SECOND, 10 * SECOND, start);
 
         assert!(expiry.due() < start + 50 * SECOND);
         assert_eq!(expiry.notice(start + 49 * SECOND), None);
@@ -78,7 +92,7 @@ mod tests {
     #[test]
     fn one_that_ends_soon_is_told_at_once() {
         let start = Instant::now();
-        let mut expiry = Expiry::new(1000, SECOND, 10 * SECOND, start);
+        let mut expiry = Expiry::of_token(1000, SECOND, 10 * SECOND, start);
 
         assert!(expiry.notice(start).is_some());
     }

@@ -147,7 +147,7 @@ impl FanOut {
         let mut entries = Vec::new();
         let portion = Portion {
             bytes: PORTION_BYTES,
-            events: 1 + TRIES / registry.borrow().patterns().max(1),
+            topics: 1 + TRIES / registry.borrow().patterns().max(1),
         };
         let read = log.read(cursor, portion, |entry| {
             entries.push(entry.clone());

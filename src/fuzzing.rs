@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{Authority, TokenRules},
+    compiler::Compiler,
     config::LimitsConfig,
     event::{Event, EventId, GivenId},
     event_log::{MemoryLog, Retention},
@@ -129,7 +130,7 @@ pub fn token(bytes: &[u8]) {
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
-    let _ = crate::auth::Access::parse(Some(&claims), &hub(), &rules);
+    let _ = crate::auth::Access::parse(Some(&claims), &Compiler::new(hub()), &rules);
     let Value::Object(mut all) = claims else {
         return;
     };

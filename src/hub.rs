@@ -100,7 +100,7 @@ pub enum PublishError {
 
 /// How many messages may wait for the Broadcaster when there is another event to publish. Beyond,
 /// it is refused, and the publisher told to come again.
-const MOST_WAITING: usize = 4096;
+pub(crate) const MOST_WAITING: usize = 4096;
 
 /// How much may wait to be appended, in bytes, about: also of publishers that have given up. Beyond, the
 /// same.

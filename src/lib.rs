@@ -44,6 +44,7 @@ mod body;
 mod bounded_regex;
 mod broadcaster;
 mod chunk_scan;
+mod compiler;
 pub mod config;
 mod connection;
 mod descriptors;

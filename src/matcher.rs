@@ -72,9 +72,9 @@ pub(crate) enum InvalidMatcher {
     Pattern,
     #[error("a URI Template that is too complex")]
     Template,
-    #[error("the patterns that are asked for are too complex together")]
+    #[error("the patterns are too complex together")]
     TooMuch,
-    #[error("there are as many patterns of other subscribers as there may be")]
+    #[error("there are as many patterns of others as there may be")]
     Crowded,
 }
 

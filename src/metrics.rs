@@ -52,7 +52,7 @@ pub(crate) struct Metrics {
 pub(crate) enum Close {
     /// The server drained.
     Drained,
-    /// Its access token expired.
+    /// Its access token expired, or `stream.max_lifetime` was over.
     Expired,
     /// The client closed it.
     Left,

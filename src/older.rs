@@ -66,7 +66,7 @@ impl Older {
         self.after.filter(|_| !is_told)
     }
 
-    /// Goes over what came next, so much of it at most.
+    /// Goes over what came next, until it looked at so many topics.
     pub(crate) fn take(
         &mut self,
         most: usize,
@@ -77,7 +77,10 @@ impl Older {
         let mut batch = Batch::new(framing);
         let mut events = 0;
         let mut gaps = Vec::new();
-        for item in self.items.drain(..most.min(self.items.len())) {
+        let mut topics = 0;
+        while topics < most
+            && let Some(item) = self.items.pop_front()
+        {
             let missing = self
                 .after
                 .and_then(|last| Some((last, item.missing_after(last)?)));
@@ -91,7 +94,9 @@ impl Older {
             let Item::Event(id, event) = item else {
                 continue;
             };
-            self.told = selection.selects(&log.audience(&event));
+            let audience = log.audience(&event);
+            topics += audience.topics.len();
+            self.told = selection.selects(&audience);
             if self.told {
                 batch.push(&wire::event(id, &event));
                 events += 1;

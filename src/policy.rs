@@ -18,6 +18,8 @@ pub(crate) struct Policy {
     /// Whether requests may be such as those of the protocol's older versions.
     pub(crate) legacy: bool,
     pub(crate) expiring: Duration,
+    /// How long a stream lasts at most.
+    pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: LimitsConfig,
     /// Whether it is told who subscribes to what.
     pub(crate) subscriptions: bool,
@@ -48,6 +50,7 @@ impl Policy {
             cookie: cookie.clone(),
             legacy: config.hub.legacy,
             expiring: *expiring,
+            max_lifetime: config.stream.max_lifetime,
             limits,
             subscriptions: config.hub.subscriptions,
             origins: config.cors.allowed_origins.clone(),

@@ -6,10 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 
 use crate::{
+    compiler::Compiler,
     event::Audience,
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, any_matches},
-    tally::{Held, Tally},
+    tally::Held,
 };
 
 /// What one or more subscribers get. Those that ask for the same share one, so that it is compiled
@@ -81,8 +82,7 @@ struct Asked {
 /// Every selection that somebody has.
 #[derive(Debug)]
 pub(crate) struct Selections {
-    hub: HubUrl,
-    compiled: Tally,
+    compiler: Compiler,
     known: Mutex<Known>,
 }
 
@@ -93,29 +93,20 @@ struct Known {
     crowded: usize,
 }
 
-/// How much memory the patterns of one subscriber may take, compiled, in bytes. Whoever asks for more is
-/// refused before it is compiled: one request is not to hold the worker, or the memory, of others.
-const MOST_COMPILED: usize = 2 << 20;
-
-/// How much those of all subscribers may take. Beyond, whoever asks for patterns that nobody has is told
-/// to come again.
-const MOST_COMPILED_IN_ALL: usize = 128 << 20;
-
 /// Looking through fewer is not worth it.
 const FEW: usize = 64;
 
 impl Selections {
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self {
-            hub,
-            compiled: Tally::default(),
+            compiler: Compiler::new(hub),
             known: Mutex::default(),
         }
     }
 
     /// The hub's URL, which relative patterns are relative to.
     pub(crate) fn hub(&self) -> &HubUrl {
-        &self.hub
+        self.compiler.hub()
     }
 
     /// What is to be sent to whoever asks for this and may read that.
@@ -140,25 +131,16 @@ impl Selections {
             return Ok(selection);
         }
         // Not under the lock: patterns take their time to compile.
-        let mut bytes = 0;
-        let compile = |written: &MatcherText| {
-            let matcher = Matcher::compile(written.clone(), &self.hub)?;
-            bytes += matcher.bytes();
-            if bytes > MOST_COMPILED {
-                return Err(InvalidMatcher::TooMuch);
-            }
-            Ok(matcher)
-        };
+        let mut compiling = self.compiler.begin();
         let matchers = asked
             .matchers
             .iter()
-            .map(compile)
+            .map(|written| compiling.compile(written.clone()))
             .collect::<Result<_, _>>()?;
-        let mut selection = Selection::new(self.hub.clone(), matchers, readable.to_vec());
-        selection.compiled = Some(self.compiled.hold(bytes));
-        if bytes > 0 && self.compiled.bytes() > MOST_COMPILED_IN_ALL {
-            return Err(InvalidMatcher::Crowded);
-        }
+        let compiled = compiling.finish()?;
+        let hub = self.compiler.hub().clone();
+        let mut selection = Selection::new(hub, matchers, readable.to_vec());
+        selection.compiled = Some(compiled);
         Ok(self.known.lock().add(asked, Arc::new(selection)))
     }
 }

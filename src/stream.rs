@@ -24,7 +24,7 @@ use crate::{
     wire::{Framing, LAST_CHUNK},
 };
 
-/// How long a stream whose token ends may take to end properly.
+/// How long a stream whose time is over may take to end properly.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Why a stream ended.
@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 enum End {
     #[error("the server is draining")]
     Drained,
-    #[error("its access token has expired")]
+    #[error("its access token has expired, or stream.max_lifetime is over")]
     Expired,
     #[error("the client closed it")]
     Left,

@@ -214,7 +214,7 @@ impl Subscriber {
         let (mut looked_at, mut taken, mut told) = (cursor, 0, cursor);
         let portion = Portion {
             bytes: BATCH_BYTES,
-            events: self.events_at_a_time(),
+            topics: self.topics_at_a_time(),
         };
         // Many events in a row are on the same topics, above all those of the ticker.
         let mut same: Option<(*const Audience, bool)> = None;
@@ -260,7 +260,8 @@ impl Subscriber {
         }
     }
 
-    fn events_at_a_time(&self) -> usize {
+    /// How many topics of events it looks at before others have their turn.
+    fn topics_at_a_time(&self) -> usize {
         1 + TRIES / self.selection.effort().max(1)
     }
 

@@ -31,6 +31,12 @@ pub(crate) struct Held {
     bytes: usize,
 }
 
+impl Held {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.tally.0.fetch_sub(self.bytes, Ordering::Relaxed);

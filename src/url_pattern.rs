@@ -55,7 +55,7 @@ impl UrlPattern {
         })
     }
 
-    /// How much memory its regular expressions take at most, compiled, in bytes.
+    /// How much memory it takes at most, in bytes, beside what it was written as.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,
@@ -67,7 +67,7 @@ impl UrlPattern {
             &self.search,
             &self.hash,
         ];
-        parts.into_iter().map(bytes).sum()
+        size_of::<Self>() + parts.into_iter().map(bytes).sum::<usize>()
     }
 
     /// Whether it matches. The parser's own test would collect the groups, which nobody asks for.
@@ -83,11 +83,14 @@ impl UrlPattern {
     }
 }
 
+/// Those on the heap.
 fn bytes(matcher: &Matcher<Bounded>) -> usize {
-    match &matcher.inner {
+    let inner = match &matcher.inner {
+        InnerMatcher::Literal { literal } => literal.len(),
         InnerMatcher::RegExp { regexp: Ok(regexp) } => regexp.0.bytes(),
-        _ => 0,
-    }
+        InnerMatcher::SingleCapture { .. } | InnerMatcher::RegExp { regexp: Err(_) } => 0,
+    };
+    matcher.prefix.len() + matcher.suffix.len() + inner
 }
 
 fn is_match(matcher: &Matcher<Bounded>, part: &str) -> bool {

@@ -11,9 +11,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, decode_header};
+use serde_json::{Value, json};
 use support::{
     client::Stream,
     eventually,
+    mercure::now,
     process::{Finished, Process, command, finish, run},
 };
 use tempfile::{TempDir, tempdir};
@@ -197,6 +200,58 @@ fn a_token_allows_what_it_was_made_for() {
         &publish(TOPIC, "x", &[]),
         1,
         "The access token is not valid",
+    );
+}
+
+#[test]
+fn a_token_has_the_claims_of_an_access_token() {
+    let folder = with_secret();
+    let hub = "https://hub.example/.well-known/mercure";
+    let make = |ttl: &str| {
+        let args = [
+            "token",
+            "--publish",
+            TOPIC,
+            "--subscribe",
+            "*",
+            "--ttl",
+            ttl,
+        ];
+        let mut command = command(folder.path(), &args);
+        command.env("BROADCASTER__HUB__URL", hub);
+        let token = line(&finish(command)).to_owned();
+        let header = decode_header(&token).unwrap();
+        let claims: Value = insecure_decode_claims(&token).unwrap();
+        (header, claims)
+    };
+    let before = now() as u64;
+
+    let (header, claims) = make("10m");
+    let (_, others) = make("10m");
+
+    assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+    assert_eq!(header.alg, Algorithm::HS256);
+    let issued = claims["iat"].as_u64().unwrap();
+    assert!((before..=now() as u64).contains(&issued));
+    assert_eq!(claims["exp"].as_u64(), Some(issued + 600));
+    assert_eq!(claims["iss"], "https://example.com");
+    assert_eq!(claims["aud"], hub);
+    assert_eq!(claims["client_id"], "https://example.com");
+    for random in ["sub", "jti"] {
+        let text = claims[random].as_str().unwrap();
+        assert!(text.starts_with("urn:uuid:"), "{text}");
+        assert_ne!(claims[random], others[random]);
+    }
+    let detail = |action: &str, topic: &str| {
+        json!({
+            "type": "https://mercure.rocks/authorization-detail",
+            "actions": [action],
+            "topics": [{ "match": topic, "match_type": "exact" }],
+        })
+    };
+    assert_eq!(
+        claims["authorization_details"],
+        json!([detail("publish", TOPIC), detail("subscribe", "*")])
     );
 }
 

@@ -4,11 +4,15 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
 
 use sse_broadcaster::{Event, EventName};
 use support::{
-    client::{Stream, connect, request},
+    client::{Stream, connect, get, request},
+    eventually,
     server::{TestServer, block_on, quiet},
 };
 
@@ -257,4 +261,38 @@ fn http_1_0_gets_no_chunks_and_the_end_of_the_connection_at_the_end() {
         .unwrap();
     assert!(body.starts_with("retry: "), "{body}");
     server.join().unwrap();
+}
+
+#[test]
+fn a_stream_lasts_no_longer_than_it_may_and_its_client_comes_back_to_all_that_is_left() {
+    let mut config = quiet();
+    config.stream.max_lifetime = Some(Duration::from_secs(1));
+    let server = TestServer::start(config);
+    let begin = Instant::now();
+    let mut streams: Vec<_> = (0..10).map(|_| Stream::open(server.addr)).collect();
+    server.wait_for_live(10);
+    let id = server.publish("0").to_string();
+
+    let lifetimes: Vec<_> = streams
+        .iter_mut()
+        .map(|stream| {
+            assert_eq!(stream.event().unwrap().data, "0");
+            let farewell = stream.block().unwrap();
+            assert!(farewell.starts_with("retry: "), "{farewell}");
+            assert_eq!(stream.block(), None);
+            stream.assert_closed();
+            begin.elapsed()
+        })
+        .collect();
+
+    assert!(lifetimes[0] >= Duration::from_millis(800), "{lifetimes:?}");
+    server.publish("1");
+    let mut again = Stream::resume(server.addr, Some(&id));
+    assert_eq!(again.event().unwrap().data, "1");
+    again.assert_ends();
+    let expired = "broadcaster_closes_total{reason=\"expired\"} 11\n";
+    eventually(expired, || {
+        let metrics = get(server.addr, "/metrics").body;
+        metrics.contains(expired).then_some(())
+    });
 }

@@ -6,8 +6,10 @@ use thiserror::Error;
 
 use super::TokenRules;
 use crate::{
+    compiler::{Compiler, Compiling},
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
+    tally::Held,
     topic::Topic,
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Access {
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
+    /// What its patterns take of what those of all tokens may.
+    pub(super) compiled: Option<Held>,
 }
 
 /// What is told of the subscriptions that a detail allows.
@@ -58,7 +62,7 @@ impl Access {
     /// Reads the claim `authorization_details`; `None`: the token has none.
     pub(crate) fn parse(
         details: Option<&Value>,
-        hub: &HubUrl,
+        compiler: &Compiler,
         rules: &TokenRules,
     ) -> Result<Self, InvalidDetails> {
         let mut access = Self::default();
@@ -66,6 +70,7 @@ impl Access {
             return Ok(access);
         };
         let details = details.as_array().ok_or(InvalidDetails::Form)?;
+        let mut compiling = compiler.begin();
         let mut count = 0;
         for detail in details {
             let detail = detail.as_object().ok_or(InvalidDetails::Form)?;
@@ -77,15 +82,16 @@ impl Access {
             if count > rules.details {
                 return Err(InvalidDetails::TooMany);
             }
-            access.add(detail, hub, rules)?;
+            access.add(detail, &mut compiling, rules)?;
         }
+        access.compiled = Some(compiling.finish()?);
         Ok(access)
     }
 
     fn add(
         &mut self,
         detail: &Map<String, Value>,
-        hub: &HubUrl,
+        compiling: &mut Compiling<'_>,
         rules: &TokenRules,
     ) -> Result<(), InvalidDetails> {
         let actions = list(detail, "actions").ok_or(InvalidDetails::Actions)?;
@@ -95,7 +101,7 @@ impl Access {
         if topics.len() > rules.topics {
             return Err(InvalidDetails::TooManyTopics);
         }
-        let compile = |topic| matcher(topic, hub, rules.pattern);
+        let compile = |topic| matcher(topic, compiling, rules.pattern);
         let topics: Vec<_> = topics.iter().map(compile).collect::<Result<_, _>>()?;
         let payload = detail.get("payload");
         if payload.is_some_and(|payload| !payload.is_object()) {
@@ -158,7 +164,11 @@ fn list<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Vec<Value>>
     (!list.is_empty()).then_some(list)
 }
 
-fn matcher(topic: &Value, hub: &HubUrl, max_bytes: usize) -> Result<Matcher, InvalidDetails> {
+fn matcher(
+    topic: &Value,
+    compiling: &mut Compiling<'_>,
+    max_bytes: usize,
+) -> Result<Matcher, InvalidDetails> {
     let topic = topic.as_object().ok_or(InvalidDetails::Topics)?;
     let text = topic.get("match").and_then(Value::as_str);
     let text = text.ok_or(InvalidDetails::Topics)?;
@@ -170,5 +180,5 @@ fn matcher(topic: &Value, hub: &HubUrl, max_bytes: usize) -> Result<Matcher, Inv
             .ok_or(InvalidDetails::MatchType)?,
     };
     let written = MatcherText::parse(kind, text, max_bytes)?;
-    Ok(Matcher::compile(written, hub)?)
+    Ok(compiling.compile(written)?)
 }

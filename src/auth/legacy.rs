@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Access, InvalidDetails, TokenRules};
 use crate::{
-    hub_url::HubUrl,
-    matcher::{Matcher, MatcherText, MatcherType},
+    compiler::Compiler,
+    matcher::{MatcherText, MatcherType},
 };
 
 /// The claim. What is not there is not allowed.
@@ -21,24 +21,28 @@ pub(super) struct MercureClaim {
 }
 
 impl MercureClaim {
-    pub(super) fn access(self, hub: &HubUrl, rules: &TokenRules) -> Result<Access, InvalidDetails> {
-        let compile = |selectors: &[String]| {
+    pub(super) fn access(
+        self,
+        compiler: &Compiler,
+        rules: &TokenRules,
+    ) -> Result<Access, InvalidDetails> {
+        let mut compiling = compiler.begin();
+        let mut compile = |selectors: &[String]| {
             if selectors.len() > rules.topics {
                 return Err(InvalidDetails::TooManyTopics);
             }
             let selector = |text: &String| {
                 let written = MatcherText::parse(MatcherType::Selector, text, rules.pattern)?;
-                Ok(Matcher::compile(written, hub)?)
+                Ok(compiling.compile(written)?)
             };
             selectors.iter().map(selector).collect()
         };
         let mut access = Access::default();
         access.allow_publish(compile(&self.publish)?);
         access.allow_subscribe(compile(&self.subscribe)?);
-        access.tell(
-            vec![Matcher::compile(MatcherText::wildcard(), hub)?],
-            self.payload,
-        );
+        let all = compiling.compile(MatcherText::wildcard())?;
+        access.tell(vec![all], self.payload);
+        access.compiled = Some(compiling.finish()?);
         Ok(access)
     }
 }

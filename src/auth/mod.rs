@@ -33,8 +33,11 @@ pub(crate) use self::{
 };
 use self::{keys::Issuer, legacy::MercureClaim};
 use crate::{
+    compiler::Compiler,
     config::{Config, IssuerConfig},
     hub_url::HubUrl,
+    matcher::InvalidMatcher,
+    tally::Held,
 };
 
 /// The media type of access tokens, as tokens name it.
@@ -45,7 +48,11 @@ const TOKEN_TYPE: &str = "at+jwt";
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
 /// How much is kept of tokens that were verified, in bytes, about.
-const REMEMBERED: u64 = 4 << 20;
+const REMEMBERED: u64 = 16 << 20;
+
+/// How many those are, about: the cache is not to be in so many parts that one is too small for what
+/// a token may take.
+const SOME: usize = 256;
 
 /// Which tokens are read, and how much of them. What exceeds it makes a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +71,10 @@ pub(crate) struct TokenRules {
 
 /// Verifies tokens. One for all threads.
 pub(crate) struct Authority {
-    hub: HubUrl,
+    compiler: Compiler,
     rules: TokenRules,
     trusted: RwLock<Trusted>,
-    verified: Cache<Arc<str>, Verified, ByLength>,
+    verified: Cache<Arc<str>, Verified, BySize>,
     tell_apart: RandomState,
 }
 
@@ -86,12 +93,13 @@ struct Verified {
 }
 
 #[derive(Debug, Clone)]
-struct ByLength;
+struct BySize;
 
-impl Weighter<Arc<str>, Verified> for ByLength {
-    fn weight(&self, token: &Arc<str>, _: &Verified) -> u64 {
-        // What it allows is in it, and takes some times as much when it is compiled.
-        8 * token.len() as u64 + 512
+impl Weighter<Arc<str>, Verified> for BySize {
+    fn weight(&self, token: &Arc<str>, verified: &Verified) -> u64 {
+        // What it allows is in it, and takes some times as much when it is read.
+        let compiled = verified.access.compiled.as_ref().map_or(0, Held::bytes);
+        (8 * token.len() + 512 + compiled) as u64
     }
 }
 
@@ -122,6 +130,16 @@ pub(crate) enum InvalidToken {
     NotYet,
     #[error("{0}")]
     Details(#[from] InvalidDetails),
+}
+
+impl InvalidToken {
+    /// Whether it may be good once others have gone.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Details(InvalidDetails::Matcher(InvalidMatcher::Crowded))
+        )
+    }
 }
 
 /// The claims that matter. Others are the issuer's business.
@@ -158,10 +176,10 @@ pub fn check_issuers(config: &Config) -> Result<(), KeyError> {
 impl Authority {
     pub(crate) fn new(hub: HubUrl, rules: TokenRules) -> Self {
         Self {
-            hub,
+            compiler: Compiler::new(hub),
             rules,
             trusted: RwLock::default(),
-            verified: Cache::with_weighter(1024, REMEMBERED, ByLength),
+            verified: Cache::with_weighter(SOME, REMEMBERED, BySize),
             tell_apart: RandomState::new(),
         }
     }
@@ -262,10 +280,10 @@ impl Authority {
         let mut access = if is_legacy {
             let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
             let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
-            claim.access(&self.hub, &self.rules)?
+            claim.access(&self.compiler, &self.rules)?
         } else {
             let details = claims.authorization_details.as_ref();
-            Access::parse(details, &self.hub, &self.rules)?
+            Access::parse(details, &self.compiler, &self.rules)?
         };
         // A fraction of a second less is no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
@@ -277,7 +295,7 @@ impl Authority {
     /// is used.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
-        validation.set_audience(&[self.hub.as_str()]);
+        validation.set_audience(&[self.compiler.hub().as_str()]);
         validation.set_issuer(&[&issuer.name]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_exp = false;

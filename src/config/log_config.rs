@@ -40,7 +40,7 @@ pub struct LogConfig {
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000_000>")]
     pub history: usize,
     /// How old an event may be there; `None`, written `"off"`: of any age.
-    #[serde(with = "value::history_age")]
+    #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
 }
 

@@ -148,6 +148,10 @@ pub struct StreamConfig {
     /// A subscriber that got nothing for this long is sent a comment. Reloadable.
     #[serde(with = "value::timeout")]
     pub heartbeat: Duration,
+    /// How long a stream lasts at most; `None`, written `"off"`: until its client leaves, its token ends
+    /// or the server stops.
+    #[serde(with = "value::optional_duration")]
+    pub max_lifetime: Option<Duration>,
     /// How many events are kept.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
@@ -155,7 +159,7 @@ pub struct StreamConfig {
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
     /// How old an event may be when the next one comes; `None`, written `"off"`: of any age.
-    #[serde(with = "value::history_age")]
+    #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
     /// How many of the newest events a connected subscriber gets whatever the history's bounds.
     #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
@@ -167,6 +171,7 @@ impl Default for StreamConfig {
         Self {
             retry: Duration::from_secs(2),
             heartbeat: Duration::from_secs(15),
+            max_lifetime: None,
             history: 1000,
             history_bytes: 16 << 20,
             history_age: None,

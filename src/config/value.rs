@@ -330,8 +330,8 @@ fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> R
         })
 }
 
-/// An age, or `off`.
-pub(super) mod history_age {
+/// A duration, or `off`.
+pub(super) mod optional_duration {
     use super::*;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
@@ -345,11 +345,11 @@ pub(super) mod history_age {
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(
-        age: &Option<Duration>,
+        duration: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        match age {
-            Some(age) => humantime_serde::serialize(age, serializer),
+        match duration {
+            Some(duration) => humantime_serde::serialize(duration, serializer),
             None => serializer.serialize_str(OFF),
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec
 pub(super) fn sent(log: &Opened, from: u64) -> Vec<Frame> {
     let all = Portion {
         bytes: usize::MAX,
-        events: usize::MAX,
+        topics: usize::MAX,
     };
     let mut frames = Vec::new();
     log.memory.read(from, all, |entry| {

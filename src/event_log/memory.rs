@@ -300,14 +300,16 @@ impl MemoryLog {
         }
         let start = retained.index(cursor);
         let mut bytes = 0;
+        let mut topics = 0;
         let mut events = 0;
-        for entry in retained.entries.range(start..).take(portion.events) {
+        for entry in retained.entries.range(start..) {
             if bytes > 0 && bytes + entry.frame.len() > portion.bytes {
                 break;
             }
-            if entry.is_hole() {
+            if topics >= portion.topics || entry.is_hole() {
                 break;
             }
+            topics += entry.audience.topics.len();
             if take(entry) {
                 bytes += entry.frame.len();
             }

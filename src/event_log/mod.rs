@@ -98,8 +98,9 @@ impl Entry {
 pub(crate) struct Portion {
     /// Size of the encoded events that are taken, in bytes, about; at least one is taken.
     pub(crate) bytes: usize,
-    /// How many events are looked at, whether they are taken or not.
-    pub(crate) events: usize,
+    /// How many topics of events are looked at, about, whether these are taken or not; those of one
+    /// event at least.
+    pub(crate) topics: usize,
 }
 
 /// What the log has for a cursor.

@@ -46,7 +46,7 @@ pub(super) fn read(
 ) -> Read {
     let portion = Portion {
         bytes,
-        events: usize::MAX,
+        topics: usize::MAX,
     };
     log.read(cursor, portion, |entry| {
         each(entry);
@@ -311,7 +311,7 @@ fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
     let log = log_with(10, keeping(10));
     let portion = Portion {
         bytes: 1,
-        events: 6,
+        topics: 6,
     };
     let mut looked_at = 0;
 
@@ -323,6 +323,23 @@ fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
 
     assert_eq!((none, looked_at), (Read::Events(6), 6));
     assert_eq!(one, Read::Events(1));
+}
+
+#[test]
+fn what_is_looked_at_of_events_is_their_topics() {
+    let log = log(keeping(10));
+    let topics = ["a", "b", "c", "d"].map(|topic| Topic::parse(topic).unwrap());
+    for _ in 0..10 {
+        let event = topics
+            .iter()
+            .fold(Event::message("x"), |event, topic| event.on(topic.clone()));
+        log.append(&event, Instant::now());
+    }
+
+    for (topics, events) in [(1, 1), (4, 1), (5, 2), (9, 3), (400, 10)] {
+        let portion = Portion { bytes: 1, topics };
+        assert_eq!(log.read(0, portion, |_| false), Read::Events(events));
+    }
 }
 
 proptest! {

@@ -67,6 +67,9 @@ fn verified(
         Ok(access) => Ok(Some(access)),
         Err(reason) => {
             log::debug!("refused a token: {reason}");
+            if reason.is_for_want_of_room() {
+                return Err(Problem::TooManyPatterns);
+            }
             Err(Challenge::InvalidToken.to(hub))
         }
     }

@@ -98,7 +98,13 @@ async fn answer(
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
-        form(request, payload, longest_query(&limits)).await?
+        form(
+            request,
+            payload,
+            longest_query(&limits),
+            Problem::QueryTooLong,
+        )
+        .await?
     } else if let Payload::None = payload.into_inner() {
         web::Bytes::new()
     } else {
@@ -122,8 +128,7 @@ async fn answer(
     let from = requested
         .as_deref()
         .map_or(ResumeFrom::Now, ResumeFrom::parse);
-    let expiry = access.as_ref().zip(policy);
-    let expiry = expiry.and_then(|(access, policy)| expiry_of(access, policy.expiring));
+    let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
     let asks = Asking {
         from,
         requested,
@@ -174,13 +179,26 @@ fn select(
         })
 }
 
-fn expiry_of(access: &Access, notice: Duration) -> Option<Expiry> {
-    let expires_at = access.expires_at?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let left = Duration::from_secs(expires_at).saturating_sub(now);
+/// When the stream is to end: with its token, or when it lasted as long as it may.
+fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
     // Nobody's stream lasts so long; and what a clock cannot hold is no time.
-    let left = left.min(Duration::from_secs(10 * 365 * 24 * 3600));
-    Some(Expiry::new(expires_at, left, notice, Instant::now()))
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let now = Instant::now();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let of_token = access.and_then(|access| access.expires_at);
+    let of_token = of_token.map(|expires_at| {
+        let left = Duration::from_secs(expires_at).saturating_sub(since_1970);
+        Expiry::of_token(expires_at, left.min(LONGEST), policy.expiring, now)
+    });
+    let of_stream = policy.max_lifetime.map(|most| {
+        // Spread: those who came at once are not to come back at once.
+        let lifetime = most.mul_f64(1.0 - 0.2 * fastrand::f64());
+        Expiry::of_stream(now + lifetime.min(LONGEST))
+    });
+    of_token
+        .into_iter()
+        .chain(of_stream)
+        .min_by_key(Expiry::end)
 }
 
 /// What a subscriber asks for and may have.
@@ -221,9 +239,11 @@ impl Asking {
     /// A stream that tells the client when to come again. Nothing is looked up for it but in memory:
     /// there may be many.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
-        if let Placed::Here(placement) = self.place(hub) {
-            self.tell_place(&mut head, placement.gap.is_some());
-        }
+        let is_known = match self.place(hub) {
+            Placed::Here(placement) => placement.gap.is_none(),
+            Placed::Older(_) => false,
+        };
+        self.tell_place(&mut head, !is_known);
         let farewell = wire::farewell(hub.jittered_retry());
         head.body(farewell.bytes(Framing::Plain))
     }

@@ -35,12 +35,17 @@ pub(crate) enum Problem {
     Busy,
     #[error("The log cannot be used now.")]
     LogUnavailable,
-    #[error("There are as many patterns of other subscribers as there may be.")]
+    #[error("There are as many patterns of others as there may be.")]
     TooManyPatterns,
     #[error("The body is to be a form: application/x-www-form-urlencoded.")]
     NotAForm,
     #[error("The body is longer than {0} bytes (limits.body).")]
     BodyTooLong(usize),
+    #[error(
+        "The body is longer than {0} bytes, which all that may be asked for can take \
+         (limits.matchers, limits.pattern, limits.body)."
+    )]
+    QueryTooLong(usize),
     #[error("The body was cut off.")]
     BodyCutOff,
     #[error("{0}")]
@@ -143,6 +148,7 @@ impl ResponseError for Problem {
             Self::InvalidUpdate(update) if update.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAlone
             | Self::NotAForm
+            | Self::QueryTooLong(_)
             | Self::BodyCutOff
             | Self::InvalidUpdate(_)
             | Self::ReservedTopic

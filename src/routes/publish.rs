@@ -25,7 +25,7 @@ pub(super) async fn publish(
     policy: web::Data<Policy>,
 ) -> Result<HttpResponse, Problem> {
     let access = access_to_change(&request, &hub, &policy)?;
-    let form = form(&request, payload, policy.limits.body).await?;
+    let form = form(&request, payload, policy.limits.body, Problem::BodyTooLong).await?;
     let event = update::parse(&form, &policy.limits).map_err(Problem::InvalidUpdate)?;
     let topics = event.topics();
     if let Some(topic) = topics
@@ -66,11 +66,12 @@ fn written(naming: &Naming, id: EventId) -> String {
     }
 }
 
-/// The request's body, which is to be a form.
+/// The request's body, which is to be a form of so many bytes at most.
 pub(super) async fn form(
     request: &HttpRequest,
     payload: web::Payload,
     max_bytes: usize,
+    too_long: impl FnOnce(usize) -> Problem,
 ) -> Result<web::Bytes, Problem> {
     const FORM: &str = "application/x-www-form-urlencoded";
     let content_type = request.headers().get(CONTENT_TYPE);
@@ -83,6 +84,70 @@ pub(super) async fn form(
         return Err(Problem::NotAForm);
     }
     let body = payload.to_bytes_limited(max_bytes).await;
-    let body = body.map_err(|_| Problem::BodyTooLong(max_bytes))?;
+    let body = body.map_err(|_| too_long(max_bytes))?;
     body.map_err(|_| Problem::BodyCutOff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::{
+        App,
+        http::header::RETRY_AFTER,
+        rt::System,
+        test::{TestRequest, call_service, init_service, read_body},
+    };
+
+    use super::*;
+    use crate::{
+        auth::{Grants, Signer},
+        config::Config,
+        hub::{HubSettings, MOST_WAITING},
+        matcher::MatcherText,
+    };
+
+    #[test]
+    fn while_too_much_waits_a_publisher_is_told_to_come_again_and_nothing_is_done() {
+        System::new().block_on(async {
+            let (hub, _gone) = Hub::start(HubSettings::default());
+            let policy = Policy::new(&Config::default(), hub.url().clone());
+            let (issuer, secret) = ("https://example.com".to_owned(), [7; 32]);
+            policy.authority.trust_secret(issuer.clone(), &secret);
+            let grants = Grants {
+                publish: vec![MatcherText::wildcard()],
+                ..Grants::default()
+            };
+            let signer = Signer::with_secret(issuer, &secret);
+            let token = signer.sign(hub.url(), &grants, Duration::from_secs(60));
+            let token = token.unwrap();
+            let app = App::new()
+                .app_data(web::Data::new(hub.clone()))
+                .app_data(web::Data::new(policy))
+                .route("/", web::post().to(publish));
+            let app = init_service(app).await;
+            let request = || {
+                TestRequest::post()
+                    .insert_header(("authorization", format!("Bearer {token}")))
+                    .insert_header(ContentType::form_url_encoded())
+                    .set_payload("topic=a&data=x")
+                    .to_request()
+            };
+            let waiting: Vec<_> = (0..MOST_WAITING)
+                .map(|_| hub.metrics.mark_message())
+                .collect();
+
+            let refused = call_service(&app, request()).await;
+            assert_eq!(refused.status(), 503);
+            assert_eq!(refused.headers().get(RETRY_AFTER).unwrap(), "1");
+            let said = read_body(refused).await;
+            assert!(String::from_utf8_lossy(&said).contains("can be taken in"));
+            assert_eq!(hub.log.next(), 0);
+
+            drop(waiting);
+            let taken = call_service(&app, request()).await;
+            assert_eq!(taken.status(), 200);
+            assert_eq!(hub.log.next(), 1);
+        });
+    }
 }

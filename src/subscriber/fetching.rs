@@ -26,7 +26,7 @@ impl Subscriber {
         }
         let until_heartbeat = self.until_heartbeat();
         let patience = self.patience(until_heartbeat);
-        let most = self.events_at_a_time();
+        let most = self.topics_at_a_time();
         let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
             return Ok(Bytes::new());
         };
@@ -77,7 +77,7 @@ impl Subscriber {
         true
     }
 
-    /// What is to be sent of what was fetched, of so many events at most.
+    /// What is to be sent of what was fetched, of so many topics, about.
     fn take_older(&mut self, most: usize) -> Bytes {
         let Some(older) = &mut self.older else {
             return Bytes::new();

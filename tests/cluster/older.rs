@@ -1,6 +1,7 @@
 //! What is not in a node's memory any more is read from Redis.
 
 use super::nodes::Cluster;
+use crate::support::redis::Redis;
 
 /// Memory for ten events, and few bytes of them.
 const SHORT: &str = "[ticker]\nenabled = false\n[stream]\nhistory = 10\nqueue = 1\n";
@@ -102,4 +103,27 @@ fn a_slow_reader_of_much_is_read_for_from_redis_and_loses_nothing() {
         let event = stream.event().unwrap();
         assert_eq!((event.name, event.id), (None, Some(id)));
     }
+}
+
+#[test]
+fn who_is_turned_away_is_told_where_it_stands_though_nothing_is_looked_up() {
+    let redis = Redis::start();
+    let url = redis.url();
+    let one = [("BROADCASTER__SERVER__MAX_SUBSCRIBERS", "1")];
+    let cluster = Cluster::with_url(redis, &url, SHORT, &one);
+    let ids = publish(&cluster, 30);
+    let _first = cluster.resume(0, &ids[29]);
+    let place = |id: &str| {
+        let turned_away = cluster.resume(0, id);
+        assert_eq!(turned_away.status(), 200);
+        turned_away
+            .header("mercure-last-event-id")
+            .map(str::to_owned)
+    };
+
+    assert_eq!(place(&ids[29]).as_ref(), Some(&ids[29]), "it is in memory");
+    for old in [&*ids[2], "urn:x", "earliest"] {
+        assert_eq!(place(old).as_deref(), Some("earliest"), "{old}");
+    }
+    assert_eq!(place(""), None);
 }

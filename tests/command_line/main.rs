@@ -102,7 +102,9 @@ fn every_key_that_is_printed_can_be_set_by_its_variable() {
                 Value::String(_) if key == "level" => "debug".into(),
                 Value::String(_) if key == "kind" => "file".into(),
                 Value::String(_) if key == "sync" => "interval".into(),
-                Value::String(_) if key == "history_age" => "1day".into(),
+                Value::String(_) if ["history_age", "max_lifetime"].contains(&key.as_str()) => {
+                    "1day".into()
+                }
                 Value::String(_) if section == "log" && key == "url" => {
                     "rediss://a.example/1".into()
                 }

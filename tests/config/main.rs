@@ -45,6 +45,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["'1ms'", "'1h'"], &["'0s'", "'999us'", "'1h 1ns'", "2000"]),
     ("stream.heartbeat",
         &["'100ms'", "'1h'"], &["'99ms'", "'1h 1ns'", "15"]),
+    ("stream.max_lifetime",
+        &["'off'", "'1s'", "'1day'"], &["'0s'", "'999ms'", "'20years'", "'never'", "60"]),
     ("stream.history",
         &["1", "100_000_000"], &["0", "100_000_001", "-9223372036854775808"]),
     ("stream.history_bytes",

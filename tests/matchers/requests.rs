@@ -126,7 +126,25 @@ fn there_are_limits_to_how_much_is_asked_for() {
     refused("GET", "match=12345678901234567", "", 400);
     refused("GET", "match=123456789012345%C3%A9", "", 400);
     refused("GET", "match_urlpattern=/2345678901234567", "", 400);
-    refused("QUERY", "match=a", &"x".repeat(1025), 413);
+    refused("QUERY", "match=a", &"x".repeat(1025), 400);
+}
+
+#[test]
+fn a_body_that_is_longer_than_all_that_may_be_asked_for_asks_for_too_much() {
+    let hub = MercureHub::with(|config| {
+        config.limits.matchers = 3;
+        config.limits.pattern = 16;
+    });
+
+    for body in [
+        "match=a&".repeat(1000),
+        format!("match={}", "a".repeat(10_000)),
+    ] {
+        let answer = hub.ask("QUERY", PATH, "", &body);
+
+        answer.assert_refuses(400, &body[..16]);
+        assert!(answer.body.contains("limits.matchers"), "{}", answer.body);
+    }
 }
 
 #[test]

@@ -297,6 +297,33 @@ fn what_exceeds_a_limit_spoils_the_token() {
 }
 
 #[test]
+fn patterns_that_are_too_complex_together_spoil_the_token() {
+    let rules = TokenRules {
+        details: 20,
+        topics: 100,
+        ..RULES
+    };
+    let authority = Authority::new(hub(), rules);
+    authority.trust(&[pem(ISSUER, "p256")]).unwrap();
+    let detail = |count, pattern: &str| {
+        let patterns = (0..count).map(|n| self::pattern(&format!("/{n}/{pattern}")));
+        detail(&["subscribe"], patterns.collect())
+    };
+
+    for (details, expected) in [
+        (json!([detail(50, ":id")]), "good"),
+        (json!([detail(10, "([a-z]{300})")]), "good"),
+        (json!([detail(50, "([a-z]{300})")]), "Matcher(TooMuch)"),
+        (
+            json!([detail(20, "([a-z]{300})"), detail(20, "([a-z]{300})")]),
+            "Matcher(TooMuch)",
+        ),
+    ] {
+        assert_eq!(verdict(&authority, &token(details)), expected);
+    }
+}
+
+#[test]
 fn a_matcher_means_the_topics_that_it_says() {
     const FOO: &str = "https://example.com/foo";
 

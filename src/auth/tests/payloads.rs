@@ -15,7 +15,7 @@ fn access(details: &[Value]) -> Access {
         details: 10,
         ..RULES
     };
-    Access::parse(Some(&json!(details)), &hub(), &limits).unwrap()
+    Access::parse(Some(&json!(details)), &Compiler::new(hub()), &limits).unwrap()
 }
 
 /// The only key of the payload.

@@ -1,0 +1,123 @@
+//! Compiles matchers within bounds: anybody may ask for patterns, and they take time and memory.
+
+use crate::{
+    hub_url::HubUrl,
+    matcher::{InvalidMatcher, Matcher, MatcherText},
+    tally::{Held, Tally},
+};
+
+/// How much memory the patterns of one request, or of one token, may take, compiled, in bytes. What
+/// takes more is refused before the rest is compiled: it is not to hold the worker, or the memory, of
+/// others.
+const MOST: usize = 2 << 20;
+
+/// How much those of all may take. Beyond, whoever brings patterns that nobody has is told to come
+/// again.
+const MOST_IN_ALL: usize = 128 << 20;
+
+/// Compiles matchers for as long as there is room for them.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    hub: HubUrl,
+    compiled: Tally,
+}
+
+/// Compiles the matchers of one request, or of one token.
+#[derive(Debug)]
+pub(crate) struct Compiling<'a> {
+    compiler: &'a Compiler,
+    bytes: usize,
+}
+
+impl Compiler {
+    /// Relative patterns are relative to the hub's URL.
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        let compiled = Tally::default();
+        Self { hub, compiled }
+    }
+
+    pub(crate) fn hub(&self) -> &HubUrl {
+        &self.hub
+    }
+
+    pub(crate) fn begin(&self) -> Compiling<'_> {
+        Compiling {
+            compiler: self,
+            bytes: 0,
+        }
+    }
+}
+
+impl Compiling<'_> {
+    pub(crate) fn compile(&mut self, written: MatcherText) -> Result<Matcher, InvalidMatcher> {
+        let matcher = Matcher::compile(written, &self.compiler.hub)?;
+        self.bytes += matcher.bytes();
+        if self.bytes > MOST {
+            return Err(InvalidMatcher::TooMuch);
+        }
+        Ok(matcher)
+    }
+
+    /// Counts what was compiled for as long as what is returned is kept.
+    pub(crate) fn finish(self) -> Result<Held, InvalidMatcher> {
+        let compiled = &self.compiler.compiled;
+        let held = compiled.hold(self.bytes);
+        if self.bytes > 0 && compiled.bytes() > MOST_IN_ALL {
+            return Err(InvalidMatcher::Crowded);
+        }
+        Ok(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::MatcherType;
+
+    fn compiler() -> Compiler {
+        Compiler::new(HubUrl::parse("http://localhost/.well-known/mercure").unwrap())
+    }
+
+    /// Compiles patterns such as this, each a little different.
+    fn compile(compiler: &Compiler, count: usize, pattern: &str) -> Result<Held, InvalidMatcher> {
+        let mut compiling = compiler.begin();
+        for n in 0..count {
+            let text = format!("/{n}/{pattern}");
+            let written = MatcherText::parse(MatcherType::UrlPattern, &text, 1024);
+            compiling.compile(written.unwrap())?;
+        }
+        compiling.finish()
+    }
+
+    #[test]
+    fn patterns_are_refused_that_take_too_much_together() {
+        let compiler = compiler();
+
+        assert!(compile(&compiler, 10, "([a-z]{300})").is_ok());
+        assert!(compile(&compiler, 100, ":id").is_ok());
+        let refused = compile(&compiler, 100, "([a-z]{300})").err();
+        assert_eq!(refused, Some(InvalidMatcher::TooMuch));
+        assert_eq!(compiler.compiled.bytes(), 0, "nobody has them");
+    }
+
+    #[test]
+    fn patterns_of_every_kind_count_for_as_long_as_somebody_has_them() {
+        for pattern in ["", ":id", "*", "([a-z]{300})"] {
+            let compiler = compiler();
+            let few = compile(&compiler, 1, pattern).unwrap();
+            let one = compiler.compiled.bytes();
+            assert!(one > 256, "{pattern}: {one}");
+            drop(few);
+            assert_eq!(compiler.compiled.bytes(), 0);
+
+            let all: Vec<_> = (0..MOST_IN_ALL / one)
+                .map(|_| compiler.compiled.hold(one))
+                .collect();
+            let refused = compile(&compiler, 1, pattern).err();
+            assert_eq!(refused, Some(InvalidMatcher::Crowded), "{pattern}");
+            assert!(compiler.begin().finish().is_ok(), "nothing");
+            drop(all);
+            assert!(compile(&compiler, 1, pattern).is_ok());
+        }
+    }
+}
