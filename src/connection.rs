@@ -107,7 +107,7 @@ struct State {
     /// What came since the last whole request, in bytes.
     unfinished: Cell<usize>,
     /// Present once the connection is to carry an event stream.
-    stream: RefCell<Option<NewStream>>,
+    stream: RefCell<Option<Box<NewStream>>>,
 }
 
 /// What a connection is to carry from the end of the response's head on.
@@ -117,7 +117,7 @@ pub(crate) struct NewStream {
     /// The response's head: it is sent together with what comes first.
     pub(crate) head: BytesMut,
     /// Kept until the stream's socket is closed.
-    pub(crate) token: TaskTrackerToken,
+    pub(crate) _token: TaskTrackerToken,
 }
 
 impl Connection {
@@ -130,15 +130,15 @@ impl Connection {
     /// Has the connection carry an event stream when the response that is being made is sent. It
     /// reads no more requests.
     pub(crate) fn begin_stream(&self, subscriber: Subscriber, token: TaskTrackerToken) {
-        self.0.stream.replace(Some(NewStream {
+        self.0.stream.replace(Some(Box::new(NewStream {
             subscriber,
             head: BytesMut::new(),
-            token,
-        }));
+            _token: token,
+        })));
     }
 
     /// What it is to carry, for whoever goes on with it.
-    pub(crate) fn take_stream(&self) -> Option<NewStream> {
+    pub(crate) fn take_stream(&self) -> Option<Box<NewStream>> {
         self.0.stream.take()
     }
 

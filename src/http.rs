@@ -195,19 +195,15 @@ where
     async move {
         let (connection, requests) = started.map_err(DispatchError::Io)?;
         requests.await?;
-        // The token is given back after the socket is closed.
-        let (
-            Some(fan_out),
-            Some(NewStream {
-                mut subscriber,
-                head,
-                token: _token,
-            }),
-        ) = (fan_out, connection.take_stream())
-        else {
+        let (Some(fan_out), Some(mut begun)) = (fan_out, connection.take_stream()) else {
             return Ok(());
         };
-        subscriber.begin_with(head.freeze());
+        drop(connection);
+        // Its token is given back after the socket is closed.
+        let NewStream {
+            subscriber, head, ..
+        } = &mut *begun;
+        subscriber.begin_with(std::mem::take(head).freeze());
         let stream = Stream {
             socket,
             subscriber,

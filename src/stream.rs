@@ -74,14 +74,14 @@ impl From<io::Error> for End {
 }
 
 /// A stream that is being sent.
-pub(crate) struct Stream {
+pub(crate) struct Stream<'a> {
     pub(crate) socket: Rc<TcpStream>,
-    pub(crate) subscriber: Subscriber,
+    pub(crate) subscriber: &'a mut Subscriber,
     /// A socket that takes nothing for this long is closed.
     pub(crate) write_timeout: Duration,
 }
 
-impl Stream {
+impl Stream<'_> {
     /// Sends until the end. A client that closes its half of the connection is gone.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
@@ -105,17 +105,17 @@ impl Stream {
                 Next::Bytes(bytes) => self.send(bytes).await?,
                 Next::Nothing => consume_budget().await,
                 Next::Older => {
-                    let bytes = self.subscriber.fetch().await?;
+                    let bytes = Box::pin(self.subscriber.fetch()).await?;
                     self.send(bytes).await?;
                 }
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
-                    let behind = fan_out.live(socket, &mut self.subscriber).await??;
+                    let behind = fan_out.live(socket, self.subscriber).await??;
                     self.subscriber.fell_behind(behind.place);
                     self.send(behind.rest).await?;
                 }
                 Next::Wait => {
-                    if let Some(comment) = self.subscriber.wait().await? {
+                    if let Some(comment) = Box::pin(self.subscriber.wait()).await? {
                         self.send(comment).await?;
                     }
                 }
@@ -144,9 +144,9 @@ impl Stream {
                     bytes.advance(taken);
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(self.write_timeout, self.socket.writable())
-                        .await
-                        .map_err(|_| End::Stalled)??;
+                    let writable = timeout(self.write_timeout, self.socket.writable());
+                    // What seldom has to wait is on the heap then, and takes no room of all streams.
+                    Box::pin(writable).await.map_err(|_| End::Stalled)??;
                 }
                 Err(err) => return Err(err.into()),
             }
@@ -157,7 +157,7 @@ impl Stream {
 
 async fn until(instant: Option<Instant>) {
     match instant {
-        Some(instant) => sleep_until(instant.into()).await,
+        Some(instant) => Box::pin(sleep_until(instant.into())).await,
         None => std::future::pending().await,
     }
 }
