@@ -27,8 +27,8 @@ use crate::{
 /// they are written, so many wait for the next round.
 const PORTION_BYTES: usize = 16 * 1024;
 
-/// How often a pattern is tried at a time, to find whom events are for, about: the thread does nothing
-/// else meanwhile, and some patterns take a microsecond.
+/// How often a simple pattern is tried at a time, to find whom events are for, about: the thread does
+/// nothing else meanwhile, and one takes up to a microsecond. One that is not simple counts for more.
 const TRIES: usize = 32 * 1024;
 
 /// After so many subscribers other threads get their turn. A round for 10,000 would else keep the
@@ -147,7 +147,7 @@ impl FanOut {
         let mut entries = Vec::new();
         let portion = Portion {
             bytes: PORTION_BYTES,
-            topics: 1 + TRIES / registry.borrow().patterns().max(1),
+            topics: 1 + TRIES / registry.borrow().effort().max(1),
         };
         let read = log.read(cursor, portion, |entry| {
             entries.push(entry.clone());

@@ -167,12 +167,24 @@ impl Matcher {
         &self.meaning
     }
 
-    /// How much memory it takes at most beside its text, in bytes.
+    /// How much memory it takes beside its text, in bytes: without what matching keeps.
     pub(crate) fn bytes(&self) -> usize {
         match &self.meaning {
             Meaning::All | Meaning::Exact => 0,
             Meaning::Pattern(pattern) => pattern.bytes(),
             Meaning::Template(template) => template.bytes(),
+        }
+    }
+
+    /// What it may take to try it on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        // The larger it is, the more may have to be done for each byte of a topic; the most part of
+        // those that are written takes far less.
+        const SIMPLE: usize = 8 << 10;
+        const OF_MANY: usize = 256;
+        match self.bytes() {
+            ..=SIMPLE => 1,
+            bytes => bytes / OF_MANY,
         }
     }
 

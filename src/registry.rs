@@ -220,9 +220,9 @@ impl<O: Outlet> Registry<O> {
         self.handed_over = next;
     }
 
-    /// How many patterns may have to be tried for a topic.
-    pub(crate) fn patterns(&self) -> usize {
-        self.router.patterns()
+    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        self.router.effort()
     }
 
     /// The groups there are.

@@ -44,9 +44,9 @@ impl Router {
         self.groups.capacity() + self.readers.capacity()
     }
 
-    /// How many patterns may have to be tried for a topic.
-    pub(crate) fn patterns(&self) -> usize {
-        self.asked.patterns() + self.readable.patterns()
+    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        self.asked.effort() + self.readable.effort()
     }
 
     /// Adds a group, whose number is free.

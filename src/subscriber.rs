@@ -28,8 +28,8 @@ use crate::{
 /// memory for as long as the client does not take it.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// How often a matcher is tried at a time, to find the events that are for the subscriber. The log
-/// takes in no others meanwhile, and some matchers take a microsecond.
+/// How often a simple matcher is tried at a time, to find the events that are for the subscriber. The
+/// log takes in no others meanwhile, and one takes up to a microsecond.
 const TRIES: usize = 256;
 
 /// A cursor in the log: every event of its selection before it was sent.

@@ -41,6 +41,8 @@ struct Patterns {
     known: BTreeMap<u64, Pattern>,
     numbers: HashMap<MatcherText, u64>,
     next: u64,
+    /// What it may take to try all of them.
+    effort: usize,
     /// `None` while there is no pattern.
     tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
 }
@@ -79,6 +81,7 @@ impl TopicIndex {
                 known: BTreeMap::new(),
                 numbers: HashMap::new(),
                 next: 0,
+                effort: 0,
                 tried: None,
             },
         }
@@ -122,9 +125,9 @@ impl TopicIndex {
         }
     }
 
-    /// How many patterns may have to be tried for a topic.
-    pub(crate) fn patterns(&self) -> usize {
-        self.patterns.known.len()
+    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        self.patterns.effort
     }
 
     /// Gives `each` the groups that asked for one of these topics; the same one maybe more than once.
@@ -155,6 +158,7 @@ impl Patterns {
             .or_insert(self.next);
         if number == self.next {
             self.next += 1;
+            self.effort += matcher.effort();
             let pattern = Pattern {
                 matcher: matcher.clone(),
                 groups: Vec::new(),
@@ -175,6 +179,7 @@ impl Patterns {
         };
         forget(&mut pattern.groups, group);
         if pattern.groups.is_empty() {
+            self.effort -= pattern.matcher.effort();
             self.known.remove(&number);
             self.numbers.remove(written);
         }

@@ -13,6 +13,9 @@ use urlpattern::{
 
 use crate::{bounded_regex::BoundedRegex, hub_url::HubUrl};
 
+/// How much memory a part of a pattern may take, compiled, in bytes.
+const PART_BYTES: usize = 32 << 10;
+
 /// A compiled pattern: what each part of a URL has to be.
 pub(crate) struct UrlPattern {
     protocol: Matcher<Bounded>,
@@ -55,7 +58,7 @@ impl UrlPattern {
         })
     }
 
-    /// How much memory it takes at most, in bytes, beside what it was written as.
+    /// How much memory it takes, in bytes, beside what it was written as: without what matching keeps.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,
@@ -124,7 +127,9 @@ impl RegExp for Bounded {
     }
 
     fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
-        BoundedRegex::parse(pattern).map(Self).map_err(|_| ())
+        BoundedRegex::parse(pattern, PART_BYTES)
+            .map(Self)
+            .map_err(|_| ())
     }
 
     fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
@@ -186,7 +191,9 @@ mod tests {
         }
         for pattern in [
             "/((?:a{1000}){1000})",
-            "/(\\p{L}{1000})",
+            "/(\\p{L})",
+            "/((?i:books))",
+            "/((?u:\\w))",
             &nested(21),
             "/(",
             "/{",
@@ -196,6 +203,18 @@ mod tests {
             let parsed = UrlPattern::parse(pattern, &hub());
             assert_eq!(parsed.err(), Some(InvalidUrlPattern), "{pattern}");
         }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_standard() {
+        // That has them of ASCII, too; what is not ASCII is percent-encoded in a URL.
+        assert!(matches("/(\\w+)", "/books_1"));
+        assert!(!matches("/(\\w+)", "/b%C3%BCcher"));
+        assert!(!matches("/(\\w+)", "/bücher"));
+        assert!(matches("/([^x]+)", "/bücher"));
+        assert!(matches("/(.*)", "/bücher"));
+        assert!(matches("/bücher/:id", "/b%C3%BCcher/1"));
+        assert!(!matches("/(books)", "/BOOKS"));
     }
 
     #[test]

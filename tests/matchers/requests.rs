@@ -45,6 +45,11 @@ const WRONG: &[&str] = &[
     "match_urlpattern=%2F%3Aa%2F%3Aa",
     "match_urlpattern=https%3A%2F%2Fexa+mple.com%2F",
     "match_urlpattern=%2F(%3F%3Da)",
+    // Inside of a group: a look-ahead, a back reference, flags, and a class of Unicode.
+    "match_urlpattern=%2F(a(%3F%3Db))",
+    "match_urlpattern=%2F((a)%5C1)",
+    "match_urlpattern=%2F((%3Fi:a))",
+    "match_urlpattern=%2F(%5Cp%7BL%7D)",
 ];
 
 #[test]
