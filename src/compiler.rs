@@ -9,10 +9,10 @@ use crate::{
 /// How much memory the patterns of one request, or of one token, may take, compiled, in bytes. What
 /// takes more is refused before the rest is compiled: it is not to hold the worker, or the memory, of
 /// others.
-const MOST: usize = 2 << 20;
+const MOST: usize = 1 << 20;
 
-/// How much those of all may take. Beyond, whoever brings patterns that nobody has is told to come
-/// again.
+/// How much those of all subscribers may take, and those of all tokens. Beyond, whoever brings patterns is
+/// told to come again; a subscriber whose matchers somebody else has is not.
 const MOST_IN_ALL: usize = 128 << 20;
 
 /// Compiles matchers for as long as there is room for them.

@@ -143,6 +143,9 @@ pub enum InvalidGivenId {
     /// A line break would end the field, NUL make clients ignore it, and the rest is invisible.
     #[error("an id cannot hold control or format characters")]
     Invisible,
+    /// HTTP would lose it, where a last event id is asked for.
+    #[error("an id cannot begin or end with a space")]
+    Space,
     /// Longer than [`GivenId::MAX_BYTES`].
     #[error("an id is at most {} bytes long", GivenId::MAX_BYTES)]
     TooLong,
@@ -168,6 +171,9 @@ impl GivenId {
         }
         if has_invisible(id) {
             return Err(InvalidGivenId::Invisible);
+        }
+        if id.starts_with(' ') || id.ends_with(' ') {
+            return Err(InvalidGivenId::Space);
         }
         Ok(Self(id.into()))
     }

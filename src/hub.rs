@@ -8,10 +8,12 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    auth::Access,
     broadcaster::{Broadcaster, Drain, GiveUp, Inspect, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{
-        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog, Retention,
+        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MOST_QUEUED_BYTES,
+        MemoryLog, Retention,
     },
     hub_url::HubUrl,
     live_settings::LiveSettings,
@@ -101,10 +103,6 @@ pub enum PublishError {
 /// How many messages may wait for the Broadcaster when there is another event to publish. Beyond,
 /// it is refused, and the publisher told to come again.
 pub(crate) const MOST_WAITING: usize = 4096;
-
-/// How much may wait to be appended, in bytes, about: also of publishers that have given up. Beyond, the
-/// same.
-const MOST_QUEUED_BYTES: usize = 64 << 20;
 
 /// A running Broadcaster and what belongs to it.
 #[derive(Debug, Clone)]
@@ -261,9 +259,11 @@ impl Hub {
     pub(crate) fn select(
         &self,
         matchers: Vec<MatcherText>,
-        readable: &[Matcher],
+        access: Option<&Access>,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
-        self.selections.select(matchers, readable)
+        let readable = access.map_or(&[][..], Access::readable);
+        let granted = access.and_then(Access::compiled);
+        self.selections.select(matchers, readable, granted)
     }
 
     /// Tells of each event, and of whatever else those who send to subscribers have to know.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::{
@@ -159,6 +159,18 @@ impl Presence {
         }
         Some(list)
     }
+}
+
+/// A path as subscriptions are told of at it: each part of what was asked for may be percent-encoded in
+/// other ways. `None`: there is none below the hub's list, or it is not UTF-8.
+pub(crate) fn told_path(asked: &str, hub: &HubUrl) -> Option<String> {
+    let below = asked.strip_prefix(hub.path())?.strip_prefix(LIST)?;
+    let parts = below.split('/').map(|part| {
+        let decoded = percent_decode_str(part).decode_utf8().ok()?;
+        Some(utf8_percent_encode(&decoded, ENCODED).to_string())
+    });
+    let parts = parts.collect::<Option<Vec<_>>>()?;
+    Some(format!("{}{LIST}{}", hub.path(), parts.join("/")))
 }
 
 /// What is published of a subscription: private, and by the hub alone.

@@ -20,8 +20,8 @@ pub(crate) struct Selection {
     hub: HubUrl,
     matchers: Vec<Matcher>,
     readable: Vec<Matcher>,
-    /// What its patterns take of what all may.
-    compiled: Option<Held>,
+    /// What its patterns take of what all may, and what those of its token do.
+    compiled: [Option<Arc<Held>>; 2],
 }
 
 impl Selection {
@@ -30,7 +30,7 @@ impl Selection {
             hub,
             matchers,
             readable,
-            compiled: None,
+            compiled: [None, None],
         }
     }
 
@@ -61,9 +61,10 @@ impl Selection {
         !audience.private || any(&self.readable, audience, &self.hub)
     }
 
-    /// How many matchers may have to be tried for an event.
+    /// What it may take to try all on a topic, in tries of a simple one.
     pub(crate) fn effort(&self) -> usize {
-        self.matchers.len() + self.readable.len()
+        let all = self.matchers.iter().chain(&self.readable);
+        all.map(Matcher::effort).sum()
     }
 }
 
@@ -109,23 +110,25 @@ impl Selections {
         self.compiler.hub()
     }
 
-    /// What is to be sent to whoever asks for this and may read that.
+    /// What is to be sent to whoever asks for this and may read that. `granted`: what the patterns of the
+    /// latter take.
     pub(crate) fn select(
         &self,
         mut matchers: Vec<MatcherText>,
         readable: &[Matcher],
+        granted: Option<Arc<Held>>,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         matchers.sort_unstable();
         matchers.dedup();
-        let mut granted: Vec<_> = readable
+        let mut grants: Vec<_> = readable
             .iter()
             .map(|grant| grant.written().clone())
             .collect();
-        granted.sort_unstable();
-        granted.dedup();
+        grants.sort_unstable();
+        grants.dedup();
         let asked = Asked {
             matchers,
-            readable: granted,
+            readable: grants,
         };
         if let Some(selection) = self.known.lock().find(&asked) {
             return Ok(selection);
@@ -137,10 +140,10 @@ impl Selections {
             .iter()
             .map(|written| compiling.compile(written.clone()))
             .collect::<Result<_, _>>()?;
-        let compiled = compiling.finish()?;
+        let compiled = Arc::new(compiling.finish()?);
         let hub = self.compiler.hub().clone();
         let mut selection = Selection::new(hub, matchers, readable.to_vec());
-        selection.compiled = Some(compiled);
+        selection.compiled = [Some(compiled), granted];
         Ok(self.known.lock().add(asked, Arc::new(selection)))
     }
 }

@@ -6,8 +6,9 @@ use thiserror::Error;
 
 use crate::{
     auth::{Grants, MintError, Signer},
-    config::{Config, KeySource},
-    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType},
+    compiler::{Compiler, Compiling},
+    config::{Config, KeySource, LimitsConfig},
+    matcher::{InvalidMatcher, MatcherText, MatcherType},
 };
 
 /// What a token is to allow, and for how long. A topic `*` means every topic; patterns are URL
@@ -54,6 +55,9 @@ pub enum TokenError {
         /// Why not.
         reason: String,
     },
+    /// The hub of this config would refuse it.
+    #[error("the hub would refuse a token that is so large ({0})")]
+    TooLarge(&'static str),
     /// There is nothing to sign with.
     #[error(
         "there is no secret to sign with: make one with `openssl rand -base64 32 > hub.secret`, and \
@@ -74,13 +78,19 @@ impl From<MintError> for TokenError {
 
 /// Makes a token for the hub of this config.
 ///
-/// Fails if it would allow nothing, be good for too short or too long, or name what is no matcher; and
-/// if there is no key, or one that cannot be read or cannot sign. [`TokenError`] says which.
+/// Fails if it would allow nothing, be good for too short or too long, name what is no matcher, or be
+/// larger than the config's limits; and if there is no key, or one that cannot be read or cannot sign. [`TokenError`] says which.
 pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenError> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let hub = config.hub_url();
+    let compiler = Compiler::new(hub.clone());
+    let mut compiling = compiler.begin();
+    let limits = &config.limits;
+    let mut matchers =
+        |topics: &_, patterns: &_| matchers(limits, &mut compiling, topics, patterns);
     let grants = Grants {
-        publish: matchers(config, &request.publish, &request.publish_patterns)?,
-        subscribe: matchers(config, &request.subscribe, &request.subscribe_patterns)?,
+        publish: matchers(&request.publish, &request.publish_patterns)?,
+        subscribe: matchers(&request.subscribe, &request.subscribe_patterns)?,
     };
     if grants.publish.is_empty() && grants.subscribe.is_empty() {
         return Err(TokenError::Nothing);
@@ -91,7 +101,11 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     let key = request.key.clone().or_else(|| configured(config));
     let SigningKey { issuer, path } = key.ok_or(TokenError::NoKey)?;
     let signer = Signer::load(issuer, &path)?;
-    Ok(signer.sign(&config.hub_url(), &grants, request.lifetime)?)
+    let token = signer.sign(&hub, &grants, request.lifetime)?;
+    if token.len() > limits.token {
+        return Err(TokenError::TooLarge("limits.token"));
+    }
+    Ok(token)
 }
 
 /// The first secret of the config.
@@ -110,18 +124,21 @@ fn configured(config: &Config) -> Option<SigningKey> {
 }
 
 fn matchers(
-    config: &Config,
+    limits: &LimitsConfig,
+    compiling: &mut Compiling<'_>,
     topics: &[String],
     patterns: &[String],
 ) -> Result<Vec<MatcherText>, TokenError> {
+    if topics.len() + patterns.len() > limits.token_topics {
+        return Err(TokenError::TooLarge("limits.token_topics"));
+    }
     let topics = topics.iter().map(|topic| (MatcherType::Exact, topic));
     let patterns = patterns
         .iter()
         .map(|pattern| (MatcherType::UrlPattern, pattern));
-    let hub = config.hub_url();
     let matcher = |(kind, text): (MatcherType, &String)| {
-        let parsed = MatcherText::parse(kind, text, config.limits.pattern);
-        let compiled = parsed.and_then(|written| Matcher::compile(written, &hub));
+        let parsed = MatcherText::parse(kind, text, limits.pattern);
+        let compiled = parsed.and_then(|written| compiling.compile(written));
         compiled
             .map(|matcher| matcher.written().clone())
             .map_err(|reason: InvalidMatcher| TokenError::Matcher {

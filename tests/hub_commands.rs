@@ -204,6 +204,22 @@ fn a_token_allows_what_it_was_made_for() {
 }
 
 #[test]
+fn what_is_published_at_another_address_of_the_hub_has_a_token_for_its_url() {
+    let folder = with_secret();
+    let mut command = command(folder.path(), &[]);
+    let url = "https://hub.example/.well-known/mercure";
+    command.env("BROADCASTER__HUB__URL", url);
+    let server = Process::spawn(command);
+    let address = format!("http://{}/.well-known/mercure", server.addr());
+
+    let args = ["publish", "--url", &address, "--topic", "a", "--data", "x"];
+    let mut command = support::process::command(folder.path(), &args);
+    command.env("BROADCASTER__HUB__URL", url);
+
+    line(&finish(command));
+}
+
+#[test]
 fn a_token_has_the_claims_of_an_access_token() {
     let folder = with_secret();
     let hub = "https://hub.example/.well-known/mercure";
@@ -286,6 +302,11 @@ fn a_token_is_signed_with_the_key_that_is_named() {
 fn what_cannot_be_done_is_said_in_a_line() {
     let folder = folder("");
     let closed = "http://127.0.0.1:1/.well-known/mercure";
+    let key = format!("{KEYS}/ed25519.pem");
+    let signed = ["token", "--issuer", "i", "--key", &key];
+    let too_many = [&signed[..], &["--publish", "a"].repeat(101)].concat();
+    let long = "x".repeat(1000);
+    let too_long = [&signed[..], &["--publish", &long].repeat(9)].concat();
 
     for (args, code, message) in [
         (&["token", "--publish", "a"][..], 2, "openssl rand"),
@@ -302,6 +323,8 @@ fn what_cannot_be_done_is_said_in_a_line() {
             "at least 1s",
         ),
         (&["token", "--publish", "a", "--ttl", "soon"], 2, "--ttl"),
+        (&too_many, 2, "limits.token_topics"),
+        (&too_long, 2, "limits.token"),
         (&["token", "--publish", "a", "--key", "x"], 2, "--issuer"),
         (
             &[

@@ -9,7 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     client::Stream,
-    mercure::{Answer, HUB, METADATA, MercureHub, PATH, bearer, detail, grant, token},
+    mercure::{Answer, HUB, METADATA, MercureHub, bearer, detail, grant, token},
 };
 
 const LIST: &str = "/.well-known/mercure/subscriptions";
@@ -151,6 +151,7 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
     let narrow = token(json!([grant("subscribe", &[&format!("{LIST}/exact/b")])]));
 
     let [one, other] = ["a", "b"].map(|topic| format!("{LIST}/exact/{topic}"));
+    let respelled = format!("{LIST}/%65xact/%62");
     let no_type = format!("{LIST}/regex/b");
     let nobody = format!("{LIST}/exact/a/nobody");
     let no_token = format!("Bearer {METADATA}");
@@ -163,6 +164,7 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
         (LIST, bearer(&narrow), 403, Some(&*insufficient)),
         (&*one, bearer(&narrow), 403, Some(&*insufficient)),
         (&*other, bearer(&narrow), 200, None),
+        (&*respelled, bearer(&narrow), 200, None),
         (&*no_type, bearer(&watcher()), 404, None),
         (&*nobody, bearer(&watcher()), 404, None),
     ] {
@@ -176,6 +178,27 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
     let _another = hub.subscribe("match=c");
     hub.publisher().publish_on("x");
     assert_eq!(deaf.event().unwrap().data, "x");
+}
+
+#[test]
+fn a_path_may_be_percent_encoded_in_other_ways() {
+    let hub = hub();
+    let _there = hub.subscribe("match_urlpattern=%2Fbooks%2F*");
+    let told = format!("{LIST}/urlpattern/%2Fbooks%2F%2A");
+
+    // As `encodeURIComponent` has it, and with lower case.
+    for path in ["%2Fbooks%2F*", "%2fbooks%2f%2a", "%2Fb%6Foks%2F%2A"] {
+        let list = get(&hub, &format!("{LIST}/urlpattern/{path}"), &watcher());
+        let list: Value = serde_json::from_str(&list.body).unwrap();
+
+        assert_eq!(list["id"], told);
+        let one = list["subscriptions"][0]["id"].as_str().unwrap();
+        assert!(one.starts_with(&told), "{one}");
+    }
+    for path in ["%2Fbooks", "%FF", "%2Fbooks/*"] {
+        let list = get(&hub, &format!("{LIST}/urlpattern/{path}"), &watcher());
+        assert!(!list.body.contains("urn"), "{path}: {}", list.body);
+    }
 }
 
 #[test]
@@ -215,5 +238,6 @@ fn nothing_is_told_unless_it_is_asked_for() {
     assert_eq!(watching.event().unwrap().data, "x");
     let metadata = "/.well-known/oauth-protected-resource/.well-known/mercure";
     let metadata = hub.ask("GET", metadata, "", "");
-    assert!(!metadata.body.contains("mercure_subscriptions"), "{PATH}");
+    assert_eq!(metadata.status(), 200);
+    assert!(!metadata.body.contains("mercure_subscriptions"));
 }

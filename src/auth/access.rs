@@ -1,6 +1,8 @@
 //! What a token allows: the Mercure authorization details in it (Mercure, chapter Authorization
 //! Details; RFC 9396). One that is wrong in any part allows nothing.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -27,7 +29,7 @@ pub(crate) struct Access {
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
     /// What its patterns take of what those of all tokens may.
-    pub(super) compiled: Option<Held>,
+    pub(super) compiled: Option<Arc<Held>>,
 }
 
 /// What is told of the subscriptions that a detail allows.
@@ -84,7 +86,7 @@ impl Access {
             }
             access.add(detail, &mut compiling, rules)?;
         }
-        access.compiled = Some(compiling.finish()?);
+        access.compiled = Some(Arc::new(compiling.finish()?));
         Ok(access)
     }
 
@@ -138,6 +140,11 @@ impl Access {
     /// Whether it may read what is private on a topic, or the subscriptions at a path.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)
+    }
+
+    /// What its patterns take, for whoever goes on with them.
+    pub(crate) fn compiled(&self) -> Option<Arc<Held>> {
+        self.compiled.clone()
     }
 
     /// The topics of which it may read what is private.

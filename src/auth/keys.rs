@@ -45,7 +45,7 @@ impl Issuer {
     pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
         let path = config.key.path();
         let keys = read(path).and_then(|file| match &config.key {
-            KeySource::Secret(_) => secret(&file),
+            KeySource::Secret(_) => secret(&file).map(|secret| vec![hmac(secret)]),
             KeySource::Pem(_) => pem(&file),
             KeySource::Jwks(_) => jwks(&file),
         });
@@ -71,7 +71,8 @@ impl Issuer {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a key's file, which is no longer than keys are.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|err| err.to_string())?;
     let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
@@ -83,14 +84,24 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// A secret as a text file has it: a line break at its end does not count.
-pub(super) fn trimmed(file: &[u8]) -> &[u8] {
+fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-fn secret(file: &[u8]) -> Result<Vec<Key>, String> {
+/// Whether a file holds something in PEM form, be it behind other text.
+pub(super) fn is_pem(file: &[u8]) -> bool {
+    holds(file, b"-----BEGIN")
+}
+
+fn holds(file: &[u8], marker: &[u8]) -> bool {
+    file.windows(marker.len()).any(|part| part == marker)
+}
+
+/// The secret in a file.
+pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     let secret = trimmed(file);
     // Whoever has the public key could sign with it.
-    if secret.starts_with(b"-----BEGIN") || serde_json::from_slice::<JwkSet>(secret).is_ok() {
+    if is_pem(secret) || serde_json::from_slice::<JwkSet>(secret).is_ok() {
         return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
     }
     if secret.len() < SHORTEST_SECRET {
@@ -100,7 +111,7 @@ fn secret(file: &[u8]) -> Result<Vec<Key>, String> {
             secret.len()
         ));
     }
-    Ok(vec![hmac(secret)])
+    Ok(secret)
 }
 
 fn hmac(secret: &[u8]) -> Key {
@@ -112,8 +123,7 @@ fn hmac(secret: &[u8]) -> Key {
 }
 
 fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
-    let is_private = |marker: &[u8]| file.windows(marker.len()).any(|part| part == marker);
-    if is_private(b"PRIVATE KEY") {
+    if holds(file, b"PRIVATE KEY") {
         return Err(
             "this is a private key; tokens are verified with the public one, which \
                     `openssl pkey -in private.pem -pubout` prints"

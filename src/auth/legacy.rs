@@ -1,6 +1,8 @@
 //! What tokens allow as the protocol's older versions have them: a claim `mercure` with lists of topic
 //! selectors, in a JWT of any type.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,7 +44,7 @@ impl MercureClaim {
         access.allow_subscribe(compile(&self.subscribe)?);
         let all = compiling.compile(MatcherText::wildcard())?;
         access.tell(vec![all], self.payload);
-        access.compiled = Some(compiling.finish()?);
+        access.compiled = Some(Arc::new(compiling.finish()?));
         Ok(access)
     }
 }

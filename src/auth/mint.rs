@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     TOKEN_TYPE,
     access::DETAIL_TYPE,
-    keys::{SHORTEST_SECRET, trimmed},
+    keys::{self, SHORTEST_SECRET},
 };
 use crate::{hub_url::HubUrl, matcher::MatcherText, urn};
 
@@ -65,15 +65,12 @@ impl Signer {
     /// Signs with the private key or the secret in a file.
     pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
         let name = path.display().to_string();
-        let file = std::fs::read(path).map_err(|err| MintError::Unreadable {
+        let file = keys::read(path).map_err(|reason| MintError::Unreadable {
             path: name.clone(),
-            reason: err.to_string(),
+            reason,
         })?;
-        if !file.starts_with(b"-----BEGIN") {
-            let secret = trimmed(&file);
-            if secret.len() < SHORTEST_SECRET {
-                return Err(MintError::NoKey(name));
-            }
+        if !keys::is_pem(&file) {
+            let secret = keys::secret(&file).map_err(|_| MintError::NoKey(name))?;
             return Ok(Self::with_secret(issuer, secret));
         }
         let key = EncodingKey::from_ed_pem(&file)

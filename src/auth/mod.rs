@@ -37,7 +37,6 @@ use crate::{
     config::{Config, IssuerConfig},
     hub_url::HubUrl,
     matcher::InvalidMatcher,
-    tally::Held,
 };
 
 /// The media type of access tokens, as tokens name it.
@@ -50,9 +49,9 @@ const NOT_BEFORE_LEEWAY: f64 = 5.0;
 /// How much is kept of tokens that were verified, in bytes, about.
 const REMEMBERED: u64 = 16 << 20;
 
-/// How many those are, about: the cache is not to be in so many parts that one is too small for what
-/// a token may take.
-const SOME: usize = 256;
+/// How many those are, about: the cache is laid out for so many in eight parts at most, each of which
+/// has room for the largest.
+const TOKENS: usize = 256;
 
 /// Which tokens are read, and how much of them. What exceeds it makes a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +97,11 @@ struct BySize;
 impl Weighter<Arc<str>, Verified> for BySize {
     fn weight(&self, token: &Arc<str>, verified: &Verified) -> u64 {
         // What it allows is in it, and takes some times as much when it is read.
-        let compiled = verified.access.compiled.as_ref().map_or(0, Held::bytes);
+        let compiled = verified
+            .access
+            .compiled
+            .as_ref()
+            .map_or(0, |held| held.bytes());
         (8 * token.len() + 512 + compiled) as u64
     }
 }
@@ -179,7 +182,7 @@ impl Authority {
             compiler: Compiler::new(hub),
             rules,
             trusted: RwLock::default(),
-            verified: Cache::with_weighter(SOME, REMEMBERED, BySize),
+            verified: Cache::with_weighter(TOKENS, REMEMBERED, BySize),
             tell_apart: RandomState::new(),
         }
     }
@@ -287,7 +290,9 @@ impl Authority {
         };
         // A fraction of a second less is no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
-        access.token = self.tell_apart.hash_one(token);
+        // Its signature may be written in more than one way.
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+        access.token = self.tell_apart.hash_one(signed);
         Ok((access, claims.nbf))
     }
 

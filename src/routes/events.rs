@@ -35,7 +35,7 @@ use crate::{
     event_log::{self, Placed},
     expiry::Expiry,
     hub::Hub,
-    matcher::{InvalidMatcher, Matcher, MatcherText},
+    matcher::{InvalidMatcher, MatcherText},
     metrics::TurnedAway,
     policy::Policy,
     resume::ResumeFrom,
@@ -115,12 +115,14 @@ async fn answer(
         matchers,
         last_event_id,
     } = topics::asked(request.query_string(), &body, &limits, legacy)?;
-    let readable = access.as_ref().map_or(&[][..], |access| access.readable());
+    let may_read_more = access
+        .as_ref()
+        .filter(|access| !access.readable().is_empty());
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
-        true if readable.is_empty() => hub.own.clone(),
-        true => select(hub, hub.own.written(), readable)?,
-        false => select(hub, matchers, readable)?,
+        true if may_read_more.is_none() => hub.own.clone(),
+        true => select(hub, hub.own.written(), access.as_deref())?,
+        false => select(hub, matchers, access.as_deref())?,
     };
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(|header| header.as_bytes().to_owned());
@@ -167,16 +169,15 @@ fn access(
 fn select(
     hub: &Hub,
     matchers: Vec<MatcherText>,
-    readable: &[Matcher],
+    access: Option<&Access>,
 ) -> Result<Arc<Selection>, Problem> {
     // Whatever else could be wrong was seen before.
     let problem = |name, reason| Problem::Matcher { name, reason };
-    hub.select(matchers, readable)
-        .map_err(|reason| match reason {
-            InvalidMatcher::Crowded => Problem::TooManyPatterns,
-            InvalidMatcher::Template => problem("topic", reason),
-            _ => problem("match_urlpattern", reason),
-        })
+    hub.select(matchers, access).map_err(|reason| match reason {
+        InvalidMatcher::Crowded => Problem::TooManyPatterns,
+        InvalidMatcher::Template => problem("topic", reason),
+        _ => problem("match_urlpattern", reason),
+    })
 }
 
 /// When the stream is to end: with its token, or when it lasted as long as it may.

@@ -16,7 +16,7 @@ use crate::{
     hub::Hub,
     hub_url::HubUrl,
     policy::Policy,
-    presence::LIST,
+    presence::{LIST, told_path},
 };
 
 /// The paths of all lists and subscriptions, as the router has them.
@@ -33,12 +33,10 @@ pub(super) async fn subscriptions(
 ) -> Result<HttpResponse, Problem> {
     let access = credentials::access(&request, &hub, &policy)?;
     let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
-    // As it was sent: that is also how it is told of.
-    let path = request.uri().path();
-    if !access.may_read(path, hub.url()) {
-        return Err(Challenge::InsufficientScope.to(&hub));
-    }
-    let path = path.to_owned();
+    // Who may not read it is not told either whether there is anything.
+    let path = told_path(request.uri().path(), hub.url());
+    let path = path.filter(|path| access.may_read(path, hub.url()));
+    let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
     let listed = hub.ask(List { path }).await;
     let listed = listed.map_err(|_| Problem::BroadcasterSilent)?;
     let Listed { document, last } = listed.map_err(|_| Problem::LogUnavailable)?;

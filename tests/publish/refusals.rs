@@ -16,7 +16,16 @@ fn an_update_has_a_topic() {
     assert_refused(
         &hub,
         400,
-        ["", "&", "data=x", "Topic=a", "topics=a", "match=a"],
+        [
+            "",
+            "&",
+            "data=x",
+            "topic=",
+            "topic=&topic=a",
+            "Topic=a",
+            "topics=a",
+            "match=a",
+        ],
     );
 }
 
@@ -170,6 +179,8 @@ fn ids_types_and_retries_that_are_not_for_publishers_are_refused() {
         "id=%23",
         "id=%231",
         "id=earliest",
+        "id=x%20",
+        "id=+x",
         "type=mercure",
         "type=gap",
         "type=expiring",

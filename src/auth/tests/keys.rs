@@ -104,9 +104,10 @@ fn a_secret_is_for_hs256_alone() {
 #[test]
 fn a_key_that_is_no_secret_is_not_taken_for_one() {
     let pem = std::fs::read(key_file("p256.pub.pem")).unwrap();
+    let behind_text = [b"Bag Attributes: <No Attributes>\n", &*pem].concat();
     let jwks = set(&[jwk("p256", json!({}))]);
 
-    for contents in [pem, jwks] {
+    for contents in [pem, behind_text, jwks] {
         let reason = refusal(&contents, KeySource::Secret);
 
         assert!(reason.ends_with("and no secret"), "{reason}");

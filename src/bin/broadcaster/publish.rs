@@ -57,10 +57,10 @@ fn wrong(err: anyhow::Error) -> Failure {
     Failure::Wrong(err)
 }
 
-/// A token for this hub, with the config's secret.
+/// A token with the config's secret, for the hub of the config, or else for this one.
 fn made(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<String> {
     let mut config = config.clone();
-    config.hub.url = Some(hub.clone());
+    config.hub.url.get_or_insert_with(|| hub.clone());
     let request = TokenRequest {
         publish: ask.topic.clone(),
         lifetime: LIFETIME,
