@@ -100,16 +100,19 @@ pub(crate) enum TurnedAway {
     Token,
     /// The server is about to stop.
     Draining,
+    /// It asked for events that are not in memory, and the log cannot be read.
+    Log,
 }
 
 impl TurnedAway {
-    const ALL: [Self; 3] = [Self::Full, Self::Token, Self::Draining];
+    const ALL: [Self; 4] = [Self::Full, Self::Token, Self::Draining, Self::Log];
 
     fn label(self) -> Label {
         let reason = match self {
             Self::Full => "full",
             Self::Token => "token",
             Self::Draining => "draining",
+            Self::Log => "log",
         };
         [("reason", reason)]
     }

@@ -6,6 +6,7 @@ use crate::{
     auth::{Authority, TokenRules},
     config::{AuthConfig, Config, LimitsConfig, SubscribePolicy},
     hub_url::HubUrl,
+    tally::Tally,
 };
 
 /// What a request handler goes by.
@@ -23,6 +24,8 @@ pub(crate) struct Policy {
     pub(crate) limits: LimitsConfig,
     /// Whether it is told who subscribes to what.
     pub(crate) subscriptions: bool,
+    /// The bodies of requests that anybody may send, while they are read.
+    pub(crate) bodies: Tally,
     /// The origins whose pages may act with a cookie, beside the hub's own.
     pub(crate) origins: Vec<String>,
 }
@@ -53,6 +56,7 @@ impl Policy {
             max_lifetime: config.stream.max_lifetime,
             limits,
             subscriptions: config.hub.subscriptions,
+            bodies: Tally::default(),
             origins: config.cors.allowed_origins.clone(),
         }
     }

@@ -20,9 +20,8 @@ use actix_web::{
 use futures_util::stream;
 
 use super::{
-    credentials,
+    credentials, form,
     problem::{Challenge, Problem},
-    publish::form,
     topics::{self, Asked},
 };
 use crate::{
@@ -98,13 +97,7 @@ async fn answer(
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
-        form(
-            request,
-            payload,
-            longest_query(&limits),
-            Problem::QueryTooLong,
-        )
-        .await?
+        query_body(request, payload, &limits, policy).await?
     } else if let Payload::None = payload.into_inner() {
         web::Bytes::new()
     } else {
@@ -146,11 +139,25 @@ async fn answer(
     open(request, hub, asks).await
 }
 
-/// How long the body of a `QUERY` may be, in bytes: what may be asked for, each byte of it encoded, and
-/// some more. Anybody may send one.
-fn longest_query(limits: &LimitsConfig) -> usize {
+/// How much memory the bodies of `QUERY` requests may take that are on their way, in bytes. Anybody may
+/// send one, as slowly as `server.request_timeout` allows.
+const MOST_BODIES: usize = 64 << 20;
+
+/// The body of a `QUERY`: as long as what may be asked for, each byte of it encoded, and some more.
+async fn query_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: &LimitsConfig,
+    policy: Option<&web::Data<Policy>>,
+) -> Result<web::Bytes, Problem> {
     let longest = limits.matchers * (3 * limits.pattern + "match_urlpattern=&".len());
-    limits.body.min(4096 + longest)
+    let longest = limits.body.min(4096 + longest);
+    let bodies = policy.map(|policy| &policy.bodies);
+    let _held = bodies.map(|bodies| bodies.hold(form::longest(request, longest)));
+    if bodies.is_some_and(|bodies| bodies.bytes() > MOST_BODIES) {
+        return Err(Problem::Busy);
+    }
+    form::read(request, payload, longest, Problem::QueryTooLong).await
 }
 
 /// What the bearer of the request's token may do, and whether a token is needed.
@@ -272,7 +279,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
         Ok(subscribed) => subscribed,
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
-        Err(reason @ (TurnedAway::Full | TurnedAway::Draining)) => {
+        Err(reason) => {
             log::debug!("turned a subscriber away: {reason:?}");
             return Ok(asks.turn_away(hub, head));
         }
@@ -287,6 +294,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         Ok(start) => start,
         Err(reason) => {
             log::debug!("turned a subscriber away that asked for older events: {reason}");
+            hub.metrics.count_turned_away(TurnedAway::Log);
             return Ok(asks.turn_away(hub, head));
         }
     };

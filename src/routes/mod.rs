@@ -2,6 +2,7 @@
 
 mod credentials;
 mod events;
+mod form;
 mod health;
 mod metadata;
 mod metrics;

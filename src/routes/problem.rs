@@ -31,7 +31,7 @@ pub(crate) enum Problem {
     Draining,
     #[error("The Broadcaster gives no answer.")]
     BroadcasterSilent,
-    #[error("There is more to publish than can be taken in.")]
+    #[error("There is more to do than can be taken in.")]
     Busy,
     #[error("The log cannot be used now.")]
     LogUnavailable,

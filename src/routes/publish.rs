@@ -1,13 +1,10 @@
 //! `POST` to the hub: publishing (Mercure, chapter Publication).
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{CONTENT_TYPE, ContentType},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 
 use super::{
     credentials::access_to_change,
+    form,
     problem::{Challenge, Problem},
 };
 use crate::{
@@ -25,7 +22,7 @@ pub(super) async fn publish(
     policy: web::Data<Policy>,
 ) -> Result<HttpResponse, Problem> {
     let access = access_to_change(&request, &hub, &policy)?;
-    let form = form(&request, payload, policy.limits.body, Problem::BodyTooLong).await?;
+    let form = form::read(&request, payload, policy.limits.body, Problem::BodyTooLong).await?;
     let event = update::parse(&form, &policy.limits).map_err(Problem::InvalidUpdate)?;
     let topics = event.topics();
     if let Some(topic) = topics
@@ -64,28 +61,6 @@ fn written(naming: &Naming, id: EventId) -> String {
         Naming::Fragment => format!("#{id}"),
         Naming::Given(given) => given.as_str().to_owned(),
     }
-}
-
-/// The request's body, which is to be a form of so many bytes at most.
-pub(super) async fn form(
-    request: &HttpRequest,
-    payload: web::Payload,
-    max_bytes: usize,
-    too_long: impl FnOnce(usize) -> Problem,
-) -> Result<web::Bytes, Problem> {
-    const FORM: &str = "application/x-www-form-urlencoded";
-    let content_type = request.headers().get(CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    let is_form = content_type.is_some_and(|value| {
-        let kind = value.split(';').next().unwrap_or_default();
-        kind.trim().eq_ignore_ascii_case(FORM)
-    });
-    if !is_form {
-        return Err(Problem::NotAForm);
-    }
-    let body = payload.to_bytes_limited(max_bytes).await;
-    let body = body.map_err(|_| too_long(max_bytes))?;
-    body.map_err(|_| Problem::BodyCutOff)
 }
 
 #[cfg(test)]

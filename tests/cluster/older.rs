@@ -1,7 +1,7 @@
 //! What is not in a node's memory any more is read from Redis.
 
 use super::nodes::Cluster;
-use crate::support::redis::Redis;
+use crate::support::{client::get, redis::Redis};
 
 /// Memory for ten events, and few bytes of them.
 const SHORT: &str = "[ticker]\nenabled = false\n[stream]\nhistory = 10\nqueue = 1\n";
@@ -126,4 +126,27 @@ fn who_is_turned_away_is_told_where_it_stands_though_nothing_is_looked_up() {
         assert_eq!(place(old).as_deref(), Some("earliest"), "{old}");
     }
     assert_eq!(place(""), None);
+}
+
+#[test]
+fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
+    let mut cluster = Cluster::start(1, SHORT);
+    let ids = publish(&cluster, 30);
+    cluster.redis.kill();
+
+    let mut turned_away = cluster.resume(0, &ids[2]);
+
+    assert_eq!(
+        turned_away.header("mercure-last-event-id"),
+        Some("earliest")
+    );
+    let farewell = turned_away.block().unwrap();
+    assert!(farewell.starts_with("retry: "), "{farewell}");
+    turned_away.assert_ends();
+    let metrics = get(cluster.nodes[0].addr(), "/metrics").body;
+    let counted = "broadcaster_turned_away_total{reason=\"log\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    // What it has in memory it gives all the same.
+    let mut stream = cluster.resume(0, &ids[28]);
+    assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[29]));
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{
     client::Stream,
+    eventually,
     mercure::{Client, MARKER, MercureHub, PATH, query, until_marker},
 };
 
@@ -150,6 +151,34 @@ fn a_body_that_is_longer_than_all_that_may_be_asked_for_asks_for_too_much() {
         answer.assert_refuses(400, &body[..16]);
         assert!(answer.body.contains("limits.matchers"), "{}", answer.body);
     }
+}
+
+#[test]
+fn bodies_that_anybody_sends_slowly_have_room_for_so_many_at_once() {
+    let hub = MercureHub::start();
+    let head = format!(
+        "QUERY {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\nmatch=a"
+    );
+    let slow = || {
+        let mut client = Client::connect(hub.addr());
+        client.send(head.as_bytes());
+        client
+    };
+
+    // 64 MiB, and some more.
+    let mut clients: Vec<_> = (0..260).map(|_| slow()).collect();
+    let refused = clients.pop().unwrap().answer();
+    assert_eq!(refused.status(), 503, "{refused:?}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    hub.subscribe("match=a");
+
+    drop(clients);
+    // It is read, and says nothing.
+    let large = format!("match=&x={}", "x".repeat(300_000));
+    eventually("room", || {
+        (hub.ask("QUERY", PATH, "", &large).status() == 400).then_some(())
+    });
 }
 
 #[test]
