@@ -101,3 +101,69 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
     }
     Ok(event)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Fields that have no other meaning than their text.
+    const FIELDS: [&str; 3] = ["data", "id", "type"];
+
+    proptest! {
+        #[test]
+        fn an_update_is_what_its_form_says(
+            topics in prop::collection::vec("[a-z/:{}% é😀]{1,20}", 1..5),
+            data in "\\PC{0,40}",
+            id in prop::option::of("[a-z0-9:/é]{1,30}"),
+            kind in prop::option::of("[a-z]{4}[0-9]"),
+            retry in prop::option::of(any::<u64>()),
+            private: bool,
+            others in prop::collection::vec(("[A-Z]{1,5}", "\\PC{0,9}"), 0..4),
+        ) {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.extend_pairs(topics.iter().map(|topic| ("topic", topic)));
+            form.extend_pairs(&others);
+            form.append_pair("data", &data);
+            form.extend_pairs(id.iter().map(|id| ("id", id)));
+            form.extend_pairs(kind.iter().map(|kind| ("type", kind)));
+            form.extend_pairs(retry.iter().map(|retry| ("retry", retry.to_string())));
+            if private {
+                form.append_key_only("private");
+            }
+
+            let event = parse(form.finish().as_bytes(), &LimitsConfig::default()).unwrap();
+
+            let read: Vec<_> = event.topics().iter().map(Topic::as_str).collect();
+            prop_assert_eq!(read, topics);
+            prop_assert_eq!(event.data(), data);
+            prop_assert_eq!(event.given_id().map(GivenId::as_str), id.as_deref());
+            prop_assert_eq!(event.name().map(EventName::as_str), kind.as_deref());
+            prop_assert_eq!(event.retry(), retry);
+            prop_assert_eq!(event.audience.unwrap().private, private);
+        }
+
+        #[test]
+        fn any_fields_are_read_or_refused(
+            fields in prop::collection::vec(
+                (prop::sample::select(&FIELDS[..]), "(?s:.{0,20})"), 0..6,
+            ),
+        ) {
+            let mut form = form_urlencoded::Serializer::new("topic=a".to_owned());
+            form.extend_pairs(fields.iter());
+            let names = fields.iter().map(|(name, _)| name);
+            let is_twice = FIELDS.iter().any(|field| names.clone().filter(|it| *it == field).count() > 1);
+
+            let read = parse(form.finish().as_bytes(), &LimitsConfig::default());
+
+            if is_twice {
+                prop_assert!(read.is_err());
+            }
+            if let Ok(event) = read {
+                let data = fields.iter().find(|(name, _)| *name == "data");
+                prop_assert_eq!(event.data(), data.map_or("", |(_, data)| data));
+            }
+        }
+    }
+}

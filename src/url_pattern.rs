@@ -143,6 +143,8 @@ impl RegExp for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hub() -> HubUrl {
@@ -223,5 +225,38 @@ mod tests {
         let topic = hub().resolve(&format!("/{}", "a".repeat(4000))).unwrap();
 
         assert!(!pattern.matches(&topic));
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_matches_one_segment_and_a_wildcard_any(
+            host in "[a-z]{1,8}",
+            segments in prop::collection::vec("[a-z0-9é~]{1,6}", 1..5),
+            at: prop::sample::Index,
+        ) {
+            let at = at.index(segments.len());
+            let url = |segments: &[String]| format!("https://{host}/{}", segments.join("/"));
+            let mut with_group = segments.clone();
+            with_group[at] = ":name".to_owned();
+            let topic = url(&segments);
+
+            prop_assert!(matches(&topic, &topic));
+            prop_assert!(matches(&url(&with_group), &topic));
+            let below = url(&segments[..at]) + if at == 0 { "*" } else { "/*" };
+            prop_assert!(matches(&below, &topic));
+            let (mut more, mut other) = (segments.clone(), segments.clone());
+            more[at] += "/x";
+            other[at] += "x";
+            prop_assert!(!matches(&url(&with_group), &url(&more)));
+            prop_assert!(!matches(&topic, &url(&other)));
+        }
+
+        #[test]
+        fn any_text_is_a_pattern_or_refused(text in "[a-z:/*?+(){}\\[\\]\\\\|.^$#&é-]{0,40}") {
+            let topic = hub().resolve("/books/1").unwrap();
+            if let Ok(pattern) = UrlPattern::parse(&text, &hub()) {
+                prop_assert_eq!(pattern.matches(&topic), pattern.matches(&topic));
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 // Writes a request as a line for a POSIX shell. No DOM.
 //
-// The token is not in it: the line reads it from the shell's variable TOKEN, so that neither a
-// screenshot nor the shell's history gives it away.
+// The token is not in it: the line reads it from the shell's variable BROADCASTER_TOKEN, as the
+// command line does, so that neither a screenshot nor the shell's history gives it away.
 
 /**
  * @param {import("./hub-requests.js").HubRequest} request
@@ -12,7 +12,7 @@ export function curlLine({ address, stream = false, fields }, { origin, withToke
     "curl",
     ...(stream ? ["-N"] : []),
     // In double quotes, because the shell is to put the token in.
-    ...(withToken ? ['-H "Authorization: Bearer $TOKEN"'] : []),
+    ...(withToken ? ['-H "Authorization: Bearer $BROADCASTER_TOKEN"'] : []),
     ...(fields ? formOptions(fields) : []),
     shellQuote(origin + address),
   ].join(" ");
@@ -24,9 +24,9 @@ function formOptions(fields) {
   return fields.map(([name, value]) => `--data-urlencode ${shellQuote(`${name}=${value}`)}`);
 }
 
-/** The line that sets TOKEN. */
+/** The line that sets it. */
 export function exportLine(token) {
-  return `export TOKEN=${shellQuote(token)}`;
+  return `export BROADCASTER_TOKEN=${shellQuote(token)}`;
 }
 
 /** One word for the shell, whatever is in the text. A single quote ends the quoting, and begins it anew. */

@@ -1,4 +1,4 @@
-//! What fuzzing found so far is tried again: all that is in fuzz/corpus.
+//! Every input in fuzz/corpus is tried again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use sse_broadcaster::fuzzing::TARGETS;
 
 #[test]
-fn what_was_found_before_does_no_harm() {
+fn no_input_of_the_corpus_does_harm() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, target) in TARGETS {
         let mut inputs = 0;

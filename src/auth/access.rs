@@ -46,9 +46,9 @@ pub(crate) enum InvalidDetails {
     Form,
     #[error("there are more details than limits.token_details")]
     TooMany,
-    #[error("a detail's actions are not a list of texts")]
+    #[error("a detail's actions are not a list of texts, at least one")]
     Actions,
-    #[error("a detail's topics are not a list of objects")]
+    #[error("a detail's topics are not a list of objects, at least one")]
     Topics,
     #[error("a detail has more topics than limits.token_topics")]
     TooManyTopics,

@@ -42,8 +42,8 @@ use crate::{
 /// The media type of access tokens, as tokens name it.
 const TOKEN_TYPE: &str = "at+jwt";
 
-/// How much longer than the clock says a token may be not yet valid, in seconds: those of two
-/// machines differ. For its end there is no such time.
+/// How many seconds before its `nbf` a token is taken already: the clocks of two machines differ. Its end
+/// is kept to the moment.
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
 /// How much is kept of tokens that were verified, in bytes, about.

@@ -13,13 +13,14 @@ use actix_web::{
     dev::Payload,
     http::{
         Method, Version,
-        header::{Accept, CACHE_CONTROL, Header as _, HeaderName, HeaderValue, TRANSFER_ENCODING},
+        header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING},
     },
     web,
 };
 use futures_util::stream;
 
 use super::{
+    accept::accepts_event_stream,
     credentials, form,
     problem::{Challenge, Problem},
     topics::{self, Asked},
@@ -54,7 +55,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `web::Data<Hub>`.
 ///
 /// It has the events of the topics that the query asks for, with `match` and `match_urlpattern`, and
-/// else those on the hub's own topic. It begins where the request's `Last-Event-ID` header says, or
+/// else those on the topic of the numbered messages. It begins where the request's `Last-Event-ID` header says, or
 /// its query's `last_event_id` or `lastEventId`, or else with the next event. An `Accept` header
 /// without `text/event-stream` is answered with 406, HEAD with the headers alone. Where there is no
 /// room, the answer is a stream, too, that tells the client when to come again: a browser would give
@@ -344,68 +345,4 @@ fn event_stream() -> HttpResponseBuilder {
         .insert_header((X_ACCEL_BUFFERING, "no"))
         .force_close();
     response
-}
-
-/// Whether the most specific range that covers `text/event-stream` gives it a weight above zero. No
-/// header, or one that cannot be read, excludes nothing.
-fn accepts_event_stream(request: &HttpRequest) -> bool {
-    let ranges = match Accept::parse(request) {
-        Ok(Accept(ranges)) if !ranges.is_empty() => ranges,
-        _ => return true,
-    };
-    ranges
-        .iter()
-        .filter_map(|range| {
-            let specific = match (range.item.type_().as_str(), range.item.subtype().as_str()) {
-                ("text", "event-stream") => 2,
-                ("text", "*") => 1,
-                ("*", "*") => 0,
-                _ => return None,
-            };
-            Some((specific, range.quality))
-        })
-        .max()
-        .is_some_and(|(_, quality)| quality > actix_web::http::header::Quality::ZERO)
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::{http::header::ACCEPT, test::TestRequest};
-
-    use super::*;
-
-    fn accepts(header: &str) -> bool {
-        let request = TestRequest::default()
-            .insert_header((ACCEPT, header))
-            .to_http_request();
-        accepts_event_stream(&request)
-    }
-
-    #[test]
-    fn what_excludes_event_streams_is_told_from_what_does_not() {
-        for header in [
-            "text/event-stream",
-            "*/*",
-            "text/*",
-            "text/html, */*;q=0.1",
-            "application/json, text/event-stream;q=0.5",
-            "*/*;q=0, text/event-stream",
-            "TEXT/Event-Stream",
-            "",
-        ] {
-            assert!(accepts(header), "{header:?}");
-        }
-        for header in [
-            "application/json",
-            "text/html",
-            "text/event-stream;q=0",
-            "*/*, text/event-stream;q=0",
-            "text/*;q=0, */*",
-        ] {
-            assert!(!accepts(header), "{header:?}");
-        }
-        assert!(accepts_event_stream(
-            &TestRequest::default().to_http_request()
-        ));
-    }
 }

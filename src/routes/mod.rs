@@ -1,5 +1,6 @@
 //! What the server answers, one file a resource: extract, authorise, ask, respond.
 
+mod accept;
 mod credentials;
 mod events;
 mod form;
@@ -30,7 +31,7 @@ pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
 use crate::hub_url::HubUrl;
 
-/// What most resources know.
+/// Which methods most resources know, those of streams, and the hub's.
 const READ: &str = "GET, HEAD, OPTIONS";
 const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
 const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";

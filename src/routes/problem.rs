@@ -190,7 +190,7 @@ impl ResponseError for Problem {
     }
 }
 
-/// How long a publisher is to wait for the Broadcaster, in seconds.
+/// After how many seconds to come again.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 impl Problem {

@@ -64,3 +64,63 @@ pub(crate) fn asked(
     }
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [(&str, MatcherType); 3] = [
+        ("match", MatcherType::Exact),
+        ("match_exact", MatcherType::Exact),
+        ("match_urlpattern", MatcherType::UrlPattern),
+    ];
+
+    fn written(pairs: &[(&str, String)]) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_is_what_was_written_wherever_it_stands(
+            asked_for in prop::collection::vec(
+                (prop::sample::select(&NAMES[..]), "[^\\p{Cc}\\p{Cf}\\p{Cn}]{1,20}"), 0..9,
+            ),
+            others in prop::collection::vec("[a-ln-z]{1,6}", 0..3),
+            in_query: prop::sample::Index,
+        ) {
+            let mut pairs: Vec<_> = asked_for
+                .iter()
+                .map(|((name, _), text)| (*name, text.clone()))
+                .collect();
+            pairs.extend(others.iter().map(|name| (name.as_str(), "x".to_owned())));
+            let (query, body) = pairs.split_at(in_query.index(pairs.len() + 1));
+
+            let read = asked(
+                &written(query),
+                written(body).as_bytes(),
+                &LimitsConfig::default(),
+                false,
+            );
+
+            let expected = asked_for.iter().map(|((_, kind), text)| MatcherText {
+                kind: *kind,
+                text: text.as_str().into(),
+            });
+            prop_assert_eq!(read.unwrap().matchers, expected.collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_other_name_in_the_namespace_is_refused(rest in "[A-Za-z_]{0,9}") {
+            let name = format!("match{rest}");
+            let is_known = NAMES.iter().any(|(known, _)| *known == name);
+
+            let read = asked(&format!("{name}=a"), b"", &LimitsConfig::default(), false);
+
+            prop_assert_eq!(read.is_ok(), is_known);
+        }
+    }
+}

@@ -145,7 +145,7 @@ scenario("the curl line of the publish form, run by a shell, gives the same even
 
   const byForm = await playground.publish(update);
   const line = await playground.curlLine(playground.publishForm);
-  const { stdout: id } = await promisify(execFile)("/bin/sh", ["-c", line], { env: { PATH: process.env.PATH, TOKEN } });
+  const { stdout: id } = await promisify(execFile)("/bin/sh", ["-c", line], { env: { PATH: process.env.PATH, BROADCASTER_TOKEN: TOKEN } });
   const { events } = await playground.until("both events", ({ received }) => received === 2);
 
   assert.ok(!line.includes(TOKEN), "the token is in the line");
@@ -160,7 +160,7 @@ scenario("the curl line of the subscribe form, run by a shell, gets what the pag
   const line = await playground.curlLine(playground.subscribeForm);
   // `exec`, so that ending the shell ends curl.
   const curl = spawn("/bin/sh", ["-c", `exec ${line}`], {
-    env: { PATH: process.env.PATH, TOKEN: await playground.token.inputValue() },
+    env: { PATH: process.env.PATH, BROADCASTER_TOKEN: await playground.token.inputValue() },
     stdio: ["ignore", "pipe", "ignore"],
   });
   stage.discardLater(async () => {

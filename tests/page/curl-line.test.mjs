@@ -59,7 +59,7 @@ test("an update is a form with its fields in their order, the empty ones left ou
 
   assert.equal(
     curlLine(request, WITH_TOKEN),
-    "curl -H \"Authorization: Bearer $TOKEN\" --data-urlencode 'topic=a' --data-urlencode 'topic=b'"
+    "curl -H \"Authorization: Bearer $BROADCASTER_TOKEN\" --data-urlencode 'topic=a' --data-urlencode 'topic=b'"
       + " --data-urlencode 'data=x' --data-urlencode 'id=urn:1' --data-urlencode 'private=on'"
       + " 'http://127.0.0.1:3000/.well-known/mercure'",
   );
@@ -88,7 +88,7 @@ test("the token comes from the shell, and is not in the line", () => {
   const line = curlLine(subscriptionsRequest(), WITH_TOKEN);
 
   const token = "eyJ.abc-_.x";
-  assert.deepEqual(words(line, { TOKEN: token }).slice(0, 2), ["-H", `Authorization: Bearer ${token}`]);
+  assert.deepEqual(words(line, { BROADCASTER_TOKEN: token }).slice(0, 2), ["-H", `Authorization: Bearer ${token}`]);
   assert.deepEqual(words(`${exportLine(token)}\n${line}`).slice(0, 2), ["-H", `Authorization: Bearer ${token}`]);
   assert.doesNotMatch(line, /eyJ/);
 });

@@ -20,12 +20,7 @@ use sse_broadcaster::config::{Flag, Sources};
 ///   1  the server cannot start or go on, or a command fails
 ///   2  a flag, a variable or the config file is wrong
 #[derive(Debug, Parser)]
-#[command(
-    name = "broadcaster",
-    version,
-    verbatim_doc_comment,
-    args_conflicts_with_subcommands = false
-)]
+#[command(name = "broadcaster", version, verbatim_doc_comment)]
 pub(crate) struct Args {
     /// The config file [default: config/default.toml, or without it the defaults built in]
     #[arg(long, global = true, value_name = "PATH")]

@@ -60,7 +60,12 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         let addr = server.addr();
         print(format_args!("publish token: {token}"));
         if has_playground {
-            print(format_args!("playground: http://{addr}/#token={token}"));
+            // A browser cannot open the address that stands for all.
+            let host = match addr.ip().is_unspecified() {
+                true => format!("localhost:{}", addr.port()),
+                false => addr.to_string(),
+            };
+            print(format_args!("playground: http://{host}/#token={token}"));
         }
     }
     server.run_until(first_signal(terminate, interrupt)).await
