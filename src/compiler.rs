@@ -40,6 +40,12 @@ impl Compiler {
         &self.hub
     }
 
+    /// Takes all the room that there is.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) -> Held {
+        self.compiled.hold(MOST_IN_ALL)
+    }
+
     pub(crate) fn begin(&self) -> Compiling<'_> {
         Compiling {
             compiler: self,
@@ -110,9 +116,7 @@ mod tests {
             drop(few);
             assert_eq!(compiler.compiled.bytes(), 0);
 
-            let all: Vec<_> = (0..MOST_IN_ALL / one)
-                .map(|_| compiler.compiled.hold(one))
-                .collect();
+            let all = compiler.fill();
             let refused = compile(&compiler, 1, pattern).err();
             assert_eq!(refused, Some(InvalidMatcher::Crowded), "{pattern}");
             assert!(compiler.begin().finish().is_ok(), "nothing");

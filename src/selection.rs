@@ -110,6 +110,12 @@ impl Selections {
         self.compiler.hub()
     }
 
+    /// Takes all the room that there is for patterns.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) -> Held {
+        self.compiler.fill()
+    }
+
     /// What is to be sent to whoever asks for this and may read that. `granted`: what the patterns of the
     /// latter take.
     pub(crate) fn select(

@@ -10,6 +10,8 @@ mod metrics;
 mod page;
 mod problem;
 mod publish;
+#[cfg(test)]
+mod room_tests;
 mod status;
 mod subscriptions;
 mod topics;
