@@ -240,31 +240,31 @@ impl Default for AuthConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LimitsConfig {
-    /// Length of a request's body.
+    /// Length of a request's body; longer: 413, for `QUERY` 400.
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
-    /// Length of each field of a form.
+    /// Length of each field of an update; longer: 413.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
-    /// Topics of an update.
+    /// Topics of an update; more: 413.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub topics: usize,
-    /// Matchers of a subscriber.
+    /// Matchers of a subscriber; more: 400.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub matchers: usize,
-    /// Length of a matcher.
+    /// Length of a matcher, also of those in a token; longer: 400, in a token 401.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
-    /// Subscribers with one token at once.
+    /// Subscribers with one token at once; more: 429.
     #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
     pub subscriptions: usize,
-    /// Length of a token.
+    /// Length of a token; longer: 401.
     #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
     pub token: usize,
-    /// Mercure authorization details of a token.
+    /// Mercure authorization details of a token; more: 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_details: usize,
-    /// Topics of each of those.
+    /// Topics of each of those; more: 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_topics: usize,
 }
