@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{request_scan::RequestScan, subscriber::Subscriber};
+use crate::{auth::Revocation, request_scan::RequestScan, subscriber::Subscriber};
 
 /// How many requests a client may send before they are answered. actix-http would take all that
 /// come in one read, thousands, at some 4 KiB of memory each.
@@ -116,6 +116,8 @@ pub(crate) struct NewStream {
     pub(crate) subscriber: Subscriber,
     /// The response's head: it is sent together with what comes first.
     pub(crate) head: BytesMut,
+    /// Present if it is to end with a key. On the heap: few have it.
+    pub(crate) revocation: Option<Box<Revocation>>,
     /// Kept until the stream's socket is closed.
     pub(crate) _token: TaskTrackerToken,
 }
@@ -129,10 +131,16 @@ impl Connection {
 
     /// Has the connection carry an event stream when the response that is being made is sent. It
     /// reads no more requests.
-    pub(crate) fn begin_stream(&self, subscriber: Subscriber, token: TaskTrackerToken) {
+    pub(crate) fn begin_stream(
+        &self,
+        subscriber: Subscriber,
+        revocation: Option<Revocation>,
+        token: TaskTrackerToken,
+    ) {
         self.0.stream.replace(Some(Box::new(NewStream {
             subscriber,
             head: BytesMut::new(),
+            revocation: revocation.map(Box::new),
             _token: token,
         })));
     }

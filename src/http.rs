@@ -201,12 +201,16 @@ where
         drop(connection);
         // Its token is given back after the socket is closed.
         let NewStream {
-            subscriber, head, ..
+            subscriber,
+            head,
+            revocation,
+            ..
         } = &mut *begun;
         subscriber.begin_with(std::mem::take(head).freeze());
         let stream = Stream {
             socket,
             subscriber,
+            revocation: revocation.take(),
             write_timeout: shared.limits.write_timeout,
         };
         // On the heap, too: here it would be held for a connection that has no stream, and twice.

@@ -54,6 +54,8 @@ pub(crate) enum Close {
     Drained,
     /// Its access token expired, or `stream.max_lifetime` was over.
     Expired,
+    /// The key that signed its access token is trusted no more.
+    Revoked,
     /// The client closed it.
     Left,
     /// Its socket took nothing for `server.write_timeout`.
@@ -67,9 +69,10 @@ pub(crate) enum Close {
 }
 
 impl Close {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Drained,
         Self::Expired,
+        Self::Revoked,
         Self::Left,
         Self::Stalled,
         Self::Vanished,
@@ -81,6 +84,7 @@ impl Close {
         let reason = match self {
             Self::Drained => "drained",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::Left => "left",
             Self::Stalled => "stalled",
             Self::Vanished => "vanished",

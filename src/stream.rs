@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    auth::Revocation,
     connection::MAX_STRAY,
     fan_out::FanOut,
     hub::BroadcasterGone,
@@ -34,6 +35,8 @@ enum End {
     Drained,
     #[error("its access token has expired, or stream.max_lifetime is over")]
     Expired,
+    #[error("the key that signed its access token is trusted no more")]
+    Revoked,
     #[error("the client closed it")]
     Left,
     #[error("its socket took nothing for server.write_timeout")]
@@ -54,6 +57,7 @@ impl End {
         match self {
             Self::Drained => Close::Drained,
             Self::Expired => Close::Expired,
+            Self::Revoked => Close::Revoked,
             Self::Left => Close::Left,
             Self::Stalled => Close::Stalled,
             Self::Vanished => Close::Vanished,
@@ -77,6 +81,8 @@ impl From<io::Error> for End {
 pub(crate) struct Stream<'a> {
     pub(crate) socket: Rc<TcpStream>,
     pub(crate) subscriber: &'a mut Subscriber,
+    /// Present if it is to end with a key.
+    pub(crate) revocation: Option<Box<Revocation>>,
     /// A socket that takes nothing for this long is closed.
     pub(crate) write_timeout: Duration,
 }
@@ -87,9 +93,11 @@ impl Stream<'_> {
         let socket = self.socket.clone();
         // Who reads slowly is not to get more than who reads fast.
         let latest = self.subscriber.end().map(|end| end + FAREWELL);
+        let revocation = self.revocation.take();
         let end = tokio::select! {
             Err(end) = listen(&socket) => end,
             () = until(latest) => End::Expired,
+            () = revoked(revocation) => End::Revoked,
             sent = self.send_all(fan_out) => match sent {
                 Ok(()) if self.subscriber.is_over() => End::Expired,
                 sent => sent.err().unwrap_or(End::Drained),
@@ -152,6 +160,13 @@ impl Stream<'_> {
             }
         }
         Ok(())
+    }
+}
+
+async fn revoked(revocation: Option<Box<Revocation>>) {
+    match revocation {
+        Some(revocation) => Box::pin(revocation.happens()).await,
+        None => std::future::pending().await,
     }
 }
 

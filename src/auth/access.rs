@@ -25,6 +25,8 @@ pub(crate) struct Access {
     pub(crate) expires_at: Option<u64>,
     /// Tells the token from others.
     pub(crate) token: u64,
+    /// The mark of the key that signed it.
+    pub(super) key: u64,
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,

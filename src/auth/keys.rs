@@ -1,7 +1,10 @@
 //! The keys that tokens are verified with, each bound to one issuer and to the algorithms that it is
 //! for (RFC 8725). Read from files, anew whenever the config is.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    collections::hash_map::RandomState, fs::File, hash::BuildHasher as _, io::Read as _,
+    path::Path, sync::LazyLock,
+};
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
@@ -29,7 +32,12 @@ pub(super) struct Key {
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
+    /// Tells it from other keys, and from the same of another issuer.
+    pub(super) mark: u64,
 }
+
+/// Makes the marks of keys, which are the same whenever a key is read.
+static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// An issuer's keys cannot be read. What a file holds is never told.
 #[derive(Debug, Error)]
@@ -50,10 +58,7 @@ impl Issuer {
             KeySource::Jwks(_) => jwks(&file),
         });
         match keys {
-            Ok(keys) => Ok(Self {
-                name: config.issuer.clone(),
-                keys,
-            }),
+            Ok(keys) => Ok(Self::with_keys(config.issuer.clone(), keys)),
             Err(reason) => Err(KeyError {
                 issuer: config.issuer.clone(),
                 path: path.display().to_string(),
@@ -64,10 +69,14 @@ impl Issuer {
 
     /// An issuer with one secret.
     pub(super) fn with_secret(name: String, secret: &[u8]) -> Self {
-        Self {
-            name,
-            keys: vec![hmac(secret)],
+        Self::with_keys(name, vec![hmac(secret)])
+    }
+
+    fn with_keys(name: String, mut keys: Vec<Key>) -> Self {
+        for key in &mut keys {
+            key.mark = MARKS.hash_one((&name, key.mark));
         }
+        Self { name, keys }
     }
 }
 
@@ -119,6 +128,7 @@ fn hmac(secret: &[u8]) -> Key {
         id: None,
         algorithms: vec![Algorithm::HS256],
         verifier: DecodingKey::from_secret(secret),
+        mark: MARKS.hash_one(secret),
     }
 }
 
@@ -139,6 +149,7 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
         id: None,
         algorithms,
         verifier,
+        mark: MARKS.hash_one(file),
     }])
 }
 
@@ -167,6 +178,7 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
             id: common.key_id.clone(),
             algorithms,
             verifier,
+            mark: MARKS.hash_one(jwk),
         });
     }
     if keys.is_empty() {

@@ -5,6 +5,7 @@ mod access;
 mod keys;
 mod legacy;
 mod mint;
+mod revocation;
 #[cfg(test)]
 mod tests;
 
@@ -25,13 +26,15 @@ use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::sync::watch;
 
 pub use self::keys::KeyError;
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE, InvalidDetails},
     mint::{Grants, MintError, Signer},
+    revocation::Revocation,
 };
-use self::{keys::Issuer, legacy::MercureClaim};
+use self::{keys::Issuer, legacy::MercureClaim, revocation::Marks};
 use crate::{
     compiler::Compiler,
     config::{Config, IssuerConfig},
@@ -73,6 +76,7 @@ pub(crate) struct Authority {
     compiler: Compiler,
     rules: TokenRules,
     trusted: RwLock<Trusted>,
+    marks: watch::Sender<Marks>,
     verified: Cache<Arc<str>, Verified, BySize>,
     tell_apart: RandomState,
 }
@@ -182,6 +186,7 @@ impl Authority {
             compiler: Compiler::new(hub),
             rules,
             trusted: RwLock::default(),
+            marks: watch::Sender::default(),
             verified: Cache::with_weighter(TOKENS, REMEMBERED, BySize),
             tell_apart: RandomState::new(),
         }
@@ -208,10 +213,18 @@ impl Authority {
     }
 
     fn replace(&self, issuers: Vec<Issuer>) {
+        let keys = issuers.iter().flat_map(|issuer| &issuer.keys);
+        let marks = keys.map(|key| key.mark).collect();
         let mut trusted = self.trusted.write();
         trusted.issuers = Arc::new(issuers);
         trusted.generation += 1;
         self.verified.clear();
+        self.marks.send_replace(marks);
+    }
+
+    /// Tells when the token that allows this counts no more, whatever its time.
+    pub(crate) fn revocation(&self, access: &Access) -> Revocation {
+        Revocation::new(access.key, self.marks.subscribe())
     }
 
     /// Takes all the room that there is for patterns.
@@ -285,7 +298,7 @@ impl Authority {
         if is_legacy {
             validation.required_spec_claims.clear();
         }
-        let claims = claims(token, &header, issuer, &validation)?;
+        let (claims, key) = claims(token, &header, issuer, &validation)?;
         let mut access = if is_legacy {
             let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
             let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
@@ -299,6 +312,7 @@ impl Authority {
         // Its signature may be written in more than one way.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
         access.token = self.tell_apart.hash_one(signed);
+        access.key = key;
         Ok((access, claims.nbf))
     }
 
@@ -315,13 +329,13 @@ impl Authority {
     }
 }
 
-/// The claims, if one of the issuer's keys signed them.
+/// The claims, if one of the issuer's keys signed them, and its mark.
 fn claims(
     token: &str,
     header: &Header,
     issuer: &Issuer,
     validation: &Validation,
-) -> Result<Claims, InvalidToken> {
+) -> Result<(Claims, u64), InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
         // A key's id is a hint which to try; keys without one are tried, too.
@@ -333,7 +347,7 @@ fn claims(
             continue;
         }
         match decode::<Claims>(token, &key.verifier, validation) {
-            Ok(decoded) => return Ok(decoded.claims),
+            Ok(decoded) => return Ok((decoded.claims, key.mark)),
             Err(err) => {
                 let is_of_another_key = matches!(err.kind(), ErrorKind::InvalidSignature);
                 result = Err(InvalidToken::Invalid(err));

@@ -26,7 +26,7 @@ use super::{
     topics::{self, Asked},
 };
 use crate::{
-    auth::Access,
+    auth::{Access, Revocation},
     body::body,
     broadcaster::{Subscribe, Subscribed},
     config::{LimitsConfig, SubscribePolicy},
@@ -125,12 +125,15 @@ async fn answer(
         .as_deref()
         .map_or(ResumeFrom::Now, ResumeFrom::parse);
     let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
+    let revocation = policy.zip(access.as_deref());
+    let revocation = revocation.map(|(policy, access)| policy.authority.revocation(access));
     let asks = Asking {
         from,
         requested,
         selection,
         access,
         expiry,
+        revocation,
     };
     if request.method() == Method::HEAD {
         let mut head = event_stream();
@@ -218,6 +221,7 @@ struct Asking {
     selection: Arc<Selection>,
     access: Option<Arc<Access>>,
     expiry: Option<Expiry>,
+    revocation: Option<Revocation>,
 }
 
 impl Asking {
@@ -322,7 +326,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
             } else {
                 Framing::Plain
             };
-            connection.begin_stream(subscriber(framing), token);
+            connection.begin_stream(subscriber(framing), asks.revocation.take(), token);
             let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
             let mut response = head.body(BodyStream::new(nothing));
             response.head_mut().no_chunking(true);

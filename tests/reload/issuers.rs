@@ -1,7 +1,7 @@
 //! Issuers and their keys are read anew with the config.
 
 use super::*;
-use crate::support::client::{Response, post};
+use crate::support::client::{Response, get, post};
 
 const HUB: &str = "BROADCASTER__HUB__URL";
 const URL: &str = "https://hub.example/.well-known/mercure";
@@ -113,31 +113,61 @@ fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
     wait_for(&server, &new, 200);
 }
 
-#[test]
-fn a_subscriber_stays_while_keys_change() {
-    let server = start();
-    let old = token(&server, "https://one.example", &"1".repeat(40));
-    let mut stream = Stream::request(
+/// A stream that asks with a token, or with none.
+fn subscribe(server: &Reloading, token: Option<&str>) -> Stream {
+    let header = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let stream = Stream::request(
         server.process.addr(),
         "/.well-known/mercure?match=a",
-        format!("Authorization: Bearer {old}\r\n").as_bytes(),
+        header.unwrap_or_default().as_bytes(),
     );
     assert_eq!(stream.status(), 200, "{}", stream.head);
+    stream
+}
+
+/// Reads up to an event with this data; what came before, the tests publish to see whether they may.
+fn until(stream: &mut Stream, data: &str) {
+    loop {
+        let event = stream.event().expect("the stream goes on");
+        if event.data == data {
+            return;
+        }
+        assert_eq!(event.data, "x");
+    }
+}
+
+#[test]
+fn a_stream_ends_with_the_key_of_its_token_and_the_others_go_on() {
+    let server = start();
+    let old = token(&server, "https://one.example", &"1".repeat(40));
     let new = token(&server, "https://one.example", &"2".repeat(40));
+    let addr = server.process.addr();
+    let tell = |form: &str| {
+        let answer = post(addr, "/.well-known/mercure", Some(&new), form);
+        assert_eq!(answer.status(), 200, "{}", answer.body);
+    };
+    let mut of_nobody = subscribe(&server, None);
+    let mut of_old = subscribe(&server, Some(&old));
+    fs::write(server.path("other"), "2".repeat(40)).unwrap();
 
-    fs::write(server.path("secret"), "2".repeat(40)).unwrap();
-    server.process.signal(Signal::HUP);
+    // One that comes takes none away.
+    server.save(&issuers(
+        "'https://one.example secret:secret', 'https://one.example secret:other'",
+    ));
     wait_for(&server, &new, 200);
+    tell("topic=a&data=both&private=on");
+    until(&mut of_old, "both");
 
-    assert_eq!(stream.event().unwrap().data, "x");
-    // What it may read it may read until its token ends.
-    let private = post(
-        server.process.addr(),
-        "/.well-known/mercure",
-        Some(&new),
-        "topic=a&data=private&private=on",
-    );
-    assert_eq!(private.status(), 200);
-    let mut rest = std::iter::from_fn(|| stream.event());
-    assert!(rest.any(|event| event.data == "private"));
+    let mut of_new = subscribe(&server, Some(&new));
+    server.save(&issuers("'https://one.example secret:other'"));
+    let rest = std::iter::from_fn(|| of_old.try_event().ok().flatten());
+    assert!(rest.map(|event| event.data).all(|data| data == "x"));
+    wait_for(&server, &old, 401);
+    tell("topic=a&data=new&private=on");
+    until(&mut of_new, "new");
+    tell("topic=a&data=all");
+    until(&mut of_nobody, "all");
+    let metrics = get(addr, "/metrics").body;
+    let revoked = "broadcaster_closes_total{reason=\"revoked\"} 1\n";
+    assert!(metrics.contains(revoked), "{metrics}");
 }
