@@ -2,7 +2,11 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { CuttableProxy } from "./support/cuttable-proxy.mjs";
@@ -94,6 +98,62 @@ scenario("a private update is seen with the token and not without", async (stage
 
   assert.deepEqual((await within.untilNewest("marker")).events.map(({ data }) => data), ["marker", "secret"]);
   assert.deepEqual((await outside.untilNewest("marker")).events.map(({ data }) => data), ["marker"]);
+});
+
+/** A token of an issuer with this secret, that reads and publishes everything for so many seconds. */
+function tokenOf(secret, server, seconds) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = [
+    part({ alg: "HS256", typ: "at+jwt" }),
+    part({
+      iss: "https://issuer.example",
+      aud: server.address + HUB,
+      exp: Math.floor(Date.now() / 1000) + seconds,
+      authorization_details: [
+        { type: "https://mercure.rocks/authorization-detail", actions: ["publish", "subscribe"], topics: [{ match: "*" }] },
+      ],
+    }),
+  ].join(".");
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+}
+
+scenario("a page is told that its token ends, and with another one nothing is lost", async (stage) => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  const folder = await mkdtemp(join(tmpdir(), "issuer-"));
+  try {
+    await writeFile(join(folder, "secret"), secret);
+    const server = await stage.start({ ...QUIET, auth: { issuers: [`https://issuer.example secret:${join(folder, "secret")}`] } });
+    const playground = await stage.openPlayground(server, { withToken: false });
+    const other = tokenOf(secret, server, 600);
+    await playground.token.fill(tokenOf(secret, server, 4));
+    await playground.subscribe({ topics: BOOK });
+
+    const told = await playground.until("what is told of the token", ({ events }) => events[0]?.kind === "own expiring");
+    assert.match(told.events[0].sentence, /^The token ends at \d\d:\d\d:\d\d\./);
+    await playground.token.fill(other);
+    // The stream ends with its token, and the page comes back with the other.
+    const sent = [];
+    const update = async (data) => {
+      const form = new URLSearchParams({ topic: BOOK, data, private: "on" });
+      const answer = await fetch(server.address + HUB, { method: "POST", headers: { Authorization: `Bearer ${other}` }, body: form });
+      assert.equal(answer.status, 200);
+      sent.push(data);
+    };
+    await eventually("the end of the stream", async () => {
+      await update(`update ${sent.length}`);
+      const metrics = await (await fetch(`${server.address}/metrics`)).text();
+      return /^broadcaster_closes_total\{reason="expired"\} 1$/m.test(metrics);
+    });
+    await update("last");
+    const { events, gaps, state } = await playground.untilNewest("last");
+
+    assert.deepEqual([gaps, state], [0, "open"]);
+    const got = events.filter(({ kind }) => kind === "published").map(({ data }) => data).reverse();
+    assert.ok(got.length > 10, `${got.length} events`);
+    assert.deepEqual(got, sent.slice(-got.length));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 scenario("what the hub refuses is told in its own words", async (stage) => {

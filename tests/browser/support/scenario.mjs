@@ -70,8 +70,8 @@ class Stage {
    */
   async openPlayground(server, { address = server.address, withToken = true, context } = {}) {
     const page = await this.openPage(context);
-    const { hash } = new URL(await server.playgroundLink());
-    await page.goto(`${address}/${withToken ? hash : ""}`);
+    const hash = withToken ? new URL(await server.playgroundLink()).hash : "";
+    await page.goto(`${address}/${hash}`);
     return new PlaygroundPage(page);
   }
 
