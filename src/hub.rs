@@ -256,14 +256,14 @@ impl Hub {
     }
 
     /// What is to be sent to whoever asks for this and may read that.
-    pub(crate) fn select(
+    pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,
         access: Option<&Access>,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         let readable = access.map_or(&[][..], Access::readable);
         let granted = access.and_then(Access::compiled);
-        self.selections.select(matchers, readable, granted)
+        self.selections.select(matchers, readable, granted).await
     }
 
     /// Tells of each event, and of whatever else those who send to subscribers have to know.

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio::task::yield_now;
 
 use crate::{
     compiler::Compiler,
@@ -118,7 +119,7 @@ impl Selections {
 
     /// What is to be sent to whoever asks for this and may read that. `granted`: what the patterns of the
     /// latter take.
-    pub(crate) fn select(
+    pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
         readable: &[Matcher],
@@ -139,14 +140,17 @@ impl Selections {
         if let Some(selection) = self.known.lock().find(&asked) {
             return Ok(selection);
         }
-        // Not under the lock: patterns take their time to compile.
+        // Not under the lock, and not at once: a pattern may take a millisecond to compile.
         let mut compiling = self.compiler.begin();
-        let matchers = asked
-            .matchers
-            .iter()
-            .map(|written| compiling.compile(written.clone()))
-            .collect::<Result<_, _>>()?;
-        let compiled = Arc::new(compiling.finish()?);
+        let mut matchers = Vec::with_capacity(asked.matchers.len());
+        for written in &asked.matchers {
+            let matcher = compiling.compile(written.clone())?;
+            if matcher.bytes() > 0 {
+                yield_now().await;
+            }
+            matchers.push(matcher);
+        }
+        let compiled = Arc::new(compiling.finish());
         let hub = self.compiler.hub().clone();
         let mut selection = Selection::new(hub, matchers, readable.to_vec());
         selection.compiled = [Some(compiled), granted];

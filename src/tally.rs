@@ -32,6 +32,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Counts some more.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.tally.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

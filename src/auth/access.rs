@@ -88,7 +88,7 @@ impl Access {
             }
             access.add(detail, &mut compiling, rules)?;
         }
-        access.compiled = Some(Arc::new(compiling.finish()?));
+        access.compiled = Some(Arc::new(compiling.finish()));
         Ok(access)
     }
 

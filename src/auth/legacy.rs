@@ -44,7 +44,7 @@ impl MercureClaim {
         access.allow_subscribe(compile(&self.subscribe)?);
         let all = compiling.compile(MatcherText::wildcard())?;
         access.tell(vec![all], self.payload);
-        access.compiled = Some(Arc::new(compiling.finish()?));
+        access.compiled = Some(Arc::new(compiling.finish()));
         Ok(access)
     }
 }

@@ -115,8 +115,8 @@ async fn answer(
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
         true if may_read_more.is_none() => hub.own.clone(),
-        true => select(hub, hub.own.written(), access.as_deref())?,
-        false => select(hub, matchers, access.as_deref())?,
+        true => select(hub, hub.own.written(), access.as_deref()).await?,
+        false => select(hub, matchers, access.as_deref()).await?,
     };
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(|header| header.as_bytes().to_owned());
@@ -177,14 +177,15 @@ fn access(
     Ok(access)
 }
 
-fn select(
+async fn select(
     hub: &Hub,
     matchers: Vec<MatcherText>,
     access: Option<&Access>,
 ) -> Result<Arc<Selection>, Problem> {
     // Whatever else could be wrong was seen before.
     let problem = |name, reason| Problem::Matcher { name, reason };
-    hub.select(matchers, access).map_err(|reason| match reason {
+    let selected = hub.select(matchers, access).await;
+    selected.map_err(|reason| match reason {
         InvalidMatcher::Crowded => Problem::TooManyPatterns,
         InvalidMatcher::Template => problem("topic", reason),
         _ => problem("match_urlpattern", reason),
