@@ -74,7 +74,7 @@ export class TokenPanel {
     write(parts["token-note"], this.#note(claims));
     parts.claims.hidden = claims === null;
     parts["export-note"].hidden = token === "";
-    this.#export.show(exportLine(token), "export TOKEN=…");
+    this.#export.show(exportLine(token), "export BROADCASTER_TOKEN=…");
     if (claims === null) return;
     const { expiresAt, publish, subscribe } = claims;
     write(parts.expires, expiresAt === null ? "not said (exp)" : new Date(expiresAt).toLocaleString());

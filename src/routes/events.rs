@@ -55,11 +55,11 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `web::Data<Hub>`.
 ///
 /// It has the events of the topics that the query asks for, with `match` and `match_urlpattern`, and
-/// else those on the topic of the numbered messages. It begins where the request's `Last-Event-ID` header says, or
-/// its query's `last_event_id` or `lastEventId`, or else with the next event. An `Accept` header
-/// without `text/event-stream` is answered with 406, HEAD with the headers alone. Where there is no
-/// room, the answer is a stream, too, that tells the client when to come again: a browser would give
-/// up for good on an error.
+/// else those on the topic of the numbered messages. It begins where the request's `Last-Event-ID`
+/// header says, or its query's `last_event_id` or `lastEventId`, or else with the next event. An
+/// `Accept` header without `text/event-stream` is answered with 406, HEAD with the headers alone. Where
+/// there is no room, the answer is a stream, too, that tells the client when to come again: a browser
+/// would give up for good on an error.
 pub async fn subscribe(
     request: HttpRequest,
     payload: web::Payload,
@@ -109,12 +109,10 @@ async fn answer(
         matchers,
         last_event_id,
     } = topics::asked(request.query_string(), &body, &limits, legacy)?;
-    let may_read_more = access
-        .as_ref()
-        .filter(|access| !access.readable().is_empty());
+    let has_grants = |access: &Access| !access.readable().is_empty();
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
-        true if may_read_more.is_none() => hub.own.clone(),
+        true if !access.as_deref().is_some_and(has_grants) => hub.own.clone(),
         true => select(hub, hub.own.written(), access.as_deref()).await?,
         false => select(hub, matchers, access.as_deref()).await?,
     };
