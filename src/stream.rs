@@ -3,11 +3,13 @@
 
 use std::{
     io,
+    pin::Pin,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use bytes::{Buf as _, Bytes};
+use futures_util::future::OptionFuture;
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
@@ -93,11 +95,10 @@ impl Stream<'_> {
         let socket = self.socket.clone();
         // Who reads slowly is not to get more than who reads fast.
         let latest = self.subscriber.end().map(|end| end + FAREWELL);
-        let revocation = self.revocation.take();
+        let mut over = over(latest, self.revocation.take());
         let end = tokio::select! {
             Err(end) = listen(&socket) => end,
-            () = until(latest) => End::Expired,
-            () = revoked(revocation) => End::Revoked,
+            Some(end) = OptionFuture::from(over.as_mut()) => end,
             sent = self.send_all(fan_out) => match sent {
                 Ok(()) if self.subscriber.is_over() => End::Expired,
                 sent => sent.err().unwrap_or(End::Drained),
@@ -163,18 +164,31 @@ impl Stream<'_> {
     }
 }
 
-async fn revoked(revocation: Option<Box<Revocation>>) {
-    match revocation {
-        Some(revocation) => Box::pin(revocation.happens()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => Box::pin(sleep_until(instant.into())).await,
-        None => std::future::pending().await,
-    }
+/// What resolves when it is to end whatever there is to send: with its time, or with a key. On the heap:
+/// few have either.
+fn over(
+    latest: Option<Instant>,
+    revocation: Option<Box<Revocation>>,
+) -> Option<Pin<Box<dyn Future<Output = End>>>> {
+    let expired = async |latest: Instant| {
+        sleep_until(latest.into()).await;
+        End::Expired
+    };
+    let revoked = async |revocation: Box<Revocation>| {
+        revocation.happens().await;
+        End::Revoked
+    };
+    Some(match (latest, revocation) {
+        (None, None) => return None,
+        (Some(latest), None) => Box::pin(expired(latest)),
+        (None, Some(revocation)) => Box::pin(revoked(revocation)),
+        (Some(latest), Some(revocation)) => Box::pin(async move {
+            tokio::select! {
+                end = expired(latest) => end,
+                end = revoked(revocation) => end,
+            }
+        }),
+    })
 }
 
 /// Returns when the client has closed its half, or said too much.
