@@ -170,24 +170,16 @@ fn over(
     latest: Option<Instant>,
     revocation: Option<Box<Revocation>>,
 ) -> Option<Pin<Box<dyn Future<Output = End>>>> {
-    let expired = async |latest: Instant| {
-        sleep_until(latest.into()).await;
-        End::Expired
-    };
-    let revoked = async |revocation: Box<Revocation>| {
-        revocation.happens().await;
-        End::Revoked
-    };
-    Some(match (latest, revocation) {
-        (None, None) => return None,
-        (Some(latest), None) => Box::pin(expired(latest)),
-        (None, Some(revocation)) => Box::pin(revoked(revocation)),
-        (Some(latest), Some(revocation)) => Box::pin(async move {
+    let is_bounded = latest.is_some() || revocation.is_some();
+    is_bounded.then(|| -> Pin<Box<dyn Future<Output = End>>> {
+        let expired = latest.map(|latest| sleep_until(latest.into()));
+        let revoked = revocation.map(|revocation| revocation.happens());
+        Box::pin(async {
             tokio::select! {
-                end = expired(latest) => end,
-                end = revoked(revocation) => end,
+                Some(()) = OptionFuture::from(expired) => End::Expired,
+                Some(()) = OptionFuture::from(revoked) => End::Revoked,
             }
-        }),
+        })
     })
 }
 
