@@ -12,8 +12,7 @@ use crate::{
     broadcaster::{Broadcaster, Drain, GiveUp, Inspect, News, Publish, Reconfigure},
     event::{Event, EventId},
     event_log::{
-        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MOST_QUEUED_BYTES,
-        MemoryLog, Retention,
+        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog, Retention,
     },
     hub_url::HubUrl,
     live_settings::LiveSettings,
@@ -218,8 +217,7 @@ impl Hub {
         if self.news.borrow().draining {
             return Err(PublishError::Draining);
         }
-        let is_much = self.appender.queued_bytes() >= MOST_QUEUED_BYTES;
-        if is_much || self.metrics.waiting() >= MOST_WAITING {
+        if self.appender.is_full() || self.metrics.waiting() >= MOST_WAITING {
             return Err(PublishError::Busy);
         }
         self.publish(event).await

@@ -8,7 +8,7 @@ use super::Broadcaster;
 use crate::{
     auth::Access,
     event::EventId,
-    event_log::{self, LogUnavailable, MOST_QUEUED_BYTES, Placed},
+    event_log::{self, LogUnavailable, Placed},
     expiry::Expiry,
     metrics::{Mark, Metrics, TurnedAway},
     presence::Presence,
@@ -75,11 +75,10 @@ impl Handler<Subscribe> for Broadcaster {
             expiry,
         } = message;
         let token = access.as_ref().map(|access| access.token);
-        // Each that comes and goes is told of, and that is not to wait without bound.
-        let is_much = || self.appender.queued_bytes() >= MOST_QUEUED_BYTES;
         let seat = if self.is_draining() {
             Err(TurnedAway::Draining)
-        } else if self.presence.is_some() && is_much() {
+        } else if self.presence.is_some() && self.appender.is_full() {
+            // Each that comes and goes is told of, and that is not to wait without bound.
             Err(TurnedAway::Full)
         } else {
             self.seats.take(token)

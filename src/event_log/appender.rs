@@ -15,7 +15,7 @@ use super::{
     file::{About, FileStore},
     record::millis_since_1970,
     redis,
-    waiting::{Done, Waits},
+    waiting::{Done, MOST_QUEUED_BYTES, Waits},
     writer::Writer,
 };
 use crate::{
@@ -45,6 +45,11 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
     /// How much waits to be appended, in bytes, about.
     fn queued_bytes(&self) -> usize {
         0
+    }
+
+    /// Whether so much waits that whoever can come again later is to.
+    fn is_full(&self) -> bool {
+        self.queued_bytes() >= MOST_QUEUED_BYTES
     }
 
     /// Whether events are taken in, as far as is known.

@@ -35,7 +35,7 @@ pub(crate) use self::{
     archive::{Archive, Asked, Beginning, Item},
     memory::MemoryLog,
     placing::{Placed, Start, place},
-    waiting::{Done, MOST_QUEUED_BYTES},
+    waiting::Done,
 };
 pub use self::{
     error::LogError,

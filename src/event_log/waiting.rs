@@ -34,7 +34,7 @@ pub(super) struct Queue(Tally);
 
 /// How much may wait, in bytes, about: also of publishers that have given up. Beyond, publishers are told
 /// to come again.
-pub(crate) const MOST_QUEUED_BYTES: usize = 64 << 20;
+pub(super) const MOST_QUEUED_BYTES: usize = 64 << 20;
 
 /// What an event takes while it waits, beside its data, in bytes: about, and rather less.
 const EVENT_BYTES: usize = 512;
