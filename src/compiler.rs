@@ -1,5 +1,7 @@
 //! Compiles matchers within bounds: anybody may ask for patterns, and they take time and memory.
 
+use std::sync::Arc;
+
 use crate::{
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText},
@@ -70,8 +72,8 @@ impl Compiling<'_> {
     }
 
     /// What was compiled counts for as long as what is returned is kept.
-    pub(crate) fn finish(self) -> Held {
-        self.held
+    pub(crate) fn finish(self) -> Arc<Held> {
+        Arc::new(self.held)
     }
 }
 
@@ -85,7 +87,11 @@ mod tests {
     }
 
     /// Compiles patterns such as this, each a little different.
-    fn compile(compiler: &Compiler, count: usize, pattern: &str) -> Result<Held, InvalidMatcher> {
+    fn compile(
+        compiler: &Compiler,
+        count: usize,
+        pattern: &str,
+    ) -> Result<Arc<Held>, InvalidMatcher> {
         let mut compiling = compiler.begin();
         for n in 0..count {
             let text = format!("/{n}/{pattern}");

@@ -130,7 +130,8 @@ pub fn token(bytes: &[u8]) {
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
-    let _ = crate::auth::Access::parse(Some(&claims), &Compiler::new(hub()), &rules);
+    let compiler = Compiler::new(hub());
+    let _ = crate::auth::Access::parse(Some(&claims), &mut compiler.begin(), &rules);
     let Value::Object(mut all) = claims else {
         return;
     };

@@ -21,14 +21,18 @@ pub(crate) struct Selection {
     hub: HubUrl,
     matchers: Vec<Matcher>,
     readable: Vec<Matcher>,
+    /// What it may take to try all on a topic, in tries of a simple one.
+    effort: usize,
     /// What its patterns take of what all may, and what those of its token do.
     compiled: [Option<Arc<Held>>; 2],
 }
 
 impl Selection {
     pub(crate) fn new(hub: HubUrl, matchers: Vec<Matcher>, readable: Vec<Matcher>) -> Self {
+        let effort = matchers.iter().chain(&readable).map(Matcher::effort).sum();
         Self {
             hub,
+            effort,
             matchers,
             readable,
             compiled: [None, None],
@@ -64,8 +68,7 @@ impl Selection {
 
     /// What it may take to try all on a topic, in tries of a simple one.
     pub(crate) fn effort(&self) -> usize {
-        let all = self.matchers.iter().chain(&self.readable);
-        all.map(Matcher::effort).sum()
+        self.effort
     }
 }
 
@@ -150,10 +153,9 @@ impl Selections {
             }
             matchers.push(matcher);
         }
-        let compiled = Arc::new(compiling.finish());
         let hub = self.compiler.hub().clone();
         let mut selection = Selection::new(hub, matchers, readable.to_vec());
-        selection.compiled = [Some(compiled), granted];
+        selection.compiled = [Some(compiling.finish()), granted];
         Ok(self.known.lock().add(asked, Arc::new(selection)))
     }
 }

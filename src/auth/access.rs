@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::TokenRules;
 use crate::{
-    compiler::{Compiler, Compiling},
+    compiler::Compiling,
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
     tally::Held,
@@ -66,7 +66,7 @@ impl Access {
     /// Reads the claim `authorization_details`; `None`: the token has none.
     pub(crate) fn parse(
         details: Option<&Value>,
-        compiler: &Compiler,
+        compiling: &mut Compiling<'_>,
         rules: &TokenRules,
     ) -> Result<Self, InvalidDetails> {
         let mut access = Self::default();
@@ -74,7 +74,6 @@ impl Access {
             return Ok(access);
         };
         let details = details.as_array().ok_or(InvalidDetails::Form)?;
-        let mut compiling = compiler.begin();
         let mut count = 0;
         for detail in details {
             let detail = detail.as_object().ok_or(InvalidDetails::Form)?;
@@ -86,9 +85,8 @@ impl Access {
             if count > rules.details {
                 return Err(InvalidDetails::TooMany);
             }
-            access.add(detail, &mut compiling, rules)?;
+            access.add(detail, compiling, rules)?;
         }
-        access.compiled = Some(Arc::new(compiling.finish()));
         Ok(access)
     }
 

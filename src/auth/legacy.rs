@@ -1,14 +1,12 @@
 //! What tokens allow as the protocol's older versions have them: a claim `mercure` with lists of topic
 //! selectors, in a JWT of any type.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Access, InvalidDetails, TokenRules};
 use crate::{
-    compiler::Compiler,
+    compiler::Compiling,
     matcher::{MatcherText, MatcherType},
 };
 
@@ -25,10 +23,9 @@ pub(super) struct MercureClaim {
 impl MercureClaim {
     pub(super) fn access(
         self,
-        compiler: &Compiler,
+        compiling: &mut Compiling<'_>,
         rules: &TokenRules,
     ) -> Result<Access, InvalidDetails> {
-        let mut compiling = compiler.begin();
         let mut compile = |selectors: &[String]| {
             if selectors.len() > rules.topics {
                 return Err(InvalidDetails::TooManyTopics);
@@ -44,7 +41,6 @@ impl MercureClaim {
         access.allow_subscribe(compile(&self.subscribe)?);
         let all = compiling.compile(MatcherText::wildcard())?;
         access.tell(vec![all], self.payload);
-        access.compiled = Some(Arc::new(compiling.finish()));
         Ok(access)
     }
 }

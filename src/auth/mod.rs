@@ -299,14 +299,16 @@ impl Authority {
             validation.required_spec_claims.clear();
         }
         let (claims, key) = claims(token, &header, issuer, &validation)?;
+        let mut compiling = self.compiler.begin();
         let mut access = if is_legacy {
             let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
             let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
-            claim.access(&self.compiler, &self.rules)?
+            claim.access(&mut compiling, &self.rules)?
         } else {
             let details = claims.authorization_details.as_ref();
-            Access::parse(details, &self.compiler, &self.rules)?
+            Access::parse(details, &mut compiling, &self.rules)?
         };
+        access.compiled = Some(compiling.finish());
         // A fraction of a second less is no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
         // Its signature may be written in more than one way.

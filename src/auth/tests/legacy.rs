@@ -132,7 +132,9 @@ fn a_selector_is_a_topic_or_a_template() {
         "payload": { "user": 1 },
     });
     let claim = MercureClaim::deserialize(claim).unwrap();
-    let access = claim.access(&Compiler::new(hub()), &RULES).unwrap();
+    let access = claim
+        .access(&mut Compiler::new(hub()).begin(), &RULES)
+        .unwrap();
 
     for (topic, publish, read) in [
         ("/a", true, true),

@@ -15,7 +15,8 @@ fn access(details: &[Value]) -> Access {
         details: 10,
         ..RULES
     };
-    Access::parse(Some(&json!(details)), &Compiler::new(hub()), &limits).unwrap()
+    let compiler = Compiler::new(hub());
+    Access::parse(Some(&json!(details)), &mut compiler.begin(), &limits).unwrap()
 }
 
 /// The only key of the payload.
