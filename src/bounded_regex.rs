@@ -29,8 +29,9 @@ pub(crate) struct BoundedRegex {
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles one that takes so many bytes at most. Its classes, such as `\w`, are those of ASCII: the tables of Unicode would cost
-    /// some hundred times as much, also where what is made of them is thrown away.
+    /// Compiles one that takes so many bytes at most. Its classes, such as `\w`, are those of ASCII: the
+    /// tables of Unicode would cost some hundred times as much, also where what is made of them is
+    /// thrown away.
     pub(crate) fn parse(pattern: &str, most: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
             .nest_limit(DEPTH)

@@ -79,7 +79,8 @@ impl From<MintError> for TokenError {
 /// Makes a token for the hub of this config.
 ///
 /// Fails if it would allow nothing, be good for too short or too long, name what is no matcher, or be
-/// larger than the config's limits; and if there is no key, or one that cannot be read or cannot sign. [`TokenError`] says which.
+/// larger than the config's limits; and if there is no key, or one that cannot be read or cannot sign.
+/// [`TokenError`] says which.
 pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenError> {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let hub = config.hub_url();

@@ -10,7 +10,8 @@ use super::problem::Problem;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The request's body, which is to be a form of so many bytes at most; what it is else where it is longer.
+/// The request's body, which is to be a form of so many bytes at most; `too_long` says what is wrong with
+/// one that is longer.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: web::Payload,
