@@ -17,7 +17,7 @@ use crate::{
     matcher::{Matcher, MatcherText, MatcherType},
     metrics::{HandOver, Metrics},
     place::Place,
-    registry::{Outlet, Part, Registry},
+    registry::{Outlet, Part, Registry, SignsOfLife},
     resume::ResumeFrom,
     selection::Selection,
     subscriber::BATCH_BYTES,
@@ -110,18 +110,20 @@ impl FanOut {
     }
 
     fn of(subscribers: impl Iterator<Item = (Arc<Selection>, Sink)>) -> Self {
-        let mut registry = Registry::new(hub(), 0);
+        let log = log(1000);
+        let head = log.next();
+        let mut registry = Registry::new(hub(), head);
         let now = Instant::now();
         let places = subscribers
             .map(|(selection, sink)| {
-                let place = registry.join(&selection, sink, Place::told_of(0), now);
+                let place = registry.join(&selection, sink, Place::announced_at(head), now);
                 Box::new(place) as Box<dyn std::any::Any>
             })
             .collect();
         Self {
-            log: log(1000),
+            log,
             registry,
-            cursor: 0,
+            cursor: head,
             _places: places,
         }
     }
@@ -151,15 +153,17 @@ impl FanOut {
     /// Looks for subscribers that need a comment, and finds none.
     pub fn look_for_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
-        let comment = wire::heartbeat();
+        let signs = SignsOfLife {
+            comment: wire::heartbeat(),
+            checkpoint: None,
+            newer_half: 0,
+        };
         let mut sent = 0;
         for group in self.registry.groups() {
             let slots = 0..self.registry.slots(group);
             let part = Part { group, slots };
             let now = Instant::now();
-            let handed_over = self
-                .registry
-                .keep_alive(&comment, &comment, part, idle, now);
+            let handed_over = self.registry.keep_alive(&signs, part, idle, now);
             sent += handed_over.bytes;
         }
         sent
@@ -223,12 +227,12 @@ impl History {
         Self { log, own }
     }
 
-    /// The same with an id that its publisher gave to each event: `given-0`, `given-1`, ...
+    /// The same with an id that its publisher gave to each event: `given-1`, `given-2`, ...
     pub fn with_given_ids(event: &Event, events: usize) -> Self {
         let history = Self::new(event, 0);
         let log = log(events);
         let now = Instant::now();
-        for n in 0..events {
+        for n in 1..=events {
             let id = GivenId::parse(&format!("given-{n}")).expect("this is an id");
             log.append(&event.clone().with_id(id), now);
         }
@@ -265,7 +269,7 @@ impl History {
 
     /// Finds the place of an id, as a subscriber that resumes asks for it.
     pub fn place(&self, seq: u64) -> u64 {
-        let from = ResumeFrom::After(self.log.id(seq));
+        let from = self.log.id(seq).into();
         self.log.place(&from, &self.own).cursor
     }
 }

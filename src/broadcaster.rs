@@ -61,6 +61,8 @@ pub struct Broadcaster {
 pub(crate) struct News {
     /// A subscriber that got nothing for this long is sent a comment.
     pub(crate) heartbeat: Duration,
+    /// Whether it is sent a checkpoint instead when its last id is in the older half of the history.
+    pub(crate) checkpoints: bool,
     /// Every stream is to end after the newest event.
     pub(crate) draining: bool,
 }
@@ -225,8 +227,10 @@ impl Handler<Reconfigure> for Broadcaster {
 
     fn handle(&mut self, Reconfigure { settings }: Reconfigure, ctx: &mut Self::Context) {
         let settings = settings.in_range();
-        self.news
-            .send_modify(|news| news.heartbeat = settings.heartbeat);
+        self.news.send_modify(|news| {
+            news.heartbeat = settings.heartbeat;
+            news.checkpoints = settings.checkpoints;
+        });
         self.ticker.change(settings.ticker, Instant::now());
         self.wait_for_tick(ctx);
     }

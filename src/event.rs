@@ -1,23 +1,24 @@
 //! Events and their ids. Each field is checked where it is made, so that nothing past this file
 //! checks it again.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use thiserror::Error;
 
 use crate::topic::{Topic, has_invisible};
 
-/// An event's place in one log: `<epoch>-<seq>`, e.g. `1763856000000-42`.
+/// The id that the hub gives an event: `#<epoch>-<seq>`, e.g. `#1763856000000-42`.
 ///
-/// The same form as a Redis stream id: short ASCII, comparable, and it tells a restart (another
-/// epoch) from a hole (a jump in the sequence).
+/// Short ASCII and comparable; it tells a restart (another epoch) from a hole (a jump in the
+/// sequence). The `#` tells it from every id that a publisher can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
     /// When the log was born, in milliseconds since 1970. Where a part of it may have been lost, in
     /// Redis or by a crash before a file was synced, a later epoch begins: then it is when that began.
     pub epoch: u64,
-    /// The event's number in its log, from 0 and without holes. In Redis each epoch counts from 1;
-    /// in a file, a later epoch goes on counting behind what is left.
+    /// The event's number in its log, from 1 and without holes; 0 stands before the first event. In
+    /// Redis each epoch counts from 1; in a file, a later epoch continues the count.
     pub seq: u64,
 }
 
@@ -26,18 +27,24 @@ pub(crate) const EARLIEST: &str = "earliest";
 
 /// The text is not an [`EventId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not an event id: expected <epoch>-<seq>, two decimal numbers")]
+#[error("not an event id: expected #<epoch>-<seq>, with two decimal numbers")]
 pub struct InvalidEventId;
 
 impl EventId {
-    /// Reads the form that [`Display`](fmt::Display) writes, and no other: no sign, no space, no
-    /// leading zero. Two spellings of one id would be two ids to whoever compares them as text.
+    /// Reads the form that [`Display`](fmt::Display) writes, with or without the `#`. No sign, space
+    /// or leading zero is accepted.
     pub fn parse(text: &str) -> Result<Self, InvalidEventId> {
-        let (epoch, seq) = text.split_once('-').ok_or(InvalidEventId)?;
+        let bare = text.strip_prefix('#').unwrap_or(text);
+        let (epoch, seq) = bare.split_once('-').ok_or(InvalidEventId)?;
         Ok(Self {
             epoch: canonical_number(epoch)?,
             seq: canonical_number(seq)?,
         })
+    }
+
+    /// The id without the `#`: Redis names the entries of a stream so.
+    pub(crate) fn bare(self) -> String {
+        format!("{}-{}", self.epoch, self.seq)
     }
 }
 
@@ -63,7 +70,7 @@ impl FromStr for EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
+        write!(f, "#{}-{}", self.epoch, self.seq)
     }
 }
 
@@ -78,8 +85,11 @@ pub enum InvalidEventName {
     /// invisible.
     #[error("an event name cannot hold control or format characters")]
     Invisible,
-    /// What the server says of itself, such as that events are missing, nobody else may say.
-    #[error("the event names \"gap\", \"expiring\" and \"mercure\" are the server's own")]
+    /// The name of an event that only the server sends, such as a gap.
+    #[error(
+        "the event names \"checkpoint\", \"gap\", \"expiring\" and \"mercure\" are reserved for the \
+         server"
+    )]
     Reserved,
     /// Longer than [`EventName::MAX_BYTES`].
     #[error("an event name is at most {} bytes long", EventName::MAX_BYTES)]
@@ -91,7 +101,7 @@ impl EventName {
     pub const MAX_BYTES: usize = 256;
 
     /// The names of the server's own events.
-    const RESERVED: [&str; 3] = ["gap", "expiring", "mercure"];
+    const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", "mercure"];
 
     /// Checks a name. An empty one is allowed, and is the same as none to a browser.
     pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
@@ -152,10 +162,11 @@ pub enum InvalidGivenId {
 }
 
 impl GivenId {
-    /// The longest id accepted, in bytes: encoded in a URL it is read whole.
+    /// The longest id accepted, in bytes, in its URI form: encoded in a URL it is read whole.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks an id.
+    /// Checks an id, and takes its [URI form](to_uri): clients send a last event id back in a header,
+    /// where each encodes other characters than ASCII in its own way.
     pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
         if id.is_empty() {
             return Err(InvalidGivenId::Empty);
@@ -166,7 +177,8 @@ impl GivenId {
         if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
         }
-        if id.len() > Self::MAX_BYTES {
+        let uri = to_uri(id);
+        if uri.len() > Self::MAX_BYTES {
             return Err(InvalidGivenId::TooLong);
         }
         if has_invisible(id) {
@@ -175,7 +187,7 @@ impl GivenId {
         if id.starts_with(' ') || id.ends_with(' ') {
             return Err(InvalidGivenId::Space);
         }
-        Ok(Self(id.into()))
+        Ok(Self(uri.into()))
     }
 
     /// An id that was checked before.
@@ -195,6 +207,12 @@ impl std::borrow::Borrow<str> for GivenId {
     }
 }
 
+/// The URI form of an id that may be an IRI: each character outside ASCII becomes the
+/// percent-encoded bytes of its UTF-8 form (RFC 3987, section 3.1). ASCII stays as it is.
+pub(crate) fn to_uri(id: &str) -> Cow<'_, str> {
+    utf8_percent_encode(id, &AsciiSet::EMPTY).into()
+}
+
 /// Whom an event is for: those who asked for one of its topics and, if it is private, may read one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audience {
@@ -203,23 +221,13 @@ pub(crate) struct Audience {
     pub(crate) private: bool,
 }
 
-/// What the id of an event looks like to subscribers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// `<epoch>-<seq>`.
-    Plain,
-    /// `#<epoch>-<seq>`: a relative URL, and no id that a publisher could give.
-    Fragment,
-    /// What the publisher gave.
-    Given(GivenId),
-}
-
 /// What is published: the log gives it an [`EventId`] when it takes it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// `None`: that of the hub's numbered messages.
     pub(crate) audience: Option<Audience>,
-    pub(crate) naming: Naming,
+    /// `None`: subscribers get the hub's own id.
+    given_id: Option<GivenId>,
     name: Option<EventName>,
     data: String,
     /// In milliseconds.
@@ -233,7 +241,7 @@ impl Event {
     pub fn message(data: impl Into<String>) -> Self {
         Self {
             audience: None,
-            naming: Naming::Plain,
+            given_id: None,
             name: None,
             data: data.into(),
             retry: None,
@@ -270,7 +278,7 @@ impl Event {
     #[must_use]
     pub fn with_id(self, id: GivenId) -> Self {
         Self {
-            naming: Naming::Given(id),
+            given_id: Some(id),
             ..self
         }
     }
@@ -307,10 +315,7 @@ impl Event {
 
     /// The id that it was given, if it was.
     pub(crate) fn given_id(&self) -> Option<&GivenId> {
-        match &self.naming {
-            Naming::Given(id) => Some(id),
-            Naming::Plain | Naming::Fragment => None,
-        }
+        self.given_id.as_ref()
     }
 }
 
@@ -326,13 +331,23 @@ mod tests {
             let id = EventId { epoch, seq };
 
             prop_assert_eq!(EventId::parse(&id.to_string()), Ok(id));
+            prop_assert_eq!(EventId::parse(&id.bare()), Ok(id));
         }
 
         #[test]
-        fn whatever_parses_is_spelled_as_it_would_be_written(text in "[0-9+ -]{0,24}") {
+        fn an_id_has_one_spelling_with_and_one_without_the_hash(text in "#?[0-9#+ -]{0,24}") {
             if let Ok(id) = EventId::parse(&text) {
-                prop_assert_eq!(id.to_string(), text);
+                prop_assert!(text == id.to_string() || text == id.bare());
             }
+        }
+
+        #[test]
+        fn the_uri_form_is_ascii_and_reads_back_as_the_id(id in "[^%\\x00-\\x1f\\x7f]{0,40}") {
+            let uri = to_uri(&id);
+
+            prop_assert!(uri.is_ascii());
+            let decoded = percent_encoding::percent_decode_str(&uri).decode_utf8();
+            prop_assert_eq!(decoded.unwrap(), id.as_str());
         }
     }
 
@@ -351,6 +366,7 @@ mod tests {
             " 1-1",
             "1-1 ",
             "1-1-1",
+            "##1-1",
             "a-1",
             "1-\u{661}",
             "18446744073709551616-0",
@@ -358,6 +374,18 @@ mod tests {
         ] {
             assert_eq!(EventId::parse(text), Err(InvalidEventId), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_id_outside_ascii_becomes_a_uri_and_its_length_counts_then() {
+        let given = |id: &str| GivenId::parse(id).map(|id| id.as_str().to_owned());
+
+        assert_eq!(given("caf\u{e9}-1").unwrap(), "caf%C3%A9-1");
+        assert_eq!(given("caf%C3%A9-1").unwrap(), "caf%C3%A9-1");
+        assert_eq!(given("\u{65e5}\u{672c}").unwrap(), "%E6%97%A5%E6%9C%AC");
+        assert_eq!(given("a b<%>\"").unwrap(), "a b<%>\"");
+        assert_eq!(given(&"\u{e9}".repeat(42)).unwrap().len(), 252);
+        assert_eq!(given(&"\u{e9}".repeat(43)), Err(InvalidGivenId::TooLong));
     }
 
     #[test]
@@ -372,7 +400,9 @@ mod tests {
     fn a_name_cannot_end_its_line_or_pose_as_the_server() {
         assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::Invisible));
         assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::Invisible));
-        assert_eq!(EventName::parse("gap"), Err(InvalidEventName::Reserved));
+        for name in EventName::RESERVED {
+            assert_eq!(EventName::parse(name), Err(InvalidEventName::Reserved));
+        }
         assert_eq!(
             EventName::parse("x".repeat(EventName::MAX_BYTES + 1)),
             Err(InvalidEventName::TooLong)

@@ -16,7 +16,7 @@ use crate::{
     event_log::{Portion, Read},
     hub::{BroadcasterGone, Hub},
     metrics::HandOver,
-    registry::{Behind, GroupId, LiveId, Outlet, Part, Registry},
+    registry::{Behind, GroupId, LiveId, Outlet, Part, Registry, SignsOfLife},
     round::Round,
     subscriber::Subscriber,
     wire,
@@ -116,6 +116,7 @@ impl FanOut {
         loop {
             let News {
                 heartbeat,
+                checkpoints,
                 draining,
             } = *news.borrow_and_update();
             let sent = self.send_portion(cursor).await;
@@ -125,7 +126,7 @@ impl FanOut {
             }
             let now = Instant::now();
             if look_for_idle <= now {
-                self.keep_alive(cursor, heartbeat, now).await;
+                self.keep_alive(cursor, heartbeat, checkpoints, now).await;
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
@@ -198,19 +199,21 @@ impl FanOut {
         }
     }
 
-    async fn keep_alive(&self, cursor: u64, heartbeat: Duration, now: Instant) {
+    async fn keep_alive(&self, cursor: u64, heartbeat: Duration, checkpoints: bool, now: Instant) {
         let log = &self.0.hub.log;
-        let comment = wire::heartbeat();
-        let place = log
-            .id_before(cursor)
-            .map_or_else(wire::heartbeat, wire::place);
+        let id = log.id_before(cursor).filter(|_| checkpoints);
+        let signs = SignsOfLife {
+            comment: wire::heartbeat(),
+            checkpoint: id.map(wire::checkpoint),
+            newer_half: log.newer_half(now),
+        };
         let groups = self.0.registry.borrow().groups();
         let mut turn = 0;
         let mut handed_over = HandOver::default();
         for group in groups {
             handed_over += self
                 .each_part(group, &mut turn, |registry, part| {
-                    registry.keep_alive(&comment, &place, part, heartbeat, now)
+                    registry.keep_alive(&signs, part, heartbeat, now)
                 })
                 .await;
         }

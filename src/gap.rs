@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::event::EventId;
+use crate::event::{EventId, GivenId};
 
 /// The name of the in-band event that carries a [`Gap`].
 pub(crate) const EVENT_NAME: &str = "gap";
@@ -42,20 +42,20 @@ impl Serialize for GapReason {
 pub(crate) struct Gap {
     /// Why there is a hole.
     pub(crate) reason: GapReason,
-    /// The id after which the subscriber should have gone on: what it asked for, at most
-    /// [`Gap::MAX_REQUESTED`] characters of it.
+    /// The id after which the subscriber should have resumed: what it asked for, as it wrote it, at
+    /// most [`Gap::MAX_REQUESTED`] characters of it.
     pub(crate) requested: String,
-    /// The stream goes on with the event after this one; `None`: with the first there ever was.
+    /// The stream continues after this event; `None`: with the oldest, whose predecessor is not known.
     pub(crate) resumed_after: Option<EventId>,
     /// How many events are missing; `None` where that cannot be known.
     pub(crate) missed: Option<u64>,
 }
 
 impl Gap {
-    /// How much of a requested id is repeated to whoever sent it, in characters.
-    pub(crate) const MAX_REQUESTED: usize = 128;
+    /// How much of a requested id is repeated to the client, in characters: every id that can be one.
+    pub(crate) const MAX_REQUESTED: usize = GivenId::MAX_BYTES;
 
-    /// A gap of a stream that goes on after an event, or with the first there ever was.
+    /// A gap of a stream that continues after an event.
     pub(crate) fn new(
         reason: GapReason,
         requested: &dyn ToString,

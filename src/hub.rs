@@ -30,7 +30,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 /// How a [`Hub`] is set up. The default has no ticker: it sends what is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
-    /// Ticker and heartbeat.
+    /// Ticker, heartbeat and checkpoints.
     pub live: LiveSettings,
     /// How much is kept for those who resume or fall behind.
     pub retention: Retention,
@@ -60,9 +60,10 @@ impl Default for HubSettings {
                     message: "Message number: {n}".to_owned(),
                 },
                 heartbeat: Duration::from_secs(15),
+                checkpoints: true,
             },
             retention: Retention {
-                events: 1000,
+                events: 10_000,
                 bytes: 16 << 20,
                 age: None,
                 queue: 64,
@@ -148,6 +149,7 @@ impl Hub {
         let metrics = Arc::new(Metrics::default());
         let (news, hears_news) = watch::channel(News {
             heartbeat: settings.live.heartbeat,
+            checkpoints: settings.live.checkpoints,
             draining: false,
         });
         let news = Arc::new(news);
@@ -242,12 +244,13 @@ impl Hub {
         self.appender.flush().await.ok();
     }
 
-    /// Changes ticker and heartbeat without dropping a subscriber or skipping a number.
+    /// Changes ticker, heartbeat and checkpoints without dropping a subscriber or skipping a number.
     pub async fn reconfigure(&self, settings: LiveSettings) -> Result<(), BroadcasterGone> {
         self.ask(Reconfigure { settings }).await
     }
 
-    /// Ends every stream, each after the last event it can be given, with a `retry:` of its own.
+    /// Ends every stream, each after the last event it can be given, with a `retry:` of its own and the
+    /// id to resume from.
     /// New ones are turned away from now on.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
@@ -311,7 +314,7 @@ mod tests {
             let taken = hub.publish_now(Event::message("1")).await;
 
             assert_eq!(refused, Err(PublishError::Busy));
-            assert_eq!(taken, Ok(hub.log.id(0)));
+            assert_eq!(taken, Ok(hub.log.id(1)));
         });
     }
 
@@ -324,7 +327,7 @@ mod tests {
 
             let refused = hub.publish_now(Event::message("0")).await;
             assert_eq!(refused, Err(PublishError::Draining));
-            assert_eq!(hub.log.next(), 0);
+            assert_eq!(hub.log.next(), 1);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The ticker's settings and the heartbeat, and the range that each of their values is kept in.
+//! The settings of ticker, heartbeat and checkpoints, and the range that each of their values is kept in.
 
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ pub struct LiveSettings {
     pub ticker: TickerSettings,
     /// A subscriber that got nothing for this long is sent a comment: 100 ms to 1 h.
     pub heartbeat: Duration,
+    /// Whether it is sent a checkpoint instead when the last id that it knows is in the older half of the
+    /// history.
+    pub checkpoints: bool,
 }
 
 impl LiveSettings {

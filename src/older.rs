@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Older {
     after: Option<EventId>,
-    /// Whether the subscriber knows that.
-    told: bool,
+    /// Whether the subscriber knows that id.
+    is_announced: bool,
     /// What was asked for and has not come yet.
     asked: Option<Asked<Vec<Item>>>,
     /// What came and was not gone over.
@@ -34,11 +34,11 @@ pub(crate) struct Sending {
 }
 
 impl Older {
-    /// Goes on after this event, which the subscriber was sent or asked for; `None`: with the oldest.
+    /// Starts after this event, whose id the subscriber knows; `None`: with the oldest.
     pub(crate) fn new(after: Option<EventId>) -> Self {
         Self {
             after,
-            told: true,
+            is_announced: true,
             asked: None,
             items: VecDeque::new(),
         }
@@ -60,10 +60,11 @@ impl Older {
         Ok(!self.items.is_empty())
     }
 
-    /// The place, if the subscriber was told of an earlier one. It knows from now on.
-    pub(crate) fn tell(&mut self) -> Option<EventId> {
-        let is_told = std::mem::replace(&mut self.told, true);
-        self.after.filter(|_| !is_told)
+    /// The id of the event before the cursor, if the subscriber knows an earlier one only. From now on
+    /// it counts as announced.
+    pub(crate) fn announce(&mut self) -> Option<EventId> {
+        let was_announced = std::mem::replace(&mut self.is_announced, true);
+        self.after.filter(|_| !was_announced)
     }
 
     /// Goes over what came next, until it looked at so many topics.
@@ -88,7 +89,7 @@ impl Older {
                 let gap = Gap::new(reason, &last, Some(item.before()), None);
                 batch.push(&wire::gap(&gap));
                 gaps.push(gap.reason);
-                self.told = true;
+                self.is_announced = true;
             }
             self.after = Some(item.id());
             let Item::Event(id, event) = item else {
@@ -96,8 +97,8 @@ impl Older {
             };
             let audience = log.audience(&event);
             topics += audience.topics.len();
-            self.told = selection.selects(&audience);
-            if self.told {
+            self.is_announced = selection.selects(&audience);
+            if self.is_announced {
                 batch.push(&wire::event(id, &event));
                 events += 1;
             }
@@ -141,20 +142,21 @@ mod tests {
             older.items = items.to_vec().into();
             let sent = older.take(9, &log, &selection, Framing::Plain);
             let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
-            (text, sent.gaps, older.after(), older.tell())
+            (text, sent.gaps, older.after(), older.announce())
         };
 
-        let (text, gaps, after, told) = take(&[event(5, 2, "a"), other]);
-        assert_eq!(text, "id: 5-2\ndata: a\n\n");
-        assert_eq!((gaps.len(), after, told), (0, Some(id(5, 3)), after));
-        let (text, gaps, after, told) = take(&[Item::Begins(id(6, 0), Some(id(5, 3)))]);
+        let (text, gaps, after, announced) = take(&[event(5, 2, "a"), other]);
+        assert_eq!(text, "id: #5-2\ndata: a\n\n");
+        assert_eq!((gaps.len(), after, announced), (0, Some(id(5, 3)), after));
+        let (text, gaps, after, announced) = take(&[Item::Begins(id(6, 0), Some(id(5, 3)))]);
         assert_eq!((&*text, gaps.len(), after), ("", 0, Some(id(6, 0))));
-        assert_eq!(told, None);
-        let (text, gaps, after, told) = take(&[event(6, 3, "b"), Item::Begins(id(9, 0), None)]);
+        assert_eq!(announced, None);
+        let (text, gaps, after, announced) =
+            take(&[event(6, 3, "b"), Item::Begins(id(9, 0), None)]);
         assert_eq!(gaps, [GapReason::Evicted, GapReason::Epoch]);
-        assert!(text.contains("\"requested\":\"6-0\",\"resumed_after\":\"6-2\",\"missed\":null"));
-        assert!(text.contains("id: 6-3\ndata: b\n\n"));
-        assert!(text.contains("\"requested\":\"6-3\",\"resumed_after\":\"9-0\",\"missed\":null"));
-        assert_eq!((after, told), (Some(id(9, 0)), None));
+        assert!(text.contains("\"requested\":\"#6-0\",\"resumed_after\":\"#6-2\",\"missed\":null"));
+        assert!(text.contains("id: #6-3\ndata: b\n\n"));
+        assert!(text.contains("\"requested\":\"#6-3\",\"resumed_after\":\"#9-0\",\"missed\":null"));
+        assert_eq!((after, announced), (Some(id(9, 0)), None));
     }
 }

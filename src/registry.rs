@@ -94,6 +94,16 @@ pub(crate) struct Part {
     pub(crate) slots: Range<usize>,
 }
 
+/// What idle clients are sent.
+#[derive(Debug)]
+pub(crate) struct SignsOfLife {
+    pub(crate) comment: Frame,
+    /// Moves a client's last id up to the events that were handed over; `None`: none is sent.
+    pub(crate) checkpoint: Option<Frame>,
+    /// A client whose last id is that of an event before this number gets the checkpoint.
+    pub(crate) newer_half: u64,
+}
+
 impl<O: Outlet> Registry<O> {
     /// A registry of a hub, of whose events those before `head` are handed over.
     pub(crate) fn new(hub: HubUrl, head: u64) -> Self {
@@ -253,7 +263,7 @@ impl<O: Outlet> Registry<O> {
             result.bytes += taken as u64;
             if taken == bytes.len() {
                 result.delivered += events as u64;
-                client.place = Place::told_of(round.next());
+                client.place = Place::announced_at(round.next());
                 client.served = now;
                 return Ok(None);
             }
@@ -266,18 +276,16 @@ impl<O: Outlet> Registry<O> {
             result.delivered += delivered as u64;
             let place = match delivered {
                 0 => client.place,
-                _ => Place::told_of(cursor),
+                _ => Place::announced_at(cursor),
             };
             Ok(Some(Behind { rest, place }))
         })
     }
 
-    /// Sends something to those of some clients that were sent nothing for `idle`: where it is, to
-    /// one that was told of an earlier place, and otherwise a comment.
+    /// Sends a sign of life to those of some clients that were sent nothing for `idle`.
     pub(crate) fn keep_alive(
         &mut self,
-        comment: &Frame,
-        place: &Frame,
+        signs: &SignsOfLife,
         part: Part,
         idle: Duration,
         now: Instant,
@@ -287,17 +295,17 @@ impl<O: Outlet> Registry<O> {
             if now.saturating_duration_since(client.served) < idle {
                 return Ok(None);
             }
-            let frame = if client.place.told < handed_over {
-                place
-            } else {
-                comment
-            };
+            let is_at_risk = client.place.announced < handed_over.min(signs.newer_half);
+            let checkpoint = signs.checkpoint.as_ref().filter(|_| is_at_risk);
+            let frame = checkpoint.unwrap_or(&signs.comment);
             let bytes = frame.bytes(Framing::Chunked);
             let taken = write(&client.outlet, &bytes)?;
             result.bytes += taken as u64;
             client.served = now;
             client.place = client.place.at_least(handed_over);
-            client.place.told = client.place.told.max(handed_over);
+            if checkpoint.is_some() {
+                client.place.announced = handed_over;
+            }
             let place = client.place;
             let rest = bytes.slice(taken..);
             Ok((!rest.is_empty()).then_some(Behind { rest, place }))

@@ -95,7 +95,7 @@ fn entry(seq: u64, audience: &Arc<Audience>) -> Entry {
 }
 
 fn at(cursor: u64) -> Place {
-    Place::told_of(cursor)
+    Place::announced_at(cursor)
 }
 
 /// Hands out events on the topic `x`.
@@ -348,7 +348,10 @@ fn who_leaves_or_is_taken_off_has_everything_that_was_handed_over() {
 
     deliver(&mut registry, 0..5);
 
-    let place = |told| Place { cursor: 5, told };
+    let place = |announced| Place {
+        cursor: 5,
+        announced,
+    };
     assert_eq!(registry.leave(left), Some(place(0)));
     registry.take_off_all();
     assert_eq!(behind.try_recv().unwrap().unwrap().place, place(1));

@@ -1,8 +1,10 @@
 //! Where a subscriber wants its stream to start. What a client says here is arbitrary bytes: it is
 //! bounded and read once, in this file.
 
+use std::fmt;
+
 use crate::{
-    event::{EARLIEST, EventId, GivenId},
+    event::{EARLIEST, EventId, GivenId, to_uri},
     gap::Gap,
 };
 
@@ -13,37 +15,60 @@ pub(crate) enum ResumeFrom {
     Now,
     /// With the oldest event that is retained.
     Earliest,
-    /// With the event after this one.
-    After(EventId),
+    /// With the event after this one of the hub's ids. The client may have written it without the `#`.
+    After { id: EventId, is_bare: bool },
     /// After the event to which its publisher gave this id.
     AfterGiven(GivenId),
-    /// After something that can be no id. Holds what was asked, at most [`Gap::MAX_REQUESTED`]
-    /// characters of it.
+    /// After something that cannot be an id. Holds at most [`Gap::MAX_REQUESTED`] characters of it.
     Unknown(String),
 }
 
 impl ResumeFrom {
-    /// Reads what a client sent as its last event id. Empty is what a client sends that has none.
+    /// Reads what a client sent as its last event id. Clients that have none send it empty.
+    ///
+    /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
+    /// such an id is taken in its [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        if last_event_id.is_empty() {
-            return Self::Now;
-        }
-        let text = match std::str::from_utf8(last_event_id) {
-            Ok(EARLIEST) => return Self::Earliest,
-            Ok(text) => text,
-            Err(_) => return Self::unknown(last_event_id),
+        // No id is as long, also with three bytes for each encoded one.
+        let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
+        let text = match std::str::from_utf8(head) {
+            Ok(text) => text.to_owned(),
+            Err(_) => head.iter().map(|byte| char::from(*byte)).collect(),
         };
-        if let Ok(id) = EventId::parse(text.strip_prefix('#').unwrap_or(text)) {
-            return Self::After(id);
+        match &*text {
+            "" => return Self::Now,
+            EARLIEST => return Self::Earliest,
+            _ => {}
         }
-        GivenId::parse(text).map_or_else(|_| Self::unknown(last_event_id), Self::AfterGiven)
+        if let Ok(id) = EventId::parse(&text) {
+            let is_bare = !text.starts_with('#');
+            return Self::After { id, is_bare };
+        }
+        GivenId::parse(&text).map_or_else(
+            |_| Self::Unknown(to_uri(&text).chars().take(Gap::MAX_REQUESTED).collect()),
+            Self::AfterGiven,
+        )
     }
+}
 
-    fn unknown(last_event_id: &[u8]) -> Self {
-        // A character is at most four bytes long: no need to decode a megabyte to keep its head.
-        let head = &last_event_id[..last_event_id.len().min(Gap::MAX_REQUESTED * 4)];
-        let requested = String::from_utf8_lossy(head);
-        Self::Unknown(requested.chars().take(Gap::MAX_REQUESTED).collect())
+impl From<EventId> for ResumeFrom {
+    fn from(id: EventId) -> Self {
+        let is_bare = false;
+        Self::After { id, is_bare }
+    }
+}
+
+/// As the client wrote it, in its URI form.
+impl fmt::Display for ResumeFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => Ok(()),
+            Self::Earliest => f.write_str(EARLIEST),
+            Self::After { id, is_bare: true } => f.write_str(&id.bare()),
+            Self::After { id, is_bare: false } => id.fmt(f),
+            Self::AfterGiven(given) => f.write_str(given.as_str()),
+            Self::Unknown(requested) => f.write_str(requested),
+        }
     }
 }
 
@@ -72,10 +97,6 @@ mod tests {
         let megabyte = vec![b'x'; 1 << 20];
 
         assert_eq!(
-            ResumeFrom::parse(b"\xff-1"),
-            ResumeFrom::Unknown("\u{fffd}-1".into())
-        );
-        assert_eq!(
             ResumeFrom::parse(b"a\x01"),
             ResumeFrom::Unknown("a\u{1}".into())
         );
@@ -88,22 +109,39 @@ mod tests {
     #[test]
     fn the_hubs_ids_are_read_with_and_without_the_hash_and_others_are_a_publishers() {
         let given = |id| ResumeFrom::AfterGiven(GivenId::parse(id).unwrap());
+        let after = |is_bare| ResumeFrom::After { id: ID, is_bare };
 
-        assert_eq!(ResumeFrom::parse(b"#7-42"), ResumeFrom::After(ID));
+        assert_eq!(ResumeFrom::parse(b"#7-42"), after(false));
+        assert_eq!(ResumeFrom::parse(b"7-42"), after(true));
         assert_eq!(ResumeFrom::parse(b"urn:x:1"), given("urn:x:1"));
         assert_eq!(ResumeFrom::parse(b"7-042"), given("7-042"));
         assert_eq!(
             ResumeFrom::parse(b"##7-42"),
             ResumeFrom::Unknown("##7-42".into())
         );
+        for text in ["earliest", "#7-42", "7-42", "urn:x:1", "##7-42", ""] {
+            assert_eq!(ResumeFrom::parse(text.as_bytes()).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_id_outside_ascii_is_found_however_a_client_sends_it_back() {
+        let given = ResumeFrom::AfterGiven(GivenId::parse("caf\u{e9}-1").unwrap());
+
+        for sent in ["caf\u{e9}-1".as_bytes(), b"caf\xe9-1", b"caf%C3%A9-1"] {
+            assert_eq!(ResumeFrom::parse(sent), given, "{sent:?}");
+        }
+        assert_eq!(given.to_string(), "caf%C3%A9-1");
+        let control = ResumeFrom::parse("\u{200b}".as_bytes());
+        assert_eq!(control, ResumeFrom::Unknown("%E2%80%8B".into()));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic_and_bounded(bytes: Vec<u8>) {
-            if let ResumeFrom::Unknown(requested) = ResumeFrom::parse(&bytes) {
-                prop_assert!(requested.chars().count() <= Gap::MAX_REQUESTED);
-            }
+            let written = ResumeFrom::parse(&bytes).to_string();
+
+            prop_assert!(written.is_ascii() && written.len() <= Gap::MAX_REQUESTED);
         }
     }
 }

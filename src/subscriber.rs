@@ -13,7 +13,7 @@ mod fetching;
 
 use crate::{
     broadcaster::{News, Seat},
-    event::Audience,
+    event::{Audience, EventId},
     event_log::{Beginning, Placement, Portion, Read, Start},
     expiry::Expiry,
     hub::{BroadcasterGone, Hub},
@@ -88,17 +88,26 @@ impl Subscriber {
             expiry,
             start,
         } = subscription;
-        let (cursor, told, gap, older) = match start {
-            Start::Here(Placement { cursor, told, gap }) => (cursor, told, gap, None),
-            Start::Older(Beginning { after, gap }) => {
-                (hub.log.next(), true, gap, Some(Older::new(after)))
+        let (cursor, older, gap, is_announced) = match start {
+            Start::Here(Placement {
+                cursor,
+                is_announced,
+                gap,
+            }) => (cursor, None, gap, is_announced),
+            Start::Older(Beginning {
+                after,
+                is_announced,
+                gap,
+            }) => {
+                let oldest = hub.log.extent().oldest;
+                (oldest, Some(Older::new(after)), gap, is_announced)
             }
         };
         if let Some(gap) = &gap {
             hub.metrics.count_gap(gap.reason);
         }
-        let place = (!told).then(|| hub.log.id_before(cursor)).flatten();
-        let greeting = wire::greeting(hub.jittered_retry(), place, gap.as_ref());
+        let position = position(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
+        let greeting = wire::greeting(hub.jittered_retry(), position, gap.as_ref());
         Self {
             news: hub.news(),
             hub,
@@ -106,7 +115,7 @@ impl Subscriber {
             framing,
             selection,
             expiry: expiry.map(Box::new),
-            place: Place::told_of(cursor),
+            place: Place::announced_at(cursor),
             older,
             was_live: false,
             behind: false,
@@ -193,7 +202,7 @@ impl Subscriber {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
             if expiry.is_over(now) {
-                return self.farewell();
+                return self.end_stream();
             }
             if let Some(notice) = expiry.notice(now) {
                 return Next::Bytes(notice.bytes(self.framing));
@@ -204,14 +213,14 @@ impl Subscriber {
         if self.older.is_some() {
             // It resumes elsewhere.
             return if draining {
-                self.farewell()
+                self.end_stream()
             } else {
                 Next::Older
             };
         }
         let cursor = self.place.cursor;
         let mut batch = Batch::new(self.framing);
-        let (mut looked_at, mut taken, mut told) = (cursor, 0, cursor);
+        let (mut looked_at, mut taken, mut announced) = (cursor, 0, cursor);
         let portion = Portion {
             bytes: BATCH_BYTES,
             topics: self.topics_at_a_time(),
@@ -229,7 +238,7 @@ impl Subscriber {
             if is_for_it {
                 batch.push(&entry.frame);
                 taken += 1;
-                told = looked_at;
+                announced = looked_at;
             }
             is_for_it
         });
@@ -239,7 +248,7 @@ impl Subscriber {
                 if taken == 0 {
                     return Next::Nothing;
                 }
-                self.place.told = told;
+                self.place.announced = announced;
                 self.behind |= !std::mem::take(&mut self.was_live);
                 self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
@@ -255,7 +264,7 @@ impl Subscriber {
                 }
             }
             Read::Missing => self.skip_to(cursor + 1),
-            Read::Head if draining => self.farewell(),
+            Read::Head if draining => self.end_stream(),
             Read::Head => Next::Wait,
         }
     }
@@ -272,14 +281,15 @@ impl Subscriber {
         let Some(gap) = self.hub.log.gap(lost, &self.selection) else {
             return Next::Nothing;
         };
-        self.place.told = place;
+        self.place.announced = place;
         self.hub.metrics.count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
-    fn farewell(&self) -> Next {
-        let farewell = wire::farewell(self.hub.jittered_retry());
-        Next::End(farewell.bytes(self.framing))
+    fn end_stream(&self) -> Next {
+        let position = position(&self.hub, self.place.cursor, self.older.as_ref());
+        let goodbye = wire::goodbye(self.hub.jittered_retry(), position);
+        Next::End(goodbye.bytes(self.framing))
     }
 
     /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
@@ -322,15 +332,27 @@ impl Subscriber {
         self.due().map_or(most, |due| until(due).min(most))
     }
 
-    /// Its place, if it was told of an earlier one, or else a comment.
+    /// A checkpoint, if the last id that it knows may soon be evicted, or else a comment.
     fn sign_of_life(&mut self) -> Frame {
-        let Place { cursor, told } = self.place;
-        self.place.told = cursor;
-        match self.hub.log.id_before(cursor) {
-            Some(id) if told < cursor => wire::place(id),
-            _ => wire::heartbeat(),
+        let Place { cursor, announced } = self.place;
+        let log = &self.hub.log;
+        let is_at_risk = announced < cursor.min(log.newer_half(Instant::now()));
+        let id = log.id_before(cursor).filter(|_| is_at_risk);
+        match id.filter(|_| self.news.borrow().checkpoints) {
+            Some(id) => {
+                self.place.announced = cursor;
+                wire::checkpoint(id)
+            }
+            None => wire::heartbeat(),
         }
     }
+}
+
+/// The id after which a subscriber resumes that has every event before `cursor`, or every event that
+/// the older cursor has passed.
+fn position(hub: &Hub, cursor: u64, older: Option<&Older>) -> Option<EventId> {
+    let older = older.and_then(Older::after);
+    older.or_else(|| hub.log.id_before(cursor))
 }
 
 fn join(first: &Bytes, second: &Bytes) -> Bytes {

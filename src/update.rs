@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     config::LimitsConfig,
-    event::{Audience, Event, EventName, GivenId, InvalidEventName, InvalidGivenId, Naming},
+    event::{Audience, Event, EventName, GivenId, InvalidEventName, InvalidGivenId},
     form::{self, NotUtf8},
     topic::{InvalidTopic, Topic},
 };
@@ -85,10 +85,9 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
     let given = |field: Option<String>| field.filter(|value| !value.is_empty());
     let mut event = Event::message(data.unwrap_or_default());
     event.audience = Some(Audience { topics, private });
-    event.naming = match given(id) {
-        Some(id) => Naming::Given(GivenId::parse(&id)?),
-        None => Naming::Fragment,
-    };
+    if let Some(id) = given(id) {
+        event = event.with_id(GivenId::parse(&id)?);
+    }
     if let Some(kind) = given(kind) {
         event = event.named(EventName::parse(kind)?);
     }
@@ -107,6 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::to_uri;
 
     /// Fields that have no other meaning than their text.
     const FIELDS: [&str; 3] = ["data", "id", "type"];
@@ -138,7 +138,8 @@ mod tests {
             let read: Vec<_> = event.topics().iter().map(Topic::as_str).collect();
             prop_assert_eq!(read, topics);
             prop_assert_eq!(event.data(), data);
-            prop_assert_eq!(event.given_id().map(GivenId::as_str), id.as_deref());
+            let given_id = id.as_deref().map(to_uri);
+            prop_assert_eq!(event.given_id().map(GivenId::as_str), given_id.as_deref());
             prop_assert_eq!(event.name().map(EventName::as_str), kind.as_deref());
             prop_assert_eq!(event.retry(), retry);
             prop_assert_eq!(event.audience.unwrap().private, private);

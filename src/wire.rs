@@ -6,7 +6,7 @@ use std::{io::Write as _, ops::Range, time::Duration};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::{
-    event::{Event, EventId, Naming},
+    event::{Event, EventId},
     gap::{self, Gap},
 };
 
@@ -106,15 +106,22 @@ impl Batch {
     }
 }
 
-/// Keeps a silent stream open through proxies, and tells the server early of a dead client.
+/// A comment that keeps a silent stream open through proxies, and shows the server early that a
+/// client is gone. A line without a blank line behind it: common clients pass each block that a blank
+/// line ends to the application, also one without data.
 pub(crate) fn heartbeat() -> Frame {
-    Frame::new(b":\n\n")
+    Frame::new(b":\n")
 }
 
-/// Tells a client that it has everything up to this event, of which some were not for it, so that
-/// it resumes from there: a block without data moves its last event id, and fires nothing.
-pub(crate) fn place(id: EventId) -> Frame {
-    Frame::new(format!("id: {id}\n\n").as_bytes())
+/// The name of the in-band event that moves a client's last event id.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
+/// Moves the client's last event id to this one: the client has every event up to it that is for it.
+/// The data is there for clients that parse the data of every event.
+pub(crate) fn checkpoint(id: EventId) -> Frame {
+    let mut text = BytesMut::new();
+    put_checkpoint(&mut text, Some(id));
+    Frame::new(&text)
 }
 
 /// Tells a client that its access token ends soon, and its stream with it. It has no id: it is no
@@ -124,35 +131,38 @@ pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
     Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
 }
 
-/// What a stream begins with: how long to wait before reconnecting, and a comment, so that proxies
+/// The beginning of a stream: how long to wait before reconnecting, and a comment, so that proxies
 /// pass the headers on and `onopen` fires before there is an event. A client that had no last event
-/// id gets one, the `place` at which it begins, so that it loses nothing if it is cut off before its
-/// first event. If there is a gap, it is told next.
-pub(crate) fn greeting(retry: Duration, place: Option<EventId>, gap: Option<&Gap>) -> Frame {
+/// id gets one, the `position` at which its stream starts, so that it loses nothing if it is cut off
+/// before its first event. If something is missing, the gap follows.
+pub(crate) fn greeting(retry: Duration, position: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
-    put_line(&mut text, "retry", format_args!("{}", retry.as_millis()));
-    if let Some(id) = place {
-        put_line(&mut text, "id", format_args!("{id}"));
+    put_retry(&mut text, retry);
+    text.extend_from_slice(b": connected\n");
+    if position.is_some() {
+        put_checkpoint(&mut text, position);
     }
-    text.extend_from_slice(b": connected\n\n");
     if let Some(gap) = gap {
         put_gap(&mut text, gap);
     }
     Frame::new(&text)
 }
 
-/// What a stream ends with when the server ends it: how long to wait before reconnecting.
-pub(crate) fn farewell(retry: Duration) -> Frame {
-    Frame::new(format!("retry: {}\n\n", retry.as_millis()).as_bytes())
+/// The last block of a stream that the server ends: how long to wait before reconnecting, and after
+/// which id to resume. Without a `position` the client keeps the last event id that it has.
+pub(crate) fn goodbye(retry: Duration, position: Option<EventId>) -> Frame {
+    let mut text = BytesMut::new();
+    put_retry(&mut text, retry);
+    put_checkpoint(&mut text, position);
+    Frame::new(&text)
 }
 
 /// An event with its id.
 pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     let mut text = BytesMut::with_capacity(event.data().len() + 64);
-    match &event.naming {
-        Naming::Plain => put_line(&mut text, "id", format_args!("{id}")),
-        Naming::Fragment => put_line(&mut text, "id", format_args!("#{id}")),
-        Naming::Given(given) => put_line(&mut text, "id", format_args!("{}", given.as_str())),
+    match event.given_id() {
+        Some(given) => put_line(&mut text, "id", format_args!("{}", given.as_str())),
+        None => put_line(&mut text, "id", format_args!("{id}")),
     }
     if let Some(name) = event.name() {
         put_line(&mut text, "event", format_args!("{}", name.as_str()));
@@ -173,6 +183,18 @@ pub(crate) fn gap(gap: &Gap) -> Frame {
     let mut text = BytesMut::new();
     put_gap(&mut text, gap);
     Frame::new(&text)
+}
+
+fn put_retry(text: &mut BytesMut, retry: Duration) {
+    put_line(text, "retry", format_args!("{}", retry.as_millis()));
+}
+
+fn put_checkpoint(text: &mut BytesMut, position: Option<EventId>) {
+    put_line(text, "event", format_args!("{CHECKPOINT}"));
+    if let Some(id) = position {
+        put_line(text, "id", format_args!("{id}"));
+    }
+    text.extend_from_slice(b"data: {}\n\n");
 }
 
 fn put_gap(text: &mut BytesMut, gap: &Gap) {
@@ -232,7 +254,7 @@ mod tests {
 
         assert_eq!(
             text(&frame),
-            "id: 1763856000000-42\ndata: Message number: 42\n\n"
+            "id: #1763856000000-42\ndata: Message number: 42\n\n"
         );
     }
 
@@ -241,7 +263,7 @@ mod tests {
         let short = heartbeat();
         let long = event(ID, &Event::message("x".repeat(5000)));
 
-        assert_eq!(short.bytes(Framing::Chunked), "3\r\n:\n\n\r\n");
+        assert_eq!(short.bytes(Framing::Chunked), "2\r\n:\n\r\n");
         let chunk = long.bytes(Framing::Chunked);
         let header = format!("{:X}\r\n", text(&long).len());
         assert_eq!(chunk, format!("{header}{}\r\n", text(&long)));
@@ -255,7 +277,7 @@ mod tests {
 
         assert_eq!(
             text(&frame),
-            "id: 1763856000000-42\nevent: price\ndata: 9\n\n"
+            "id: #1763856000000-42\nevent: price\ndata: 9\n\n"
         );
     }
 
@@ -265,7 +287,7 @@ mod tests {
 
         assert_eq!(
             text(&frame),
-            "id: 1763856000000-42\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\ndata: \n\n"
+            "id: #1763856000000-42\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\ndata: \n\n"
         );
     }
 
@@ -273,28 +295,42 @@ mod tests {
     fn empty_data_is_still_an_event() {
         assert_eq!(
             text(&event(ID, &Event::message(""))),
-            "id: 1763856000000-42\ndata: \n\n"
+            "id: #1763856000000-42\ndata: \n\n"
         );
     }
 
     #[test]
-    fn a_stream_begins_with_retry_and_a_comment_and_ends_with_retry() {
+    fn a_stream_begins_with_lines_and_ends_with_a_block_that_has_data() {
+        let retry = Duration::from_millis(1500);
+
+        assert_eq!(text(&heartbeat()), ":\n");
         assert_eq!(
-            text(&greeting(Duration::from_millis(1500), None, None)),
-            "retry: 1500\n: connected\n\n"
+            text(&greeting(retry, None, None)),
+            "retry: 1500\n: connected\n"
         );
         assert_eq!(
-            text(&greeting(Duration::from_millis(1500), Some(ID), None)),
-            "retry: 1500\nid: 1763856000000-42\n: connected\n\n"
+            text(&greeting(retry, Some(ID), None)),
+            "retry: 1500\n: connected\nevent: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
         );
-        assert_eq!(text(&farewell(Duration::from_secs(2))), "retry: 2000\n\n");
+        assert_eq!(
+            text(&checkpoint(ID)),
+            "event: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
+        );
+        assert_eq!(
+            text(&goodbye(retry, Some(ID))),
+            "retry: 1500\nevent: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
+        );
+        assert_eq!(
+            text(&goodbye(retry, None)),
+            "retry: 1500\nevent: checkpoint\ndata: {}\n\n"
+        );
     }
 
     #[test]
     fn a_gap_is_an_event_that_moves_the_cursor() {
         let known = Gap {
             reason: GapReason::Evicted,
-            requested: "1763856000000-3".into(),
+            requested: "#1763856000000-3".into(),
             resumed_after: Some(ID),
             missed: Some(39),
         };
@@ -307,8 +343,8 @@ mod tests {
 
         assert_eq!(
             text(&gap(&known)),
-            "id: 1763856000000-42\nevent: gap\ndata: {\"reason\":\"evicted\",\
-             \"requested\":\"1763856000000-3\",\"resumed_after\":\"1763856000000-42\",\
+            "id: #1763856000000-42\nevent: gap\ndata: {\"reason\":\"evicted\",\
+             \"requested\":\"#1763856000000-3\",\"resumed_after\":\"#1763856000000-42\",\
              \"missed\":39}\n\n"
         );
         assert_eq!(
@@ -320,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_its_frames_in_a_row_and_one_alone_is_not_copied() {
-        let (one, two) = (heartbeat(), farewell(Duration::from_secs(1)));
+        let (one, two) = (heartbeat(), goodbye(Duration::from_secs(1), None));
         let mut single = Batch::new(Framing::Chunked);
         let mut pair = Batch::new(Framing::Plain);
 

@@ -1,9 +1,9 @@
-// Reads an event id, `<epoch>-<seq>`. Past this file an id is two numbers or null.
+// Reads an event id of the hub, `#<epoch>-<seq>`. Past this file an id is two numbers or null.
 //
 // `epoch` is when the log, or a part of it, began, in ms since 1970; `seq` counts the events of every
 // topic since, one by one.
 
-const FORM = /^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$/;
+const FORM = /^#?(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$/;
 
 /**
  * Gives `{ epoch, seq }`, or null for anything that is not an id or too large to count exactly.
@@ -18,5 +18,5 @@ export function parseEventId(text) {
 
 /** @param {{ epoch: number, seq: number }} id */
 export function formatEventId(id) {
-  return `${id.epoch}-${id.seq}`;
+  return `#${id.epoch}-${id.seq}`;
 }

@@ -121,11 +121,13 @@ export class HubStream {
       }
       this.lastEventId = parser.lastEventId;
       this.#retry = Math.min(Math.max(parser.retry ?? this.#retry, RETRY_AT_LEAST_MS), RETRY_AT_MOST_MS);
+      if (events.some(({ type }) => type === "checkpoint")) this.#changed();
       for (const event of events) {
         // Whoever gets an event may close the stream.
         if (signal.aborted) break;
-        isHeard = true;
-        this.#received(event);
+        // A stream that is turned away is nothing but one without an id.
+        isHeard ||= event.type !== "checkpoint" || event.id !== null;
+        if (event.type !== "checkpoint") this.#received(event);
       }
     }
   }

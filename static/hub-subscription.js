@@ -105,6 +105,8 @@ export class HubSubscription {
   }
 
   #enter(state, detail) {
+    // A checkpoint moves it, too.
+    if (this.#stream) this.lastEventId = this.#stream.lastEventId;
     const isNews = state !== this.state;
     this.state = state;
     this.detail = detail;

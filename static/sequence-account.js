@@ -45,6 +45,17 @@ export class SequenceAccount {
   }
 
   /**
+   * Books a checkpoint: everything up to this id has come. Returns whether that is news.
+   * @param {string} idText
+   */
+  checkpoint(idText) {
+    const id = parseEventId(idText);
+    if (!id || formatEventId(id) === this.#lastId) return false;
+    this.#goOnAfter(id);
+    return true;
+  }
+
+  /**
    * Books a `gap` event, as `parseGap` gives it.
    * @param {ReturnType<typeof import("./gap.js").parseGap>} gap
    */

@@ -16,8 +16,15 @@ const CLOSED = 2;
 // Longer messages are shown cut, so that fifty of them stay small. In UTF-16 code units.
 const MAX_TEXT = 300;
 
+// The wait before the page replaces a stream that the browser has closed for good, in ms: it doubles
+// from the first to the longest with each failure, times 0.5 to 1.5 at random, so that pages that
+// failed together do not come back together.
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 30_000;
+
 const CUT = "The stream was cut; the browser tries again by itself.";
 const TURNED_AWAY = "The stream ended before anything came; the server may be full. The browser tries again by itself.";
+const CLOSED_FOR_GOOD = "The server or a proxy answered with an error, or Firefox could not reach it: the browser closed the stream for good. The page opens a new one.";
 
 export class Subscription {
   /** `connecting`, `open`, `reconnecting` or `ended`. */
@@ -37,8 +44,13 @@ export class Subscription {
   #address;
   #connect;
   #clock;
+  #later;
   #changed;
   #source = null;
+  /** Takes back the attempt that the page makes itself. */
+  #cancelAttempt = () => {};
+  /** Streams in a row that the browser closed for good before they were open. */
+  #failures = 0;
   /** Whether the stream that is open has brought anything yet. */
   #heard = false;
 
@@ -47,18 +59,27 @@ export class Subscription {
    * @param {string} wiring.address of the stream
    * @param {(url: string) => EventSource} wiring.connect
    * @param {{ now(): number, wallClock(): number }} wiring.clock both in ms; `now` never goes back
+   * @param {(act: () => void, ms: number) => () => void} [wiring.later] acts after a time, unless the
+   *   function that it returns is called before
    * @param {(news: { state?: string, gap?: string } | null) => void} wiring.changed called on each
    *   change; `news` is what is worth saying aloud, null for a mere message
    */
-  constructor({ address, connect, clock, changed }) {
+  constructor({ address, connect, clock, later = afterTime, changed }) {
     this.#address = address;
     this.#connect = connect;
     this.#clock = clock;
+    this.#later = later;
     this.#changed = changed;
   }
 
   /** Opens the stream, after the last id if there is one. Replaces a stream that is open. */
   connect() {
+    this.#failures = 0;
+    const { lastId } = this.account;
+    this.#open("connecting", lastId === null ? "" : `Asking for what came after ${lastId}.`);
+  }
+
+  #open(state, detail) {
     this.#close();
     const lastId = this.account.lastId;
     // An EventSource cannot set headers, so the first request carries the id in its address. When
@@ -68,16 +89,18 @@ export class Subscription {
       ? this.#address
       : `${this.#address}?last_event_id=${encodeURIComponent(lastId)}`;
     this.endedAt = null;
-    this.#enter("connecting", lastId === null ? "" : `Asking for what came after ${lastId}.`);
+    this.#enter(state, detail);
     const source = this.#connect(url);
     this.#source = source;
     source.onopen = () => {
       this.#heard = false;
+      this.#failures = 0;
       this.#enter("open", "");
     };
     source.onerror = () => this.#lost(source.readyState === CLOSED);
     source.onmessage = (event) => this.#message(event);
     source.addEventListener("gap", (event) => this.#gap(event));
+    source.addEventListener("checkpoint", (event) => this.#checkpoint(event));
   }
 
   /** Closes the stream. What was counted stays; `connect` goes on from there. */
@@ -88,7 +111,12 @@ export class Subscription {
 
   #lost(forGood) {
     if (forGood) {
-      this.#end("The server refused the stream, so the browser has given up. Reconnect tries again.");
+      this.#close();
+      const wait = Math.min(FIRST_WAIT_MS * 2 ** this.#failures, LONGEST_WAIT_MS);
+      this.#failures += 1;
+      this.#enter("reconnecting", CLOSED_FOR_GOOD);
+      const attempt = () => this.#open("reconnecting", CLOSED_FOR_GOOD);
+      this.#cancelAttempt = this.#later(attempt, wait * (0.5 + Math.random()));
     } else {
       // A server without room opens the stream and ends it: an error would end it for good.
       const turnedAway = this.state === "open" && !this.#heard;
@@ -104,6 +132,7 @@ export class Subscription {
   }
 
   #close() {
+    this.#cancelAttempt();
     if (!this.#source) return;
     this.#source.close();
     this.#source = null;
@@ -136,6 +165,12 @@ export class Subscription {
     this.#changed(null);
   }
 
+  /** Only the last id moves. One that moves nothing ends a stream that was turned away, too. */
+  #checkpoint(event) {
+    if (this.account.checkpoint(event.lastEventId)) this.#heard = true;
+    this.#changed(null);
+  }
+
   #gap(event) {
     this.#heard = true;
     const gap = parseGap(event.data);
@@ -148,4 +183,9 @@ export class Subscription {
     this.entries.add({ kind: "gap", text: sentence, note: "", at });
     this.#changed({ gap: sentence });
   }
+}
+
+function afterTime(act, ms) {
+  const timer = setTimeout(act, ms);
+  return () => clearTimeout(timer);
 }

@@ -90,7 +90,7 @@ fn there_a_silent_stream_gets_comments_and_its_metrics_are_to_be_had() {
     let mut stream = Stream::request(addr, "/mine", b"");
     stream.chunk();
 
-    assert_eq!(stream.chunk().unwrap(), b":\n\n");
+    assert_eq!(stream.chunk().unwrap(), b":\n");
     let metrics = get(addr, "/metrics").body;
     assert!(metrics.contains("broadcaster_subscribers{state=\"live\"} 1\n"));
 }
@@ -131,7 +131,10 @@ fn a_parser_that_is_not_ours_reads_what_was_published() {
     }
 
     for piece in [1, 3, 1000] {
-        let events = parsed(&body, piece);
+        let mut events = parsed(&body, piece);
+        let goodbye = events.pop().unwrap();
+        assert_eq!((&*goodbye.event, &*goodbye.data), ("checkpoint", "{}"));
+        assert_eq!(goodbye.id, ids.last().unwrap().to_string());
         assert_eq!(events[0].event, "gap");
         assert!(events[0].data.contains("\"reason\":\"unknown\""));
         let messages = &events[1..];

@@ -8,11 +8,59 @@ mod support;
 use std::io::Write as _;
 
 use serde_json::json;
-use sse_broadcaster::{Event, Publish};
+use sse_broadcaster::{Event, EventId, Publish};
 use support::{
     client::{Stream, connect},
     server::{TestServer, quiet},
 };
+
+/// An id as it is written in a query, where a bare `#` would begin a fragment.
+fn in_query(id: EventId) -> String {
+    id.to_string().replace('#', "%23")
+}
+
+#[test]
+fn both_spellings_of_an_id_resume_and_the_head_repeats_that_of_the_client() {
+    let server = TestServer::quiet();
+    let ids = server.publish_numbers(2);
+    let id = ids[0].to_string();
+
+    for spelling in [&*id, &id[1..]] {
+        let mut stream = Stream::resume(server.addr, Some(spelling));
+        assert_eq!(stream.header("mercure-last-event-id"), Some(spelling));
+        assert_eq!(stream.numbers(1), [1]);
+    }
+    let before_the_first = format!("#{}-0", ids[0].epoch);
+    let mut stream = Stream::resume(server.addr, Some(&before_the_first));
+    assert_eq!(stream.header("mercure-last-event-id"), Some("earliest"));
+    assert_eq!(stream.numbers(2), [0, 1]);
+}
+
+#[test]
+fn a_subscriber_that_is_away_when_the_first_event_comes_gets_it() {
+    let server = TestServer::quiet();
+    let id = Stream::open(server.addr).checkpoint().unwrap();
+
+    server.publish_numbers(2);
+    let mut stream = Stream::resume(server.addr, Some(&id));
+
+    assert_eq!(stream.numbers(2), [0, 1]);
+}
+
+#[test]
+fn the_first_checkpoint_is_where_the_stream_starts_and_not_the_head() {
+    let mut config = quiet();
+    config.stream.history = 3;
+    let server = TestServer::start(config);
+    let ids = server.publish_numbers(5);
+
+    let mut from_history = Stream::resume(server.addr, Some("earliest"));
+    let mut from_now = Stream::open(server.addr);
+
+    assert_eq!(from_history.checkpoint(), Some(ids[1].to_string()));
+    assert_eq!(from_history.numbers(3), [2, 3, 4]);
+    assert_eq!(from_now.checkpoint(), Some(ids[4].to_string()));
+}
 
 #[test]
 fn every_event_after_the_id_comes_once_in_order_and_then_live() {
@@ -46,8 +94,8 @@ fn a_client_that_cannot_set_headers_resumes_by_the_query() {
     let ids = server.publish_numbers(5);
 
     for target in [
-        format!("/events/sse?last_event_id={}", ids[2]),
-        format!("/events/sse?lastEventId={}", ids[2]),
+        format!("/events/sse?last_event_id={}", in_query(ids[2])),
+        format!("/events/sse?lastEventId={}", in_query(ids[2])),
         "/events/sse?last_event_id=earliest".to_owned(),
     ] {
         let mut stream = Stream::request(server.addr, &target, b"");
@@ -62,7 +110,7 @@ fn the_header_wins_over_the_query() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(5);
 
-    let target = format!("/events/sse?last_event_id={}", ids[0]);
+    let target = format!("/events/sse?last_event_id={}", in_query(ids[0]));
     let header = format!("Last-Event-ID: {}\r\n", ids[3]);
     let mut stream = Stream::request(server.addr, &target, header.as_bytes());
 
@@ -125,19 +173,21 @@ fn an_id_that_cannot_be_placed_gets_a_gap_with_its_reason_and_all_that_is_retain
     let server = TestServer::quiet();
     let ids = server.publish_numbers(3);
     let epoch = ids[0].epoch;
-    let past = format!("{}-1", epoch - 1);
+    let past = format!("#{}-1", epoch - 1);
     let future = format!("{}-1", epoch + 1);
-    let ahead = format!("{epoch}-3");
+    let ahead = format!("#{epoch}-4");
+    let bare = format!("{epoch}-4");
     let megabyte = "x".repeat(1 << 20);
-    let cases: [(&[u8], &str, &str); 8] = [
+    let cases: [(&[u8], &str, &str); 9] = [
         (past.as_bytes(), "epoch", &past),
         (future.as_bytes(), "epoch", &future),
         (ahead.as_bytes(), "unknown", &ahead),
+        (bare.as_bytes(), "unknown", &bare),
         (b"no-id", "unknown", "no-id"),
         (b"-1", "unknown", "-1"),
-        (b"\xff\xfe-1", "unknown", "\u{fffd}\u{fffd}-1"),
-        ("\u{1f980}".as_bytes(), "unknown", "\u{1f980}"),
-        (megabyte.as_bytes(), "unknown", &megabyte[..128]),
+        (b"\xff\xfe-1", "unknown", "%C3%BF%C3%BE-1"),
+        ("\u{1f980}".as_bytes(), "unknown", "%F0%9F%A6%80"),
+        (megabyte.as_bytes(), "unknown", &megabyte[..255]),
     ];
     for (id, reason, requested) in cases {
         let header = [b"Last-Event-ID: ", id, b"\r\n"].concat();
@@ -149,7 +199,7 @@ fn an_id_that_cannot_be_placed_gets_a_gap_with_its_reason_and_all_that_is_retain
             json!({
                 "reason": reason,
                 "requested": requested,
-                "resumed_after": null,
+                "resumed_after": format!("#{epoch}-0"),
                 "missed": null,
             })
         );
@@ -240,7 +290,7 @@ fn reconnecting_again_and_again_gives_each_event_once() {
         let mut stream = Stream::resume(server.addr, Some(&last));
         for _ in 0..got.len() % 13 + 1 {
             let event = stream.event().unwrap();
-            got.push(event.seq());
+            got.push(event.index());
             last = event.id.clone().unwrap();
         }
     }
@@ -260,18 +310,19 @@ fn a_restart_is_told_as_another_epoch() {
     let gap = stream.event().unwrap();
     let new = second.publish("after");
 
+    let before_the_first = format!("#{}-0", new.epoch);
     assert_eq!(
         gap.gap(),
         json!({
             "reason": "epoch",
             "requested": old.to_string(),
-            "resumed_after": null,
+            "resumed_after": before_the_first,
             "missed": null,
         })
     );
-    assert_eq!(gap.id, None, "there is no event to go on after");
+    assert_eq!(gap.id, Some(before_the_first));
     assert_eq!(stream.event().unwrap().id, Some(new.to_string()));
-    assert!(new > old && new.seq == 0);
+    assert!(new > old && new.seq == 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a subscriber is sent to whom nothing comes: a comment, or its place, if others got events.
+//! What a quiet subscriber gets: a comment, or a checkpoint if its last id may soon be evicted.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,32 +28,27 @@ fn server(history: usize) -> TestServer {
     TestServer::start(config)
 }
 
+/// Publishes so many events on the topic `busy`; their ids.
+fn publish_busy(server: &TestServer, events: usize) -> Vec<String> {
+    let publish = |n: usize| publish(server, "busy", &n.to_string());
+    (0..events).map(publish).collect()
+}
+
 fn publish(server: &TestServer, topic: &str, data: &str) -> String {
     let event = Event::message(data).on(Topic::parse(topic).unwrap());
     block_on(server.hub.publish(event)).unwrap().to_string()
 }
 
-/// Waits for a block that has an id alone; the id.
-fn place(stream: &mut Stream) -> String {
-    eventually("its place", || {
-        let block = stream.block().unwrap();
-        let id = block.strip_prefix("id: ")?.strip_suffix("\n\n")?;
-        Some(id.to_owned())
-    })
-}
-
 #[test]
-fn who_hears_nothing_is_told_its_place_and_does_not_fall_out_of_a_busy_history() {
-    let server = server(2);
+fn a_quiet_subscriber_gets_checkpoints_and_does_not_fall_out_of_a_busy_history() {
+    let server = server(50);
     let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
+    stream.checkpoint();
     server.wait_for_live(1);
-    let last = (0..20)
-        .map(|n| publish(&server, "busy", &n.to_string()))
-        .next_back()
-        .unwrap();
+    let ids = publish_busy(&server, 120);
 
-    let id = eventually("its newest place", || {
-        Some(place(&mut stream)).filter(|id| *id == last)
+    let id = eventually("a checkpoint in the newer half of the history", || {
+        stream.checkpoint().filter(|id| ids[95..].contains(id))
     });
     drop(stream);
     publish(&server, "quiet", "missed by nobody");
@@ -67,12 +62,55 @@ fn who_hears_nothing_is_told_its_place_and_does_not_fall_out_of_a_busy_history()
 }
 
 #[test]
-fn who_hears_nothing_is_told_its_place_while_others_hear_without_pause() {
+fn a_quiet_subscriber_gets_comments_until_half_of_the_history_is_newer_than_its_id() {
+    let server = server(20);
+    let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
+    stream.checkpoint();
+    server.wait_for_live(1);
+
+    publish_busy(&server, 10);
+    for _ in 0..3 {
+        assert_eq!(stream.chunk().unwrap(), b":\n");
+    }
+    let last = publish(&server, "busy", "10");
+
+    let chunk = eventually("something else than a comment", || {
+        stream.chunk().filter(|chunk| chunk != b":\n")
+    });
+    let checkpoint = format!("event: checkpoint\nid: {last}\ndata: {{}}\n\n");
+    assert_eq!(String::from_utf8(chunk).unwrap(), checkpoint);
+    assert_eq!(stream.chunk().unwrap(), b":\n", "once");
+}
+
+#[test]
+fn later_checkpoints_can_be_switched_off_and_the_first_and_the_last_cannot() {
+    let mut config = quiet();
+    config.stream.heartbeat = Duration::from_millis(100);
+    config.stream.history = 30;
+    config.stream.checkpoints = false;
+    let mut server = TestServer::start(config);
+    let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
+    assert!(stream.checkpoint().unwrap().ends_with("-0"));
+    server.wait_for_live(1);
+
+    let last = publish_busy(&server, 20).pop();
+    for _ in 0..5 {
+        assert_eq!(stream.chunk().unwrap(), b":\n");
+    }
+    server.begin_stop();
+
+    assert_eq!(stream.checkpoint(), last);
+    stream.assert_ends();
+}
+
+#[test]
+fn a_quiet_subscriber_gets_checkpoints_while_others_get_events_without_pause() {
     let mut config = quiet();
     config.server.workers = 1;
     config.ticker.enabled = true;
     config.ticker.interval = Duration::from_millis(1);
     config.stream.heartbeat = Duration::from_millis(100);
+    config.stream.history = 10;
     let server = TestServer::start(config);
     let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
     // To write to so many takes longer than it is from one message to the next.
@@ -81,33 +119,30 @@ fn who_hears_nothing_is_told_its_place_while_others_hear_without_pause() {
     let number = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
     let published = number(&publish(&server, "busy", "x"));
 
-    eventually("a place after that", || {
-        (number(&place(&mut stream)) > published).then_some(())
+    eventually("a checkpoint after that", || {
+        (number(&stream.checkpoint()?) > published).then_some(())
     });
 
     drop(others);
 }
 
 #[test]
-fn who_read_past_events_for_others_is_told_so() {
-    let server = server(100);
+fn a_subscriber_that_read_past_events_for_others_gets_a_checkpoint() {
+    let server = server(30);
     let first = publish(&server, "quiet", "0");
     publish(&server, "quiet", "1");
-    let last = (0..20)
-        .map(|n| publish(&server, "busy", &n.to_string()))
-        .next_back()
-        .unwrap();
+    let last = publish_busy(&server, 20).pop();
     let header = format!("Last-Event-ID: {first}\r\n");
     let target = format!("{HUB}?match=quiet");
 
     let mut stream = Stream::request(server.addr, &target, header.as_bytes());
 
     assert_eq!(stream.event().unwrap().data, "1");
-    assert_eq!(place(&mut stream), last);
+    assert_eq!(stream.checkpoint(), last);
 }
 
 #[test]
-fn who_lost_nothing_of_its_own_has_a_newer_id_at_once() {
+fn a_subscriber_that_lost_nothing_of_its_own_has_a_newer_id_at_once() {
     let server = server(2);
     // What is gone is known to have been on the ticker's topic.
     let ids = server.publish_numbers(12);
@@ -116,16 +151,12 @@ fn who_lost_nothing_of_its_own_has_a_newer_id_at_once() {
 
     let mut stream = Stream::request(server.addr, &target, header.as_bytes());
 
-    let greeting = stream.block().unwrap();
-    assert!(
-        greeting.contains(&format!("id: {}\n", ids[9])),
-        "{greeting}"
-    );
+    assert_eq!(stream.checkpoint(), Some(ids[9].to_string()));
 }
 
 #[test]
-fn whose_connection_has_no_chunks_hears_something_on_a_busy_server_too() {
-    let server = server(100);
+fn a_stream_without_chunks_gets_signs_of_life_on_a_busy_server_too() {
+    let server = server(10);
     let mut socket = connect(server.addr);
     socket
         .write_all(format!("GET {HUB}?match=quiet HTTP/1.0\r\nHost: test\r\n\r\n").as_bytes())
@@ -136,13 +167,13 @@ fn whose_connection_has_no_chunks_hears_something_on_a_busy_server_too() {
     let mut got = String::new();
 
     // More often than the heartbeat.
-    eventually("a place after the greeting", || {
+    eventually("a checkpoint after the first", || {
         publish(&server, "busy", "x");
         let mut buffer = [0; 1000];
         if let Ok(length) = socket.read(&mut buffer) {
             got.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
         }
-        got.contains("\n\nid: ").then_some(())
+        (got.matches("event: checkpoint\n").count() == 2).then_some(())
     });
 
     assert!(got.starts_with("HTTP/1.0 200 OK"), "{got} within {BOUND:?}");
@@ -159,7 +190,8 @@ fn the_place_that_was_asked_for_is_in_every_head() {
         ("earliest", Some("earliest")),
         ("", None),
     ] {
-        let target = format!("{HUB}?match=a&last_event_id={asked}");
+        let encoded = asked.replace('#', "%23");
+        let target = format!("{HUB}?match=a&last_event_id={encoded}");
         let head = request(server.addr, "HEAD", &target, "");
         assert_eq!(head.status(), 200);
         assert_eq!(head.header("mercure-last-event-id"), told, "{asked}");

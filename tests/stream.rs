@@ -17,7 +17,7 @@ use support::{
 };
 
 #[test]
-fn a_stream_starts_at_once_with_its_head_and_a_retry_and_a_comment() {
+fn a_stream_starts_at_once_with_its_head_a_retry_a_comment_and_a_checkpoint() {
     let server = TestServer::quiet();
 
     let mut stream = Stream::open(server.addr);
@@ -32,7 +32,10 @@ fn a_stream_starts_at_once_with_its_head_and_a_retry_and_a_comment() {
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
     assert_eq!(stream.header("transfer-encoding"), Some("chunked"));
     let retry = greeting.strip_prefix("retry: ").unwrap();
-    let retry = retry.strip_suffix("\n: connected\n\n").unwrap();
+    let (retry, rest) = retry.split_once("\n: connected\n").unwrap();
+    let checkpoint = rest.strip_prefix("event: checkpoint\nid: #").unwrap();
+    let before_the_first = checkpoint.strip_suffix("-0\ndata: {}\n\n").unwrap();
+    assert!(before_the_first.parse::<u64>().is_ok(), "{greeting}");
     let retry: u64 = retry.parse().unwrap();
     assert!((1000..=3000).contains(&retry), "{retry}");
 }
@@ -94,14 +97,14 @@ fn the_ticker_gives_every_subscriber_the_same_numbers() {
     let seen_late = late.event().unwrap();
     let seen_early = loop {
         let event = early.event().unwrap();
-        if event.seq() >= seen_late.seq() {
+        if event.index() >= seen_late.index() {
             break event;
         }
     };
 
     for (n, event) in first.iter().enumerate() {
         assert_eq!(event.data, format!("Message number: {n}"));
-        assert_eq!(event.seq(), n as u64);
+        assert_eq!(event.index(), n as u64);
     }
     assert_eq!(seen_early, seen_late);
 }
@@ -115,13 +118,13 @@ fn a_subscriber_that_gets_nothing_gets_a_comment_and_one_that_gets_something_doe
     let mut stream = Stream::open(server.addr);
     stream.chunk();
 
-    assert_eq!(stream.chunk().unwrap(), b":\n\n");
+    assert_eq!(stream.chunk().unwrap(), b":\n");
     let id = server.publish("x");
     assert_eq!(
         stream.chunk().unwrap(),
         format!("id: {id}\ndata: x\n\n").as_bytes()
     );
-    assert_eq!(stream.chunk().unwrap(), b":\n\n");
+    assert_eq!(stream.chunk().unwrap(), b":\n");
 }
 
 #[test]
@@ -255,11 +258,10 @@ fn http_1_0_gets_no_chunks_and_the_end_of_the_connection_at_the_end() {
     assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
     assert!(!head.to_ascii_lowercase().contains("chunked"), "{head}");
     let body = body.strip_prefix("retry: ").unwrap();
-    let (_, body) = body.split_once("\n: connected\n\n").unwrap();
-    let body = body
-        .strip_prefix(&format!("id: {id}\ndata: x\n\n"))
-        .unwrap();
-    assert!(body.starts_with("retry: "), "{body}");
+    let (_, body) = body.split_once("-0\ndata: {}\n\n").unwrap();
+    let body = body.strip_prefix(&format!("id: {id}\ndata: x\n\nretry: "));
+    let goodbye = format!("\nevent: checkpoint\nid: {id}\ndata: {{}}\n\n");
+    assert!(body.unwrap().ends_with(&goodbye), "{body:?}");
     server.join().unwrap();
 }
 
@@ -277,8 +279,7 @@ fn a_stream_lasts_no_longer_than_it_may_and_its_client_comes_back_to_all_that_is
         .iter_mut()
         .map(|stream| {
             assert_eq!(stream.event().unwrap().data, "0");
-            let farewell = stream.block().unwrap();
-            assert!(farewell.starts_with("retry: "), "{farewell}");
+            assert_eq!(stream.checkpoint().as_ref(), Some(&id));
             assert_eq!(stream.block(), None);
             stream.assert_closed();
             begin.elapsed()

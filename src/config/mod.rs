@@ -27,8 +27,9 @@ use crate::{
 };
 
 /// Keys that take effect while the server runs. See [`Config::live_settings`].
-pub const RELOADABLE: [&str; 5] = [
+pub const RELOADABLE: [&str; 6] = [
     "auth.issuers",
+    "stream.checkpoints",
     "stream.heartbeat",
     "ticker.enabled",
     "ticker.interval",
@@ -148,6 +149,10 @@ pub struct StreamConfig {
     /// A subscriber that got nothing for this long is sent a comment. Reloadable.
     #[serde(with = "value::timeout")]
     pub heartbeat: Duration,
+    /// Whether a subscriber that got nothing for as long as the heartbeat gets a checkpoint when the
+    /// last id that it knows is in the older half of the history. Reloadable.
+    #[serde(deserialize_with = "value::boolean")]
+    pub checkpoints: bool,
     /// How long a stream lasts at most; `None`, written `"off"`: until its client leaves, its token ends
     /// or the server stops.
     #[serde(with = "value::optional_duration")]
@@ -171,8 +176,9 @@ impl Default for StreamConfig {
         Self {
             retry: Duration::from_secs(2),
             heartbeat: Duration::from_secs(15),
+            checkpoints: true,
             max_lifetime: None,
-            history: 1000,
+            history: 10_000,
             history_bytes: 16 << 20,
             history_age: None,
             queue: 64,
@@ -314,6 +320,7 @@ impl Config {
                 message: self.ticker.message.clone(),
             },
             heartbeat: self.stream.heartbeat,
+            checkpoints: self.stream.checkpoints,
         }
     }
 

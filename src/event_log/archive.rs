@@ -92,9 +92,11 @@ pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 /// Where a subscriber starts that asked for something older.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beginning {
-    /// It goes on after this event; `None`: with the oldest.
+    /// It starts after this event; `None`: with the oldest.
     pub(crate) after: Option<EventId>,
-    /// What it is to be told first, where it asked for something that cannot be given.
+    /// Whether it knows that id: it asked for it, or the gap has it.
+    pub(crate) is_announced: bool,
+    /// The gap that comes first, if it asked for something that is not retained.
     pub(crate) gap: Option<Gap>,
 }
 
@@ -140,21 +142,21 @@ impl Archive {
     pub(crate) async fn place(&self, from: &ResumeFrom) -> Result<Beginning, LogUnavailable> {
         match from {
             ResumeFrom::Now | ResumeFrom::Earliest => Ok(Beginning {
-                after: None,
+                after: self.first(None).await?.map(|first| first.before()),
+                is_announced: false,
                 gap: None,
             }),
-            ResumeFrom::Unknown(requested) => self.all(requested).await,
+            ResumeFrom::Unknown(_) => self.all(from).await,
             ResumeFrom::AfterGiven(given) => match self.given(given.clone()).await? {
-                Some(id) => self.place_after(id, given.as_str()).await,
-                None => self.all(given.as_str()).await,
+                Some(id) => self.place_after(id, from).await,
+                None => self.all(from).await,
             },
-            ResumeFrom::After(id) => {
-                let text = id.to_string();
-                let place = self.place_after(*id, &text).await?;
+            ResumeFrom::After { id, .. } => {
+                let place = self.place_after(*id, from).await?;
                 // A publisher may give its event an id that looks like one of the log's.
-                match GivenId::parse(&text) {
+                match GivenId::parse(&id.bare()) {
                     Ok(given) if place.gap.is_some() => match self.given(given).await? {
-                        Some(id) => self.place_after(id, &text).await,
+                        Some(id) => self.place_after(id, from).await,
                         None => Ok(place),
                     },
                     _ => Ok(place),
@@ -163,9 +165,13 @@ impl Archive {
         }
     }
 
-    async fn place_after(&self, id: EventId, requested: &str) -> Result<Beginning, LogUnavailable> {
+    async fn place_after(
+        &self,
+        id: EventId,
+        from: &ResumeFrom,
+    ) -> Result<Beginning, LogUnavailable> {
         let Some(first) = self.first(Some(id)).await? else {
-            return self.all(requested).await;
+            return self.all(from).await;
         };
         let missing = (first.id() != id)
             .then(|| first.missing_after(id))
@@ -173,21 +179,25 @@ impl Archive {
         Ok(match missing {
             None => Beginning {
                 after: Some(id),
+                is_announced: true,
                 gap: None,
             },
-            Some(reason) => {
-                let after = Some(first.before());
-                let gap = Some(Gap::new(reason, &requested, after, None));
-                Beginning { after, gap }
-            }
+            Some(reason) => with_gap(reason, from, Some(first.before())),
         })
     }
 
     /// Everything, to one that asked for what never was.
-    async fn all(&self, requested: &str) -> Result<Beginning, LogUnavailable> {
+    async fn all(&self, from: &ResumeFrom) -> Result<Beginning, LogUnavailable> {
         let after = self.first(None).await?.map(|first| first.before());
-        let gap = Some(Gap::new(GapReason::Unknown, &requested, after, None));
-        Ok(Beginning { after, gap })
+        Ok(with_gap(GapReason::Unknown, from, after))
+    }
+}
+
+fn with_gap(reason: GapReason, from: &ResumeFrom, after: Option<EventId>) -> Beginning {
+    Beginning {
+        after,
+        is_announced: after.is_some(),
+        gap: Some(Gap::new(reason, from, after, None)),
     }
 }
 
@@ -263,7 +273,7 @@ mod tests {
             (id(4, 100), gap(id(5, 9), epoch)),
             (id(8, 2), gap(id(5, 9), GapReason::Unknown)),
         ] {
-            let Beginning { after, gap } = place(&items, &ResumeFrom::After(asked));
+            let Beginning { after, gap, .. } = place(&items, &asked.into());
 
             let told = gap.map(|gap| {
                 assert_eq!(gap.requested, asked.to_string());
@@ -273,13 +283,15 @@ mod tests {
             assert_eq!((after, told), expected, "{asked}");
         }
         // Its publisher gave it.
-        let given = place(&items, &ResumeFrom::After(id(7, 7)));
+        let bare = ResumeFrom::parse(b"7-7");
+        let given = place(&items, &bare);
         assert_eq!((given.after, given.gap), (Some(id(5, 11)), None));
         let unknown = GivenId::parse("urn:x").unwrap();
         let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
         assert_eq!(unknown.after, Some(id(5, 9)));
         assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
         let earliest = place(&items, &ResumeFrom::Earliest);
-        assert_eq!((earliest.after, earliest.gap), (None, None));
+        assert_eq!((earliest.after, earliest.gap), (Some(id(5, 9)), None));
+        assert!(!earliest.is_announced);
     }
 }

@@ -20,7 +20,7 @@ const TICKS: &str = "ticks";
 const UNSYNCED: &str = "unsynced";
 
 /// How events are kept. A file of another format is not touched.
-const OUR_FORMAT: u64 = 1;
+const OUR_FORMAT: u64 = 2;
 
 /// Memory for pages of the file. Events are read from it once, when it is opened.
 const CACHE_BYTES: usize = 4 << 20;
@@ -114,9 +114,9 @@ impl FileStore {
             let mut about = txn.open_table(ABOUT)?;
             about.insert(FORMAT, OUR_FORMAT)?;
             about.insert(EPOCH, epoch)?;
-            for key in [NEXT, TICKS, UNSYNCED] {
-                about.insert(key, 0)?;
-            }
+            about.insert(NEXT, 1)?;
+            about.insert(TICKS, 0)?;
+            about.insert(UNSYNCED, 0)?;
             txn.open_table(EVENTS)?;
         }
         txn.commit()?;

@@ -59,16 +59,16 @@ fn a_file_goes_on_where_it_ended() {
             append(&log, event);
         }
         assert_eq!(tick(&log, 0), Ok(()));
-        let (before, epoch) = (sent(&log, 0), log.memory.epoch());
+        let (before, epoch) = (sent(&log, 1), log.memory.epoch());
         close(log);
 
         let log = opened(&kind, keeping(100));
 
-        assert_eq!(sent(&log, 0), before);
+        assert_eq!(sent(&log, 1), before);
         assert_eq!((log.memory.epoch(), next_tick(&log)), (epoch, 1));
         let given = ResumeFrom::AfterGiven(GivenId::parse("urn:1").unwrap());
-        assert_eq!(log.memory.place(&given, &own()).cursor, 3);
-        assert_eq!(append(&log, Event::message("next")).seq, 5);
+        assert_eq!(log.memory.place(&given, &own()).cursor, 4);
+        assert_eq!(append(&log, Event::message("next")).seq, 6);
     }
 }
 
@@ -107,7 +107,7 @@ fn what_may_have_been_lost_begins_a_new_epoch() {
     let path = folder.path().join("events.redb");
     let mut store = FileStore::open_again(&path).unwrap();
     let crashed = file::Batch {
-        first: 3,
+        first: 4,
         records: &[],
         evicted: 0..0,
         ticks: 0,
@@ -119,9 +119,9 @@ fn what_may_have_been_lost_begins_a_new_epoch() {
     let log = opened(&kind, keeping(100));
 
     assert!(log.memory.epoch() > last.epoch);
-    let placement = log.memory.place(&ResumeFrom::After(last), &own());
+    let placement = log.memory.place(&last.into(), &own());
     assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
-    assert_eq!((placement.cursor, sent(&log, 0).len()), (0, 3));
+    assert_eq!((placement.cursor, sent(&log, 1).len()), (1, 3));
 }
 
 #[test]
@@ -135,12 +135,9 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
     let wider = opened(&kind, keeping(100));
 
     // One more than that: what is evicted goes with the next that comes.
-    assert_eq!(wider.memory.extent().oldest, 46);
-    assert_eq!(append_numbers(&wider, 50..51)[0].seq, 50);
-    let gap = wider
-        .memory
-        .place(&ResumeFrom::After(wider.memory.id(10)), &own())
-        .gap;
+    assert_eq!(wider.memory.extent().oldest, 47);
+    assert_eq!(append_numbers(&wider, 50..51)[0].seq, 51);
+    let gap = wider.memory.place(&wider.memory.id(10).into(), &own()).gap;
     assert_eq!(gap.unwrap().reason, GapReason::Evicted);
 }
 
@@ -148,7 +145,7 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
 fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
-    let mut next = 0;
+    let mut next = 1;
     // The bound is another each time.
     for keep in [100, 3, 3, 50, 1, 20] {
         let log = opened(&kind, keeping(keep));

@@ -7,7 +7,6 @@ use super::{
 use crate::{
     event::{Event, EventId},
     gap::{Gap, GapReason},
-    resume::ResumeFrom,
 };
 
 fn event_id(epoch: u64, seq: u64) -> EventId {
@@ -29,7 +28,7 @@ fn log_with_a_hole(retention: Retention) -> MemoryLog {
 #[test]
 fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
     let log = log_with_a_hole(keeping(100));
-    let from = log.place(&ResumeFrom::After(event_id(5, 3)), &selection("own"));
+    let from = log.place(&event_id(5, 3).into(), &selection("own"));
     assert_eq!((from.cursor, from.gap), (4, None));
     let mut ids = Vec::new();
 
@@ -44,13 +43,13 @@ fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
     assert_eq!(ids.len(), 2);
     assert_eq!(
         gap,
-        Gap::new(GapReason::Evicted, &"6-1", Some(event_id(6, 8)), None)
+        Gap::new(GapReason::Evicted, &"#6-1", Some(event_id(6, 8)), None)
     );
     log.go_on(event_id(7, 1), false);
     let gap = log.gap(8..9, &selection("own")).unwrap();
     assert_eq!(
         gap,
-        Gap::new(GapReason::Epoch, &"6-9", Some(event_id(7, 0)), None)
+        Gap::new(GapReason::Epoch, &"#6-9", Some(event_id(7, 0)), None)
     );
     assert_eq!(log.id_before(log.next()), Some(event_id(7, 0)));
 }
@@ -59,14 +58,14 @@ fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
 fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
     let log = log_with_a_hole(keeping(100));
 
-    let before = log.place(&ResumeFrom::After(event_id(6, 1)), &selection("own"));
+    let before = log.place(&event_id(6, 1).into(), &selection("own"));
     assert_eq!(before.gap.unwrap().reason, GapReason::Evicted);
     for unknown in [event_id(6, 4), event_id(5, 5), event_id(6, 10)] {
-        let placement = log.place(&ResumeFrom::After(unknown), &selection("own"));
+        let placement = log.place(&unknown.into(), &selection("own"));
         assert!(placement.gap.is_some(), "{unknown}");
-        assert_eq!(log.find(&ResumeFrom::After(unknown)), None);
+        assert_eq!(log.cursor_after(unknown), None);
     }
-    let behind = log.place(&ResumeFrom::After(event_id(6, 8)), &selection("own"));
+    let behind = log.place(&event_id(6, 8).into(), &selection("own"));
     assert_eq!((behind.cursor, behind.gap), (7, None));
 }
 

@@ -12,7 +12,6 @@ use crate::{
     event::{Event, EventId, EventName, GivenId},
     gap::GapReason,
     metrics::Metrics,
-    resume::ResumeFrom,
     selection::Selection,
 };
 
@@ -179,7 +178,7 @@ fn what_is_beyond_the_retention_is_gone() {
         let log = opened(&kind, keeping(5));
         let ids = append_numbers(&log, 0..12);
 
-        let gap = log.memory.place(&ResumeFrom::After(ids[2]), &own()).gap;
+        let gap = log.memory.place(&ids[2].into(), &own()).gap;
         assert_eq!(gap.unwrap().reason, GapReason::Evicted, "{kind:?}");
         assert_eq!(log.memory.id(log.memory.extent().oldest), ids[7]);
     }

@@ -1,7 +1,12 @@
 //! The log in memory: bounded, and gone with the process. Written by one, read by every subscriber that
 //! catches up.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::RwLock;
 
@@ -21,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     retention: Retention,
+    /// The bounds of the history's newer half.
+    half: Bounds,
     /// Whom events are for that name no topics.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
@@ -38,10 +45,46 @@ struct Retained {
     oldest: u64,
     /// The total length of the frames from the oldest on.
     bytes: usize,
+    /// The newer part of the history: what half of the bounds retains.
+    newer: Newer,
     given: GivenIds,
     /// The place after the newest event on another topic than the log's own that is no longer
     /// retained. Of what was evicted since, it is known whom it was for.
     others_before: u64,
+}
+
+/// A part of the history that ends with the newest event.
+#[derive(Debug, Clone, Copy)]
+struct Newer {
+    /// The place of its oldest event.
+    from: u64,
+    /// The total length of its frames.
+    bytes: usize,
+}
+
+/// The bounds of a history.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    events: usize,
+    bytes: usize,
+    age: Option<Duration>,
+}
+
+impl Bounds {
+    fn halved(self) -> Self {
+        Self {
+            events: self.events / 2,
+            bytes: self.bytes / 2,
+            age: self.age.map(|age| age / 2),
+        }
+    }
+
+    /// Whether this much is more than the bounds allow.
+    fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
+        let age = now.saturating_duration_since(oldest.appended);
+        let is_too_old = self.age.is_some_and(|most| age > most);
+        is_too_old || events > self.events || bytes > self.bytes
+    }
 }
 
 impl Retained {
@@ -55,6 +98,10 @@ impl Retained {
             first: place,
             oldest: place,
             bytes: 0,
+            newer: Newer {
+                from: place,
+                bytes: 0,
+            },
             given: GivenIds::default(),
             // Nobody knows whom those before it were for.
             others_before: place,
@@ -76,29 +123,45 @@ impl Retained {
     }
 
     fn find(&self, from: &ResumeFrom) -> Option<Placement> {
-        let (oldest, next) = (self.oldest, self.next());
-        let place = match from {
-            ResumeFrom::Now => return Some(Placement::at(next, false)),
+        match from {
+            ResumeFrom::Now => Some(Placement::at(self.next(), false)),
             // An id that was given more than once means the oldest event, wherever that is.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
-            ResumeFrom::After(id) => self.lineage.after(*id),
-        };
-        let place = place.filter(|place| (oldest..=next).contains(place));
-        let place = place.filter(|place| !self.is_hole(*place));
-        place.map(|place| Placement::at(place, true))
+            ResumeFrom::After { id, .. } => {
+                let cursor = self.cursor_after(*id)?;
+                Some(Placement::at(cursor, true))
+            }
+        }
     }
 
-    fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
+    fn cursor_after(&self, id: EventId) -> Option<u64> {
+        let place = self.lineage.after(id)?;
+        let is_here = (self.oldest..=self.next()).contains(&place) && !self.is_hole(place);
+        is_here.then_some(place)
+    }
+
+    /// Adds an event to what is retained.
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.frame.len();
+        self.newer.bytes += entry.frame.len();
+        self.entries.push_back(entry);
+    }
+
+    fn evict_beyond(
+        &mut self,
+        retention: Retention,
+        half: Bounds,
+        own: &Arc<Audience>,
+        now: Instant,
+    ) {
+        let bounds = retention.bounds();
         loop {
             let events = (self.next() - self.oldest) as usize;
             if events <= 1 {
                 break;
             }
             let entry = &self.entries[self.index(self.oldest)];
-            let age = now.saturating_duration_since(entry.appended);
-            let is_too_old = retention.age.is_some_and(|most| age > most);
-            let is_too_much = events > retention.events || self.bytes > retention.bytes;
-            if !is_too_old && !is_too_much && !entry.is_hole() {
+            if !bounds.are_exceeded(events, self.bytes, entry, now) && !entry.is_hole() {
                 break;
             }
             self.bytes -= entry.frame.len();
@@ -108,10 +171,38 @@ impl Retained {
             self.given.evict(self.oldest);
             self.oldest += 1;
         }
+        self.shorten_newer(half, now);
         while self.first < self.oldest && self.entries.len() > retention.queue {
             self.entries.pop_front();
             self.first += 1;
             self.lineage.forget_before(self.first);
+        }
+    }
+
+    /// Takes events off the newer part until it is within these bounds.
+    fn shorten_newer(&mut self, bounds: Bounds, now: Instant) {
+        loop {
+            let Newer { from, bytes } = self.newer;
+            let events = (self.next() - from) as usize;
+            if events <= 1 {
+                break;
+            }
+            let entry = &self.entries[self.index(from)];
+            if from >= self.oldest && !bounds.are_exceeded(events, bytes, entry, now) {
+                break;
+            }
+            self.newer.bytes -= entry.frame.len();
+            self.newer.from += 1;
+        }
+    }
+}
+
+impl Retention {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            events: self.events,
+            bytes: self.bytes,
+            age: self.age,
         }
     }
 }
@@ -120,19 +211,36 @@ impl MemoryLog {
     /// An empty log. `epoch` is its birth in milliseconds since 1970 and must be greater than that
     /// of any log the same clients have seen. Events that name no topic are on this one.
     pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
-        Self::starting_at(EventId { epoch, seq: 0 }, retention, topic)
+        Self::starting_at(EventId { epoch, seq: 1 }, retention, topic)
     }
 
     /// The same, whose first event will have this id.
     pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
         Self {
             retention,
+            half: retention.bounds().halved(),
             own: Arc::new(Audience {
                 topics: vec![topic],
                 private: false,
             }),
             retained: RwLock::new(Retained::starting_at(first)),
         }
+    }
+
+    /// The same in front of a log that keeps no more than so many events, of this age.
+    pub(super) fn in_front_of(mut self, events: usize, age: Option<Duration>) -> Self {
+        let Bounds {
+            events: own_events,
+            bytes,
+            age: own_age,
+        } = self.retention.bounds();
+        let bounds = Bounds {
+            events: own_events.min(events),
+            bytes,
+            age: own_age.into_iter().chain(age).min(),
+        };
+        self.half = bounds.halved();
+        self
     }
 
     /// The epoch that the next event is in.
@@ -187,12 +295,11 @@ impl MemoryLog {
             appended: now,
             audience: self.audience(event),
         };
-        retained.bytes += entry.frame.len();
         if let Some(given) = event.given_id() {
             retained.given.add(given.clone(), place);
         }
-        retained.entries.push_back(entry);
-        retained.evict_beyond(self.retention, &self.own, now);
+        retained.push(entry);
+        retained.evict_beyond(self.retention, self.half, &self.own, now);
         id
     }
 
@@ -235,9 +342,22 @@ impl MemoryLog {
         self.retained.read().lineage.id_before(place)
     }
 
-    /// The place of a subscriber that is to go on from there, if everything since is here.
+    /// The place from which on events are in the newer half of the history. An id before it may soon be
+    /// evicted.
+    pub(crate) fn newer_half(&self, now: Instant) -> u64 {
+        let mut retained = self.retained.write();
+        retained.shorten_newer(self.half, now);
+        retained.newer.from
+    }
+
+    /// The place of a subscriber that resumes there, if everything since is here.
     pub(crate) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
         self.retained.read().find(from)
+    }
+
+    /// The place of the event after the one of this id, if everything since is here.
+    pub(crate) fn cursor_after(&self, id: EventId) -> Option<u64> {
+        self.retained.read().cursor_after(id)
     }
 
     /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
@@ -248,9 +368,9 @@ impl MemoryLog {
             return placement;
         }
         let (oldest, next) = (retained.oldest, retained.next());
-        let all_with_gap = |reason, requested: &dyn ToString, missed| {
+        let all_with_gap = |reason, missed| {
             let resumed_after = retained.lineage.id_before(oldest);
-            let gap = Gap::new(reason, requested, resumed_after, missed);
+            let gap = Gap::new(reason, from, resumed_after, missed);
             Placement {
                 gap: Some(gap),
                 ..Placement::at(oldest, true)
@@ -261,18 +381,19 @@ impl MemoryLog {
             Some(Placement::at(place + 1, true))
         };
         match from {
-            ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, true),
-            ResumeFrom::Unknown(requested) => all_with_gap(GapReason::Unknown, requested, None),
+            ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, false),
+            ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
             ResumeFrom::AfterGiven(given) => after_given(given.as_str())
-                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, &given.as_str(), None)),
-            ResumeFrom::After(id) => match retained.lineage.after(*id) {
+                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, None)),
+            ResumeFrom::After { id, .. } => match retained.lineage.after(*id) {
                 // A publisher may give its event an id that looks like one of another log.
-                None => after_given(&id.to_string())
-                    .unwrap_or_else(|| all_with_gap(GapReason::Epoch, id, None)),
-                Some(place) if place > next => all_with_gap(GapReason::Unknown, id, None),
+                None => {
+                    after_given(&id.bare()).unwrap_or_else(|| all_with_gap(GapReason::Epoch, None))
+                }
+                Some(place) if place > next => all_with_gap(GapReason::Unknown, None),
                 Some(place) => match self.missed(&retained, place..oldest, selection) {
                     Some(0) => Placement::at(oldest, false),
-                    missed => all_with_gap(GapReason::Evicted, id, missed),
+                    missed => all_with_gap(GapReason::Evicted, missed),
                 },
             },
         }

@@ -66,16 +66,20 @@ pub struct Retention {
 pub(crate) struct Placement {
     /// The place of the first event it gets.
     pub(crate) cursor: u64,
-    /// Whether it knows its place: by the id that it asked for, or by the gap.
-    pub(crate) told: bool,
-    /// What it is to be told first, where it asked for something that cannot be given.
+    /// Whether it knows an id from which it would resume here: the one that it asked for, or that of the
+    /// gap.
+    pub(crate) is_announced: bool,
+    /// The gap that comes first, if it asked for something that is not retained.
     pub(crate) gap: Option<Gap>,
 }
 
 impl Placement {
-    fn at(cursor: u64, told: bool) -> Self {
-        let gap = None;
-        Self { cursor, told, gap }
+    fn at(cursor: u64, is_announced: bool) -> Self {
+        Self {
+            cursor,
+            is_announced,
+            gap: None,
+        }
     }
 }
 

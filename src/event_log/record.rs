@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Audience, Event, EventName, GivenId, Naming},
+    event::{Audience, Event, EventName, GivenId},
     topic::Topic,
 };
 
@@ -21,22 +21,15 @@ pub(super) struct Record {
     topics: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     private: bool,
-    id: Id,
+    /// The id that its publisher gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     data: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<u64>,
-}
-
-/// What its id looks like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Id {
-    Plain,
-    Fragment,
-    Given(String),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -73,11 +66,7 @@ impl Record {
                 .audience
                 .as_ref()
                 .is_some_and(|audience| audience.private),
-            id: match &event.naming {
-                Naming::Plain => Id::Plain,
-                Naming::Fragment => Id::Fragment,
-                Naming::Given(id) => Id::Given(id.as_str().to_owned()),
-            },
+            id: event.given_id().map(|id| id.as_str().to_owned()),
             name: event.name().map(|name| name.as_str().to_owned()),
             data: String::new(),
             retry: event.retry(),
@@ -102,11 +91,9 @@ impl Record {
                 private: self.private,
             });
         }
-        event.naming = match self.id {
-            Id::Plain => Naming::Plain,
-            Id::Fragment => Naming::Fragment,
-            Id::Given(id) => Naming::Given(GivenId::stored(&id)),
-        };
+        if let Some(id) = self.id {
+            event = event.with_id(GivenId::stored(&id));
+        }
         if let Some(name) = self.name {
             event = event.named(EventName::stored(name));
         }
@@ -129,8 +116,6 @@ mod tests {
             .on(topic("\"b\\"));
         private.audience.as_mut().unwrap().private = true;
         let given = GivenId::parse("urn:x:1").unwrap();
-        let mut fragment = Event::message("");
-        fragment.naming = Naming::Fragment;
 
         for event in [
             Event::message("Message number: 1"),
@@ -138,7 +123,6 @@ mod tests {
             Event::message("x").with_id(given).with_retry(u64::MAX),
             Event::message("x").named(EventName::parse("added").unwrap()),
             Event::of_hub("{}".to_owned()),
-            fragment,
         ] {
             let record = Record::of(&event, SystemTime::now());
             let text = serde_json::to_vec(&record).unwrap();

@@ -56,7 +56,7 @@ pub(super) fn read(
 
 fn log_with(events: u64, retention: Retention) -> MemoryLog {
     let log = log(retention);
-    for n in 0..events {
+    for n in 1..=events {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
     log
@@ -72,26 +72,26 @@ pub(super) fn keeping(events: usize) -> Retention {
 }
 
 fn after(epoch: u64, seq: u64) -> ResumeFrom {
-    ResumeFrom::After(EventId { epoch, seq })
+    EventId { epoch, seq }.into()
 }
 
 #[test]
-fn numbers_count_from_zero_without_holes() {
+fn numbers_count_from_one_without_holes() {
     let log = log(keeping(2));
 
     let numbers: Vec<_> = (0..5)
         .map(|_| log.append(&Event::message("x"), Instant::now()).seq)
         .collect();
 
-    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
 }
 
 #[test]
 fn a_new_subscriber_starts_at_the_head_and_earliest_at_the_oldest() {
     let log = log_with(10, keeping(4));
 
-    assert_eq!(place(&log, &ResumeFrom::Now).cursor, 10);
-    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 6);
+    assert_eq!(place(&log, &ResumeFrom::Now).cursor, 11);
+    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 7);
     assert_eq!(place(&log, &ResumeFrom::Earliest).gap, None);
 }
 
@@ -99,14 +99,14 @@ fn a_new_subscriber_starts_at_the_head_and_earliest_at_the_oldest() {
 fn every_retained_id_and_the_one_before_resume_without_a_gap() {
     let log = log_with(10, keeping(4));
 
-    for seq in 5..10 {
+    for seq in 6..=10 {
         let placement = place(&log, &after(EPOCH, seq));
 
         assert_eq!(
             placement,
             Placement {
                 cursor: seq + 1,
-                told: true,
+                is_announced: true,
                 gap: None
             }
         );
@@ -117,17 +117,17 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
 fn what_cannot_be_placed_gets_everything_and_the_reason() {
     let log = log_with(10, keeping(4));
     let cases = [
-        (after(EPOCH, 4), GapReason::Evicted, "1000-4", Some(1)),
-        (after(EPOCH, 0), GapReason::Evicted, "1000-0", Some(5)),
-        (after(EPOCH, 10), GapReason::Unknown, "1000-10", None),
+        (after(EPOCH, 5), GapReason::Evicted, "#1000-5", Some(1)),
+        (after(EPOCH, 0), GapReason::Evicted, "#1000-0", Some(6)),
+        (after(EPOCH, 11), GapReason::Unknown, "#1000-11", None),
         (
             after(EPOCH, u64::MAX),
             GapReason::Unknown,
-            "1000-18446744073709551615",
+            "#1000-18446744073709551615",
             None,
         ),
-        (after(EPOCH - 1, 7), GapReason::Epoch, "999-7", None),
-        (after(EPOCH + 1, 7), GapReason::Epoch, "1001-7", None),
+        (after(EPOCH - 1, 7), GapReason::Epoch, "#999-7", None),
+        (after(EPOCH + 1, 7), GapReason::Epoch, "#1001-7", None),
         (
             ResumeFrom::Unknown("?".into()),
             GapReason::Unknown,
@@ -141,12 +141,12 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
         assert_eq!(
             placement,
             Placement {
-                cursor: 6,
-                told: true,
+                cursor: 7,
+                is_announced: true,
                 gap: Some(Gap {
                     reason,
                     requested: requested.into(),
-                    resumed_after: Some(log.id(5)),
+                    resumed_after: Some(log.id(6)),
                     missed,
                 }),
             }
@@ -160,7 +160,11 @@ fn nothing_evicted_means_resuming_before_the_first() {
 
     let gap = place(&log, &after(1, 1)).gap.unwrap();
 
-    assert_eq!(gap.resumed_after, None);
+    let before_the_first = EventId {
+        epoch: EPOCH,
+        seq: 0,
+    };
+    assert_eq!(gap.resumed_after, Some(before_the_first));
 }
 
 #[test]
@@ -183,20 +187,20 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
         small.bytes <= 200 && small.next - small.oldest == 2,
         "{small:?}"
     );
-    assert_eq!((large.oldest, large.next), (10, 11));
+    assert_eq!((large.oldest, large.next), (11, 12));
 }
 
 #[test]
 fn a_reader_that_fell_out_is_told_what_it_lost() {
     let log = log_with(10, keeping(4));
 
-    assert_eq!(read(&log, 2, 100, |_| ()), Read::Evicted { oldest: 6 });
+    assert_eq!(read(&log, 3, 100, |_| ()), Read::Evicted { oldest: 7 });
     assert_eq!(
-        log.gap(2..6, &selection("own")),
+        log.gap(3..7, &selection("own")),
         Some(Gap {
             reason: GapReason::Evicted,
-            requested: "1000-1".into(),
-            resumed_after: Some(log.id(5)),
+            requested: "#1000-2".into(),
+            resumed_after: Some(log.id(6)),
             missed: Some(4),
         })
     );
@@ -211,17 +215,59 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
     let log = log_with(10, retention);
     let mut numbers = Vec::new();
 
-    let all = read(&log, 4, usize::MAX, |entry| {
+    let all = read(&log, 5, usize::MAX, |entry| {
         numbers.push(entry.frame.clone())
     });
-    let evicted = read(&log, 3, usize::MAX, |_| ());
+    let evicted = read(&log, 4, usize::MAX, |_| ());
 
     assert_eq!(all, Read::Events(6));
-    assert_eq!(numbers[0], wire::event(log.id(4), &Event::message("4")));
-    assert!(matches!(evicted, Read::Evicted { oldest: 4 }));
-    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 6);
-    assert_eq!(log.extent().oldest, 6);
-    assert!(place(&log, &after(EPOCH, 4)).gap.is_some());
+    assert_eq!(numbers[0], wire::event(log.id(5), &Event::message("5")));
+    assert!(matches!(evicted, Read::Evicted { oldest: 5 }));
+    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 7);
+    assert_eq!(log.extent().oldest, 7);
+    assert!(place(&log, &after(EPOCH, 5)).gap.is_some());
+}
+
+#[test]
+fn an_id_is_at_risk_when_half_of_any_bound_has_come_since() {
+    let start = Instant::now();
+    let second = Duration::from_secs(1);
+    let frame = wire::event(
+        EventId {
+            epoch: EPOCH,
+            seq: 1,
+        },
+        &Event::message("1"),
+    )
+    .len();
+    let newer_half = |retention: Retention, events: u64, at: Instant| {
+        let log = log(retention);
+        for n in 1..=events {
+            log.append(&Event::message("1"), start + second * n as u32);
+        }
+        log.newer_half(at)
+    };
+    let end = start + second * 9;
+
+    assert_eq!(newer_half(keeping(10), 0, end), 1);
+    assert_eq!(newer_half(keeping(10), 5, end), 1);
+    assert_eq!(newer_half(keeping(10), 9, end), 5);
+    assert_eq!(newer_half(keeping(4), 9, end), 8);
+    let bytes = Retention {
+        bytes: 8 * frame,
+        ..keeping(100)
+    };
+    assert_eq!(newer_half(bytes, 9, end), 6);
+    let aged = Retention {
+        age: Some(second * 8),
+        ..keeping(100)
+    };
+    assert_eq!(newer_half(aged, 9, end), 5);
+    assert_eq!(
+        newer_half(aged, 9, end + second * 2),
+        7,
+        "nothing came since"
+    );
 }
 
 #[test]
@@ -231,7 +277,7 @@ fn an_event_larger_than_a_batch_is_read_whole() {
     let id = log.append(&event, Instant::now());
     let mut frames = Vec::new();
 
-    let one = read(&log, 0, 10, |entry| frames.push(entry.frame.clone()));
+    let one = read(&log, 1, 10, |entry| frames.push(entry.frame.clone()));
 
     assert_eq!(one, Read::Events(1));
     assert_eq!(frames, [wire::event(id, &event)]);
@@ -255,23 +301,23 @@ fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
     let log = log_with(4, keeping(4));
     let gap = |log: &MemoryLog, lost, topic: &str| log.gap(lost, &selection(topic));
 
-    for n in 4..8 {
+    for n in 5..9 {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
-    assert_eq!(gap(&log, 1..4, "own").unwrap().missed, Some(3));
-    assert_eq!(gap(&log, 1..4, "other"), None, "nothing was for it");
-    assert_eq!(log.place(&after(EPOCH, 0), &selection("other")).gap, None);
+    assert_eq!(gap(&log, 2..5, "own").unwrap().missed, Some(3));
+    assert_eq!(gap(&log, 2..5, "other"), None, "nothing was for it");
+    assert_eq!(log.place(&after(EPOCH, 1), &selection("other")).gap, None);
 
-    log.append(&Event::message("8").on(topic("other")), Instant::now());
-    for n in 9..14 {
+    log.append(&Event::message("9").on(topic("other")), Instant::now());
+    for n in 10..15 {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
     for topic in ["own", "other"] {
-        assert_eq!(gap(&log, 4..10, topic).unwrap().missed, None, "{topic}");
-        let placement = log.place(&after(EPOCH, 6), &selection(topic));
+        assert_eq!(gap(&log, 5..11, topic).unwrap().missed, None, "{topic}");
+        let placement = log.place(&after(EPOCH, 7), &selection(topic));
         assert_eq!(placement.gap.unwrap().missed, None, "{topic}");
     }
-    assert_eq!(gap(&log, 9..10, "own").unwrap().missed, Some(1));
+    assert_eq!(gap(&log, 10..11, "own").unwrap().missed, Some(1));
 }
 
 #[test]
@@ -282,7 +328,7 @@ fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
     log.append(&Event::message("0"), Instant::now());
     log.append(&Event::message("1").with_id(given), Instant::now());
 
-    assert_eq!(place(&log, &from).cursor, 2);
+    assert_eq!(place(&log, &from).cursor, 3);
     for n in 2..5 {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
@@ -301,7 +347,7 @@ fn a_given_id_may_look_like_that_of_another_log() {
     let given = GivenId::parse("999-7").unwrap();
     log.append(&Event::message("0").with_id(given), Instant::now());
 
-    assert_eq!(place(&log, &after(999, 7)).cursor, 1);
+    assert_eq!(place(&log, &after(999, 7)).cursor, 2);
     assert!(!log.is_own_id("999-7"));
     assert!(log.is_own_id("1000-7"));
 }
@@ -315,11 +361,11 @@ fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
     };
     let mut looked_at = 0;
 
-    let none = log.read(0, portion, |_| {
+    let none = log.read(1, portion, |_| {
         looked_at += 1;
         false
     });
-    let one = log.read(0, portion, |_| true);
+    let one = log.read(1, portion, |_| true);
 
     assert_eq!((none, looked_at), (Read::Events(6), 6));
     assert_eq!(one, Read::Events(1));
@@ -338,7 +384,7 @@ fn what_is_looked_at_of_events_is_their_topics() {
 
     for (topics, events) in [(1, 1), (4, 1), (5, 2), (9, 3), (400, 10)] {
         let portion = Portion { bytes: 1, topics };
-        assert_eq!(log.read(0, portion, |_| false), Read::Events(events));
+        assert_eq!(log.read(1, portion, |_| false), Read::Events(events));
     }
 }
 
@@ -347,7 +393,7 @@ proptest! {
     fn reading_to_the_head_gives_each_retained_event_once_in_order(
         events in 0..200_u64,
         keep in 1..100_usize,
-        start in 0..200_u64,
+        start in 1..200_u64,
         max_bytes in 1..2000_usize,
     ) {
         let log = log_with(events, keeping(keep));
@@ -368,11 +414,12 @@ proptest! {
             }
         }
 
-        let first = start.max(events.saturating_sub(keep as u64));
-        let expected: Vec<_> = (first..events)
+        let end = events + 1;
+        let first = start.max(end.saturating_sub(keep as u64));
+        let expected: Vec<_> = (first..end)
             .map(|n| wire::event(log.id(n), &Event::message(n.to_string())))
             .collect();
         prop_assert_eq!(got, expected);
-        prop_assert_eq!(missed, first.min(events).saturating_sub(start));
+        prop_assert_eq!(missed, first.min(end).saturating_sub(start));
     }
 }

@@ -1,17 +1,23 @@
-//! Who gets nothing for long is told that the server is there, or its place.
+//! A client that got nothing for long gets a sign of life, or a checkpoint if its last id is at risk.
 
 use super::*;
 
-/// Sends whoever got nothing for `idle` a comment, or its place, which is 1-`place`.
-fn keep_alive<O: Outlet>(registry: &mut Registry<O>, place: u64, idle: Duration, now: Instant) {
-    let place = wire::place(EventId {
-        epoch: 1,
-        seq: place,
-    });
+/// Sends each client that got nothing for `idle` a comment; or the checkpoint `#1-<seq>`, if its last id
+/// is that of an event before `newer_half`.
+fn keep_alive<O: Outlet>(
+    registry: &mut Registry<O>,
+    (seq, newer_half): (u64, u64),
+    idle: Duration,
+    now: Instant,
+) {
+    let signs = SignsOfLife {
+        comment: wire::heartbeat(),
+        checkpoint: Some(wire::checkpoint(EventId { epoch: 1, seq })),
+        newer_half,
+    };
     for group in registry.groups() {
         let slots = 0..registry.slots(group);
-        let part = Part { group, slots };
-        registry.keep_alive(&wire::heartbeat(), &place, part, idle, now);
+        registry.keep_alive(&signs, Part { group, slots }, idle, now);
     }
 }
 
@@ -25,10 +31,10 @@ fn only_the_idle_get_a_comment() {
     let _early = registry.join(&x, early.clone(), at(0), start);
     let _late = registry.join(&x, late.clone(), at(0), start + idle / 2);
 
-    keep_alive(&mut registry, 0, idle, start + idle);
-    keep_alive(&mut registry, 0, idle, start + idle);
+    keep_alive(&mut registry, (0, 9), idle, start + idle);
+    keep_alive(&mut registry, (0, 9), idle, start + idle);
 
-    assert_eq!(early.text(), "3\r\n:\n\n\r\n");
+    assert_eq!(early.text(), "2\r\n:\n\r\n");
     assert_eq!(late.text(), "");
 }
 
@@ -39,19 +45,21 @@ fn a_comment_that_does_not_fit_is_what_comes_next() {
     let x = selection(&["x"]);
     let (_, mut behind) = registry.join(&x, Reader::with_room(3), at(7), now);
 
-    keep_alive(&mut registry, 0, Duration::ZERO, now);
+    keep_alive(&mut registry, (0, 9), Duration::ZERO, now);
 
     assert_eq!(
         behind.try_recv().unwrap().unwrap(),
         Behind {
-            rest: Bytes::from_static(b":\n\n\r\n"),
+            rest: Bytes::from_static(b":\n\r\n"),
             place: at(7)
         }
     );
 }
 
 #[test]
-fn who_is_passed_by_is_told_its_place_and_resumes_from_there() {
+fn a_client_whose_last_id_is_at_risk_gets_a_checkpoint_and_resumes_from_there() {
+    const COMMENT: &str = "2\r\n:\n\r\n";
+    const CHECKPOINT: &str = "25\r\nevent: checkpoint\nid: #1-2\ndata: {}\n\n\r\n";
     let now = Instant::now();
     let mut registry = registry();
     let (x, y) = (selection(&["x"]), selection(&["y"]));
@@ -60,11 +68,12 @@ fn who_is_passed_by_is_told_its_place_and_resumes_from_there() {
     let _served = registry.join(&x, served.clone(), at(0), now);
 
     deliver(&mut registry, 0..3);
-    keep_alive(&mut registry, 2, Duration::ZERO, now);
-    keep_alive(&mut registry, 2, Duration::ZERO, now);
+    for newer_half in [0, 1, 2] {
+        keep_alive(&mut registry, (2, newer_half), Duration::ZERO, now);
+    }
 
-    assert_eq!(passed.text(), "9\r\nid: 1-2\n\n\r\n3\r\n:\n\n\r\n");
-    assert_eq!(served.text(), chunks(0..3) + "3\r\n:\n\n\r\n3\r\n:\n\n\r\n");
+    assert_eq!(passed.text(), [COMMENT, CHECKPOINT, COMMENT].concat());
+    assert_eq!(served.text(), chunks(0..3) + &COMMENT.repeat(3));
     assert_eq!(registry.leave(id), Some(at(3)));
     assert_eq!(registry.leave(id), None);
 }

@@ -68,7 +68,7 @@ pub(super) async fn status(
             catching_up: inspection.catching_up,
             max: inspection.max_subscribers,
         },
-        last_id: hub.log.id_before(extent.next),
+        last_id: hub.log.id_before(extent.next).filter(|id| id.seq > 0),
         history: History {
             events,
             bytes: extent.bytes,

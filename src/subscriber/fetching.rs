@@ -10,7 +10,6 @@ use crate::{
     hub::BroadcasterGone,
     older::{Older, Sending},
     place::Place,
-    resume::ResumeFrom,
     wire,
 };
 
@@ -49,7 +48,7 @@ impl Subscriber {
         match fetched {
             Ok(Ok(false)) if older.after().is_none() => {
                 // There is nothing older.
-                self.place = Place::told_of(self.hub.log.extent().oldest);
+                self.place = Place::announced_at(self.hub.log.extent().oldest);
                 self.older = None;
                 Ok(Bytes::new())
             }
@@ -57,7 +56,9 @@ impl Subscriber {
             Err(_) if patience < until_heartbeat => Ok(Bytes::new()),
             Err(_) => {
                 self.quiet_since = None;
-                let sign = older.tell().map_or_else(wire::heartbeat, wire::place);
+                let checkpoints = self.news.borrow().checkpoints;
+                let id = checkpoints.then(|| older.announce()).flatten();
+                let sign = id.map_or_else(wire::heartbeat, wire::checkpoint);
                 Ok(sign.bytes(self.framing))
             }
         }
@@ -66,13 +67,15 @@ impl Subscriber {
     /// Has it read memory from here on, if that has what it needs next.
     fn goes_on_in_memory(&mut self) -> bool {
         let after = self.older.as_ref().and_then(Older::after);
-        let here = after.and_then(|id| self.hub.log.find(&ResumeFrom::After(id)));
-        let Some((here, mut older)) = here.and_then(|here| Some((here, self.older.take()?))) else {
+        let here = after.and_then(|id| self.hub.log.cursor_after(id));
+        let Some((cursor, mut older)) = here.and_then(|cursor| Some((cursor, self.older.take()?)))
+        else {
             return false;
         };
         self.place = Place {
-            cursor: here.cursor,
-            told: here.cursor - u64::from(older.tell().is_some()),
+            cursor,
+            // What it knows instead is an id that is not in memory.
+            announced: older.announce().map_or(cursor, |_| 0),
         };
         true
     }

@@ -61,6 +61,35 @@ scenario("a server that is away for several tries is met again", async (stage) =
   assert.deepEqual([met.missed, met.duplicated], [0, 0]);
 });
 
+scenario("a stream that a proxy answered with 502 is opened again by the page and misses nothing", async (stage) => {
+  stage.expectComplaint(SERVER_AWAY);
+  stage.expectComplaint(/502/);
+  const server = await stage.start(SETTINGS);
+  const proxy = await CuttableProxy.start(server.port);
+  stage.discardLater(() => proxy.discard());
+  const demo = await stage.openDemo(server, { address: proxy.address });
+  const panel = demo.panel(1);
+  await panel.until("messages", ({ received }) => received >= 5);
+  const isStream = (url) => url.pathname === "/events/sse";
+  let refused = 0;
+  await demo.page.route(isStream, (route) => {
+    refused += 1;
+    return route.fulfill({ status: 502 });
+  });
+
+  proxy.cut();
+  const closed = await panel.until("the end for good", ({ detail }) => /closed the stream for good/.test(detail));
+  await panel.until("a second refusal", () => refused >= 2);
+  await demo.page.unroute(isStream);
+  const met = await panel.until("messages again", ({ state, received }) => state === "open" && received >= closed.received + 5);
+
+  assert.equal(closed.state, "reconnecting");
+  const streams = await demo.streams();
+  const seqs = sequence(streams.flatMap(({ ids }) => ids));
+  assert.deepEqual(seqs, withoutHoles(seqs));
+  assert.deepEqual([met.missed, met.missedMore, met.duplicated, met.lastGap], [0, "", 0, null]);
+});
+
 scenario("a connection that is cut costs no message, even after a reconnect by button", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   const server = await stage.start(SETTINGS);

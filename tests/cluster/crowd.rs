@@ -50,7 +50,7 @@ pub struct Crowd {
 
 /// An id as clients have it.
 fn parse(id: &str) -> EventId {
-    EventId::parse(id.trim_start_matches('#')).unwrap()
+    EventId::parse(id).unwrap()
 }
 
 /// What one subscriber got.

@@ -45,6 +45,7 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["'1ms'", "'1h'"], &["'0s'", "'999us'", "'1h 1ns'", "2000"]),
     ("stream.heartbeat",
         &["'100ms'", "'1h'"], &["'99ms'", "'1h 1ns'", "15"]),
+    ("stream.checkpoints", &["true", "false"], &["1", "'no'"]),
     ("stream.max_lifetime",
         &["'off'", "'1s'", "'1day'"], &["'0s'", "'999ms'", "'20years'", "'never'", "60"]),
     ("stream.history",

@@ -56,7 +56,7 @@ fn the_place_where_a_stream_begins_is_in_its_head_if_one_was_asked_for() {
         ("", "", None),
         ("&last_event_id=", "", None),
         ("", "Last-Event-ID: \r\n", None),
-        ("&last_event_id=one", "Last-Event-ID: \r\n", None),
+        ("&last_event_id=one", "Last-Event-ID: \r\n", Some(&*one)),
         ("&lastEventID=one", "", None),
         ("&last_event_id=one", "", Some(&*one)),
         ("&lastEventId=one", "", Some(&one)),

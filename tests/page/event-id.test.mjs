@@ -6,10 +6,12 @@ import { test } from "node:test";
 import { formatEventId, parseEventId } from "../../static/event-id.js";
 
 test("an id is read into its two numbers and written back the same", () => {
-  const id = parseEventId("1763856000000-42");
+  for (const text of ["#1763856000000-42", "1763856000000-42"]) {
+    const id = parseEventId(text);
 
-  assert.deepEqual(id, { epoch: 1763856000000, seq: 42 });
-  assert.equal(formatEventId(id), "1763856000000-42");
+    assert.deepEqual(id, { epoch: 1763856000000, seq: 42 });
+    assert.equal(formatEventId(id), "#1763856000000-42");
+  }
 });
 
 test("the first id of a log is an id", () => {
@@ -17,7 +19,7 @@ test("the first id of a log is an id", () => {
 });
 
 test("what is not exactly an id is none", () => {
-  const notIds = ["", "42", "-42", "7-", "7-1-2", " 7-1", "7-1\n", "07-1", "7-01", "7--1", "7-1e3", "0x7-1", "earliest", null, undefined, 7];
+  const notIds = ["", "42", "-42", "7-", "7-1-2", " 7-1", "7-1\n", "07-1", "7-01", "7--1", "7-1e3", "0x7-1", "##7-1", "earliest", null, undefined, 7];
 
   for (const text of notIds) assert.equal(parseEventId(text), null, `took ${JSON.stringify(text)} for an id`);
 });

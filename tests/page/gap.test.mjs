@@ -6,15 +6,15 @@ import { test } from "node:test";
 import { gapSentence, parseGap } from "../../static/gap.js";
 
 test("a gap is read field by field", () => {
-  const gap = parseGap('{"reason":"evicted","requested":"7-1","resumed_after":"7-13","missed":12}');
+  const gap = parseGap('{"reason":"evicted","requested":"#7-1","resumed_after":"#7-13","missed":12}');
 
-  assert.deepEqual(gap, { reason: "evicted", requested: "7-1", resumedAfter: { epoch: 7, seq: 13 }, missed: 12 });
+  assert.deepEqual(gap, { reason: "evicted", requested: "#7-1", resumedAfter: { epoch: 7, seq: 13 }, missed: 12 });
 });
 
 test("a restart has no known end and no known size", () => {
-  const gap = parseGap('{"reason":"epoch","requested":"7-1","resumed_after":null,"missed":null}');
+  const gap = parseGap('{"reason":"epoch","requested":"#7-1","resumed_after":null,"missed":null}');
 
-  assert.deepEqual(gap, { reason: "epoch", requested: "7-1", resumedAfter: null, missed: null });
+  assert.deepEqual(gap, { reason: "epoch", requested: "#7-1", resumedAfter: null, missed: null });
 });
 
 test("data that cannot be read is a gap of which nothing is known", () => {

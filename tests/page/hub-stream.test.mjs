@@ -55,7 +55,7 @@ async function run(answers, { address = "/hub?match=a", token = () => "" } = {})
 
 test("a reconnect sends the last id and waits as the stream said", async () => {
   const { requests, waits, events, states } = await run([
-    streamOf("retry: 3000\n: connected\n\nid: urn:1\ndata: a\n\n"),
+    streamOf("retry: 3000\n: connected\nid: urn:1\ndata: a\n\n"),
     streamOf("id: urn:2\ndata: b\n\n"),
     refusal(),
   ]);
@@ -64,6 +64,17 @@ test("a reconnect sends the last id and waits as the stream said", async () => {
   assert.deepEqual(waits, [3000, 3000]);
   assert.deepEqual(events.map(({ data }) => data), ["a", "b"]);
   assert.deepEqual(states.map(([state]) => state), ["connecting", "open", "reconnecting", "open", "reconnecting", "ended"]);
+});
+
+test("a checkpoint moves the last id and is not passed on", async () => {
+  const { requests, events, states } = await run([
+    streamOf("retry: 3000\n: connected\nevent: checkpoint\nid: #7-0\ndata: {}\n\n"),
+    refusal(),
+  ]);
+
+  assert.equal(requests[1].headers["Last-Event-ID"], "#7-0");
+  assert.deepEqual(events, []);
+  assert.match(states.at(-2)[1], /^The stream ended\./);
 });
 
 test("a refusal ends it for good and says what the hub said", async () => {
@@ -86,7 +97,7 @@ test("a server's own error, a cut and silence are tried again", async () => {
     new TypeError("fetch failed"),
     problem(503, "draining"),
     streamOf("data: a\n\ndata: cut o", { isCut: true }),
-    streamOf(": connected\n\n"),
+    streamOf("retry: 900\nevent: checkpoint\ndata: {}\n\n"),
     refusal(),
   ]);
 

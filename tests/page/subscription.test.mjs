@@ -36,6 +36,10 @@ class StandInSource {
     this.onmessage({ lastEventId, data });
   }
 
+  sendsCheckpoint(lastEventId) {
+    this.#listeners.get("checkpoint")({ lastEventId, data: "{}" });
+  }
+
   sendsGap(data, lastEventId = "") {
     this.#listeners.get("gap")({ lastEventId, data: JSON.stringify(data) });
   }
@@ -44,6 +48,7 @@ class StandInSource {
 function subscribed() {
   const sources = [];
   const news = [];
+  const attempts = [];
   const time = { now: 0 };
   const subscription = new Subscription({
     address: "/events/sse",
@@ -52,10 +57,15 @@ function subscribed() {
       return sources.at(-1);
     },
     clock: { now: () => time.now, wallClock: () => time.now },
+    later: (act, ms) => {
+      const attempt = { act, ms, isCancelled: false };
+      attempts.push(attempt);
+      return () => (attempt.isCancelled = true);
+    },
     changed: (item) => item && news.push(item),
   });
   subscription.connect();
-  return { subscription, sources, news, time };
+  return { subscription, sources, news, attempts, time };
 }
 
 test("the first stream asks for no id", () => {
@@ -77,13 +87,69 @@ test("a state is news once, however often the browser tries again", () => {
   assert.deepEqual(news.map(({ state }) => state), ["connecting", "open", "reconnecting", "open"]);
 });
 
-test("a stream that the browser has given up is ended and says so", () => {
-  const { subscription, sources } = subscribed();
+test("a stream that the browser closed for good is replaced after a while, from the last id on", () => {
+  const { subscription, sources, attempts } = subscribed();
+  sources[0].opens();
+  sources[0].sends("#7-42");
 
   sources[0].fails(2);
+  assert.equal(subscription.state, "reconnecting");
+  assert.match(subscription.detail, /closed the stream for good/);
+  assert.equal(sources.length, 1);
+  attempts[0].act();
+  assert.equal(subscription.state, "reconnecting");
+  sources[1].opens();
 
-  assert.equal(subscription.state, "ended");
-  assert.match(subscription.detail, /given up/);
+  assert.equal(sources[1].url, "/events/sse?last_event_id=%237-42");
+  assert.equal(subscription.state, "open");
+});
+
+test("the waits before it grow with each failure, up to a bound, and begin again after a success", () => {
+  const { sources, attempts } = subscribed();
+
+  for (let failures = 0; failures < 12; failures += 1) {
+    sources.at(-1).fails(2);
+    attempts.at(-1).act();
+  }
+  sources.at(-1).opens();
+  sources.at(-1).fails(2);
+
+  const bases = [1000, 2000, 4000, 8000, 16_000, ...Array(7).fill(30_000), 1000];
+  attempts.forEach(({ ms }, at) => assert.ok(ms >= bases[at] / 2 && ms <= bases[at] * 1.5, `${at}: ${ms}`));
+  assert.equal(attempts.length, bases.length);
+});
+
+test("who disconnects or reconnects by hand takes that attempt back", () => {
+  for (const press of ["disconnect", "connect"]) {
+    const { subscription, sources, attempts } = subscribed();
+    sources[0].fails(2);
+
+    subscription[press]();
+
+    assert.equal(attempts[0].isCancelled, true, press);
+  }
+});
+
+test("a checkpoint moves the last id and is no message", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].opens();
+
+  sources[0].sendsCheckpoint("#7-3");
+
+  assert.equal(subscription.account.lastId, "#7-3");
+  assert.equal(subscription.account.received, 0);
+  sources[0].fails(0);
+  assert.match(subscription.detail, /was cut/);
+});
+
+test("a checkpoint without an id of its own is how a stream is turned away", () => {
+  const { subscription, sources } = subscribed();
+  sources[0].opens();
+
+  sources[0].sendsCheckpoint("");
+  sources[0].fails(0);
+
+  assert.match(subscription.detail, /the server may be full/);
 });
 
 test("a stream that ends before anything came is told from one that was cut", () => {
@@ -95,7 +161,7 @@ test("a stream that ends before anything came is told from one that was cut", ()
   sources[0].fails(0);
   assert.match(subscription.detail, /was cut/);
   sources[0].opens();
-  sources[0].sends("7-0");
+  sources[0].sends("#7-0");
   sources[0].fails(0);
 
   assert.match(subscription.detail, /was cut/);
@@ -105,14 +171,14 @@ test("a stream that ends before anything came is told from one that was cut", ()
 test("a reconnect goes on after the last id", () => {
   const { subscription, sources } = subscribed();
   sources[0].opens();
-  sources[0].sends("7-41");
-  sources[0].sends("7-42");
+  sources[0].sends("#7-41");
+  sources[0].sends("#7-42");
 
   subscription.disconnect();
   assert.equal(subscription.state, "ended");
   subscription.connect();
 
-  assert.equal(sources[1].url, "/events/sse?last_event_id=7-42");
+  assert.equal(sources[1].url, "/events/sse?last_event_id=%237-42");
   assert.equal(subscription.state, "connecting");
 });
 
@@ -128,21 +194,21 @@ test("a reconnect of an open stream closes it first", () => {
 
 test("a reconnect right behind a gap goes on after the gap", () => {
   const { subscription, sources } = subscribed();
-  sources[0].sends("7-5");
-  sources[0].sendsGap({ reason: "evicted", requested: "7-5", resumed_after: "7-17", missed: 12 });
+  sources[0].sends("#7-5");
+  sources[0].sendsGap({ reason: "evicted", requested: "#7-5", resumed_after: "#7-17", missed: 12 });
 
   subscription.connect();
 
-  assert.equal(sources[1].url, "/events/sse?last_event_id=7-17");
+  assert.equal(sources[1].url, "/events/sse?last_event_id=%237-17");
 });
 
 test("a message is no news, a gap is", () => {
   const { subscription, sources, news } = subscribed();
-  sources[0].sends("7-5");
-  sources[0].sends("7-6");
+  sources[0].sends("#7-5");
+  sources[0].sends("#7-6");
   assert.deepEqual(news, [{ state: "connecting" }]);
 
-  sources[0].sendsGap({ reason: "evicted", requested: "7-6", resumed_after: "7-18", missed: 12 });
+  sources[0].sendsGap({ reason: "evicted", requested: "#7-6", resumed_after: "#7-18", missed: 12 });
 
   assert.deepEqual(news.slice(1), [{ gap: "Gap: 12 messages are gone; the server no longer had them." }]);
   assert.equal(subscription.entries.since(2)[0].kind, "gap");
@@ -150,10 +216,10 @@ test("a message is no news, a gap is", () => {
 
 test("events of other topics lie between messages, and are no gap", () => {
   const { subscription, sources, news } = subscribed();
-  sources[0].sends("7-5");
+  sources[0].sends("#7-5");
 
-  sources[0].sends("7-9");
-  sources[0].sends("8-3");
+  sources[0].sends("#7-9");
+  sources[0].sends("#8-3");
 
   assert.deepEqual(news, [{ state: "connecting" }]);
   assert.deepEqual([subscription.gaps, subscription.account.missed, subscription.account.missedMore], [0, 0, false]);
@@ -162,8 +228,8 @@ test("events of other topics lie between messages, and are no gap", () => {
 
 test("the last gap outlives its entry in the list", () => {
   const { subscription, sources } = subscribed();
-  sources[0].sendsGap({ reason: "epoch", requested: "6-1", resumed_after: null, missed: null });
-  for (let seq = 0; seq < 100; seq += 1) sources[0].sends(`7-${seq}`);
+  sources[0].sendsGap({ reason: "epoch", requested: "#6-1", resumed_after: null, missed: null });
+  for (let seq = 0; seq < 100; seq += 1) sources[0].sends(`#7-${seq}`);
 
   assert.ok(subscription.entries.since(0).every(({ kind }) => kind === "message"));
   assert.match(subscription.lastGap.sentence, /restarted/);
@@ -171,21 +237,21 @@ test("the last gap outlives its entry in the list", () => {
 
 test("a cut is not measured as an interval", () => {
   const { subscription, sources, time } = subscribed();
-  sources[0].sends("7-0");
+  sources[0].sends("#7-0");
   time.now = 1000;
-  sources[0].sends("7-1");
+  sources[0].sends("#7-1");
 
   sources[0].fails(0);
   time.now = 31_000;
   sources[0].opens();
-  sources[0].sends("7-2");
+  sources[0].sends("#7-2");
 
   assert.equal(subscription.interval.typical(), 1000);
 });
 
 test("a cut shows in the plot where it was", () => {
   const { subscription, sources, time } = subscribed();
-  sources[0].sends("7-0");
+  sources[0].sends("#7-0");
   time.now = 2000;
 
   sources[0].fails(0);
@@ -198,7 +264,7 @@ test("a cut shows in the plot where it was", () => {
 test("a long message is kept short", () => {
   const { subscription, sources } = subscribed();
 
-  sources[0].sends("7-0", "x".repeat(100_000));
+  sources[0].sends("#7-0", "x".repeat(100_000));
 
   assert.ok(subscription.entries.since(0)[0].text.length < 400);
 });

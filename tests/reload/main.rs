@@ -110,7 +110,7 @@ fn read_until(stream: &mut Stream, next: &mut u64, name: &str) {
         assert!(Instant::now() < deadline, "in vain waited for: {name}");
         let event = stream.event().expect("the stream goes on");
         assert_eq!(event.name, None, "{event:?}");
-        assert_eq!(event.seq(), *next);
+        assert_eq!(event.index(), *next);
         let (said, number) = event.data.rsplit_once(' ').unwrap();
         assert_eq!(number, next.to_string(), "{event:?}");
         *next += 1;
@@ -277,6 +277,6 @@ fn a_new_heartbeat_takes_effect_on_the_streams_there_are() {
     server.save(&config("100ms"));
     let comments = [stream.chunk(), stream.chunk()];
 
-    assert_eq!(comments, [Some(b":\n\n".to_vec()), Some(b":\n\n".to_vec())]);
+    assert_eq!(comments, [Some(b":\n".to_vec()), Some(b":\n".to_vec())]);
     server.assert_log(&["in effect now: stream.heartbeat"]);
 }

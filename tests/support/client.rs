@@ -95,10 +95,15 @@ pub struct SseEvent {
 }
 
 impl SseEvent {
-    /// The event's number in its log, from its id.
-    pub fn seq(&self) -> u64 {
+    /// How many events its log had before it, from its id.
+    pub fn index(&self) -> u64 {
         let id = self.id.as_deref().expect("an event with an id");
-        id.rsplit_once('-').unwrap().1.parse().unwrap()
+        let seq = id.rsplit_once('-').unwrap().1;
+        seq.parse::<u64>().unwrap() - 1
+    }
+
+    fn is_checkpoint(&self) -> bool {
+        self.name.as_deref() == Some("checkpoint")
     }
 
     /// The data of a gap.
@@ -160,7 +165,8 @@ impl Stream {
         Self::try_answer_on(socket)
     }
 
-    fn answer_on(socket: TcpStream) -> Self {
+    /// Reads the head of the answer to a request that was sent.
+    pub fn answer_on(socket: TcpStream) -> Self {
         Self::try_answer_on(socket).unwrap()
     }
 
@@ -238,7 +244,7 @@ impl Stream {
         }
     }
 
-    /// The next event, past comments and `retry:`; `None`: the stream was ended.
+    /// The next event, past comments and checkpoints; `None`: the stream was ended.
     pub fn event(&mut self) -> Option<SseEvent> {
         self.try_event().unwrap()
     }
@@ -246,33 +252,48 @@ impl Stream {
     /// The same from a server that may die.
     pub fn try_event(&mut self) -> io::Result<Option<SseEvent>> {
         loop {
-            let Some(block) = self.try_block()? else {
-                return Ok(None);
-            };
-            let mut event = SseEvent::default();
-            let mut data: Vec<&str> = Vec::new();
-            for line in block.lines() {
-                match line.split_once(": ") {
-                    Some(("id", id)) => event.id = Some(id.to_owned()),
-                    Some(("event", name)) => event.name = Some(name.to_owned()),
-                    Some(("data", text)) => data.push(text),
-                    _ => {}
-                }
-            }
-            if !data.is_empty() {
-                event.data = data.join("\n");
-                return Ok(Some(event));
+            let event = self.try_event_or_checkpoint()?;
+            if event.as_ref().is_none_or(|event| !event.is_checkpoint()) {
+                return Ok(event);
             }
         }
     }
 
-    /// The numbers of the next `count` events, none of which may be a gap.
+    /// The id of the checkpoint that comes next, if it has one.
+    pub fn checkpoint(&mut self) -> Option<String> {
+        let event = self.try_event_or_checkpoint().unwrap();
+        let event = event.expect("the stream goes on");
+        assert!(event.is_checkpoint() && event.data == "{}", "{event:?}");
+        event.id
+    }
+
+    /// The next block that is dispatched. Each that is sent has to be: clients deliver the others, too.
+    fn try_event_or_checkpoint(&mut self) -> io::Result<Option<SseEvent>> {
+        let Some(block) = self.try_block()? else {
+            return Ok(None);
+        };
+        let mut event = SseEvent::default();
+        let mut data: Vec<&str> = Vec::new();
+        for line in block.lines() {
+            match line.split_once(": ") {
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("event", name)) => event.name = Some(name.to_owned()),
+                Some(("data", text)) => data.push(text),
+                _ => {}
+            }
+        }
+        assert!(!data.is_empty(), "a block without data: {block:?}");
+        event.data = data.join("\n");
+        Ok(Some(event))
+    }
+
+    /// The [`index`](SseEvent::index) of each of the next `count` events, none of which may be a gap.
     pub fn numbers(&mut self, count: usize) -> Vec<u64> {
         (0..count)
             .map(|_| {
                 let event = self.event().expect("the stream goes on");
                 assert_eq!(event.name, None, "{event:?}");
-                event.seq()
+                event.index()
             })
             .collect()
     }

@@ -28,7 +28,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due += interval;
         subscribers.extend(newcomers.try_iter());
-        let event = format!("id: 1763856000000-{number}\ndata: Message number: {number}\n\n");
+        let event = format!("id: #1763856000000-{number}\ndata: Message number: {number}\n\n");
         let chunk = format!("{:X}\r\n{event}\r\n", event.len());
         // Who cannot take it at once loses it: waiting would be more than one write.
         subscribers.retain_mut(|socket| match socket.write(chunk.as_bytes()) {

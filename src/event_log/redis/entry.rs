@@ -157,7 +157,8 @@ mod tests {
     fn what_others_wrote_is_told_from_what_is_ours_without_a_panic() {
         for fields in [
             &[][..],
-            &["r", "{}", "d", ""],
+            &["r", "{}"],
+            &["r", "{", "d", ""],
             &["b", "x"],
             &["field", "x"],
             &["t", "x"],

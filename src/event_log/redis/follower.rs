@@ -62,7 +62,7 @@ pub(super) async fn load(
         let (Some(oldest), Some(largest)) = (page.last(), page.iter().map(size).max()) else {
             break;
         };
-        to = format!("({}", oldest.item.id());
+        to = format!("({}", oldest.item.id().bare());
         bytes += page.iter().map(size).sum::<usize>();
         count = (BATCH.bytes / largest).clamp(1, (2 * count).min(PAGE));
         newest.extend(page);
@@ -72,6 +72,7 @@ pub(super) async fn load(
     // Where there is nothing, something may have been.
     let mut last = before.unwrap_or(pulse.last);
     let memory = MemoryLog::starting_at(after(last), retention, topic);
+    let memory = link.scripts.bound(memory);
     // The epoch that memory begins with needs no beginning.
     newest.retain(|entry| entry.item.id() != last);
     note_ticks(link, &newest);
@@ -199,7 +200,7 @@ impl Follower {
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
-            wait.arg(self.last.to_string());
+            wait.arg(self.last.bare());
             let answer = wait.query_async(&mut connection);
             let first = read(answer, entries_of_only_stream).await?;
             self.is_reading.store(true, Ordering::Relaxed);
@@ -209,7 +210,7 @@ impl Follower {
             let mut more = !first.is_empty();
             self.take(first);
             while more {
-                let from = format!("({}", self.last);
+                let from = format!("({}", self.last.bare());
                 let call = self.link.scripts.read(&from, BATCH);
                 let batch = read(call.invoke_async(&mut connection), entries).await?;
                 let bytes: usize = batch.iter().map(size).sum();

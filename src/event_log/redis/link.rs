@@ -150,7 +150,7 @@ impl Link {
     ) -> Result<Pulse, RedisError> {
         let last = memory.and_then(|memory| memory.id_before(memory.next()));
         let last = last.max(self.acknowledged.get());
-        let last = last.map_or_else(|| "0-0".to_owned(), |id| id.to_string());
+        let last = last.map_or_else(|| "0-0".to_owned(), EventId::bare);
         let process = self.process.borrow().clone();
         let call = self.scripts.pulse(&process, &last, self.ticks.get());
         let answer = call.invoke_async(connection).await?;

@@ -92,8 +92,8 @@ impl Reader {
     async fn read(&self, from: Option<EventId>, first: bool) -> Result<Vec<Item>, LogUnavailable> {
         let from = match from {
             None => "-".to_owned(),
-            Some(id) if first => id.to_string(),
-            Some(id) => format!("({id}"),
+            Some(id) if first => id.bare(),
+            Some(id) => format!("({}", id.bare()),
         };
         let most = if first { FIRST } else { BATCH };
         let call = self.link.scripts.read(&from, most);

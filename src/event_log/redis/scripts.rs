@@ -1,17 +1,19 @@
 //! What Redis does in one step, so that no other node comes in between.
 
+use std::time::Duration;
+
 use redis::{Script, ScriptInvocation, Value};
 
 use super::{entry::written, names::Names};
 use crate::{
     event::{Event, EventId},
-    event_log::RedisSettings,
+    event_log::{MemoryLog, RedisSettings},
     presence::Change,
     ticker::{GRACE, TickerSettings},
 };
 
 /// How entries are kept. A log of another format is not touched.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// A node that said nothing for this long is taken for dead, in milliseconds.
 const DEAD_AFTER: u64 = 10_000;
@@ -31,7 +33,7 @@ pub(super) struct Most {
 pub(super) struct Scripts {
     names: Names,
     events: usize,
-    age: u64,
+    age: Option<Duration>,
     node: String,
     append: Script,
     announce: Script,
@@ -66,11 +68,10 @@ pub(super) struct Ticked {
 
 impl Scripts {
     pub(super) fn new(settings: &RedisSettings, node: String) -> Self {
-        let age = settings.age.map_or(0, |age| age.as_millis() as u64);
         Self {
             names: Names::new(&settings.prefix),
             events: settings.events,
-            age,
+            age: settings.age,
             node,
             append: common(include_str!("scripts/append.lua")),
             announce: common(include_str!("scripts/announce.lua")),
@@ -78,6 +79,11 @@ impl Scripts {
             read: Script::new(include_str!("scripts/read.lua")),
             tick: common(include_str!("scripts/tick.lua")),
         }
+    }
+
+    /// Bounds the memory in front of this log by what is kept here.
+    pub(super) fn bound(&self, memory: MemoryLog) -> MemoryLog {
+        memory.in_front_of(self.events, self.age)
     }
 
     pub(super) fn names(&self) -> &Names {
@@ -137,7 +143,8 @@ impl Scripts {
         call.key(self.names.nodes()).key(self.names.times());
         call.arg(FORMAT).arg(&self.node).arg(process);
         call.arg(last).arg(ticks).arg(DEAD_AFTER);
-        call.arg(self.events).arg(self.age);
+        let age = self.age.map_or(0, |age| age.as_millis() as u64);
+        call.arg(self.events).arg(age);
         call.arg(self.names.subscriptions(""));
         call
     }

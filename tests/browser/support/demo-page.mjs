@@ -125,12 +125,12 @@ export function recordStreams() {
   };
 }
 
-/** The ids' numbers; fails unless all ids are of one epoch. */
+/** How many events came before each of these ids; fails unless all are of one epoch. */
 export function sequence(ids) {
-  const parts = ids.map((id) => id.split("-").map(Number));
+  const parts = ids.map((id) => id.slice(1).split("-").map(Number));
   const epochs = new Set(parts.map(([epoch]) => epoch));
   if (epochs.size !== 1) throw new Error(`the ids are of ${epochs.size} epochs: ${ids.join(" ")}`);
-  return parts.map(([, seq]) => seq);
+  return parts.map(([, seq]) => seq - 1);
 }
 
 /** As many numbers as in `seqs`, from its first one on, without a hole. */
