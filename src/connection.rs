@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use actix_http::ConnectionType;
 use actix_web::{
     body::MessageBody,
     dev::{Path, ServiceRequest, ServiceResponse, Url},
@@ -106,6 +107,10 @@ struct State {
     unanswered: Cell<usize>,
     /// What came since the last whole request, in bytes.
     unfinished: Cell<usize>,
+    /// Whether a body is being received whose length is known.
+    is_in_sized_body: Cell<bool>,
+    /// Whether a request was answered before its body had come: the connection is closed when it has.
+    closes_after_body: Cell<bool>,
     /// Present once the connection is to carry an event stream.
     stream: RefCell<Option<Box<NewStream>>>,
 }
@@ -154,6 +159,11 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
+    /// Whether a request was answered early, and the rest of its body has come.
+    fn is_over(&self) -> bool {
+        self.0.closes_after_body.get() && !self.0.is_in_sized_body.get()
+    }
+
     fn received(&self, scan: &mut RequestScan) -> io::Result<()> {
         let State {
             unanswered,
@@ -162,6 +172,7 @@ impl Connection {
         } = &*self.0;
         unanswered.set(unanswered.get() + scan.take_heads());
         unfinished.set(scan.unfinished());
+        self.0.is_in_sized_body.set(scan.is_in_sized_body());
         let bytes = if scan.is_unframed() {
             MAX_STRAY
         } else if unanswered.get() > 0 {
@@ -177,18 +188,32 @@ impl Connection {
     }
 }
 
-/// Middleware that tells the connection of each answer.
+/// Middleware that tells the connection of each answer. To a client that offers another protocol,
+/// actix-http would say `Connection: upgrade`, and close the connection without notice: there the answer
+/// says so.
 pub(crate) async fn count_answer(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let connection = request.conn_data::<Connection>().cloned();
-    let response = next.call(request).await;
+    let offers_upgrade = request.head().upgrade();
+    let mut response = next.call(request).await;
+    if let Ok(response) = &mut response
+        && offers_upgrade
+    {
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
     let Some(connection) = connection else {
         return response;
     };
-    let unanswered = &connection.0.unanswered;
-    unanswered.set(unanswered.get().saturating_sub(1));
+    let state = &connection.0;
+    state
+        .unanswered
+        .set(state.unanswered.get().saturating_sub(1));
+    if state.unanswered.get() == 0 && state.is_in_sized_body.get() {
+        state.closes_after_body.set(true);
+    }
     if connection.is_stream() {
         return response.map(forget_request);
     }
@@ -289,6 +314,10 @@ impl AsyncRead for ClientIo {
             // What comes now is not for the parser of requests. The response's end wakes the task.
             if this.state.is_stream() {
                 return Poll::Pending;
+            }
+            // Nothing read means the end. actix-http would wait for the client to close.
+            if this.state.is_over() && this.write_timer.is_none() {
+                return Poll::Ready(Ok(()));
             }
             if this.tcp.poll_read_ready(cx)?.is_pending() {
                 this.check_timers(cx)?;

@@ -22,7 +22,8 @@ pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-fn decode(text: &[u8]) -> Vec<u8> {
+/// A name or a value without its encoding.
+pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let spaced: Vec<u8> = text
         .iter()
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{
-    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER,
+use actix_web::http::{
+    Uri,
+    header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER},
 };
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -15,11 +16,12 @@ use crate::{
     config::LimitsConfig,
     event::{Event, EventId, GivenId},
     event_log::{MemoryLog, Retention},
+    form::decode,
     hub_url::HubUrl,
     matcher::{Matcher, MatcherText, MatcherType, Subject},
-    request_scan::RequestScan,
-    resume::ResumeFrom,
-    routes::{self, Malformed, Presented},
+    request_scan::{MAX_ID, RequestScan},
+    resume::{LEGACY_PARAMETERS, PARAMETERS, ResumeFrom},
+    routes::{self, Asked, Malformed, Presented},
     selection::Selection,
     topic::Topic,
     update,
@@ -99,13 +101,13 @@ pub fn credentials(bytes: &[u8]) {
             headers.append(name, value);
         }
     }
-    match routes::presented(&headers, ["mercure", "other"].into_iter()) {
+    match routes::presented(&headers, None, ["mercure", "other"].into_iter()) {
         Ok(Presented::Header(token)) => {
             let is_one = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
             assert!(!token.is_empty() && token.bytes().all(is_one));
         }
         Ok(Presented::Cookie(value)) => assert!(!value.is_empty() && !value.contains(';')),
-        Ok(Presented::Nothing) | Err(Malformed) => {}
+        Ok(Presented::Nothing | Presented::Query(_)) | Err(Malformed) => {}
     }
     let hub = hub();
     if routes::comes_from_a_trusted_page(&headers, hub.url(), &[]) {
@@ -160,7 +162,11 @@ pub fn pattern(bytes: &[u8]) {
     };
     let (text, topic) = text.split_once('\n').unwrap_or((text, "/books/1"));
     let hub = hub();
-    for kind in MatcherType::ALL {
+    for kind in [
+        MatcherType::Exact,
+        MatcherType::UrlPattern,
+        MatcherType::Selector,
+    ] {
         let written = MatcherText::parse(kind, text, 1024);
         let Ok(matcher) = written.and_then(|written| Matcher::compile(written, &hub)) else {
             continue;
@@ -194,7 +200,7 @@ pub fn last_event_id(bytes: &[u8]) {
     }
     let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
     let placement = log.place(&ResumeFrom::parse(bytes), &selection);
-    assert!((2..=6).contains(&placement.cursor));
+    assert!((3..=7).contains(&placement.cursor));
     if let Some(gap) = placement.gap {
         let sent = wire::gap(&gap).bytes(Framing::Plain);
         let sent = std::str::from_utf8(&sent).expect("a gap is UTF-8");
@@ -203,7 +209,8 @@ pub fn last_event_id(bytes: &[u8]) {
     }
 }
 
-/// Requests as they come in. Their pieces make no difference.
+/// Requests as they come in. Their pieces make no difference, and the parsers understand of what is left
+/// what they understand of the whole.
 pub fn request(bytes: &[u8]) {
     let mut at_once = bytes.to_vec();
     let mut scan = RequestScan::default();
@@ -221,6 +228,95 @@ pub fn request(bytes: &[u8]) {
     assert_eq!(scan.unfinished(), other.unfinished());
     let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(breaks(bytes), breaks(&at_once), "a line break was dropped");
+    if let Some(whole) = Understood::of(bytes) {
+        let left = Understood::of(&at_once).expect("what is left is a request");
+        left.assert_agrees(&whole, at_once == bytes);
+    }
+}
+
+/// What the parsers understand of the first request.
+#[derive(Debug)]
+struct Understood {
+    method: String,
+    path: String,
+    /// All but last event ids.
+    headers: Vec<(String, Vec<u8>)>,
+    /// The raw last event ids of headers and query.
+    ids: Vec<Vec<u8>>,
+    /// What is asked for, without and with the parameters of the protocol's older versions.
+    asked: [Result<Asked, String>; 2],
+}
+
+impl Understood {
+    /// `None`: it is not whole, or refused.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let mut headers = [httparse::EMPTY_HEADER; 96];
+        let mut request = httparse::Request::new(&mut headers);
+        request.parse(bytes).ok()?.is_complete().then_some(())?;
+        let uri = Uri::try_from(request.path?).ok()?;
+        let query = uri.query().unwrap_or_default();
+        let (mut ids, mut others) = (Vec::new(), Vec::new());
+        for header in request.headers {
+            let name = header.name.to_ascii_lowercase();
+            let value = header.value.to_vec();
+            if name == "last-event-id" {
+                ids.push(value);
+            } else {
+                others.push((name, value));
+            }
+        }
+        let names = PARAMETERS.into_iter().chain(LEGACY_PARAMETERS);
+        let names: Vec<_> = names.collect();
+        for parameter in query.as_bytes().split(|byte| *byte == b'&') {
+            let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+            let name = parts.next().map(decode).unwrap_or_default();
+            if names.contains(&&*name) {
+                ids.push(parts.next().unwrap_or_default().to_vec());
+            }
+        }
+        let limits = LimitsConfig::default();
+        let asked = |legacy| {
+            let asked = routes::asked(query, b"", &limits, legacy);
+            asked.map_err(|problem| problem.to_string())
+        };
+        Some(Self {
+            method: request.method?.to_owned(),
+            path: uri.path().to_owned(),
+            headers: others,
+            ids,
+            asked: [false, true].map(asked),
+        })
+    }
+
+    fn assert_agrees(&self, whole: &Self, is_whole: bool) {
+        assert_eq!(self.method, whole.method);
+        assert_eq!(self.path, whole.path);
+        assert_eq!(self.headers, whole.headers);
+        assert_eq!(self.ids.len(), whole.ids.len());
+        for (left, id) in self.ids.iter().zip(&whole.ids) {
+            assert!(left.len() <= MAX_ID && id.starts_with(left));
+            assert!(
+                left == id || id.len() > MAX_ID,
+                "more was cut than is needed"
+            );
+        }
+        for (left, whole) in self.asked.iter().zip(&whole.asked) {
+            let (left, whole) = match (left, whole) {
+                (Ok(left), Ok(whole)) => (left, whole),
+                (left, whole) => {
+                    assert_eq!(left.as_ref().err(), whole.as_ref().err());
+                    continue;
+                }
+            };
+            assert_eq!(left.matchers, whole.matchers);
+            let from = |asked: &Asked| asked.last_event_id.as_deref().map(ResumeFrom::parse);
+            match (from(left), from(whole)) {
+                // No id is as long as what is cut.
+                (Some(ResumeFrom::Unknown(_)), Some(ResumeFrom::Unknown(_))) if !is_whole => {}
+                (left, whole) => assert_eq!(left, whole),
+            }
+        }
+    }
 }
 
 fn hub() -> HubUrl {

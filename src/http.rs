@@ -152,7 +152,8 @@ impl Site {
             .app_data(self.policy.clone())
             .app_data(web::Data::from(self.shared.clone()))
             .app_data(web::Data::new(self.started))
-            .wrap(routes::cors(&self.allowed_origins))
+            .wrap(routes::cors(&self.allowed_origins, self.policy.legacy))
+            .wrap(from_fn(routes::explain_preflight))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(count_answer))
             .configure(|app| routes::configure(app, &resources, self.hub.url()));

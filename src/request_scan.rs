@@ -8,11 +8,12 @@
 
 use crate::{
     chunk_scan::{ChunkScan, Step},
+    form::decode,
     resume::{LEGACY_PARAMETERS, PARAMETERS},
 };
 
 /// What is kept of a last event id, in bytes. No id of this server is as long.
-const MAX_ID: usize = 1024;
+pub(crate) const MAX_ID: usize = 1024;
 
 /// The header that carries a last event id.
 const ID_HEADER: &[u8] = b"last-event-id";
@@ -38,15 +39,19 @@ pub(crate) struct RequestScan {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the request line.
+    /// In the request line, before a query.
     #[default]
-    Target,
+    Start,
+    /// In the name of a parameter of the query.
+    ParameterName,
+    /// In the value of one that is no id.
+    ParameterValue,
+    /// In the value of an id, of which so many bytes were kept.
+    ParameterId(usize),
     /// In a header's name.
     HeaderName,
     /// In what needs no attention, up to the end of the line.
     Rest,
-    /// In an id of the query, of which so many bytes were kept.
-    QueryId(usize),
     /// In an id header, of which so many bytes were kept.
     HeaderId(usize),
     /// In the header that says how long the body is.
@@ -75,11 +80,23 @@ impl Default for Body {
     }
 }
 
+/// The longest name that matters, in bytes: a parameter's, with each of its bytes percent-encoded.
+const MAX_NAME: usize = 3 * "last_event_id".len();
+
 /// The name that is being read; one that is too long is none that matters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Name {
-    bytes: [u8; 17],
+    bytes: [u8; MAX_NAME],
     length: usize,
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self {
+            bytes: [0; MAX_NAME],
+            length: 0,
+        }
+    }
 }
 
 impl Name {
@@ -97,6 +114,16 @@ impl Name {
     fn is(&self, name: &[u8]) -> bool {
         self.bytes.get(..self.length) == Some(name)
     }
+
+    /// Whether it is that of a last event id, as the parser of forms decodes it.
+    fn is_id_parameter(&self) -> bool {
+        let Some(name) = self.bytes.get(..self.length) else {
+            return false;
+        };
+        let name = decode(name);
+        let mut names = PARAMETERS.into_iter().chain(LEGACY_PARAMETERS);
+        names.any(|id| id == name)
+    }
 }
 
 impl RequestScan {
@@ -112,18 +139,17 @@ impl RequestScan {
 
     /// Whether all that came belongs to whole requests, with their bodies.
     pub(crate) fn is_between_requests(&self) -> bool {
-        self.place == Place::Target && self.unfinished == 0
+        self.place == Place::Start && self.unfinished == 0
+    }
+
+    /// Whether a body is being read whose length is known.
+    pub(crate) fn is_in_sized_body(&self) -> bool {
+        matches!(self.place, Place::Body(_))
     }
 
     /// Whether a body came whose end is not looked for, so that no request is counted any more.
     pub(crate) fn is_unframed(&self) -> bool {
         self.place == Place::Unframed
-    }
-
-    /// Whether the query's parameter that has just been named holds an id.
-    fn is_at_an_id(&self) -> bool {
-        let mut names = PARAMETERS.into_iter().chain(LEGACY_PARAMETERS);
-        names.any(|id| self.name.is(id))
     }
 
     /// Drops what is too much of an id from `bytes`, which came after all that was given before,
@@ -144,14 +170,14 @@ impl RequestScan {
             Place::Body(left) => {
                 *left -= 1;
                 if *left == 0 {
-                    self.place = Place::Target;
+                    self.place = Place::Start;
                 }
                 return true;
             }
             Place::Chunks(chunks) => {
                 match chunks.read(byte) {
                     Step::Within => {}
-                    Step::End => self.place = Place::Target,
+                    Step::End => self.place = Place::Start,
                     Step::Unknown => self.place = Place::Unframed,
                 }
                 return true;
@@ -171,21 +197,32 @@ impl RequestScan {
         }
         self.line_has_text = true;
         match &mut self.place {
-            Place::Target => match byte {
-                b'?' | b'&' => self.name.clear(),
-                b'=' if self.is_at_an_id() => {
-                    self.place = Place::QueryId(0);
-                }
-                byte => self.name.push(byte),
-            },
-            Place::QueryId(_) if byte == b'&' => {
-                self.name.clear();
-                self.place = Place::Target;
+            Place::Start if byte == b'?' => self.place = Place::ParameterName,
+            // The end of the query, or a fragment, which no request should have.
+            Place::ParameterName | Place::ParameterValue | Place::ParameterId(_)
+                if byte == b' ' || byte == b'#' =>
+            {
+                self.place = Place::Rest;
             }
-            Place::QueryId(_) if byte == b' ' => self.place = Place::Rest,
+            Place::ParameterName | Place::ParameterValue | Place::ParameterId(_)
+                if byte == b'&' =>
+            {
+                self.name.clear();
+                self.place = Place::ParameterName;
+            }
+            Place::ParameterName if byte == b'=' => {
+                self.place = if self.name.is_id_parameter() {
+                    Place::ParameterId(0)
+                } else {
+                    Place::ParameterValue
+                };
+            }
+            Place::ParameterName => self.name.push(byte),
             Place::HeaderName if byte == b':' => self.end_header_name(),
             Place::HeaderName => self.name.push(byte.to_ascii_lowercase()),
-            Place::QueryId(kept) | Place::HeaderId(kept) => {
+            // What the parser trims is no part of the id.
+            Place::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
+            Place::ParameterId(kept) | Place::HeaderId(kept) => {
                 *kept += 1;
                 return *kept <= MAX_ID;
             }
@@ -238,13 +275,13 @@ impl RequestScan {
             self.end_coding();
         }
         // Empty lines before a request are skipped, by the parser, too.
-        let in_head = self.line_has_text || self.place != Place::Target;
+        let in_head = self.line_has_text || self.place != Place::Start;
         let head_ended = in_head && !self.line_has_text;
         if head_ended {
             self.heads += 1;
             self.unfinished = 0;
             self.place = match std::mem::take(&mut self.body) {
-                Body::Bytes(0) => Place::Target,
+                Body::Bytes(0) => Place::Start,
                 Body::Bytes(length) => Place::Body(length),
                 Body::Chunked => Place::Chunks(ChunkScan::default()),
                 Body::Unframed => Place::Unframed,

@@ -31,7 +31,7 @@ fn a_long_header_is_cut_and_what_follows_is_whole() {
     for piece in [1, 7, 4096, usize::MAX] {
         let expected = request(
             "/",
-            &format!("LAST-event-ID: {}\r\nA: b\r\n", "i".repeat(MAX_ID - 1)),
+            &format!("LAST-event-ID: {}\r\nA: b\r\n", "i".repeat(MAX_ID)),
         );
         assert_eq!(clipped(&sent, piece), expected);
     }
@@ -68,6 +68,26 @@ fn a_parameter_right_behind_another_is_cut_too() {
     let left = clipped(&request(&target(&long("x")), ""), 1000);
 
     assert_eq!(left, request(&target(&"x".repeat(MAX_ID)), ""));
+}
+
+#[test]
+fn only_the_first_question_mark_begins_the_query() {
+    let pattern = format!("?last_event_id={}", "p".repeat(3000));
+    let whole = request(&format!("/hub?match_urlpattern={pattern}&match=a"), "");
+    let cut = |name: &str, id: &str| request(&format!("/hub?match=a?b&{name}={id}#?"), "");
+
+    assert_eq!(clipped(&whole, 100), whole);
+    for name in ["last_event_id", "%6Cast%5fevent_id", "Last-Event-ID"] {
+        let left = clipped(&cut(name, &long("x")), 100);
+        assert_eq!(left, cut(name, &"x".repeat(MAX_ID)), "{name}");
+    }
+}
+
+#[test]
+fn space_before_an_id_is_no_part_of_it() {
+    let sent = request("/", &format!("Last-Event-ID:{}1-5\r\n", " ".repeat(3000)));
+
+    assert_eq!(clipped(&sent, 100), sent);
 }
 
 #[test]
@@ -137,6 +157,38 @@ fn requests_are_counted_as_their_heads_end() {
 }
 
 proptest! {
+    #[test]
+    fn the_parsers_understand_of_what_is_left_what_they_understand_of_the_whole(
+        parameters in prop::collection::vec(
+            (
+                prop::sample::select(&[
+                    "last_event_id", "lastEventId", "lastEventID", "Last-Event-ID", "match",
+                    "match_urlpattern", "%6Cast_event_i%64", "last+event+id", "topic", "a", "",
+                ][..]),
+                "(=|)",
+                "[a-c?=/:#%+]{0,6}",
+                prop::sample::select(&["", "?last_event_id=", "%3F", "%26", "#", " ", "&"][..]),
+                prop_oneof![Just(0), Just(5), 1020..1030_usize],
+            ),
+            0..5,
+        ),
+        before in prop::sample::select(&["/", "/a?", "/?", "*", "http://a/?b?", "/last_event_id="][..]),
+        header in "(Last-Event-ID: {0,3}|last-event-id:\t|A: |Last-Event-ID : )",
+        space in prop_oneof![Just(0), 1020..1030_usize],
+        id in prop_oneof![Just(0), Just(5), 1020..1030_usize],
+    ) {
+        let parameters: Vec<_> = parameters
+            .into_iter()
+            .map(|(name, is, value, odd, length)| {
+                format!("{name}{is}{value}{odd}{}", "x".repeat(length))
+            })
+            .collect();
+        let target = format!("{before}{}", parameters.join("&"));
+        let header = format!("{header}{}{}\r\n", " ".repeat(space), "y".repeat(id));
+
+        crate::fuzzing::request(&request(&target, &header));
+    }
+
     #[test]
     fn short_input_of_any_kind_passes_as_it_is(
         sent in "(GET |[?&=:a\r\n]|last_event_id|Last-Event-ID: |Content-Length: 1){0,60}",

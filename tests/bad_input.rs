@@ -294,7 +294,7 @@ fn a_stream_is_the_last_answer_and_its_request_has_no_body() {
     for rest in [
         "Content-Length: 5\r\n\r\n",
         "Content-Length: 5\r\n\r\nhello",
-        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         "\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     ] {

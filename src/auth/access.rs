@@ -137,6 +137,11 @@ impl Access {
         any_matches(&self.publish, topic.as_str(), hub)
     }
 
+    /// Whether it may publish on no topic at all.
+    pub(crate) fn publishes_nothing(&self) -> bool {
+        self.publish.is_empty()
+    }
+
     /// Whether it may read what is private on a topic, or the subscriptions at a path.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)

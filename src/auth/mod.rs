@@ -110,15 +110,14 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// Why a token is refused. For the log: whoever sent it is not told.
+/// Why a token is refused. The log has every reason; the client gets those that are known once the
+/// signature has been verified.
 #[derive(Debug, Error)]
 pub(crate) enum InvalidToken {
     #[error("it is longer than limits.token")]
     TooLong,
     #[error("its header cannot be read, or names no algorithm that is supported")]
     Header,
-    #[error("its type is not at+jwt")]
-    Type,
     #[error("it has critical extensions")]
     Critical,
     #[error("its claims cannot be read")]
@@ -127,9 +126,21 @@ pub(crate) enum InvalidToken {
     Issuer,
     #[error("its issuer has no key for its algorithm")]
     NoKey,
-    #[error("it has no claim `mercure` (hub.legacy)")]
-    NotLegacy,
-    #[error("it is not valid: {0}")]
+    #[error("none of its issuer's keys made its signature")]
+    Signature,
+    #[error("the `typ` of its header is not at+jwt")]
+    Type,
+    #[error("it has a claim `mercure`, which is read only with hub.legacy = true")]
+    Legacy,
+    #[error("its claim `mercure` cannot be read: {0}")]
+    LegacyClaim(serde_json::Error),
+    #[error("it has neither authorization_details nor a claim `mercure`")]
+    NoClaim,
+    #[error("its claim `aud` is not {0}, the URL of the hub (hub.url)")]
+    Audience(String),
+    #[error("it has no claim `{0}`")]
+    Missing(String),
+    #[error("{0}")]
     Invalid(jsonwebtoken::errors::Error),
     #[error("it has expired")]
     Expired,
@@ -140,6 +151,20 @@ pub(crate) enum InvalidToken {
 }
 
 impl InvalidToken {
+    /// Whether an issuer's key signed it, so that the issuer's client may learn what is wrong with it.
+    pub(crate) fn is_signed(&self) -> bool {
+        !matches!(
+            self,
+            Self::TooLong
+                | Self::Header
+                | Self::Critical
+                | Self::Claims
+                | Self::Issuer
+                | Self::NoKey
+                | Self::Signature
+        )
+    }
+
     /// Whether it may be good once others have gone.
     pub(crate) fn is_for_want_of_room(&self) -> bool {
         matches!(
@@ -160,11 +185,28 @@ struct Claims {
     authorization_details: Option<Value>,
     #[serde(default)]
     mercure: Option<Value>,
+    /// The same under the name that the protocol's older versions prefer.
+    #[serde(default, rename = "https://mercure.rocks/")]
+    namespaced: Option<Value>,
 }
 
+/// What is read of a token before its signature is verified.
 #[derive(Debug, Deserialize)]
-struct IssuerClaim {
+struct Unverified {
     iss: Option<String>,
+    authorization_details: Option<Value>,
+    mercure: Option<Value>,
+    #[serde(rename = "https://mercure.rocks/")]
+    namespaced: Option<Value>,
+}
+
+impl Unverified {
+    /// Whether the claims are those of the protocol's older versions.
+    fn is_legacy(&self) -> bool {
+        let details = self.authorization_details.as_ref();
+        let is_empty = |details: &Value| details.as_array().is_some_and(Vec::is_empty);
+        (self.mercure.is_some() || self.namespaced.is_some()) && details.is_none_or(is_empty)
+    }
 }
 
 /// Reads the keys of a config's issuers, as the server does when it starts, to see whether they are
@@ -278,34 +320,45 @@ impl Authority {
     /// Everything about a token but the time: also from when on it is valid.
     fn check(&self, token: &str, issuers: &[Issuer]) -> Result<(Access, f64), InvalidToken> {
         let header = decode_header(token).map_err(|_| InvalidToken::Header)?;
-        let is_legacy = !header.typ.as_deref().is_some_and(is_token_type);
-        if is_legacy && !self.rules.legacy {
-            return Err(InvalidToken::Type);
-        }
         if header.crit.is_some() {
             return Err(InvalidToken::Critical);
         }
-        // Only to choose among the trusted: the signature says whether it is true.
-        let IssuerClaim { iss } =
+        // Only to choose how it is verified: the signature says whether it is true.
+        let unverified: Unverified =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
-        let issuer = match (iss, issuers) {
-            (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == iss),
-            (None, [only]) if is_legacy => Some(only),
+        let issuer = match (&unverified.iss, issuers) {
+            (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
+            // One without an issuer is refused, or of the protocol's older versions.
+            (None, [only]) => Some(only),
             (None, _) => None,
         };
         let issuer = issuer.ok_or(InvalidToken::Issuer)?;
+        let has_type = header.typ.as_deref().is_some_and(is_token_type);
+        let is_legacy = unverified.is_legacy() && (self.rules.legacy || !has_type);
         let mut validation = self.validation(header.alg, issuer);
-        if is_legacy {
+        if is_legacy || !has_type {
             validation.required_spec_claims.clear();
         }
         let (claims, key) = claims(token, &header, issuer, &validation)?;
         let mut compiling = self.compiler.begin();
         let mut access = if is_legacy {
-            let claim = claims.mercure.ok_or(InvalidToken::NotLegacy)?;
-            let claim = MercureClaim::deserialize(claim).map_err(|_| InvalidToken::NotLegacy)?;
+            if !self.rules.legacy {
+                return Err(InvalidToken::Legacy);
+            }
+            let claim = claims.namespaced.or(claims.mercure);
+            let claim = MercureClaim::deserialize(claim.unwrap_or_default());
+            let claim = claim.map_err(InvalidToken::LegacyClaim)?;
             claim.access(&mut compiling, &self.rules)?
         } else {
             let details = claims.authorization_details.as_ref();
+            if !has_type {
+                let lacks_all = self.rules.legacy && details.is_none();
+                return Err(if lacks_all {
+                    InvalidToken::NoClaim
+                } else {
+                    InvalidToken::Type
+                });
+            }
             Access::parse(details, &mut compiling, &self.rules)?
         };
         access.compiled = Some(compiling.finish());
@@ -350,13 +403,17 @@ fn claims(
         }
         match decode::<Claims>(token, &key.verifier, validation) {
             Ok(decoded) => return Ok((decoded.claims, key.mark)),
-            Err(err) => {
-                let is_of_another_key = matches!(err.kind(), ErrorKind::InvalidSignature);
-                result = Err(InvalidToken::Invalid(err));
-                if !is_of_another_key {
-                    break;
+            Err(err) => match err.kind() {
+                ErrorKind::InvalidSignature => result = Err(InvalidToken::Signature),
+                ErrorKind::InvalidAudience => {
+                    let expected = validation.aud.iter().flatten().next().cloned();
+                    return Err(InvalidToken::Audience(expected.unwrap_or_default()));
                 }
-            }
+                ErrorKind::MissingRequiredClaim(name) => {
+                    return Err(InvalidToken::Missing(name.clone()));
+                }
+                _ => return Err(InvalidToken::Invalid(err)),
+            },
         }
     }
     result

@@ -161,10 +161,10 @@ fn each_kind_of_key_verifies_its_own_algorithm() {
         ("ES256", "p256", "good"),
         ("RS256", "rsa2048", "good"),
         ("EdDSA", "ed25519", "good"),
-        ("ES256", "p256-other", "InvalidSignature"),
-        ("RS256", "p256", "InvalidSignature"),
-        ("ES256", "rsa2048", "InvalidSignature"),
-        ("EdDSA", "p256", "InvalidSignature"),
+        ("ES256", "p256-other", "Signature"),
+        ("RS256", "p256", "Signature"),
+        ("ES256", "rsa2048", "Signature"),
+        ("EdDSA", "p256", "Signature"),
         ("HS256", "p256", "NoKey"),
         ("ES384", "p256", "NoKey"),
         ("PS256", "rsa2048", "NoKey"),
@@ -266,7 +266,7 @@ fn a_public_key_is_never_taken_for_a_secret() {
         for secret in [&*public, public.trim_ascii_end()] {
             let token = mac(&header, &claims(), secret);
             assert_eq!(verdict(&authority(), &token), "NoKey", "{name}");
-            assert_eq!(verdict(&mixed, &token), "InvalidSignature", "{name}");
+            assert_eq!(verdict(&mixed, &token), "Signature", "{name}");
         }
     }
     let token = mac(
@@ -290,16 +290,16 @@ fn header_members_that_are_not_understood_do_no_harm() {
         (json!({ "crit": ["b64"], "b64": false }), "p256", "Critical"),
         (json!({ "crit": "x" }), "p256", "Header"),
         (json!({ "jwk": jwk }), "p256", "good"),
-        (json!({ "jwk": jwk }), "p256-other", "InvalidSignature"),
+        (json!({ "jwk": jwk }), "p256-other", "Signature"),
         (
             json!({ "jku": "http://x.example" }),
             "p256-other",
-            "InvalidSignature",
+            "Signature",
         ),
         (
             json!({ "x5u": "http://x.example" }),
             "p256-other",
-            "InvalidSignature",
+            "Signature",
         ),
         (json!({ "kid": "../../etc/passwd" }), "p256", "good"),
         (json!({ "kid": 1 }), "p256", "Header"),
@@ -325,21 +325,15 @@ fn a_token_that_was_changed_is_refused() {
 
     for (changed, expected) in [
         (token.clone(), "good"),
-        (format!("{head}.{wider}.{signature}"), "InvalidSignature"),
+        (format!("{head}.{wider}.{signature}"), "Signature"),
         (
             format!("{head_with_kid}.{payload}.{signature}"),
-            "InvalidSignature",
+            "Signature",
         ),
-        (format!("{head}.{payload}.{zeros}"), "InvalidSignature"),
-        (format!("{head}.{payload}."), "InvalidSignature"),
-        (
-            format!("{head}.{payload}.{}", &signature[4..]),
-            "InvalidSignature",
-        ),
-        (
-            format!("{head}.{payload}.{signature}AAAA"),
-            "InvalidSignature",
-        ),
+        (format!("{head}.{payload}.{zeros}"), "Signature"),
+        (format!("{head}.{payload}."), "Signature"),
+        (format!("{head}.{payload}.{}", &signature[4..]), "Signature"),
+        (format!("{head}.{payload}.{signature}AAAA"), "Signature"),
         (format!("{head}.{payload}.{signature}="), "Base64"),
         (format!("{head}.{payload}.+{}", &signature[1..]), "Base64"),
         (format!("{head}.{payload}"), "Header"),

@@ -9,18 +9,21 @@ use actix_web::{
 use url::Url;
 
 use super::problem::{Challenge, Problem};
-use crate::{auth::Access, hub::Hub, policy::Policy};
+use crate::{auth::Access, form, hub::Hub, policy::Policy};
 
 const SCHEME: &str = "Bearer";
 
-/// The cookie of the protocol's older versions.
+/// The cookie of the protocol's older versions, and the query's parameter.
 const LEGACY_COOKIE: &str = "mercureAuthorization";
+const LEGACY_PARAMETER: &[u8] = b"authorization";
 
 /// What a request presents.
 #[derive(Debug)]
 pub(crate) enum Presented<'a> {
     Nothing,
     Header(&'a str),
+    /// In the query, as the protocol's older versions allow.
+    Query(String),
     /// Sent along by the browser, whoever made it send the request.
     Cookie(&'a str),
 }
@@ -61,7 +64,8 @@ fn verified(
 ) -> Result<Option<Arc<Access>>, Problem> {
     let token = match presented {
         Presented::Nothing => return Ok(None),
-        Presented::Header(token) | Presented::Cookie(token) => token,
+        Presented::Header(token) | Presented::Cookie(token) => *token,
+        Presented::Query(token) => token,
     };
     match policy.authority.verify(token) {
         Ok(access) => Ok(Some(access)),
@@ -70,7 +74,8 @@ fn verified(
             if reason.is_for_want_of_room() {
                 return Err(Problem::TooManyPatterns);
             }
-            Err(Challenge::InvalidToken.to(hub))
+            let reason = reason.is_signed().then(|| reason.to_string());
+            Err(Challenge::InvalidToken.because(hub, reason))
         }
     }
 }
@@ -82,16 +87,22 @@ fn of_request<'a>(
 ) -> Result<Presented<'a>, Problem> {
     let legacy = policy.legacy.then_some(LEGACY_COOKIE);
     let cookies = policy.cookie.as_deref().into_iter().chain(legacy);
-    presented(request.headers(), cookies).map_err(|Malformed| Challenge::InvalidRequest.to(hub))
+    let query = policy.legacy.then(|| request.query_string());
+    presented(request.headers(), query, cookies)
+        .map_err(|Malformed| Challenge::InvalidRequest.to(hub))
 }
 
-/// The token of these headers, or of the first of these cookies that there is.
+/// The token of these headers, or else of this query, or of the first of these cookies that there is.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
+    query: Option<&str>,
     mut cookies: impl Iterator<Item = &'n str>,
 ) -> Result<Presented<'a>, Malformed> {
     let mut authorizations = headers.get_all(AUTHORIZATION);
     let Some(authorization) = authorizations.next() else {
+        if let Some(token) = query.map(of_query).transpose()?.flatten() {
+            return Ok(Presented::Query(token));
+        }
         let cookie = cookies.find_map(|name| {
             let mut cookies = headers.get_all(COOKIE);
             cookies.find_map(|header| cookie(header, name))
@@ -120,6 +131,17 @@ pub(crate) fn presented<'a, 'n>(
     Ok(Presented::Header(token))
 }
 
+/// The token of a query, if it has one: an empty parameter is none.
+fn of_query(query: &str) -> Result<Option<String>, Malformed> {
+    let mut tokens = form::pairs(query.as_bytes())
+        .filter(|(name, value)| name == LEGACY_PARAMETER && !value.is_empty());
+    let token = tokens.next().map(|(_, token)| form::text(token));
+    if tokens.next().is_some() {
+        return Err(Malformed);
+    }
+    token.transpose().map_err(|_| Malformed)
+}
+
 /// The value of a cookie, if the header has it (RFC 6265, section 5.4). Other cookies beside it may
 /// hold anything.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
@@ -140,8 +162,10 @@ pub(crate) fn comes_from_a_trusted_page(
     trusted: &[String],
 ) -> bool {
     let header = |name| headers.get(name)?.to_str().ok();
-    let origin = match header(ORIGIN) {
-        Some(origin) => origin.to_owned(),
+    let origin = match headers.get(ORIGIN).map(HeaderValue::to_str) {
+        Some(Ok(origin)) => origin.to_owned(),
+        // No browser sends it.
+        Some(Err(_)) => return false,
         None => match header(REFERER).map(Url::parse) {
             Some(Ok(url)) => url.origin().ascii_serialization(),
             _ => return false,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
+    HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
     body::BodyStream,
     dev::Payload,
     http::{
@@ -17,12 +17,12 @@ use actix_web::{
     },
     web,
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::{
     accept::accepts_event_stream,
     credentials, form,
-    problem::{Challenge, Problem},
+    problem::{Challenge, Problem, refuse_websocket},
     topics::{self, Asked},
 };
 use crate::{
@@ -85,6 +85,7 @@ async fn answer(
     hub: &Hub,
     has_own_topic: bool,
 ) -> Result<HttpResponse, Problem> {
+    refuse_websocket(request)?;
     if !accepts_event_stream(request) {
         return Err(Problem::NotAcceptable);
     }
@@ -99,11 +100,9 @@ async fn answer(
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
         query_body(request, payload, &limits, policy).await?
-    } else if let Payload::None = payload.into_inner() {
-        web::Bytes::new()
     } else {
-        // It would outlast the stream.
-        return Err(Problem::NotAlone);
+        expect_no_body(request, payload).await?;
+        web::Bytes::new()
     };
     let Asked {
         matchers,
@@ -117,17 +116,18 @@ async fn answer(
         false => select(hub, matchers, access.as_deref()).await?,
     };
     let header = request.headers().get(LAST_EVENT_ID);
-    let header = header.map(|header| header.as_bytes().to_owned());
-    let requested = header.or(last_event_id);
-    let from = requested
-        .as_deref()
-        .map_or(ResumeFrom::Now, ResumeFrom::parse);
+    let header = header.map(HeaderValue::as_bytes);
+    // An empty header is what some clients send that have no last event id.
+    let requested = header
+        .filter(|id| !id.is_empty())
+        .or(last_event_id.as_deref());
+    let from = requested.map_or(ResumeFrom::Now, ResumeFrom::parse);
     let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
     let revocation = policy.zip(access.as_deref());
     let revocation = revocation.map(|(policy, access)| policy.authority.revocation(access));
     let asks = Asking {
         from,
-        requested,
+        legacy,
         selection,
         access,
         expiry,
@@ -139,6 +139,21 @@ async fn answer(
         return Ok(head.body(actix_web::body::None::new()));
     }
     open(request, hub, asks).await
+}
+
+/// Waits for the end of a body that has to be empty: some proxies announce one in chunks, although
+/// there is none.
+async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<(), Problem> {
+    let mut payload = match payload.into_inner() {
+        Payload::None => return Ok(()),
+        _ if !request.chunked().unwrap_or(false) => return Err(Problem::HasBody),
+        payload => payload,
+    };
+    match payload.next().await {
+        None => Ok(()),
+        Some(Ok(_)) => Err(Problem::HasBody),
+        Some(Err(_)) => Err(Problem::BodyCutOff),
+    }
 }
 
 /// How much memory the bodies of `QUERY` requests may take that are on their way, in bytes. Anybody may
@@ -215,8 +230,8 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
 /// What a subscriber asks for and may have.
 struct Asking {
     from: ResumeFrom,
-    /// The last event id as it was sent, if one was.
-    requested: Option<Vec<u8>>,
+    /// Whether its client may read the older name of a header.
+    legacy: bool,
     selection: Arc<Selection>,
     access: Option<Arc<Access>>,
     expiry: Option<Expiry>,
@@ -238,17 +253,22 @@ impl Asking {
     /// Says after which event the stream begins, to one that asked for a place: the one that was
     /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
     fn tell_place(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
-        let Some(requested) = self.requested.as_deref().filter(|id| !id.is_empty()) else {
-            return;
+        let has_preceding = match &self.from {
+            ResumeFrom::Now => return,
+            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
+            ResumeFrom::After { id, .. } => id.seq > 0,
+            ResumeFrom::AfterGiven(_) => true,
         };
-        let is_found = self.from != ResumeFrom::Earliest && !has_gap;
-        let found = is_found.then(|| HeaderValue::from_bytes(requested).ok());
-        let earliest = HeaderValue::from_static(EARLIEST);
-        let preceding = found.flatten().unwrap_or(earliest);
-        head.insert_header((MERCURE_LAST_EVENT_ID, preceding));
+        let preceding = (has_preceding && !has_gap).then(|| self.from.to_string());
+        let preceding = preceding.as_deref().unwrap_or(EARLIEST);
+        let value = HeaderValue::from_str(preceding).expect("an id is visible ASCII");
+        if self.legacy {
+            head.insert_header((LAST_EVENT_ID, value.clone()));
+        }
+        head.insert_header((MERCURE_LAST_EVENT_ID, value));
     }
 
-    /// A stream that tells the client when to come again. Nothing is looked up for it but in memory:
+    /// A stream that only tells the client when to reconnect. Nothing is looked up for it but in memory:
     /// there may be many.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
         let is_known = match self.place(hub) {
@@ -256,8 +276,8 @@ impl Asking {
             Placed::Older(_) => false,
         };
         self.tell_place(&mut head, !is_known);
-        let farewell = wire::farewell(hub.jittered_retry());
-        head.body(farewell.bytes(Framing::Plain))
+        let goodbye = wire::goodbye(hub.jittered_retry(), None);
+        head.body(goodbye.bytes(Framing::Plain))
     }
 }
 

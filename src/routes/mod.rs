@@ -24,10 +24,11 @@ use actix_web::{
 };
 
 use self::problem::Problem;
+pub(crate) use self::problem::explain_preflight;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{
     credentials::{Malformed, Presented, comes_from_a_trusted_page, presented},
-    topics::asked,
+    topics::{Asked, asked},
 };
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{page::Page, status::Started};
@@ -120,11 +121,14 @@ fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> R
 }
 
 /// Whose pages of another origin may ask and read: those listed, with credentials, or all, without.
-pub(crate) fn cors(allowed_origins: &[String]) -> Cors {
+/// In `legacy` they may read the older name of a header, too.
+pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
+    let exposed = ["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"];
+    let exposed = exposed.into_iter().chain(legacy.then_some("Last-Event-ID"));
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "QUERY", "POST", "OPTIONS"])
         .allow_any_header()
-        .expose_headers(["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"])
+        .expose_headers(exposed)
         .max_age(86_400)
         .block_on_origin_mismatch(false);
     if allowed_origins.iter().any(|origin| origin == "*") {

@@ -1,12 +1,16 @@
 //! Errors as every route answers them: `application/problem+json` (RFC 9457). The one place that
 //! gives errors their status.
 
+use actix_cors::CorsError;
 use actix_web::{
-    HttpResponse, ResponseError,
+    HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE},
     },
+    middleware::Next,
 };
 use serde_json::json;
 use thiserror::Error;
@@ -15,7 +19,7 @@ use super::metadata;
 use crate::{form::NotUtf8, hub::Hub, matcher::InvalidMatcher, update::InvalidUpdate};
 
 /// Why a request is not answered as asked.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Error)]
 pub(crate) enum Problem {
     #[error("There is nothing at this address.")]
     NotFound,
@@ -23,8 +27,22 @@ pub(crate) enum Problem {
     MethodNotAllowed(&'static str),
     #[error("This is a text/event-stream, which the request's Accept header excludes.")]
     NotAcceptable,
-    #[error("An event stream is the last answer on its connection; its request has no body.")]
+    #[error(
+        "An event stream is the last response on its connection: send no other request before it ends."
+    )]
     NotAlone,
+    #[error(
+        "The request for an event stream has a body. Send none, or send what you ask for as the form of a \
+         QUERY request."
+    )]
+    HasBody,
+    #[error(
+        "WebSocket is not supported. Send the request without the header Upgrade: subscribe with \
+         EventSource, or with GET and Accept: text/event-stream, and publish with POST."
+    )]
+    WebSocket,
+    #[error("The CORS preflight is refused: {0}. The setting is cors.allowed_origins.")]
+    Preflight(CorsError),
     #[error("Too many files are being sent.")]
     TooManyFiles,
     #[error("The server is shutting down.")]
@@ -37,7 +55,10 @@ pub(crate) enum Problem {
     LogUnavailable,
     #[error("There are as many patterns of others as there may be.")]
     TooManyPatterns,
-    #[error("The body is to be a form: application/x-www-form-urlencoded.")]
+    #[error(
+        "The body must be a form: send Content-Type: application/x-www-form-urlencoded and fields such as \
+         topic=a&data=b, with JSON as the value of data."
+    )]
     NotAForm,
     #[error("The body is longer than {0} bytes (limits.body).")]
     BodyTooLong(usize),
@@ -76,12 +97,19 @@ pub(crate) enum Problem {
     TooManySubscriptions,
     #[error("A cookie is no proof that this is meant: the page is of another origin, or of none.")]
     ForeignPage,
-    #[error("{}", challenge.detail())]
+    #[error("{}{}", challenge.detail(), suffix(reason.as_deref()))]
     Token {
         challenge: Challenge,
+        /// Which check failed, if the client may know.
+        reason: Option<String>,
         /// Where the hub says how to get a token.
         metadata: String,
     },
+}
+
+/// A reason as the end of a sentence that has a full stop already.
+fn suffix(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
 }
 
 /// What is wrong with a token (RFC 6750, section 3.1).
@@ -96,8 +124,14 @@ pub(crate) enum Challenge {
 impl Challenge {
     /// The problem, as this hub tells it.
     pub(super) fn to(self, hub: &Hub) -> Problem {
+        self.because(hub, None)
+    }
+
+    /// The same with the check that failed.
+    pub(super) fn because(self, hub: &Hub, reason: Option<String>) -> Problem {
         Problem::Token {
             challenge: self,
+            reason,
             metadata: metadata::url(hub.url()),
         }
     }
@@ -121,8 +155,11 @@ impl Challenge {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::NoToken => "This takes an access token.",
-            Self::InvalidRequest => "The token is not presented as it is to be.",
+            Self::NoToken => "This requires an access token.",
+            Self::InvalidRequest => {
+                "The access token is malformed, or there is more than one: send one header \
+                 Authorization: Bearer <token>."
+            }
             Self::InvalidToken => "The access token is not valid.",
             Self::InsufficientScope => "The access token does not allow this.",
         }
@@ -147,6 +184,9 @@ impl ResponseError for Problem {
             Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidUpdate(update) if update.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAlone
+            | Self::HasBody
+            | Self::WebSocket
+            | Self::Preflight(_)
             | Self::NotAForm
             | Self::QueryTooLong(_)
             | Self::BodyCutOff
@@ -190,6 +230,35 @@ impl ResponseError for Problem {
     }
 }
 
+/// Refuses a client that wants another protocol: it would take nothing else for an answer. (Others, such
+/// as `h2c`, are only an offer.)
+pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
+    let upgrades = request.headers().get_all(UPGRADE);
+    let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_websocket = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    if upgrades.any(is_websocket) {
+        return Err(Problem::WebSocket);
+    }
+    Ok(())
+}
+
+/// Middleware around that of CORS, which explains a refused preflight in text only.
+pub(crate) async fn explain_preflight(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    let refusal = response.response().error();
+    let refusal = refusal.and_then(|error| error.as_error::<CorsError>());
+    Ok(match refusal.cloned() {
+        None => response.map_into_left_body(),
+        Some(refusal) => {
+            let explained = Problem::Preflight(refusal).error_response();
+            response.into_response(explained).map_into_right_body()
+        }
+    })
+}
+
 /// After how many seconds to come again.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
@@ -201,6 +270,7 @@ impl Problem {
             Self::Token {
                 challenge,
                 metadata,
+                ..
             } => {
                 let value = HeaderValue::try_from(challenge.header(metadata));
                 (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))

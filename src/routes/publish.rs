@@ -5,22 +5,23 @@ use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 use super::{
     credentials::access_to_change,
     form,
-    problem::{Challenge, Problem},
+    problem::{Challenge, Problem, refuse_websocket},
 };
 use crate::{
-    event::{EventId, Naming},
     hub::{Hub, PublishError},
     policy::Policy,
+    topic::Topic,
     update,
 };
 
-/// Answers with the event's id once it is in the log.
+/// Answers with the event's id, as subscribers get it, once it is in the log.
 pub(super) async fn publish(
     request: HttpRequest,
     payload: web::Payload,
     hub: web::Data<Hub>,
     policy: web::Data<Policy>,
 ) -> Result<HttpResponse, Problem> {
+    refuse_websocket(&request)?;
     let access = access_to_change(&request, &hub, &policy)?;
     let form = form::read(&request, payload, policy.limits.body, Problem::BodyTooLong).await?;
     let event = update::parse(&form, &policy.limits).map_err(Problem::InvalidUpdate)?;
@@ -32,9 +33,14 @@ pub(super) async fn publish(
         log::debug!("refused an update on the hub's own {topic}");
         return Err(Problem::ReservedTopic);
     }
-    let may_publish = |topic| access.may_publish(topic, hub.url());
-    if !topics.iter().all(may_publish) {
-        return Err(Challenge::InsufficientScope.to(&hub));
+    let is_refused = |topic: &&Topic| !access.may_publish(topic, hub.url());
+    if let Some(topic) = topics.iter().find(is_refused) {
+        let reason = if access.publishes_nothing() {
+            "it has no authorization_details with the action publish".to_owned()
+        } else {
+            format!("it does not allow to publish on the topic {topic}")
+        };
+        return Err(Challenge::InsufficientScope.because(&hub, Some(reason)));
     }
     if event
         .given_id()
@@ -42,7 +48,7 @@ pub(super) async fn publish(
     {
         return Err(Problem::HubsId);
     }
-    let naming = event.naming.clone();
+    let given_id = event.given_id().cloned();
     let id = hub.publish_now(event).await.map_err(|err| match err {
         PublishError::Busy => Problem::Busy,
         PublishError::Draining => Problem::Draining,
@@ -51,14 +57,5 @@ pub(super) async fn publish(
     })?;
     Ok(HttpResponse::Ok()
         .content_type(ContentType::plaintext())
-        .body(written(&naming, id)))
-}
-
-/// The id as subscribers get it.
-fn written(naming: &Naming, id: EventId) -> String {
-    match naming {
-        Naming::Plain => id.to_string(),
-        Naming::Fragment => format!("#{id}"),
-        Naming::Given(given) => given.as_str().to_owned(),
-    }
+        .body(given_id.map_or_else(|| id.to_string(), |given| given.as_str().to_owned())))
 }

@@ -42,6 +42,7 @@ fn with_a_cookie_only_pages_of_the_hub_or_of_the_list_publish() {
         "Origin: https://app.example.bad.example\r\n",
         "Origin: http://app.example\r\n",
         "Origin: *\r\n",
+        "Origin: https://caf\u{e9}.example\r\nReferer: https://app.example/\r\n",
         "Referer: https://bad.example/https://hub.example.com/\r\n",
         "Referer: https://hub.example.com@bad.example/\r\n",
         "Referer: /page\r\n",

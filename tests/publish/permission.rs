@@ -1,9 +1,10 @@
 //! Who may publish what (Mercure, chapter Publishers), and what whoever may not is told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::mercure::{
-    METADATA, MercureHub, PATH, bearer, detail, form, grant, now, token, token_until, until_marker,
+    HUB, METADATA, MercureHub, PATH, bearer, detail, form, grant, now, signed_as, token,
+    token_until, until_marker,
 };
 
 /// The challenge that names this error.
@@ -43,20 +44,21 @@ fn a_token_is_not_taken_from_where_it_might_be_logged() {
 }
 
 #[test]
-fn every_token_that_is_not_valid_gets_the_same_answer() {
+fn every_token_that_nobody_signed_gets_the_same_answer() {
     let hub = MercureHub::start();
     let good = token(json!([grant("publish", &["*"])]));
     let (message, _) = good.rsplit_once('.').unwrap();
     let expired = token_until(now() as u64 - 1, json!([grant("publish", &["*"])]));
-    let malformed = token(json!([grant("publish", &["*"]), grant("fly", &[])]));
+    let (expired, _) = expired.rsplit_once('.').unwrap();
+    let stranger = signed_as("at+jwt", &json!({ "iss": "https://stranger.example" }));
     let long = "x".repeat(9000);
 
     let tokens = [
         "x",
         "a.b.c",
         &format!("{message}."),
-        &expired,
-        &malformed,
+        &format!("{expired}.{}", "A".repeat(43)),
+        &stranger,
         &long,
     ];
     let answers = tokens.map(|token| hub.ask("POST", PATH, &bearer(token), "topic=a"));
@@ -68,6 +70,58 @@ fn every_token_that_is_not_valid_gets_the_same_answer() {
         assert_eq!(answer.body, answers[0].body);
         assert!(!answer.body.contains("invalid_token"), "{answer:?}");
     }
+}
+
+#[test]
+fn a_token_that_was_signed_is_told_which_check_it_failed() {
+    let hub = MercureHub::start();
+    let details = json!([grant("publish", &["*"])]);
+    let claims = |members: Value| {
+        let mut claims = json!({
+            "iss": "https://example.com",
+            "aud": HUB,
+            "exp": now() as u64 + 60,
+            "authorization_details": details,
+        });
+        let members = members.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(members);
+        claims
+    };
+    let malformed = json!([grant("publish", &["*"]), grant("fly", &[])]);
+    let elsewhere = json!({ "aud": "https://elsewhere.example" });
+    for (typ, members, expected) in [
+        ("JWT", json!({}), "the `typ` of its header is not at+jwt"),
+        ("at+jwt", json!({ "exp": 1 }), "it has expired"),
+        ("at+jwt", json!({ "nbf": now() + 60.0 }), "not valid yet"),
+        ("at+jwt", json!({ "exp": null }), "no claim `exp`"),
+        ("at+jwt", elsewhere, HUB),
+        (
+            "at+jwt",
+            json!({ "authorization_details": malformed }),
+            "a detail's topics",
+        ),
+    ] {
+        let token = signed_as(typ, &claims(members));
+        let answer = hub.ask("POST", PATH, &bearer(&token), "topic=a");
+
+        answer.assert_refuses(401, expected);
+        let header = answer.header("www-authenticate");
+        assert_eq!(header, Some(&*challenge("invalid_token")), "{expected}");
+        assert!(
+            answer.body.contains(expected),
+            "{expected}: {}",
+            answer.body
+        );
+    }
+    let without = json!({ "iss": "https://example.com", "aud": HUB, "exp": now() as u64 + 60 });
+    let without = signed_as("at+jwt", &without);
+    let answer = hub.ask("POST", PATH, &bearer(&without), "topic=a");
+    answer.assert_refuses(403, "no details");
+    assert!(
+        answer.body.contains("authorization_details"),
+        "{}",
+        answer.body
+    );
 }
 
 #[test]

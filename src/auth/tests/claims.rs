@@ -18,10 +18,10 @@ fn a_token_is_good_until_its_very_end() {
         (json!(9_007_199_254_740_993_u64), "good"),
         (json!(u64::MAX), "good"),
         (json!(0), "Expired"),
-        (json!(-1), "MissingRequiredClaim"),
-        (json!(1e20), "MissingRequiredClaim"),
+        (json!(-1), "Missing"),
+        (json!(1e20), "Missing"),
         (json!("9999999999"), "Json"),
-        (json!(null), "MissingRequiredClaim"),
+        (json!(null), "Missing"),
         (json!(true), "Json"),
         (json!({}), "Json"),
         (json!([]), "Json"),
@@ -30,7 +30,7 @@ fn a_token_is_good_until_its_very_end() {
         assert_eq!(verdict(&authority, &token), expected, "{exp}");
     }
     let token = sign(&header(), &without(claims(), "exp"), "p256");
-    assert_eq!(verdict(&authority, &token), "MissingRequiredClaim");
+    assert_eq!(verdict(&authority, &token), "Missing");
 }
 
 #[test]
@@ -90,40 +90,40 @@ fn a_token_is_for_this_hub() {
         (json!(HUB), "good"),
         (json!([HUB]), "good"),
         (json!(["x", HUB]), "good"),
-        (json!("x"), "InvalidAudience"),
-        (json!(["x"]), "InvalidAudience"),
-        (json!([]), "InvalidAudience"),
-        (json!(""), "InvalidAudience"),
-        (json!(format!("{HUB}/")), "InvalidAudience"),
+        (json!("x"), "Audience"),
+        (json!(["x"]), "Audience"),
+        (json!([]), "Audience"),
+        (json!(""), "Audience"),
+        (json!(format!("{HUB}/")), "Audience"),
         (
             json!("HTTPS://hub.example.com/.well-known/mercure"),
-            "InvalidAudience",
+            "Audience",
         ),
         (
             json!("https://hub.example.com:443/.well-known/mercure"),
-            "InvalidAudience",
+            "Audience",
         ),
         (
             json!("http://hub.example.com/.well-known/mercure"),
-            "InvalidAudience",
+            "Audience",
         ),
         (
             json!("https://hub.example.com/.well-known/%6Dercure"),
-            "InvalidAudience",
+            "Audience",
         ),
-        (json!("https://hub.example.com"), "InvalidAudience"),
-        (json!([format!(" {HUB}")]), "InvalidAudience"),
-        (json!(null), "MissingRequiredClaim"),
-        (json!(1), "MissingRequiredClaim"),
-        (json!({ HUB: 1 }), "MissingRequiredClaim"),
-        (json!([HUB, 1]), "MissingRequiredClaim"),
-        (json!([[HUB]]), "MissingRequiredClaim"),
+        (json!("https://hub.example.com"), "Audience"),
+        (json!([format!(" {HUB}")]), "Audience"),
+        (json!(null), "Missing"),
+        (json!(1), "Missing"),
+        (json!({ HUB: 1 }), "Missing"),
+        (json!([HUB, 1]), "Missing"),
+        (json!([[HUB]]), "Missing"),
     ] {
         let token = signed(json!({ "aud": aud }));
         assert_eq!(verdict(&authority, &token), expected, "{aud}");
     }
     let token = sign(&header(), &without(claims(), "aud"), "p256");
-    assert_eq!(verdict(&authority, &token), "MissingRequiredClaim");
+    assert_eq!(verdict(&authority, &token), "Missing");
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn each_issuer_signs_with_its_own_keys() {
     for (iss, key, expected) in [
         (json!(ISSUER), "p256", "good"),
         (json!(OTHER_ISSUER), "p256-other", "good"),
-        (json!(OTHER_ISSUER), "p256", "InvalidSignature"),
-        (json!(ISSUER), "p256-other", "InvalidSignature"),
+        (json!(OTHER_ISSUER), "p256", "Signature"),
+        (json!(ISSUER), "p256-other", "Signature"),
         (json!("https://evil.example"), "p256", "Issuer"),
         (json!("https://example.com/"), "p256", "Issuer"),
         (json!("https://EXAMPLE.com"), "p256", "Issuer"),
@@ -195,7 +195,7 @@ fn json_that_is_malformed_or_ambiguous_is_refused() {
         (&head, &payload.replacen('{', r#"{"iss":"x","#, 1), "Claims"),
         (&head, &payload.replacen('{', r#"{"exp":1,"#, 1), "Json"),
         (&head, &payload.replacen('{', r#"{"nbf":1e400,"#, 1), "Json"),
-        (&head, &format!(r#"["{ISSUER}"]"#), "Json"),
+        (&head, &format!(r#"["{ISSUER}"]"#), "Claims"),
     ] {
         let token = sign_bytes(head.as_bytes(), payload.as_bytes(), &key);
         assert_eq!(verdict(&authority, &token), expected, "{head} {payload}");

@@ -83,7 +83,7 @@ fn a_secret_has_at_least_32_bytes_beside_the_blanks_behind_it() {
         let token = mac(&header, &claims(), SECRET.as_bytes());
         assert_eq!(verdict(&authority, &token), "good");
         let other = mac(&header, &claims(), &SECRET.as_bytes()[1..]);
-        assert_eq!(verdict(&authority, &other), "InvalidSignature");
+        assert_eq!(verdict(&authority, &other), "Signature");
     }
 }
 
@@ -205,7 +205,7 @@ fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
 
     for (algorithm, key, expected) in [
         ("ES256", "p256", "good"),
-        ("ES256", "p256-other", "InvalidSignature"),
+        ("ES256", "p256-other", "Signature"),
         ("RS256", "rsa2048", "NoKey"),
     ] {
         let token = signed(json!({ "alg": algorithm }), key);
@@ -250,7 +250,7 @@ fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
         (json!({}), "p256", "good"),
         (json!({}), "p256-other", "good"),
         (json!({ "kid": null }), "p256-other", "good"),
-        (json!({ "kid": "two" }), "p256", "InvalidSignature"),
+        (json!({ "kid": "two" }), "p256", "Signature"),
         (json!({ "kid": "rsa" }), "p256", "NoKey"),
         (json!({ "kid": "three" }), "p256", "NoKey"),
         (json!({ "kid": "ONE" }), "p256", "NoKey"),
