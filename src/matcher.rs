@@ -31,8 +31,6 @@ pub(crate) enum MatcherType {
 }
 
 impl MatcherType {
-    pub(crate) const ALL: [Self; 3] = [Self::Exact, Self::UrlPattern, Self::Selector];
-
     /// Those of the protocol.
     pub(crate) const REGISTERED: [Self; 2] = [Self::Exact, Self::UrlPattern];
 

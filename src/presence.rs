@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::Access,
-    event::{Audience, Event, Naming},
+    event::{Audience, Event},
     hub_url::HubUrl,
     matcher::{MatcherText, MatcherType},
     topic::Topic,
@@ -101,20 +101,22 @@ impl Presence {
         let mut paths = Vec::new();
         for MatcherText { kind, text } in matchers {
             let encode = |text| utf8_percent_encode(text, ENCODED);
-            let path = format!(
-                "{list}/{}/{}/{}",
-                kind.name(),
-                encode(text),
-                encode(&subscriber)
-            );
+            let (topic, name) = (encode(text), encode(&subscriber));
             let mut document = json!({
-                "id": path,
                 "type": "subscription",
-                "match_type": kind.name(),
-                "match": &**text,
                 "subscriber": subscriber,
                 "active": true,
             });
+            let path = if *kind == MatcherType::Selector {
+                // As the protocol's older versions have it.
+                document["topic"] = json!(&**text);
+                format!("{list}/{topic}/{name}")
+            } else {
+                document["match_type"] = json!(kind.name());
+                document["match"] = json!(&**text);
+                format!("{list}/{}/{topic}/{name}", kind.name())
+            };
+            document["id"] = json!(path);
             let payload = access.and_then(|access| access.payload(text, &self.hub));
             if let Some(payload) = payload {
                 document["payload"] = payload.clone();
@@ -136,22 +138,30 @@ impl Presence {
         gone.map(|document| Change::new(document, false)).collect()
     }
 
-    /// What is at a path: a subscription, or a list of those below it. `None`: neither.
-    pub(crate) fn at(&self, path: &str) -> Option<Value> {
+    /// The document at a path: a subscription, or a list of those below it. `None`: neither. In
+    /// `legacy` there are lists of the subscriptions to a topic, too.
+    pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<Value> {
         if let Some(document) = self.active.get(path) {
             return Some(document.clone());
         }
         let below = path.strip_prefix(self.hub.path())?.strip_prefix(LIST)?;
-        // The list of all, or that of a matcher.
         let parts: Vec<_> = below.split('/').skip(1).collect();
-        let is_type = |part: &str| MatcherType::ALL.iter().any(|kind| kind.name() == part);
-        if !matches!(*parts, []) && !matches!(*parts, [kind, _] if is_type(kind)) {
-            return None;
-        }
+        let is_of_topic = match *parts {
+            [] => false,
+            [kind, _] => {
+                MatcherType::named(kind)?;
+                false
+            }
+            [_] if legacy => true,
+            _ => return None,
+        };
         let prefix = format!("{path}/");
         let listed = self.active.range(prefix.clone()..);
         let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
-        let mut listed = listed.map(|(_, document)| document);
+        let mut listed = listed
+            .map(|(_, document)| document)
+            // A topic may be spelled like the type of a matcher.
+            .filter(|document| !is_of_topic || document.get("topic").is_some());
         let first: Vec<_> = listed.by_ref().take(MOST_LISTED).collect();
         let mut list = json!({ "id": path, "type": "subscriptions", "subscriptions": first });
         if listed.next().is_some() {
@@ -181,7 +191,6 @@ fn told(document: &Value) -> Event {
         topics: vec![Topic::of_hub(path)],
         private: true,
     });
-    event.naming = Naming::Fragment;
     event
 }
 
@@ -228,9 +237,9 @@ mod tests {
         let audience = event.audience.as_ref().unwrap();
         assert!(audience.private && audience.topics[0].as_str() == path);
         assert!(changes[0].path() == path && changes[0].is_active());
-        assert_eq!(presence.at(&path), Some(document));
+        assert_eq!(presence.at(&path, false), Some(document));
         let count = |presence: &Presence, path: &str| {
-            presence.at(path).unwrap()["subscriptions"]
+            presence.at(path, false).unwrap()["subscriptions"]
                 .as_array()
                 .unwrap()
                 .len()
@@ -241,17 +250,17 @@ mod tests {
         assert_eq!(count(&presence, &format!("{list}/exact/a%20b")), 0);
         let documents = presence.active.values().cloned().collect();
         let same = Presence::of(presence.hub.clone(), documents);
-        assert_eq!(same.at(list), presence.at(list));
-        assert_eq!(presence.at(&format!("{list}/urlpattern")), None);
-        assert_eq!(presence.at(&format!("{list}/regex/a%20b")), None);
-        assert_eq!(presence.at(&format!("{path}x")), None);
+        assert_eq!(same.at(list, false), presence.at(list, false));
+        assert_eq!(presence.at(&format!("{list}/urlpattern"), false), None);
+        assert_eq!(presence.at(&format!("{list}/regex/a%20b"), false), None);
+        assert_eq!(presence.at(&format!("{path}x"), false), None);
 
         let changes = presence.leave(&subscriber);
         assert_eq!(changes.len(), 2);
         assert!(changes[0].event.data().contains("\"active\":false"));
         assert!(changes[0].path() == path && !changes[0].is_active());
         assert_eq!(presence.leave(&subscriber).len(), 0);
-        assert_eq!(presence.at(&path), None);
+        assert_eq!(presence.at(&path, false), None);
         assert_eq!(count(&presence, list), 1);
         presence.leave(&other);
         assert!(presence.active.is_empty() && presence.subscribers.is_empty());
@@ -265,9 +274,9 @@ mod tests {
             presence.join(&[pattern("a")], None);
         }
 
-        let all = presence.at(list).unwrap();
+        let all = presence.at(list, false).unwrap();
         presence.join(&[pattern("a")], None);
-        let not_all = presence.at(list).unwrap();
+        let not_all = presence.at(list, false).unwrap();
 
         assert_eq!(all.get("truncated"), None);
         assert_eq!(not_all["truncated"], true);

@@ -81,7 +81,9 @@ export class ActiveSubscriptions {
  * @param {unknown} document
  */
 export function readSubscription(document) {
-  const { id, type, match, match_type: matchType, subscriber, active, payload } = document ?? {};
+  const { id, type, subscriber, active, payload } = document ?? {};
+  // The protocol's older versions name a topic instead of a matcher.
+  const { match = document?.topic, match_type: matchType = "topic" } = document ?? {};
   const isReadable = type === "subscription" && typeof active === "boolean"
     && [id, match, matchType, subscriber].every((value) => typeof value === "string");
   if (!isReadable) return null;

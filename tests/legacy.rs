@@ -6,8 +6,12 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::mercure::{
-    COOKIE, Client, MARKER, MercureHub, PATH, bearer, grant, query, signed_as, token, until_marker,
+use support::{
+    eventually,
+    mercure::{
+        COOKIE, Client, MARKER, MercureHub, PATH, bearer, detail, grant, query, signed_as, token,
+        until_marker,
+    },
 };
 
 fn hub() -> MercureHub {
@@ -146,9 +150,149 @@ fn its_payload_is_told_of_every_subscription() {
 
     let document: Value = serde_json::from_str(&answer.body).unwrap();
     let subscription = &document["subscriptions"][0];
-    assert_eq!(subscription["match_type"], "selector", "{document}");
-    assert_eq!(subscription["match"], "/{x}");
+    assert_eq!(subscription["topic"], "/{x}", "{document}");
+    assert_eq!(subscription.get("match"), None);
     assert_eq!(subscription["payload"], payload);
+}
+
+#[test]
+fn a_token_may_come_in_the_query_and_a_header_counts_before_it() {
+    let hub = hub();
+    let all = legacy(&json!({ "publish": ["*"], "subscribe": ["*"] }));
+    let nothing = legacy(&json!({}));
+    let mut publisher = hub.publisher();
+
+    let stream = |query: &str, headers: &str| {
+        let query = format!("topic=/a&topic={MARKER}{query}");
+        hub.open(&query, headers)
+    };
+    let cookie = format!("Cookie: mercureAuthorization={nothing}\r\n");
+    let mut by_query = stream(&format!("&authorization={all}"), &cookie);
+    let mut by_header = stream(&format!("&authorization={all}"), &bearer(&nothing));
+    let mut by_cookie = stream("&authorization=", &cookie);
+    publisher.publish("topic=/a&data=private&private=on");
+    publisher.mark();
+
+    assert_eq!(until_marker(&mut by_query), ["private"]);
+    for stream in [&mut by_header, &mut by_cookie] {
+        assert_eq!(until_marker(stream), [""; 0]);
+    }
+    // No page can make a browser send it, so that it needs no origin.
+    let target = format!("{PATH}?authorization={all}");
+    let foreign = "Origin: https://elsewhere.example\r\n";
+    let published = hub.ask("POST", &target, foreign, "topic=/a");
+    assert_eq!(published.status(), 200, "{published:?}");
+    for (wrong, status) in [
+        ("authorization=x".to_owned(), 401),
+        (format!("authorization={all}&authorization={all}"), 400),
+    ] {
+        let target = format!("{PATH}?topic=/a&{wrong}");
+        hub.ask("GET", &target, "", "")
+            .assert_refuses(status, &wrong);
+    }
+}
+
+#[test]
+fn the_namespaced_claim_replaces_the_other() {
+    let hub = hub();
+    let namespaced = signed_as(
+        "JWT",
+        &json!({
+            "https://mercure.rocks/": { "publish": ["/a"] },
+            "mercure": { "publish": ["/b"] },
+        }),
+    );
+    let mut client = Client::connect(hub.addr());
+
+    for (form, expected) in [("topic=/a", 200), ("topic=/b", 403)] {
+        let answer = client.post(&bearer(&namespaced), form);
+        assert_eq!(answer.status(), expected, "{form}");
+    }
+}
+
+#[test]
+fn the_older_name_of_the_header_is_there_and_pages_may_read_it() {
+    let hub = hub();
+    let id = hub.publisher().publish_on("/a");
+    let page = "Origin: https://page.example\r\n";
+    let id_header = format!("{page}Last-Event-ID: {id}\r\n");
+
+    let known = hub.open("topic=/a", &id_header);
+    let unknown = hub.open("topic=/a&lastEventID=unknown", page);
+    let none = hub.open("topic=/a", page);
+
+    assert_eq!(known.header("last-event-id"), Some(&*id));
+    assert_eq!(unknown.header("last-event-id"), Some("earliest"));
+    assert_eq!(none.header("last-event-id"), None);
+    let exposed = known.header("access-control-expose-headers").unwrap();
+    assert!(exposed.contains("last-event-id, ") || exposed.ends_with(", last-event-id"));
+}
+
+#[test]
+fn subscriptions_are_told_of_and_listed_by_their_topics() {
+    let hub = hub();
+    let all = token(json!([detail(
+        &["subscribe"],
+        json!([{ "match": format!("{PATH}/subscriptions/*"), "match_type": "urlpattern" }])
+    )]));
+    let list = format!("{PATH}/subscriptions/%2Fbooks%2F%7Bid%7D");
+    let get = |path: &str| hub.ask("GET", path, &bearer(&all), "");
+    let listed = |path: &str| {
+        let answer = get(path);
+        assert_eq!(answer.status(), 200, "{path}: {answer:?}");
+        let document: Value = serde_json::from_str(&answer.body).unwrap();
+        document["subscriptions"].as_array().unwrap().clone()
+    };
+    let mut events = hub.subscribe_with("topic=*", &all);
+    assert!(listed(&list).is_empty(), "nobody is there");
+
+    let stream = hub.subscribe("topic=/books/{id}&match=exact");
+    let begun = loop {
+        let event = events.event().unwrap();
+        let document: Value = serde_json::from_str(&event.data).unwrap();
+        if document["topic"] == "/books/{id}" {
+            assert_eq!(event.name.as_deref(), Some("mercure"));
+            break document;
+        }
+    };
+
+    let subscriber = begun["subscriber"].as_str().unwrap();
+    let path = format!("{list}/{}", subscriber.replace(':', "%3A"));
+    assert_eq!(
+        begun,
+        json!({
+            "id": path,
+            "type": "subscription",
+            "subscriber": subscriber,
+            "topic": "/books/{id}",
+            "active": true,
+        })
+    );
+    assert_eq!(listed(&list), std::slice::from_ref(&begun));
+    // A topic that is spelled like the type of a matcher.
+    assert!(listed(&format!("{PATH}/subscriptions/exact")).is_empty());
+    assert_eq!(
+        listed(&format!("{PATH}/subscriptions/exact/exact")).len(),
+        1
+    );
+    let one: Value = serde_json::from_str(&get(&path).body).unwrap();
+    assert_eq!(one, begun);
+    get(&format!("{path}x")).assert_refuses(404, "another subscriber");
+    drop(stream);
+    eventually("the end of the subscription", || {
+        (get(&path).status() == 404).then_some(())
+    });
+}
+
+#[test]
+fn a_token_may_name_a_list_as_its_client_encodes_it() {
+    let hub = hub();
+    let path = format!("{PATH}/subscriptions/a:b");
+    let reader = legacy(&json!({ "subscribe": [path] }));
+
+    let answer = hub.ask("GET", &path, &bearer(&reader), "");
+
+    assert_eq!(answer.status(), 200, "{answer:?}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What tokens allow as the protocol's older versions have them: a claim `mercure` with lists of topic
-//! selectors, in a JWT of any type.
+//! Access tokens of the protocol's older versions: a JWT of any type with a claim `mercure`, or
+//! `https://mercure.rocks/`, that lists topic selectors and matchers.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,17 +7,65 @@ use serde_json::Value;
 use super::{Access, InvalidDetails, TokenRules};
 use crate::{
     compiler::Compiling,
-    matcher::{MatcherText, MatcherType},
+    matcher::{Matcher, MatcherText, MatcherType},
 };
 
 /// The claim. What is not there is not allowed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MercureClaim {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
-    /// What is told of its subscriptions.
+    publish: Option<Vec<Selector>>,
+    subscribe: Option<Vec<Selector>>,
+    /// Shown with its active subscriptions.
     payload: Option<Value>,
+}
+
+/// An entry of a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Selector {
+    /// A topic or a URI Template.
+    Text(String),
+    /// A matcher; its type is `exact` if none is named.
+    Matcher {
+        r#match: String,
+        match_type: Option<String>,
+        /// Shown with the active subscriptions that it matches, instead of that of the claim.
+        payload: Option<Value>,
+    },
+}
+
+impl Selector {
+    fn compile(
+        &self,
+        compiling: &mut Compiling<'_>,
+        max_bytes: usize,
+    ) -> Result<Matcher, InvalidDetails> {
+        let (kind, text) = match self {
+            Self::Text(text) => (MatcherType::Selector, text),
+            Self::Matcher {
+                r#match,
+                match_type: None,
+                ..
+            } => (MatcherType::Exact, r#match),
+            Self::Matcher {
+                r#match,
+                match_type: Some(name),
+                ..
+            } => {
+                let kind = MatcherType::named(name).ok_or(InvalidDetails::MatchType)?;
+                (kind, r#match)
+            }
+        };
+        Ok(compiling.compile(MatcherText::parse(kind, text, max_bytes)?)?)
+    }
+
+    fn payload(&self) -> Option<&Value> {
+        match self {
+            Self::Text(_) => None,
+            Self::Matcher { payload, .. } => payload.as_ref(),
+        }
+    }
 }
 
 impl MercureClaim {
@@ -26,19 +74,25 @@ impl MercureClaim {
         compiling: &mut Compiling<'_>,
         rules: &TokenRules,
     ) -> Result<Access, InvalidDetails> {
-        let mut compile = |selectors: &[String]| {
+        let mut compile = |selectors: &[Selector]| {
             if selectors.len() > rules.topics {
                 return Err(InvalidDetails::TooManyTopics);
             }
-            let selector = |text: &String| {
-                let written = MatcherText::parse(MatcherType::Selector, text, rules.pattern)?;
-                Ok(compiling.compile(written)?)
-            };
-            selectors.iter().map(selector).collect()
+            let selectors = selectors.iter();
+            selectors
+                .map(|selector| selector.compile(compiling, rules.pattern))
+                .collect::<Result<Vec<_>, _>>()
         };
+        let publish = compile(&self.publish.unwrap_or_default())?;
+        let selectors = self.subscribe.unwrap_or_default();
+        let subscribe = compile(&selectors)?;
         let mut access = Access::default();
-        access.allow_publish(compile(&self.publish)?);
-        access.allow_subscribe(compile(&self.subscribe)?);
+        access.allow_publish(publish);
+        access.allow_subscribe(subscribe.clone());
+        for (selector, matcher) in selectors.iter().zip(subscribe) {
+            let payload = selector.payload().or(self.payload.as_ref());
+            access.tell(vec![matcher], payload.cloned());
+        }
         let all = compiling.compile(MatcherText::wildcard())?;
         access.tell(vec![all], self.payload);
         Ok(access)

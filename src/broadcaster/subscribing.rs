@@ -133,6 +133,8 @@ impl Handler<Leave> for Broadcaster {
 #[rtype(result = "Result<Listed, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
+    /// Whether the lists of the protocol's older versions are there, too.
+    pub(crate) legacy: bool,
 }
 
 /// The active subscriptions at a path, at a moment.
@@ -147,18 +149,18 @@ pub(crate) struct Listed {
 impl Handler<List> for Broadcaster {
     type Result = ResponseFuture<Result<Listed, LogUnavailable>>;
 
-    fn handle(&mut self, List { path }: List, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, List { path, legacy }: List, _: &mut Self::Context) -> Self::Result {
         let last = self.log.id_before(self.log.next());
         let presence = self.presence.as_ref();
         let hub = presence.map(|presence| presence.hub().clone());
         match hub.zip(self.appender.subscriptions()) {
             Some((hub, everybodys)) => Box::pin(async move {
                 let documents = everybodys.await.map_err(|_| LogUnavailable)?;
-                let document = Presence::of(hub, documents).at(&path);
+                let document = Presence::of(hub, documents).at(&path, legacy);
                 Ok(Listed { document, last })
             }),
             None => {
-                let document = presence.and_then(|presence| presence.at(&path));
+                let document = presence.and_then(|presence| presence.at(&path, legacy));
                 Box::pin(std::future::ready(Ok(Listed { document, last })))
             }
         }

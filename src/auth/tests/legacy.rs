@@ -35,7 +35,7 @@ fn they_are_good_only_where_they_are_asked_for() {
     );
     let strict = trusting(&issuers);
     let token = sign(&legacy_header(), &legacy_claims(), "p256");
-    assert_eq!(verdict(&strict, &token), "Type");
+    assert_eq!(verdict(&strict, &token), "Legacy");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_claims_that_are_there_have_to_be_right() {
         (json!({ "iss": "https://other.example" }), "Issuer"),
         (json!({ "iss": 1 }), "Claims"),
         (json!({ "aud": HUB }), "good"),
-        (json!({ "aud": "https://other.example" }), "InvalidAudience"),
+        (json!({ "aud": "https://other.example" }), "Audience"),
         (json!({ "exp": NOW + 1 }), "good"),
         (json!({ "exp": NOW }), "Expired"),
         (json!({ "exp": "never" }), "Json"),
@@ -56,10 +56,21 @@ fn the_claims_that_are_there_have_to_be_right() {
             json!({ "mercure": { "publish": [] , "payload": { "a": 1 } } }),
             "good",
         ),
-        (json!({ "mercure": null }), "NotLegacy"),
-        (json!({ "mercure": "all" }), "NotLegacy"),
-        (json!({ "mercure": { "publish": "*" } }), "NotLegacy"),
-        (json!({ "mercure": { "publish": [1] } }), "NotLegacy"),
+        (json!({ "mercure": null }), "NoClaim"),
+        (json!({ "mercure": "all" }), "LegacyClaim"),
+        (json!({ "mercure": { "publish": "*" } }), "LegacyClaim"),
+        (json!({ "mercure": { "publish": [1] } }), "LegacyClaim"),
+        (json!({ "mercure": { "publish": [{}] } }), "LegacyClaim"),
+        (
+            json!({ "mercure": { "publish": [{ "match": "a", "match_type": "regex" }] } }),
+            "MatchType",
+        ),
+        (
+            json!({ "mercure": 1, "https://mercure.rocks/": {} }),
+            "good",
+        ),
+        (json!({ "https://mercure.rocks/": 1 }), "LegacyClaim"),
+        (json!({ "https://mercure.rocks/": null }), "good"),
         (json!({ "mercure": { "publish": [""] } }), "Matcher(Empty)"),
         (
             json!({ "mercure": { "publish": ["/{x:9999}"] } }),
@@ -82,7 +93,7 @@ fn the_claims_that_are_there_have_to_be_right() {
         );
     }
     let nothing = json!({});
-    assert_eq!(verdict_of(&one(), &legacy_header(), &nothing), "NotLegacy");
+    assert_eq!(verdict_of(&one(), &legacy_header(), &nothing), "NoClaim");
 }
 
 #[test]
@@ -98,16 +109,18 @@ fn one_that_names_no_issuer_needs_that_there_is_only_one() {
 }
 
 #[test]
-fn the_type_says_which_claim_counts() {
+fn authorization_details_count_before_the_claim_and_need_the_type() {
+    let with_both = with(claims(), json!({ "mercure": { "publish": 1 } }));
     for (header, claims, expected) in [
-        (header(), legacy_claims(), "Issuer"),
+        (header(), legacy_claims(), "good"),
         (header(), claims(), "good"),
-        (legacy_header(), claims(), "NotLegacy"),
+        (header(), with_both, "good"),
+        (legacy_header(), claims(), "Type"),
         (json!({ "alg": "ES256" }), legacy_claims(), "good"),
         (
-            json!({ "alg": "ES256", "typ": "at+jwt" }),
-            legacy_claims(),
-            "Issuer",
+            legacy_header(),
+            with(legacy_claims(), json!({ "authorization_details": [] })),
+            "good",
         ),
         (
             json!({ "alg": "ES256", "crit": ["x"], "x": 1 }),
@@ -121,6 +134,36 @@ fn the_type_says_which_claim_counts() {
             expected,
             "{header} {claims}"
         );
+    }
+}
+
+#[test]
+fn an_entry_may_be_a_matcher_with_a_payload_of_its_own() {
+    let claim = json!({
+        "publish": ["/a/{id}", { "match": "/b/:id", "match_type": "urlpattern" }],
+        "subscribe": [
+            { "match": "/c/{id}", "payload": { "of": "c" } },
+            { "match": "/d/:id", "match_type": "urlpattern" },
+        ],
+        "payload": { "of": "all" },
+    });
+    let claim = MercureClaim::deserialize(claim).unwrap();
+    let access = claim
+        .access(&mut Compiler::new(hub()).begin(), &RULES)
+        .unwrap();
+
+    for (topic, publish, read, payload) in [
+        ("/a/1", true, false, "all"),
+        ("/b/1", true, false, "all"),
+        ("/c/{id}", false, true, "c"),
+        ("/c/1", false, false, "all"),
+        ("/d/1", false, true, "all"),
+    ] {
+        let parsed = crate::topic::Topic::parse(topic).unwrap();
+        assert_eq!(access.may_publish(&parsed, &hub()), publish, "{topic}");
+        assert_eq!(access.may_read(topic, &hub()), read, "{topic}");
+        let expected = json!({ "of": payload });
+        assert_eq!(access.payload(topic, &hub()), Some(&expected), "{topic}");
     }
 }
 
