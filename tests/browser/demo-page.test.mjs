@@ -21,8 +21,8 @@ scenario("the first message appears, and every figure tells of it", async (stage
   assert.equal(shown.duplicated, 0);
   assert.equal(shown.lastGap, null);
   assert.equal(shown.lastId, stream.ids[shown.received - 1]);
-  const [, seq] = shown.lastId.split("-");
-  assert.equal(shown.rows[0].text, `Message number: ${seq}`);
+  const [index] = sequence([shown.lastId]);
+  assert.equal(shown.rows[0].text, `Message number: ${index}`);
   assert.equal(shown.rows.length, shown.received);
   assert.ok(shown.interval > 500 && shown.interval < 1500, `${shown.interval} ms apart`);
 });
@@ -44,8 +44,8 @@ scenario("updates on other topics between the messages are no gap", async (stage
   }
 
   const after = await panel.until("more messages", ({ received }) => received >= before.received + 3);
-  const [, seq] = after.lastId.split("-");
-  assert.equal(after.rows[0].text, `Message number: ${seq - 3}`);
+  const [index] = sequence([after.lastId]);
+  assert.equal(after.rows[0].text, `Message number: ${index - 3}`);
   assert.deepEqual([after.missed, after.missedMore, after.duplicated, after.lastGap], [0, "", 0, null]);
 });
 
@@ -130,7 +130,7 @@ scenario("disconnecting and reconnecting by button loses nothing", async (stage)
   const streams = await demo.streams();
   const seqs = sequence(streams.flatMap(({ ids }) => ids));
   assert.equal(streams.length, 2);
-  assert.match(streams[1].url, new RegExp(`[?]last_event_id=${before.lastId}$`));
+  assert.ok(streams[1].url.endsWith(`?last_event_id=${encodeURIComponent(before.lastId)}`), streams[1].url);
   assert.deepEqual(seqs, withoutHoles(seqs));
   assert.deepEqual([after.state, after.missed, after.missedMore, after.duplicated], ["open", 0, "", 0]);
   assert.equal(after.lastGap, null);
