@@ -177,6 +177,10 @@ impl GivenId {
         if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
         }
+        // The URI form is never shorter.
+        if id.len() > Self::MAX_BYTES {
+            return Err(InvalidGivenId::TooLong);
+        }
         let uri = to_uri(id);
         if uri.len() > Self::MAX_BYTES {
             return Err(InvalidGivenId::TooLong);

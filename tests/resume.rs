@@ -106,6 +106,22 @@ fn a_client_that_cannot_set_headers_resumes_by_the_query() {
 }
 
 #[test]
+fn an_id_that_a_client_adds_to_its_address_wins_over_the_one_that_is_there() {
+    let server = TestServer::quiet();
+    let ids = server.publish_numbers(5);
+
+    // As event-source-polyfill reconnects.
+    let target = format!(
+        "/events/sse?last_event_id={}&lastEventId={}",
+        in_query(ids[0]),
+        in_query(ids[3])
+    );
+    let mut stream = Stream::request(server.addr, &target, b"");
+
+    assert_eq!(stream.numbers(1), [4]);
+}
+
+#[test]
 fn the_header_wins_over_the_query() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(5);

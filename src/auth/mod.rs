@@ -132,8 +132,11 @@ pub(crate) enum InvalidToken {
     Type,
     #[error("it has a claim `mercure`, which is read only with hub.legacy = true")]
     Legacy,
-    #[error("its claim `mercure` cannot be read: {0}")]
-    LegacyClaim(serde_json::Error),
+    #[error(
+        "its claim `mercure` is malformed: `publish` and `subscribe` must be lists of topic selectors, or of \
+         matchers with a `match`"
+    )]
+    LegacyClaim,
     #[error("it has neither authorization_details nor a claim `mercure`")]
     NoClaim,
     #[error("its claim `aud` is not {0}, the URL of the hub (hub.url)")]
@@ -347,7 +350,7 @@ impl Authority {
             }
             let claim = claims.namespaced.or(claims.mercure);
             let claim = MercureClaim::deserialize(claim.unwrap_or_default());
-            let claim = claim.map_err(InvalidToken::LegacyClaim)?;
+            let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
             claim.access(&mut compiling, &self.rules)?
         } else {
             let details = claims.authorization_details.as_ref();

@@ -27,8 +27,9 @@ pub(crate) struct Asked {
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
-/// Reads what is asked for in the query and in the body, which are one; of two last event ids the
-/// query's counts.
+/// Reads what is asked for in the query and in the body, which are one. Of two last event ids the
+/// query's counts, and in each the last: a client that cannot set headers adds its own to the address
+/// that it was given.
 pub(crate) fn asked(
     query: &str,
     body: &[u8],
@@ -36,10 +37,15 @@ pub(crate) fn asked(
     legacy: bool,
 ) -> Result<Asked, Problem> {
     let mut asked = Asked::default();
-    for (name, value) in form::pairs(query.as_bytes()).chain(form::pairs(body)) {
+    let mut ids = [None, None];
+    let in_query = form::pairs(query.as_bytes()).map(|pair| (0, pair));
+    let in_body = form::pairs(body).map(|pair| (1, pair));
+    for (place, (name, value)) in in_query.chain(in_body) {
         let is_id = PARAMETERS.contains(&&*name);
         if is_id || legacy && LEGACY_PARAMETERS.contains(&&*name) {
-            asked.last_event_id.get_or_insert(value);
+            if !value.is_empty() {
+                ids[place] = Some(value);
+            }
             continue;
         }
         let is_reserved = name
@@ -62,6 +68,7 @@ pub(crate) fn asked(
             matcher.map_err(|reason: InvalidMatcher| Problem::Matcher { name, reason })?;
         asked.matchers.push(matcher);
     }
+    asked.last_event_id = ids.into_iter().flatten().next();
     Ok(asked)
 }
 

@@ -195,6 +195,23 @@ fn every_file_in_config_loads() {
 }
 
 #[test]
+fn numbered_messages_are_sent_by_default_and_not_in_production() {
+    let of = |name: &str| from_file(&shipped(name)).unwrap();
+
+    assert!(of("default.toml").ticker.enabled);
+    for name in ["durable.toml", "cluster.toml"] {
+        assert!(!of(name).ticker.enabled, "{name}");
+    }
+}
+
+#[test]
+fn the_history_is_ten_thousand_events_by_default() {
+    let stream = Config::default().stream;
+
+    assert_eq!((stream.history, stream.history_bytes), (10_000, 16 << 20));
+}
+
+#[test]
 fn the_default_file_names_every_key_with_the_default_built_in() {
     let file: Table = shipped("default.toml").parse().unwrap();
     let built_in: Table = Config::default().to_toml().parse().unwrap();

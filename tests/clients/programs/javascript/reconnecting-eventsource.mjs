@@ -1,0 +1,5 @@
+import ReconnectingEventSource from "reconnecting-eventsource";
+
+import { HUB, listen } from "./report.mjs";
+
+listen(new ReconnectingEventSource(HUB));
