@@ -1,5 +1,7 @@
 //! What is not in a node's memory any more is read from Redis.
 
+use sse_broadcaster::EventId;
+
 use super::nodes::Cluster;
 use crate::support::{client::get, redis::Redis};
 
@@ -149,4 +151,28 @@ fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
     // What it has in memory it gives all the same.
     let mut stream = cluster.resume(0, &ids[28]);
     assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[29]));
+}
+
+#[test]
+fn the_first_checkpoint_is_where_the_stream_starts_in_redis_too() {
+    let cluster = Cluster::start(1, SHORT);
+    let before_the_first = cluster.resume(0, "").checkpoint().unwrap();
+    let ids = publish(&cluster, 30);
+    let missed = cluster.resume(0, &before_the_first).event().unwrap();
+
+    // Of these, memory has the newest ten.
+    cluster
+        .redis
+        .command(&["XTRIM", "{broadcaster}:log", "MINID", &ids[7][1..]]);
+    let mut from_history = cluster.resume(0, "earliest");
+    let mut from_now = cluster.resume(0, "");
+
+    assert_eq!(missed.id.as_ref(), Some(&ids[0]));
+    // The event before may be one of the active subscriptions'.
+    let mut oldest: EventId = ids[7].parse().unwrap();
+    oldest.seq -= 1;
+    assert_eq!(from_history.checkpoint(), Some(oldest.to_string()));
+    assert_eq!(from_history.event().unwrap().id.as_ref(), Some(&ids[7]));
+    let newest: EventId = ids[29].parse().unwrap();
+    assert!(from_now.checkpoint().unwrap().parse::<EventId>().unwrap() >= newest);
 }
