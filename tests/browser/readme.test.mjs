@@ -1,0 +1,48 @@
+// The README's example for a page that survives what closes an EventSource for good, run as it stands there.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { CuttableProxy } from "./support/cuttable-proxy.mjs";
+import { withoutHoles } from "./support/demo-page.mjs";
+import { eventually } from "./support/eventually.mjs";
+import { scenario, SERVER_AWAY } from "./support/scenario.mjs";
+
+const README = join(import.meta.dirname, "../../README.md");
+const ADDRESS = "http://localhost:3000";
+
+async function example(address) {
+  const [, code] = /```js\n(let lastId[^`]*(?:`[^`]+`[^`]*)*?)```/.exec(await readFile(README, "utf8"));
+  assert.ok(code.includes(ADDRESS));
+  return code.replace(ADDRESS, address);
+}
+
+scenario("the README's example misses nothing when a proxy answers with 502", async (stage) => {
+  stage.expectComplaint(SERVER_AWAY);
+  stage.expectComplaint(/502/);
+  const server = await stage.start({ ticker: { interval: "50ms" } });
+  const proxy = await CuttableProxy.start(server.port);
+  stage.discardLater(() => proxy.discard());
+  const page = await stage.openPage();
+  const numbers = [];
+  page.on("console", (message) => {
+    const [, number] = /^Message number: (\d+)$/.exec(message.text()) ?? [];
+    if (number !== undefined) numbers.push(Number(number));
+  });
+  await page.addScriptTag({ content: await example(proxy.address) });
+  await eventually("messages", () => numbers.length >= 5);
+  let refused = 0;
+  await page.route("**/events/sse*", (route) => {
+    refused += 1;
+    return route.fulfill({ status: 502, headers: { "access-control-allow-origin": "*" } });
+  });
+
+  proxy.cut();
+  await eventually("a stream of the page's own, refused", () => refused >= 2);
+  await page.unroute("**/events/sse*");
+  const before = numbers.length;
+  await eventually("messages again", () => numbers.length >= before + 20);
+
+  assert.deepEqual(numbers, withoutHoles(numbers));
+});
