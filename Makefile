@@ -8,6 +8,7 @@ SHELL := /bin/bash
 export CHROMIUM
 
 NODE_MODULES := tests/browser/node_modules/.package-lock.json
+CLIENT_MODULES := tests/clients/node_modules/.package-lock.json
 # One file after the other: the tests measure time, and one of them needs port 3000 for itself.
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
@@ -19,15 +20,22 @@ help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | column -t -s '|'
 
 .PHONY: test
-test: setup test-rust test-page test-browser ## Set up what is missing, then run every test
+test: setup test-rust test-page test-browser test-clients ## Set up what is missing, then run every test
 
 .PHONY: setup
-setup: ## Check for cargo and node, install Chromium and the npm packages if they are missing
+setup: ## Check for cargo and node, install what the tests run and is missing
 	@scripts/need-cargo
 	@scripts/need-node
 	@scripts/need-chromium
 	@scripts/need-redis
-	@$(MAKE) --no-print-directory $(NODE_MODULES)
+	@scripts/need-proxies
+	@scripts/need-client-runtimes
+	@$(MAKE) --no-print-directory $(NODE_MODULES) $(CLIENT_MODULES)
+
+$(CLIENT_MODULES): tests/clients/package.json tests/clients/package-lock.json
+	@echo "Installing the npm packages of tests/clients."
+	cd tests/clients && npm ci --no-audit --no-fund
+	@touch $@
 
 $(NODE_MODULES): tests/browser/package.json tests/browser/package-lock.json
 	@echo "Installing the npm packages of tests/browser."
@@ -49,6 +57,11 @@ test-page: ## The demo page's logic, without a browser
 test-browser: setup ## The demo page and the stream in a real browser, against the binary
 	cargo build --locked
 	$(NODE_TEST) tests/browser/*.test.mjs
+
+.PHONY: test-clients
+test-clients: setup ## Popular client libraries in JavaScript, Python and Go, against the binary
+	cargo build --locked
+	$(NODE_TEST) tests/clients/*.test.mjs
 
 .PHONY: lint
 lint: ## Formatting, clippy and documentation, warnings as errors

@@ -24,7 +24,7 @@ const LONGEST_WAIT_MS = 30_000;
 
 const CUT = "The stream was cut; the browser tries again by itself.";
 const TURNED_AWAY = "The stream ended before anything came; the server may be full. The browser tries again by itself.";
-const CLOSED_FOR_GOOD = "The server or a proxy answered with an error, or Firefox could not reach it: the browser closed the stream for good. The page opens a new one.";
+const CLOSED_FOR_GOOD = "The browser closed the stream for good after an error. The page opens a new one by itself.";
 
 export class Subscription {
   /** `connecting`, `open`, `reconnecting` or `ended`. */

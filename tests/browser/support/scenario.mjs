@@ -16,10 +16,10 @@ export const SERVER_AWAY = /^console: Failed to load resource: net::ERR_(CONNECT
 
 const TIMEOUT_MS = 180_000;
 
-/** One browser for a file of tests; each page has a profile of its own in it. */
+/** A promise of one browser for a file of tests; each page has a profile of its own in it. */
 let browser = null;
 
-after(() => browser?.close());
+after(async () => (await browser)?.close());
 
 /**
  * A test that is named by a sentence.
@@ -93,8 +93,9 @@ class Stage {
   }
 
   async openContext(options) {
-    browser ??= await launch();
-    const context = await browser.newContext(options);
+    // The promise is kept, so that scenarios that run at the same time share one browser.
+    browser ??= launch();
+    const context = await (await browser).newContext(options);
     this.discardLater(() => context.close());
     return context;
   }
