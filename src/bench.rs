@@ -17,7 +17,7 @@ use crate::{
     matcher::{Matcher, MatcherText, MatcherType},
     metrics::{HandOver, Metrics},
     place::Place,
-    registry::{Outlet, Part, Registry, SignsOfLife},
+    registry::{KeepAlive, Outlet, Part, Registry},
     resume::ResumeFrom,
     selection::Selection,
     subscriber::BATCH_BYTES,
@@ -153,7 +153,7 @@ impl FanOut {
     /// Looks for subscribers that need a comment, and finds none.
     pub fn look_for_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
-        let signs = SignsOfLife {
+        let frames = KeepAlive {
             comment: wire::heartbeat(),
             checkpoint: None,
             newer_half: 0,
@@ -163,7 +163,7 @@ impl FanOut {
             let slots = 0..self.registry.slots(group);
             let part = Part { group, slots };
             let now = Instant::now();
-            let handed_over = self.registry.keep_alive(&signs, part, idle, now);
+            let handed_over = self.registry.keep_alive(&frames, part, idle, now);
             sent += handed_over.bytes;
         }
         sent

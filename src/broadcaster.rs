@@ -61,7 +61,8 @@ pub struct Broadcaster {
 pub(crate) struct News {
     /// A subscriber that got nothing for this long is sent a comment.
     pub(crate) heartbeat: Duration,
-    /// Whether it is sent a checkpoint instead when its last id is in the older half of the history.
+    /// Whether an idle subscriber gets a checkpoint instead of the comment when its last id is in the older
+    /// half of the history.
     pub(crate) checkpoints: bool,
     /// Every stream is to end after the newest event.
     pub(crate) draining: bool,

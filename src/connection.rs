@@ -109,7 +109,8 @@ struct State {
     unfinished: Cell<usize>,
     /// Whether a body is being received whose length is known.
     is_in_sized_body: Cell<bool>,
-    /// Whether a request was answered before its body had come: the connection is closed when it has.
+    /// Whether a response was sent before the request's body was complete. The connection closes once the
+    /// body is complete.
     closes_after_body: Cell<bool>,
     /// Present once the connection is to carry an event stream.
     stream: RefCell<Option<Box<NewStream>>>,
@@ -188,10 +189,9 @@ impl Connection {
     }
 }
 
-/// Middleware that tells the connection of each answer. To a client that offers another protocol,
-/// actix-http would say `Connection: upgrade`, and close the connection without notice: there the answer
-/// says so.
-pub(crate) async fn count_answer(
+/// Middleware that tells the connection of each response. If the client offered an upgrade, it sets
+/// `Connection: close`: actix-http would send `Connection: upgrade`, and then close anyway.
+pub(crate) async fn track_response(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -315,7 +315,8 @@ impl AsyncRead for ClientIo {
             if this.state.is_stream() {
                 return Poll::Pending;
             }
-            // Nothing read means the end. actix-http would wait for the client to close.
+            // Returning without data signals the end of input. Otherwise actix-http waits for the client to
+            // close.
             if this.state.is_over() && this.write_timer.is_none() {
                 return Poll::Ready(Ok(()));
             }

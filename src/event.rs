@@ -42,7 +42,7 @@ impl EventId {
         })
     }
 
-    /// The id without the `#`: Redis names the entries of a stream so.
+    /// The id without the `#`, as Redis writes the ids of a stream.
     pub(crate) fn bare(self) -> String {
         format!("{}-{}", self.epoch, self.seq)
     }
@@ -162,7 +162,8 @@ pub enum InvalidGivenId {
 }
 
 impl GivenId {
-    /// The longest id accepted, in bytes, in its URI form: encoded in a URL it is read whole.
+    /// The longest id accepted, in bytes of its URI form. With every byte percent-encoded it still fits into
+    /// what is kept of a last event id in a URL.
     pub const MAX_BYTES: usize = 255;
 
     /// Checks an id, and takes its [URI form](to_uri): clients send a last event id back in a header,

@@ -16,7 +16,7 @@ use crate::{
     event_log::{Portion, Read},
     hub::{BroadcasterGone, Hub},
     metrics::HandOver,
-    registry::{Behind, GroupId, LiveId, Outlet, Part, Registry, SignsOfLife},
+    registry::{Behind, GroupId, KeepAlive, LiveId, Outlet, Part, Registry},
     round::Round,
     subscriber::Subscriber,
     wire,
@@ -202,7 +202,7 @@ impl FanOut {
     async fn keep_alive(&self, cursor: u64, heartbeat: Duration, checkpoints: bool, now: Instant) {
         let log = &self.0.hub.log;
         let id = log.id_before(cursor).filter(|_| checkpoints);
-        let signs = SignsOfLife {
+        let frames = KeepAlive {
             comment: wire::heartbeat(),
             checkpoint: id.map(wire::checkpoint),
             newer_half: log.newer_half(now),
@@ -213,7 +213,7 @@ impl FanOut {
         for group in groups {
             handed_over += self
                 .each_part(group, &mut turn, |registry, part| {
-                    registry.keep_alive(&signs, part, heartbeat, now)
+                    registry.keep_alive(&frames, part, heartbeat, now)
                 })
                 .await;
         }

@@ -209,8 +209,8 @@ pub fn last_event_id(bytes: &[u8]) {
     }
 }
 
-/// Requests as they come in. Their pieces make no difference, and the parsers understand of what is left
-/// what they understand of the whole.
+/// Requests as they come in. Splitting one does not change the result, and the parsers read a request
+/// whose last event ids were shortened as they read the original.
 pub fn request(bytes: &[u8]) {
     let mut at_once = bytes.to_vec();
     let mut scan = RequestScan::default();
@@ -228,15 +228,15 @@ pub fn request(bytes: &[u8]) {
     assert_eq!(scan.unfinished(), other.unfinished());
     let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(breaks(bytes), breaks(&at_once), "a line break was dropped");
-    if let Some(whole) = Understood::of(bytes) {
-        let left = Understood::of(&at_once).expect("what is left is a request");
+    if let Some(whole) = ParsedRequest::of(bytes) {
+        let left = ParsedRequest::of(&at_once).expect("a shortened request is one, too");
         left.assert_agrees(&whole, at_once == bytes);
     }
 }
 
-/// What the parsers understand of the first request.
+/// What the parsers read in the first request.
 #[derive(Debug)]
-struct Understood {
+struct ParsedRequest {
     method: String,
     path: String,
     /// All but last event ids.
@@ -247,7 +247,7 @@ struct Understood {
     asked: [Result<Asked, String>; 2],
 }
 
-impl Understood {
+impl ParsedRequest {
     /// `None`: it is not whole, or refused.
     fn of(bytes: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 96];
@@ -311,7 +311,7 @@ impl Understood {
             assert_eq!(left.matchers, whole.matchers);
             let from = |asked: &Asked| asked.last_event_id.as_deref().map(ResumeFrom::parse);
             match (from(left), from(whole)) {
-                // No id is as long as what is cut.
+                // Only ids that are too long to be valid are shortened.
                 (Some(ResumeFrom::Unknown(_)), Some(ResumeFrom::Unknown(_))) if !is_whole => {}
                 (left, whole) => assert_eq!(left, whole),
             }

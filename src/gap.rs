@@ -42,17 +42,18 @@ impl Serialize for GapReason {
 pub(crate) struct Gap {
     /// Why there is a hole.
     pub(crate) reason: GapReason,
-    /// The id after which the subscriber should have resumed: what it asked for, as it wrote it, at
-    /// most [`Gap::MAX_REQUESTED`] characters of it.
+    /// The id after which the subscriber should have resumed: what it asked for, in its
+    /// [URI form](crate::event::to_uri), at most [`Gap::MAX_REQUESTED`] characters of it.
     pub(crate) requested: String,
-    /// The stream continues after this event; `None`: with the oldest, whose predecessor is not known.
+    /// The stream continues after this event; `None`: with the oldest retained event, and the id before
+    /// that is unknown.
     pub(crate) resumed_after: Option<EventId>,
     /// How many events are missing; `None` where that cannot be known.
     pub(crate) missed: Option<u64>,
 }
 
 impl Gap {
-    /// How much of a requested id is repeated to the client, in characters: every id that can be one.
+    /// How much of a requested id is repeated to the client, in characters. Enough for every valid id.
     pub(crate) const MAX_REQUESTED: usize = GivenId::MAX_BYTES;
 
     /// A gap of a stream that continues after an event.

@@ -24,7 +24,7 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use crate::{
     config::Config,
-    connection::{ClientIo, NewStream, Shared, count_answer},
+    connection::{ClientIo, NewStream, Shared, track_response},
     descriptors::Room,
     fan_out::FanOut,
     hub::Hub,
@@ -155,7 +155,7 @@ impl Site {
             .wrap(routes::cors(&self.allowed_origins, self.policy.legacy))
             .wrap(from_fn(routes::explain_preflight))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-            .wrap(from_fn(count_answer))
+            .wrap(from_fn(track_response))
             .configure(|app| routes::configure(app, &resources, self.hub.url()));
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(self.request_timeout))

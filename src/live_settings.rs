@@ -11,8 +11,8 @@ pub struct LiveSettings {
     pub ticker: TickerSettings,
     /// A subscriber that got nothing for this long is sent a comment: 100 ms to 1 h.
     pub heartbeat: Duration,
-    /// Whether it is sent a checkpoint instead when the last id that it knows is in the older half of the
-    /// history.
+    /// Whether an idle subscriber gets a checkpoint instead of the comment when its last id is in the older
+    /// half of the history.
     pub checkpoints: bool,
 }
 

@@ -17,7 +17,7 @@ impl Place {
         Self { cursor, announced }
     }
 
-    /// The same, or this number where that is later.
+    /// Moves the cursor up to this number, if that is later.
     pub(crate) fn at_least(self, cursor: u64) -> Self {
         Self {
             cursor: self.cursor.max(cursor),

@@ -108,7 +108,7 @@ impl Presence {
                 "active": true,
             });
             let path = if *kind == MatcherType::Selector {
-                // As the protocol's older versions have it.
+                // The format of the protocol's older versions.
                 document["topic"] = json!(&**text);
                 format!("{list}/{topic}/{name}")
             } else {
@@ -160,7 +160,7 @@ impl Presence {
         let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
         let mut listed = listed
             .map(|(_, document)| document)
-            // A topic may be spelled like the type of a matcher.
+            // `/subscriptions/exact` is also a prefix of other paths: keep only documents of topics.
             .filter(|document| !is_of_topic || document.get("topic").is_some());
         let first: Vec<_> = listed.by_ref().take(MOST_LISTED).collect();
         let mut list = json!({ "id": path, "type": "subscriptions", "subscriptions": first });

@@ -96,7 +96,7 @@ pub(crate) struct Part {
 
 /// What idle clients are sent.
 #[derive(Debug)]
-pub(crate) struct SignsOfLife {
+pub(crate) struct KeepAlive {
     pub(crate) comment: Frame,
     /// Moves a client's last id up to the events that were handed over; `None`: none is sent.
     pub(crate) checkpoint: Option<Frame>,
@@ -282,10 +282,10 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Sends a sign of life to those of some clients that were sent nothing for `idle`.
+    /// Sends a comment or the checkpoint to those of some clients that were sent nothing for `idle`.
     pub(crate) fn keep_alive(
         &mut self,
-        signs: &SignsOfLife,
+        frames: &KeepAlive,
         part: Part,
         idle: Duration,
         now: Instant,
@@ -295,9 +295,9 @@ impl<O: Outlet> Registry<O> {
             if now.saturating_duration_since(client.served) < idle {
                 return Ok(None);
             }
-            let is_at_risk = client.place.announced < handed_over.min(signs.newer_half);
-            let checkpoint = signs.checkpoint.as_ref().filter(|_| is_at_risk);
-            let frame = checkpoint.unwrap_or(&signs.comment);
+            let is_at_risk = client.place.announced < handed_over.min(frames.newer_half);
+            let checkpoint = frames.checkpoint.as_ref().filter(|_| is_at_risk);
+            let frame = checkpoint.unwrap_or(&frames.comment);
             let bytes = frame.bytes(Framing::Chunked);
             let taken = write(&client.outlet, &bytes)?;
             result.bytes += taken as u64;

@@ -44,9 +44,9 @@ enum Place {
     Start,
     /// In the name of a parameter of the query.
     ParameterName,
-    /// In the value of one that is no id.
+    /// In the value of another parameter.
     ParameterValue,
-    /// In the value of an id, of which so many bytes were kept.
+    /// In the value of a last event id; the number of bytes kept so far.
     ParameterId(usize),
     /// In a header's name.
     HeaderName,
@@ -115,7 +115,7 @@ impl Name {
         self.bytes.get(..self.length) == Some(name)
     }
 
-    /// Whether it is that of a last event id, as the parser of forms decodes it.
+    /// Whether the name, percent-decoded, is that of a last event id.
     fn is_id_parameter(&self) -> bool {
         let Some(name) = self.bytes.get(..self.length) else {
             return false;

@@ -158,7 +158,7 @@ fn requests_are_counted_as_their_heads_end() {
 
 proptest! {
     #[test]
-    fn the_parsers_understand_of_what_is_left_what_they_understand_of_the_whole(
+    fn shortening_an_id_does_not_change_how_the_request_is_parsed(
         parameters in prop::collection::vec(
             (
                 prop::sample::select(&[

@@ -15,7 +15,7 @@ pub(crate) enum ResumeFrom {
     Now,
     /// With the oldest event that is retained.
     Earliest,
-    /// With the event after this one of the hub's ids. The client may have written it without the `#`.
+    /// After this id of the hub, which the client may have written without the `#`.
     After { id: EventId, is_bare: bool },
     /// After the event to which its publisher gave this id.
     AfterGiven(GivenId),
@@ -29,7 +29,7 @@ impl ResumeFrom {
     /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
     /// such an id is taken in its [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // No id is as long, also with three bytes for each encoded one.
+        // Longer than any valid id: a longer value is unknown, whatever follows.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),
@@ -58,7 +58,7 @@ impl From<EventId> for ResumeFrom {
     }
 }
 
-/// As the client wrote it, in its URI form.
+/// In its URI form; the `#` is kept or left out as the client sent it.
 impl fmt::Display for ResumeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -106,8 +106,8 @@ impl Subscriber {
         if let Some(gap) = &gap {
             hub.metrics.count_gap(gap.reason);
         }
-        let position = position(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
-        let greeting = wire::greeting(hub.jittered_retry(), position, gap.as_ref());
+        let last_id = last_id(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
+        let greeting = wire::greeting(hub.jittered_retry(), last_id, gap.as_ref());
         Self {
             news: hub.news(),
             hub,
@@ -287,8 +287,8 @@ impl Subscriber {
     }
 
     fn end_stream(&self) -> Next {
-        let position = position(&self.hub, self.place.cursor, self.older.as_ref());
-        let goodbye = wire::goodbye(self.hub.jittered_retry(), position);
+        let last_id = last_id(&self.hub, self.place.cursor, self.older.as_ref());
+        let goodbye = wire::goodbye(self.hub.jittered_retry(), last_id);
         Next::End(goodbye.bytes(self.framing))
     }
 
@@ -309,7 +309,7 @@ impl Subscriber {
         let until_heartbeat = self.until_heartbeat();
         if until_heartbeat.is_zero() {
             self.quiet_since = None;
-            return Ok(Some(self.sign_of_life().bytes(self.framing)));
+            return Ok(Some(self.keep_alive().bytes(self.framing)));
         }
         let patience = self.patience(until_heartbeat);
         match timeout(patience, self.news.changed()).await {
@@ -333,7 +333,7 @@ impl Subscriber {
     }
 
     /// A checkpoint, if the last id that it knows may soon be evicted, or else a comment.
-    fn sign_of_life(&mut self) -> Frame {
+    fn keep_alive(&mut self) -> Frame {
         let Place { cursor, announced } = self.place;
         let log = &self.hub.log;
         let is_at_risk = announced < cursor.min(log.newer_half(Instant::now()));
@@ -348,9 +348,8 @@ impl Subscriber {
     }
 }
 
-/// The id after which a subscriber resumes that has every event before `cursor`, or every event that
-/// the older cursor has passed.
-fn position(hub: &Hub, cursor: u64, older: Option<&Older>) -> Option<EventId> {
+/// The last event id to announce: that of the archive cursor, or else of the event before `cursor`.
+fn last_id(hub: &Hub, cursor: u64, older: Option<&Older>) -> Option<EventId> {
     let older = older.and_then(Older::after);
     older.or_else(|| hub.log.id_before(cursor))
 }

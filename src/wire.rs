@@ -132,15 +132,15 @@ pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
 }
 
 /// The beginning of a stream: how long to wait before reconnecting, and a comment, so that proxies
-/// pass the headers on and `onopen` fires before there is an event. A client that had no last event
-/// id gets one, the `position` at which its stream starts, so that it loses nothing if it is cut off
-/// before its first event. If something is missing, the gap follows.
-pub(crate) fn greeting(retry: Duration, position: Option<EventId>, gap: Option<&Gap>) -> Frame {
+/// pass the headers on and `onopen` fires before there is an event. A client whose last event id is not
+/// where its stream starts gets that as `last_id`, so that it loses nothing if it is cut off before its
+/// first event. If something is missing, the gap follows.
+pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
     text.extend_from_slice(b": connected\n");
-    if position.is_some() {
-        put_checkpoint(&mut text, position);
+    if last_id.is_some() {
+        put_checkpoint(&mut text, last_id);
     }
     if let Some(gap) = gap {
         put_gap(&mut text, gap);
@@ -149,11 +149,11 @@ pub(crate) fn greeting(retry: Duration, position: Option<EventId>, gap: Option<&
 }
 
 /// The last block of a stream that the server ends: how long to wait before reconnecting, and after
-/// which id to resume. Without a `position` the client keeps the last event id that it has.
-pub(crate) fn goodbye(retry: Duration, position: Option<EventId>) -> Frame {
+/// which id to resume. Without a `last_id` the client keeps the one that it has.
+pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
-    put_checkpoint(&mut text, position);
+    put_checkpoint(&mut text, last_id);
     Frame::new(&text)
 }
 
@@ -189,9 +189,9 @@ fn put_retry(text: &mut BytesMut, retry: Duration) {
     put_line(text, "retry", format_args!("{}", retry.as_millis()));
 }
 
-fn put_checkpoint(text: &mut BytesMut, position: Option<EventId>) {
+fn put_checkpoint(text: &mut BytesMut, last_id: Option<EventId>) {
     put_line(text, "event", format_args!("{CHECKPOINT}"));
-    if let Some(id) = position {
+    if let Some(id) = last_id {
         put_line(text, "id", format_args!("{id}"));
     }
     text.extend_from_slice(b"data: {}\n\n");

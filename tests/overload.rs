@@ -25,7 +25,7 @@ fn room_for_two() -> TestServer {
 }
 
 #[test]
-fn who_finds_no_room_gets_a_retry_in_a_block_with_data_and_the_end_of_the_stream() {
+fn a_full_server_sends_a_retry_with_data_and_ends_the_stream() {
     let server = room_for_two();
     let _in: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(2);

@@ -141,7 +141,7 @@ fn an_id_outside_ascii_comes_in_its_uri_form_and_resumes_however_it_is_sent_back
 }
 
 #[test]
-fn the_limit_of_an_id_counts_after_mapping() {
+fn the_length_limit_of_an_id_applies_to_its_uri_form() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
 
@@ -213,17 +213,20 @@ fn a_refused_preflight_says_why_and_which_setting_decides() {
         config.cors.allowed_origins = vec!["https://app.example".to_owned()];
     });
     let asks = "Access-Control-Request-Method: POST\r\n";
-    for headers in [
-        format!("Origin: https://other.example\r\n{asks}"),
-        "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n".to_owned(),
+    for (headers, expected) in [
+        (
+            format!("Origin: https://other.example\r\n{asks}"),
+            "cors.allowed_origins",
+        ),
+        (
+            "Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n".to_owned(),
+            "method",
+        ),
     ] {
         let answer = hub.ask("OPTIONS", PATH, &headers, "");
 
         answer.assert_refuses(400, &headers);
-        assert!(
-            detail(&answer).contains("cors.allowed_origins"),
-            "{answer:?}"
-        );
+        assert!(detail(&answer).contains(expected), "{answer:?}");
     }
     let allowed = format!("Origin: https://app.example\r\n{asks}");
     assert_eq!(hub.ask("OPTIONS", PATH, &allowed, "").status(), 200);

@@ -137,9 +137,9 @@ impl Access {
         any_matches(&self.publish, topic.as_str(), hub)
     }
 
-    /// Whether it may publish on no topic at all.
-    pub(crate) fn publishes_nothing(&self) -> bool {
-        self.publish.is_empty()
+    /// Whether it allows publishing on any topic.
+    pub(crate) fn can_publish(&self) -> bool {
+        !self.publish.is_empty()
     }
 
     /// Whether it may read what is private on a topic, or the subscriptions at a path.

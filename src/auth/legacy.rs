@@ -14,16 +14,16 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MercureClaim {
-    publish: Option<Vec<Selector>>,
-    subscribe: Option<Vec<Selector>>,
+    publish: Option<Vec<ClaimEntry>>,
+    subscribe: Option<Vec<ClaimEntry>>,
     /// Shown with its active subscriptions.
     payload: Option<Value>,
 }
 
-/// An entry of a list.
+/// An entry of `publish` or `subscribe`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Selector {
+enum ClaimEntry {
     /// A topic or a URI Template.
     Text(String),
     /// A matcher; its type is `exact` if none is named.
@@ -35,7 +35,7 @@ enum Selector {
     },
 }
 
-impl Selector {
+impl ClaimEntry {
     fn compile(
         &self,
         compiling: &mut Compiling<'_>,
@@ -74,7 +74,7 @@ impl MercureClaim {
         compiling: &mut Compiling<'_>,
         rules: &TokenRules,
     ) -> Result<Access, InvalidDetails> {
-        let mut compile = |selectors: &[Selector]| {
+        let mut compile = |selectors: &[ClaimEntry]| {
             if selectors.len() > rules.topics {
                 return Err(InvalidDetails::TooManyTopics);
             }

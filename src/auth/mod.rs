@@ -126,20 +126,23 @@ pub(crate) enum InvalidToken {
     Issuer,
     #[error("its issuer has no key for its algorithm")]
     NoKey,
-    #[error("none of its issuer's keys made its signature")]
+    #[error("its signature matches none of its issuer's keys")]
     Signature,
     #[error("the `typ` of its header is not at+jwt")]
     Type,
-    #[error("it has a claim `mercure`, which is read only with hub.legacy = true")]
-    Legacy,
     #[error(
-        "its claim `mercure` is malformed: `publish` and `subscribe` must be lists of topic selectors, or of \
-         matchers with a `match`"
+        "it has a claim of an older version of the protocol (`mercure` or `https://mercure.rocks/`): set \
+         hub.legacy = true to accept it"
+    )]
+    LegacyDisabled,
+    #[error(
+        "its claim `mercure` or `https://mercure.rocks/` is malformed: `publish` and `subscribe` must be \
+         lists of topic selectors, or of matchers with a `match`"
     )]
     LegacyClaim,
     #[error("it has neither authorization_details nor a claim `mercure`")]
     NoClaim,
-    #[error("its claim `aud` is not {0}, the URL of the hub (hub.url)")]
+    #[error("its claim `aud` does not contain {0}, the URL of the hub (hub.url)")]
     Audience(String),
     #[error("it has no claim `{0}`")]
     Missing(String),
@@ -154,7 +157,7 @@ pub(crate) enum InvalidToken {
 }
 
 impl InvalidToken {
-    /// Whether an issuer's key signed it, so that the issuer's client may learn what is wrong with it.
+    /// Whether the signature was verified before this error, so that the client may be told.
     pub(crate) fn is_signed(&self) -> bool {
         !matches!(
             self,
@@ -195,7 +198,7 @@ struct Claims {
 
 /// What is read of a token before its signature is verified.
 #[derive(Debug, Deserialize)]
-struct Unverified {
+struct UnverifiedClaims {
     iss: Option<String>,
     authorization_details: Option<Value>,
     mercure: Option<Value>,
@@ -203,7 +206,7 @@ struct Unverified {
     namespaced: Option<Value>,
 }
 
-impl Unverified {
+impl UnverifiedClaims {
     /// Whether the claims are those of the protocol's older versions.
     fn is_legacy(&self) -> bool {
         let details = self.authorization_details.as_ref();
@@ -327,11 +330,11 @@ impl Authority {
             return Err(InvalidToken::Critical);
         }
         // Only to choose how it is verified: the signature says whether it is true.
-        let unverified: Unverified =
+        let unverified: UnverifiedClaims =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
             (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
-            // One without an issuer is refused, or of the protocol's older versions.
+            // Only tokens of older versions may omit `iss`; of others it is required below.
             (None, [only]) => Some(only),
             (None, _) => None,
         };
@@ -346,7 +349,7 @@ impl Authority {
         let mut compiling = self.compiler.begin();
         let mut access = if is_legacy {
             if !self.rules.legacy {
-                return Err(InvalidToken::Legacy);
+                return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
             let claim = MercureClaim::deserialize(claim.unwrap_or_default());
@@ -407,7 +410,6 @@ fn claims(
         match decode::<Claims>(token, &key.verifier, validation) {
             Ok(decoded) => return Ok((decoded.claims, key.mark)),
             Err(err) => match err.kind() {
-                ErrorKind::InvalidSignature => result = Err(InvalidToken::Signature),
                 ErrorKind::InvalidAudience => {
                     let expected = validation.aud.iter().flatten().next().cloned();
                     return Err(InvalidToken::Audience(expected.unwrap_or_default()));
@@ -415,7 +417,11 @@ fn claims(
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));
                 }
-                _ => return Err(InvalidToken::Invalid(err)),
+                // These two come after the signature was verified, all others before.
+                ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
+                    return Err(InvalidToken::Invalid(err));
+                }
+                _ => result = Err(InvalidToken::Signature),
             },
         }
     }

@@ -133,7 +133,7 @@ impl Handler<Leave> for Broadcaster {
 #[rtype(result = "Result<Listed, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
-    /// Whether the lists of the protocol's older versions are there, too.
+    /// Whether the paths of the protocol's older versions are served, too.
     pub(crate) legacy: bool,
 }
 

@@ -94,7 +94,7 @@ pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 pub(crate) struct Beginning {
     /// It starts after this event; `None`: with the oldest.
     pub(crate) after: Option<EventId>,
-    /// Whether it knows that id: it asked for it, or the gap has it.
+    /// Whether the client already has that id, from its request or from the gap.
     pub(crate) is_announced: bool,
     /// The gap that comes first, if it asked for something that is not retained.
     pub(crate) gap: Option<Gap>,

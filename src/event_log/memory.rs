@@ -45,17 +45,17 @@ struct Retained {
     oldest: u64,
     /// The total length of the frames from the oldest on.
     bytes: usize,
-    /// The newer part of the history: what half of the bounds retains.
-    newer: Newer,
+    /// The newest events: as many as half of each bound allows.
+    newer: NewerHalf,
     given: GivenIds,
     /// The place after the newest event on another topic than the log's own that is no longer
     /// retained. Of what was evicted since, it is known whom it was for.
     others_before: u64,
 }
 
-/// A part of the history that ends with the newest event.
+/// The newer half of the history, which ends with the newest event.
 #[derive(Debug, Clone, Copy)]
-struct Newer {
+struct NewerHalf {
     /// The place of its oldest event.
     from: u64,
     /// The total length of its frames.
@@ -98,7 +98,7 @@ impl Retained {
             first: place,
             oldest: place,
             bytes: 0,
-            newer: Newer {
+            newer: NewerHalf {
                 from: place,
                 bytes: 0,
             },
@@ -182,7 +182,7 @@ impl Retained {
     /// Takes events off the newer part until it is within these bounds.
     fn shorten_newer(&mut self, bounds: Bounds, now: Instant) {
         loop {
-            let Newer { from, bytes } = self.newer;
+            let NewerHalf { from, bytes } = self.newer;
             let events = (self.next() - from) as usize;
             if events <= 1 {
                 break;
@@ -227,8 +227,8 @@ impl MemoryLog {
         }
     }
 
-    /// The same in front of a log that keeps no more than so many events, of this age.
-    pub(super) fn in_front_of(mut self, events: usize, age: Option<Duration>) -> Self {
+    /// Computes the newer half from the smaller of this log's bounds and those of the archive behind it.
+    pub(super) fn with_archive_bounds(mut self, events: usize, age: Option<Duration>) -> Self {
         let Bounds {
             events: own_events,
             bytes,
@@ -342,7 +342,7 @@ impl MemoryLog {
         self.retained.read().lineage.id_before(place)
     }
 
-    /// The place from which on events are in the newer half of the history. An id before it may soon be
+    /// The number of the oldest event in the newer half of the history. Events before it may soon be
     /// evicted.
     pub(crate) fn newer_half(&self, now: Instant) -> u64 {
         let mut retained = self.retained.write();
@@ -350,12 +350,12 @@ impl MemoryLog {
         retained.newer.from
     }
 
-    /// The place of a subscriber that resumes there, if everything since is here.
+    /// The cursor for this resume point, if memory has every event after it.
     pub(crate) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
         self.retained.read().find(from)
     }
 
-    /// The place of the event after the one of this id, if everything since is here.
+    /// The cursor after this id, if memory has every event after it.
     pub(crate) fn cursor_after(&self, id: EventId) -> Option<u64> {
         self.retained.read().cursor_after(id)
     }

@@ -66,8 +66,8 @@ pub struct Retention {
 pub(crate) struct Placement {
     /// The place of the first event it gets.
     pub(crate) cursor: u64,
-    /// Whether it knows an id from which it would resume here: the one that it asked for, or that of the
-    /// gap.
+    /// Whether the client already has the id before `cursor`, from its request or from the gap. Otherwise
+    /// the greeting announces it.
     pub(crate) is_announced: bool,
     /// The gap that comes first, if it asked for something that is not retained.
     pub(crate) gap: Option<Gap>,

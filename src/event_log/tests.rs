@@ -229,7 +229,7 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
 }
 
 #[test]
-fn an_id_is_at_risk_when_half_of_any_bound_has_come_since() {
+fn an_id_is_at_risk_when_newer_events_fill_half_of_any_bound() {
     let start = Instant::now();
     let second = Duration::from_secs(1);
     let frame = wire::event(

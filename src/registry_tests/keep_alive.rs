@@ -1,4 +1,4 @@
-//! A client that got nothing for long gets a sign of life, or a checkpoint if its last id is at risk.
+//! An idle client gets a comment, or a checkpoint if its last id is at risk.
 
 use super::*;
 
@@ -10,14 +10,14 @@ fn keep_alive<O: Outlet>(
     idle: Duration,
     now: Instant,
 ) {
-    let signs = SignsOfLife {
+    let frames = KeepAlive {
         comment: wire::heartbeat(),
         checkpoint: Some(wire::checkpoint(EventId { epoch: 1, seq })),
         newer_half,
     };
     for group in registry.groups() {
         let slots = 0..registry.slots(group);
-        registry.keep_alive(&signs, Part { group, slots }, idle, now);
+        registry.keep_alive(&frames, Part { group, slots }, idle, now);
     }
 }
 

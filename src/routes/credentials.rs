@@ -13,8 +13,10 @@ use crate::{auth::Access, form, hub::Hub, policy::Policy};
 
 const SCHEME: &str = "Bearer";
 
-/// The cookie of the protocol's older versions, and the query's parameter.
+/// The cookie of the protocol's older versions.
 const LEGACY_COOKIE: &str = "mercureAuthorization";
+
+/// The parameter of the query that holds a token in the protocol's older versions.
 const LEGACY_PARAMETER: &[u8] = b"authorization";
 
 /// What a request presents.
@@ -92,7 +94,7 @@ fn of_request<'a>(
         .map_err(|Malformed| Challenge::InvalidRequest.to(hub))
 }
 
-/// The token of these headers, or else of this query, or of the first of these cookies that there is.
+/// The token from the header, or else from the query, or else from the first of the cookies that is present.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,
@@ -164,7 +166,7 @@ pub(crate) fn comes_from_a_trusted_page(
     let header = |name| headers.get(name)?.to_str().ok();
     let origin = match headers.get(ORIGIN).map(HeaderValue::to_str) {
         Some(Ok(origin)) => origin.to_owned(),
-        // No browser sends it.
+        // No browser sends an origin that is not ASCII.
         Some(Err(_)) => return false,
         None => match header(REFERER).map(Url::parse) {
             Some(Ok(url)) => url.origin().ascii_serialization(),

@@ -117,7 +117,7 @@ async fn answer(
     };
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
-    // An empty header is what some clients send that have no last event id.
+    // Some clients that have no last event id send an empty header.
     let requested = header
         .filter(|id| !id.is_empty())
         .or(last_event_id.as_deref());
@@ -230,7 +230,7 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
 /// What a subscriber asks for and may have.
 struct Asking {
     from: ResumeFrom,
-    /// Whether its client may read the older name of a header.
+    /// Whether the response also has the header `Last-Event-ID`, as `hub.legacy` says.
     legacy: bool,
     selection: Arc<Selection>,
     access: Option<Arc<Access>>,

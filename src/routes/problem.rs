@@ -32,8 +32,7 @@ pub(crate) enum Problem {
     )]
     NotAlone,
     #[error(
-        "The request for an event stream has a body. Send none, or send what you ask for as the form of a \
-         QUERY request."
+        "The request for an event stream has a body. Send none, or send the form with the method QUERY."
     )]
     HasBody,
     #[error(
@@ -41,8 +40,8 @@ pub(crate) enum Problem {
          EventSource, or with GET and Accept: text/event-stream, and publish with POST."
     )]
     WebSocket,
-    #[error("The CORS preflight is refused: {0}. The setting is cors.allowed_origins.")]
-    Preflight(CorsError),
+    #[error("The CORS preflight is refused: {refusal}.{}", remedy(refusal))]
+    Preflight { refusal: CorsError },
     #[error("Too many files are being sent.")]
     TooManyFiles,
     #[error("The server is shutting down.")]
@@ -97,7 +96,7 @@ pub(crate) enum Problem {
     TooManySubscriptions,
     #[error("A cookie is no proof that this is meant: the page is of another origin, or of none.")]
     ForeignPage,
-    #[error("{}{}", challenge.detail(), suffix(reason.as_deref()))]
+    #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
     Token {
         challenge: Challenge,
         /// Which check failed, if the client may know.
@@ -107,8 +106,16 @@ pub(crate) enum Problem {
     },
 }
 
-/// A reason as the end of a sentence that has a full stop already.
-fn suffix(reason: Option<&str>) -> String {
+/// What to do about a refused preflight, as a sentence of its own.
+fn remedy(refusal: &CorsError) -> &'static str {
+    match refusal {
+        CorsError::OriginNotAllowed => " Add the origin of the page to cors.allowed_origins.",
+        _ => "",
+    }
+}
+
+/// A reason as a sentence of its own.
+fn reason_sentence(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
 }
 
@@ -186,7 +193,7 @@ impl ResponseError for Problem {
             Self::NotAlone
             | Self::HasBody
             | Self::WebSocket
-            | Self::Preflight(_)
+            | Self::Preflight { .. }
             | Self::NotAForm
             | Self::QueryTooLong(_)
             | Self::BodyCutOff
@@ -230,8 +237,8 @@ impl ResponseError for Problem {
     }
 }
 
-/// Refuses a client that wants another protocol: it would take nothing else for an answer. (Others, such
-/// as `h2c`, are only an offer.)
+/// Refuses WebSocket upgrades: such a client accepts no other response. Other offers, such as `h2c`, are
+/// ignored.
 pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     let upgrades = request.headers().get_all(UPGRADE);
     let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -242,7 +249,7 @@ pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Middleware around that of CORS, which explains a refused preflight in text only.
+/// Middleware that replaces the plain-text error of actix-cors for a refused preflight by a problem document.
 pub(crate) async fn explain_preflight(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -253,7 +260,7 @@ pub(crate) async fn explain_preflight(
     Ok(match refusal.cloned() {
         None => response.map_into_left_body(),
         Some(refusal) => {
-            let explained = Problem::Preflight(refusal).error_response();
+            let explained = Problem::Preflight { refusal }.error_response();
             response.into_response(explained).map_into_right_body()
         }
     })

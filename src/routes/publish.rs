@@ -35,10 +35,11 @@ pub(super) async fn publish(
     }
     let is_refused = |topic: &&Topic| !access.may_publish(topic, hub.url());
     if let Some(topic) = topics.iter().find(is_refused) {
-        let reason = if access.publishes_nothing() {
-            "it has no authorization_details with the action publish".to_owned()
+        let reason = if access.can_publish() {
+            format!("it does not allow publishing on the topic {topic}")
         } else {
-            format!("it does not allow to publish on the topic {topic}")
+            "it does not allow publishing on any topic: authorization_details with the action publish do"
+                .to_owned()
         };
         return Err(Challenge::InsufficientScope.because(&hub, Some(reason)));
     }

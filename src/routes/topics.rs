@@ -27,9 +27,9 @@ pub(crate) struct Asked {
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
-/// Reads what is asked for in the query and in the body, which are one. Of two last event ids the
-/// query's counts, and in each the last: a client that cannot set headers adds its own to the address
-/// that it was given.
+/// Reads what is asked for in the query and in the body, which are one. A last event id in the query wins
+/// over one in the body. Within each, the last one that is not empty wins, because clients that cannot set
+/// headers append theirs to the URL.
 pub(crate) fn asked(
     query: &str,
     body: &[u8],
@@ -40,11 +40,11 @@ pub(crate) fn asked(
     let mut ids = [None, None];
     let in_query = form::pairs(query.as_bytes()).map(|pair| (0, pair));
     let in_body = form::pairs(body).map(|pair| (1, pair));
-    for (place, (name, value)) in in_query.chain(in_body) {
+    for (source, (name, value)) in in_query.chain(in_body) {
         let is_id = PARAMETERS.contains(&&*name);
         if is_id || legacy && LEGACY_PARAMETERS.contains(&&*name) {
             if !value.is_empty() {
-                ids[place] = Some(value);
+                ids[source] = Some(value);
             }
             continue;
         }

@@ -74,7 +74,7 @@ impl Subscriber {
         };
         self.place = Place {
             cursor,
-            // What it knows instead is an id that is not in memory.
+            // It may know only an older id, which is not in memory: 0 makes that count as at risk.
             announced: older.announce().map_or(cursor, |_| 0),
         };
         true

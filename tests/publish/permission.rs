@@ -44,7 +44,7 @@ fn a_token_is_not_taken_from_where_it_might_be_logged() {
 }
 
 #[test]
-fn every_token_that_nobody_signed_gets_the_same_answer() {
+fn every_token_without_a_valid_signature_gets_the_same_answer() {
     let hub = MercureHub::start();
     let good = token(json!([grant("publish", &["*"])]));
     let (message, _) = good.rsplit_once('.').unwrap();

@@ -35,7 +35,7 @@ fn they_are_good_only_where_they_are_asked_for() {
     );
     let strict = trusting(&issuers);
     let token = sign(&legacy_header(), &legacy_claims(), "p256");
-    assert_eq!(verdict(&strict, &token), "Legacy");
+    assert_eq!(verdict(&strict, &token), "LegacyDisabled");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) async fn load(
     // Where there is nothing, something may have been.
     let mut last = before.unwrap_or(pulse.last);
     let memory = MemoryLog::starting_at(after(last), retention, topic);
-    let memory = link.scripts.bound(memory);
+    let memory = link.scripts.limit_newer_half(memory);
     // The epoch that memory begins with needs no beginning.
     newest.retain(|entry| entry.item.id() != last);
     note_ticks(link, &newest);

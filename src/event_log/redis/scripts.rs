@@ -81,9 +81,9 @@ impl Scripts {
         }
     }
 
-    /// Bounds the memory in front of this log by what is kept here.
-    pub(super) fn bound(&self, memory: MemoryLog) -> MemoryLog {
-        memory.in_front_of(self.events, self.age)
+    /// Sets the newer half of `memory` by what this log retains, where that is less.
+    pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
+        memory.with_archive_bounds(self.events, self.age)
     }
 
     pub(super) fn names(&self) -> &Names {
