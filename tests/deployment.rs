@@ -17,6 +17,8 @@ const COMPOSE: &str = include_str!("../compose.yaml");
 const DOCKERFILE: &str = include_str!("../Dockerfile");
 const DOCKERIGNORE: &str = include_str!("../.dockerignore");
 const NGINX: &str = include_str!("../deploy/nginx.conf");
+const NGINX_SITE: &str = include_str!("../deploy/nginx-site.conf");
+const README: &str = include_str!("../README.md");
 const GITIGNORE: &str = include_str!("../.gitignore");
 const CONFIG: &str = "config/cluster.toml";
 
@@ -190,8 +192,36 @@ fn nginx_passes_each_event_on_at_once_and_all_that_may_be_published() {
         "proxy_set_header Connection \"\";",
         "proxy_buffering off;",
         "client_max_body_size 1m;",
+        "zone broadcaster 128k;",
+        "error_page 500 502 503 504 = @away;",
     ] {
         assert!(directives.contains(&directive), "{directive}");
     }
     assert_eq!(config.limits.body, 1 << 20);
+}
+
+#[test]
+fn the_nginx_snippet_of_the_readme_is_part_of_its_recipe() {
+    let (_, snippet) = README.split_once("```nginx\n").unwrap();
+    let (snippet, _) = snippet.split_once("```").unwrap();
+    let recipe: Vec<_> = lines(NGINX_SITE).collect();
+
+    assert!(snippet.contains("@away"));
+    for line in lines(snippet) {
+        assert!(recipe.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn the_cluster_answers_streams_like_the_recipe_while_all_servers_are_away() {
+    let answer = |text| -> Vec<_> {
+        let is_part = |line: &&str| *line != "}";
+        lines(text)
+            .skip_while(|line| !line.starts_with("location @away"))
+            .filter(is_part)
+            .collect()
+    };
+
+    assert!(answer(NGINX).len() > 20);
+    assert_eq!(answer(NGINX), answer(NGINX_SITE));
 }

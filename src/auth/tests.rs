@@ -335,7 +335,10 @@ fn a_token_that_was_changed_is_refused() {
         (format!("{head}.{payload}.{}", &signature[4..]), "Signature"),
         (format!("{head}.{payload}.{signature}AAAA"), "Signature"),
         (format!("{head}.{payload}.{signature}="), "Signature"),
-        (format!("{head}.{payload}.+{}", &signature[1..]), "Signature"),
+        (
+            format!("{head}.{payload}.+{}", &signature[1..]),
+            "Signature",
+        ),
         (format!("{head}.{payload}"), "Header"),
         (head.to_owned(), "Header"),
         (format!("{token}.x"), "Header"),

@@ -13,6 +13,11 @@ const BINARY = process.env.BROADCASTER
   ? resolve(process.env.BROADCASTER)
   : resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/broadcaster");
 
+/** Those that run. Whatever ends this process, they are not left behind. */
+const running = new Set();
+
+process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
 export class Broadcaster {
   /** What it has logged, all its lives together. */
   log = "";
@@ -63,10 +68,8 @@ export class Broadcaster {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#process = child;
-    // Whatever ends this process, the server is not left behind.
-    const kill = () => child.kill("SIGKILL");
-    process.once("exit", kill);
-    child.once("exit", () => process.off("exit", kill));
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     this.said = "";
     child.stdout.setEncoding("utf8").on("data", (text) => (this.said += text));
     child.stderr.setEncoding("utf8").on("data", (text) => (this.log += text));
