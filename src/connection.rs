@@ -109,8 +109,8 @@ struct State {
     unfinished: Cell<usize>,
     /// Whether a body is being received whose length is known.
     is_in_sized_body: Cell<bool>,
-    /// Whether a response was sent before the request's body was complete. The connection closes once the
-    /// body is complete.
+    /// Whether a request was refused before its body was complete. The connection closes once the body is
+    /// complete.
     closes_after_body: Cell<bool>,
     /// Present once the connection is to carry an event stream.
     stream: RefCell<Option<Box<NewStream>>>,
@@ -160,7 +160,7 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
-    /// Whether a request was answered early, and the rest of its body has come.
+    /// Whether a request was refused early, and the rest of its body has come.
     fn is_over(&self) -> bool {
         self.0.closes_after_body.get() && !self.0.is_in_sized_body.get()
     }
@@ -211,7 +211,12 @@ pub(crate) async fn track_response(
     state
         .unanswered
         .set(state.unanswered.get().saturating_sub(1));
-    if state.unanswered.get() == 0 && state.is_in_sized_body.get() {
+    // Refusals alone: they are written at once, where a file would be cut off.
+    let is_refusal = response.as_ref().is_ok_and(|response| {
+        let status = response.status();
+        status.is_client_error() || status.is_server_error()
+    });
+    if is_refusal && state.unanswered.get() == 0 && state.is_in_sized_body.get() {
         state.closes_after_body.set(true);
     }
     if connection.is_stream() {

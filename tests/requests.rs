@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     time::{Duration, Instant},
 };
 
@@ -91,6 +91,26 @@ fn a_refused_request_whose_body_comes_later_ends_its_connection_when_that_has_co
 
         client.assert_closed();
         assert!(start.elapsed() < Duration::from_secs(30), "{status}");
+    }
+}
+
+#[test]
+fn a_file_is_sent_whole_also_if_the_body_of_its_request_comes_later() {
+    const SIZE: usize = 4 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("large.txt"), vec![b'x'; SIZE]).unwrap();
+    let hub = MercureHub::with(|config| config.server.static_dir = folder.path().to_owned());
+    for _ in 0..5 {
+        let mut socket = connect(hub.addr());
+        socket
+            .write_all(b"GET /large.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+            .unwrap();
+        // The answer has begun.
+        socket.peek(&mut [0]).unwrap();
+        socket.write_all(b"abc").unwrap();
+
+        let mut received = vec![0; SIZE];
+        socket.read_exact(&mut received).unwrap();
     }
 }
 

@@ -200,6 +200,7 @@ struct Claims {
 #[derive(Debug, Deserialize)]
 struct UnverifiedClaims {
     iss: Option<String>,
+    aud: Option<Value>,
     authorization_details: Option<Value>,
     mercure: Option<Value>,
     #[serde(rename = "https://mercure.rocks/")]
@@ -344,6 +345,10 @@ impl Authority {
         let mut validation = self.validation(header.alg, issuer);
         if is_legacy || !has_type {
             validation.required_spec_claims.clear();
+            // The library takes an audience that it cannot read for none.
+            if unverified.aud.is_some() {
+                validation.set_required_spec_claims(&["aud"]);
+            }
         }
         let (claims, key) = claims(token, &header, issuer, &validation)?;
         let mut compiling = self.compiler.begin();
@@ -352,7 +357,9 @@ impl Authority {
                 return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
-            let claim = MercureClaim::deserialize(claim.unwrap_or_default());
+            // A list would be read as the members in their order.
+            let claim = claim.filter(Value::is_object);
+            let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
             let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
             claim.access(&mut compiling, &self.rules)?
         } else {

@@ -38,7 +38,7 @@ pub(super) async fn publish(
         let reason = if access.can_publish() {
             format!("it does not allow publishing on the topic {topic}")
         } else {
-            "it does not allow publishing on any topic: authorization_details with the action publish do"
+            "it has no authorization_details (with hub.legacy: no claim `mercure`) that allow publishing"
                 .to_owned()
         };
         return Err(Challenge::InsufficientScope.because(&hub, Some(reason)));
