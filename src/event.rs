@@ -1,11 +1,14 @@
 //! Events and their ids. Each field is checked where it is made, so that nothing past this file
 //! checks it again.
 
-use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
-use percent_encoding::{AsciiSet, utf8_percent_encode};
 use thiserror::Error;
 
+mod given_id;
+
+pub(crate) use self::given_id::to_uri;
+pub use self::given_id::{GivenId, InvalidGivenId};
 use crate::topic::{Topic, has_invisible};
 
 /// The id that the hub gives an event: `#<epoch>-<seq>`, e.g. `#1763856000000-42`.
@@ -132,90 +135,6 @@ impl EventName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// An id that a publisher gave its event.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct GivenId(Arc<str>);
-
-/// The text cannot be a [`GivenId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum InvalidGivenId {
-    /// The same as none to a browser.
-    #[error("an id cannot be empty")]
-    Empty,
-    /// Ids that begin so are made by the server.
-    #[error("an id cannot begin with \"#\"")]
-    Fragment,
-    /// Asks for everything, where a last event id is asked for.
-    #[error("the id \"earliest\" is reserved")]
-    Earliest,
-    /// A line break would end the field, NUL make clients ignore it, and the rest is invisible.
-    #[error("an id cannot hold control or format characters")]
-    Invisible,
-    /// HTTP would lose it, where a last event id is asked for.
-    #[error("an id cannot begin or end with a space")]
-    Space,
-    /// Longer than [`GivenId::MAX_BYTES`].
-    #[error("an id is at most {} bytes long", GivenId::MAX_BYTES)]
-    TooLong,
-}
-
-impl GivenId {
-    /// The longest id accepted, in bytes of its URI form. With every byte percent-encoded it still fits into
-    /// what is kept of a last event id in a URL.
-    pub const MAX_BYTES: usize = 255;
-
-    /// Checks an id, and takes its [URI form](to_uri): clients send a last event id back in a header,
-    /// where each encodes other characters than ASCII in its own way.
-    pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
-        if id.is_empty() {
-            return Err(InvalidGivenId::Empty);
-        }
-        if id.starts_with('#') {
-            return Err(InvalidGivenId::Fragment);
-        }
-        if id == EARLIEST {
-            return Err(InvalidGivenId::Earliest);
-        }
-        // The URI form is never shorter.
-        if id.len() > Self::MAX_BYTES {
-            return Err(InvalidGivenId::TooLong);
-        }
-        let uri = to_uri(id);
-        if uri.len() > Self::MAX_BYTES {
-            return Err(InvalidGivenId::TooLong);
-        }
-        if has_invisible(id) {
-            return Err(InvalidGivenId::Invisible);
-        }
-        if id.starts_with(' ') || id.ends_with(' ') {
-            return Err(InvalidGivenId::Space);
-        }
-        Ok(Self(uri.into()))
-    }
-
-    /// An id that was checked before.
-    pub(crate) fn stored(id: &str) -> Self {
-        Self(id.into())
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::borrow::Borrow<str> for GivenId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The URI form of an id that may be an IRI: each character outside ASCII becomes the
-/// percent-encoded bytes of its UTF-8 form (RFC 3987, section 3.1). ASCII stays as it is.
-pub(crate) fn to_uri(id: &str) -> Cow<'_, str> {
-    utf8_percent_encode(id, &AsciiSet::EMPTY).into()
 }
 
 /// Whom an event is for: those who asked for one of its topics and, if it is private, may read one.
@@ -345,15 +264,6 @@ mod tests {
                 prop_assert!(text == id.to_string() || text == id.bare());
             }
         }
-
-        #[test]
-        fn the_uri_form_is_ascii_and_reads_back_as_the_id(id in "[^%\\x00-\\x1f\\x7f]{0,40}") {
-            let uri = to_uri(&id);
-
-            prop_assert!(uri.is_ascii());
-            let decoded = percent_encoding::percent_decode_str(&uri).decode_utf8();
-            prop_assert_eq!(decoded.unwrap(), id.as_str());
-        }
     }
 
     #[test]
@@ -379,18 +289,6 @@ mod tests {
         ] {
             assert_eq!(EventId::parse(text), Err(InvalidEventId), "{text:?}");
         }
-    }
-
-    #[test]
-    fn an_id_outside_ascii_becomes_a_uri_and_its_length_counts_then() {
-        let given = |id: &str| GivenId::parse(id).map(|id| id.as_str().to_owned());
-
-        assert_eq!(given("caf\u{e9}-1").unwrap(), "caf%C3%A9-1");
-        assert_eq!(given("caf%C3%A9-1").unwrap(), "caf%C3%A9-1");
-        assert_eq!(given("\u{65e5}\u{672c}").unwrap(), "%E6%97%A5%E6%9C%AC");
-        assert_eq!(given("a b<%>\"").unwrap(), "a b<%>\"");
-        assert_eq!(given(&"\u{e9}".repeat(42)).unwrap().len(), 252);
-        assert_eq!(given(&"\u{e9}".repeat(43)), Err(InvalidGivenId::TooLong));
     }
 
     #[test]

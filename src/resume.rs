@@ -27,7 +27,7 @@ impl ResumeFrom {
     /// Reads what a client sent as its last event id. Clients that have none send it empty.
     ///
     /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
-    /// such an id is taken in its [URI form](to_uri).
+    /// such an id is read in its [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
         // Longer than any valid id: a longer value is unknown, whatever follows.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];

@@ -125,7 +125,7 @@ export class HubStream {
       for (const event of events) {
         // Whoever gets an event may close the stream.
         if (signal.aborted) break;
-        // A stream that is turned away is nothing but one without an id.
+        // A full server sends one checkpoint without an id, and nothing else.
         isHeard ||= event.type !== "checkpoint" || event.id !== null;
         if (event.type !== "checkpoint") this.#received(event);
       }

@@ -165,7 +165,7 @@ export class Subscription {
     this.#changed(null);
   }
 
-  /** Only the last id moves. One that moves nothing ends a stream that was turned away, too. */
+  /** Moves the last id. A full server sends one that moves nothing, and nothing else. */
   #checkpoint(event) {
     if (this.account.checkpoint(event.lastEventId)) this.#heard = true;
     this.#changed(null);

@@ -85,7 +85,7 @@ fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
         assert_eq!(gap["reason"], "evicted");
         missed += gap["missed"].as_u64().unwrap();
         next += gap["missed"].as_u64().unwrap();
-        assert_eq!(event.index(), next - 1, "goes on after {}", next - 1);
+        assert_eq!(event.index(), next - 1, "it continues after {}", next - 1);
     }
 
     assert!(missed > 0, "nothing was missed: the reader was not slow");

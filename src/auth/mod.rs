@@ -2,6 +2,7 @@
 //! keys of trusted issuers (Mercure, chapter Token Validation).
 
 mod access;
+mod invalid_token;
 mod keys;
 mod legacy;
 mod mint;
@@ -25,12 +26,12 @@ use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
 use serde_json::Value;
-use thiserror::Error;
 use tokio::sync::watch;
 
 pub use self::keys::KeyError;
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE, InvalidDetails},
+    invalid_token::InvalidToken,
     mint::{Grants, MintError, Signer},
     revocation::Revocation,
 };
@@ -39,7 +40,6 @@ use crate::{
     compiler::Compiler,
     config::{Config, IssuerConfig},
     hub_url::HubUrl,
-    matcher::InvalidMatcher,
 };
 
 /// The media type of access tokens, as tokens name it.
@@ -107,76 +107,6 @@ impl Weighter<Arc<str>, Verified> for BySize {
             .as_ref()
             .map_or(0, |held| held.bytes());
         (8 * token.len() + 512 + compiled) as u64
-    }
-}
-
-/// Why a token is refused. The log has every reason; the client gets those that are known once the
-/// signature has been verified.
-#[derive(Debug, Error)]
-pub(crate) enum InvalidToken {
-    #[error("it is longer than limits.token")]
-    TooLong,
-    #[error("its header cannot be read, or names no algorithm that is supported")]
-    Header,
-    #[error("it has critical extensions")]
-    Critical,
-    #[error("its claims cannot be read")]
-    Claims,
-    #[error("its issuer is not trusted (auth.issuers)")]
-    Issuer,
-    #[error("its issuer has no key for its algorithm")]
-    NoKey,
-    #[error("its signature matches none of its issuer's keys")]
-    Signature,
-    #[error("the `typ` of its header is not at+jwt")]
-    Type,
-    #[error(
-        "it has a claim of an older version of the protocol (`mercure` or `https://mercure.rocks/`): set \
-         hub.legacy = true to accept it"
-    )]
-    LegacyDisabled,
-    #[error(
-        "its claim `mercure` or `https://mercure.rocks/` is malformed: `publish` and `subscribe` must be \
-         lists of topic selectors, or of matchers with a `match`"
-    )]
-    LegacyClaim,
-    #[error("it has neither authorization_details nor a claim `mercure`")]
-    NoClaim,
-    #[error("its claim `aud` does not contain {0}, the URL of the hub (hub.url)")]
-    Audience(String),
-    #[error("it has no claim `{0}`")]
-    Missing(String),
-    #[error("{0}")]
-    Invalid(jsonwebtoken::errors::Error),
-    #[error("it has expired")]
-    Expired,
-    #[error("it is not valid yet")]
-    NotYet,
-    #[error("{0}")]
-    Details(#[from] InvalidDetails),
-}
-
-impl InvalidToken {
-    /// Whether the signature was verified before this error, so that the client may be told.
-    pub(crate) fn is_signed(&self) -> bool {
-        !matches!(
-            self,
-            Self::TooLong
-                | Self::Header
-                | Self::Critical
-                | Self::Claims
-                | Self::Issuer
-                | Self::NoKey
-                | Self::Signature
-        )
-    }
-
-    /// Whether it may be good once others have gone.
-    pub(crate) fn is_for_want_of_room(&self) -> bool {
-        matches!(
-            self,
-            Self::Details(InvalidDetails::Matcher(InvalidMatcher::Crowded))
-        )
     }
 }
 

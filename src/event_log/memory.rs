@@ -2,7 +2,6 @@
 //! catches up.
 
 use std::{
-    collections::VecDeque,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +10,8 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Entry, Extent, Placement, Portion, Read, Retention, given_ids::GivenIds, lineage::Lineage,
+    Entry, Extent, Placement, Portion, Read, Retention,
+    retained::{Bounds, Retained},
 };
 use crate::{
     event::{Audience, EARLIEST, Event, EventId},
@@ -31,180 +31,6 @@ pub(crate) struct MemoryLog {
     /// Whom events are for that name no topics.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
-}
-
-#[derive(Debug)]
-struct Retained {
-    lineage: Lineage,
-    /// Where events are missing there is a hole, at a place of its own.
-    entries: VecDeque<Entry>,
-    /// The place of the entry at the front.
-    first: u64,
-    /// The place of the oldest event that is retained. Those before it are there for whoever is
-    /// connected and was about to read them.
-    oldest: u64,
-    /// The total length of the frames from the oldest on.
-    bytes: usize,
-    /// The newest events: as many as half of each bound allows.
-    newer: NewerHalf,
-    given: GivenIds,
-    /// The place after the newest event on another topic than the log's own that is no longer
-    /// retained. Of what was evicted since, it is known whom it was for.
-    others_before: u64,
-}
-
-/// The newer half of the history, which ends with the newest event.
-#[derive(Debug, Clone, Copy)]
-struct NewerHalf {
-    /// The place of its oldest event.
-    from: u64,
-    /// The total length of its frames.
-    bytes: usize,
-}
-
-/// The bounds of a history.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    events: usize,
-    bytes: usize,
-    age: Option<Duration>,
-}
-
-impl Bounds {
-    fn halved(self) -> Self {
-        Self {
-            events: self.events / 2,
-            bytes: self.bytes / 2,
-            age: self.age.map(|age| age / 2),
-        }
-    }
-
-    /// Whether this much is more than the bounds allow.
-    fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
-        let age = now.saturating_duration_since(oldest.appended);
-        let is_too_old = self.age.is_some_and(|most| age > most);
-        is_too_old || events > self.events || bytes > self.bytes
-    }
-}
-
-impl Retained {
-    /// Nothing yet; the first event will have this id, whose number is also its place. (If that is a
-    /// number that can count on: somebody else may write to a log in Redis.)
-    fn starting_at(first: EventId) -> Self {
-        let place = first.seq.min(u64::MAX / 2);
-        Self {
-            lineage: Lineage::new(place, first),
-            entries: VecDeque::new(),
-            first: place,
-            oldest: place,
-            bytes: 0,
-            newer: NewerHalf {
-                from: place,
-                bytes: 0,
-            },
-            given: GivenIds::default(),
-            // Nobody knows whom those before it were for.
-            others_before: place,
-        }
-    }
-
-    fn next(&self) -> u64 {
-        self.first + self.entries.len() as u64
-    }
-
-    fn index(&self, place: u64) -> usize {
-        (place - self.first) as usize
-    }
-
-    fn is_hole(&self, place: u64) -> bool {
-        let index = place.checked_sub(self.first);
-        let entry = index.and_then(|index| self.entries.get(index as usize));
-        entry.is_some_and(Entry::is_hole)
-    }
-
-    fn find(&self, from: &ResumeFrom) -> Option<Placement> {
-        match from {
-            ResumeFrom::Now => Some(Placement::at(self.next(), false)),
-            // An id that was given more than once means the oldest event, wherever that is.
-            ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
-            ResumeFrom::After { id, .. } => {
-                let cursor = self.cursor_after(*id)?;
-                Some(Placement::at(cursor, true))
-            }
-        }
-    }
-
-    fn cursor_after(&self, id: EventId) -> Option<u64> {
-        let place = self.lineage.after(id)?;
-        let is_here = (self.oldest..=self.next()).contains(&place) && !self.is_hole(place);
-        is_here.then_some(place)
-    }
-
-    /// Adds an event to what is retained.
-    fn push(&mut self, entry: Entry) {
-        self.bytes += entry.frame.len();
-        self.newer.bytes += entry.frame.len();
-        self.entries.push_back(entry);
-    }
-
-    fn evict_beyond(
-        &mut self,
-        retention: Retention,
-        half: Bounds,
-        own: &Arc<Audience>,
-        now: Instant,
-    ) {
-        let bounds = retention.bounds();
-        loop {
-            let events = (self.next() - self.oldest) as usize;
-            if events <= 1 {
-                break;
-            }
-            let entry = &self.entries[self.index(self.oldest)];
-            if !bounds.are_exceeded(events, self.bytes, entry, now) && !entry.is_hole() {
-                break;
-            }
-            self.bytes -= entry.frame.len();
-            if !Arc::ptr_eq(&entry.audience, own) {
-                self.others_before = self.oldest + 1;
-            }
-            self.given.evict(self.oldest);
-            self.oldest += 1;
-        }
-        self.shorten_newer(half, now);
-        while self.first < self.oldest && self.entries.len() > retention.queue {
-            self.entries.pop_front();
-            self.first += 1;
-            self.lineage.forget_before(self.first);
-        }
-    }
-
-    /// Takes events off the newer part until it is within these bounds.
-    fn shorten_newer(&mut self, bounds: Bounds, now: Instant) {
-        loop {
-            let NewerHalf { from, bytes } = self.newer;
-            let events = (self.next() - from) as usize;
-            if events <= 1 {
-                break;
-            }
-            let entry = &self.entries[self.index(from)];
-            if from >= self.oldest && !bounds.are_exceeded(events, bytes, entry, now) {
-                break;
-            }
-            self.newer.bytes -= entry.frame.len();
-            self.newer.from += 1;
-        }
-    }
-}
-
-impl Retention {
-    fn bounds(&self) -> Bounds {
-        Bounds {
-            events: self.events,
-            bytes: self.bytes,
-            age: self.age,
-        }
-    }
 }
 
 impl MemoryLog {

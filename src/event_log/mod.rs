@@ -20,6 +20,7 @@ mod memory;
 mod placing;
 mod record;
 mod redis;
+mod retained;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -229,48 +229,6 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
 }
 
 #[test]
-fn an_id_is_at_risk_when_newer_events_fill_half_of_any_bound() {
-    let start = Instant::now();
-    let second = Duration::from_secs(1);
-    let frame = wire::event(
-        EventId {
-            epoch: EPOCH,
-            seq: 1,
-        },
-        &Event::message("1"),
-    )
-    .len();
-    let newer_half = |retention: Retention, events: u64, at: Instant| {
-        let log = log(retention);
-        for n in 1..=events {
-            log.append(&Event::message("1"), start + second * n as u32);
-        }
-        log.newer_half(at)
-    };
-    let end = start + second * 9;
-
-    assert_eq!(newer_half(keeping(10), 0, end), 1);
-    assert_eq!(newer_half(keeping(10), 5, end), 1);
-    assert_eq!(newer_half(keeping(10), 9, end), 5);
-    assert_eq!(newer_half(keeping(4), 9, end), 8);
-    let bytes = Retention {
-        bytes: 8 * frame,
-        ..keeping(100)
-    };
-    assert_eq!(newer_half(bytes, 9, end), 6);
-    let aged = Retention {
-        age: Some(second * 8),
-        ..keeping(100)
-    };
-    assert_eq!(newer_half(aged, 9, end), 5);
-    assert_eq!(
-        newer_half(aged, 9, end + second * 2),
-        7,
-        "nothing came since"
-    );
-}
-
-#[test]
 fn an_event_larger_than_a_batch_is_read_whole() {
     let log = log(keeping(4));
     let event = Event::message("x".repeat(1000));

@@ -142,7 +142,7 @@ test("a checkpoint moves the last id and is no message", () => {
   assert.match(subscription.detail, /was cut/);
 });
 
-test("a checkpoint without an id of its own is how a stream is turned away", () => {
+test("a checkpoint without an id of its own means that the server may be full", () => {
   const { subscription, sources } = subscribed();
   sources[0].opens();
 

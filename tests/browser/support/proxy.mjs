@@ -68,7 +68,7 @@ export class Proxy {
     return { status: response.statusCode, headers: response.headers, body: parts.join("") };
   }
 
-  /** The same, for an answer that goes on: resolves when its head is there. */
+  /** The same for a response that does not end: resolves when its head has arrived. */
   async open(path, { method = "GET", headers = {}, body, signal } = {}) {
     const request = this.#scheme === "https" ? requestByTls : requestPlain;
     const options = { method, headers, signal, agent: false, rejectUnauthorized: false, family: 4 };

@@ -1,0 +1,76 @@
+//! Why a token is refused, and what of that its client may learn.
+
+use thiserror::Error;
+
+use super::InvalidDetails;
+use crate::matcher::InvalidMatcher;
+
+/// Why a token is refused. The log has every reason; the client gets those that are known once the
+/// signature has been verified.
+#[derive(Debug, Error)]
+pub(crate) enum InvalidToken {
+    #[error("it is longer than limits.token")]
+    TooLong,
+    #[error("its header cannot be read, or names no algorithm that is supported")]
+    Header,
+    #[error("it has critical extensions")]
+    Critical,
+    #[error("its claims cannot be read")]
+    Claims,
+    #[error("its issuer is not trusted (auth.issuers)")]
+    Issuer,
+    #[error("its issuer has no key for its algorithm")]
+    NoKey,
+    #[error("its signature matches none of its issuer's keys")]
+    Signature,
+    #[error("the `typ` of its header is not at+jwt")]
+    Type,
+    #[error(
+        "it has a claim of an older version of the protocol (`mercure` or `https://mercure.rocks/`): set \
+         hub.legacy = true to accept it"
+    )]
+    LegacyDisabled,
+    #[error(
+        "its claim `mercure` or `https://mercure.rocks/` is malformed: `publish` and `subscribe` must be \
+         lists of topic selectors, or of matchers with a `match`"
+    )]
+    LegacyClaim,
+    #[error("it has neither authorization_details nor a claim `mercure`")]
+    NoClaim,
+    #[error("its claim `aud` does not contain {0}, the URL of the hub (hub.url)")]
+    Audience(String),
+    #[error("it has no claim `{0}`")]
+    Missing(String),
+    #[error("{0}")]
+    Invalid(jsonwebtoken::errors::Error),
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet")]
+    NotYet,
+    #[error("{0}")]
+    Details(#[from] InvalidDetails),
+}
+
+impl InvalidToken {
+    /// Whether the signature was verified before this error, so that the client may be told.
+    pub(crate) fn is_signed(&self) -> bool {
+        !matches!(
+            self,
+            Self::TooLong
+                | Self::Header
+                | Self::Critical
+                | Self::Claims
+                | Self::Issuer
+                | Self::NoKey
+                | Self::Signature
+        )
+    }
+
+    /// Whether it may be good once others have gone.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Details(InvalidDetails::Matcher(InvalidMatcher::Crowded))
+        )
+    }
+}
