@@ -40,8 +40,8 @@ impl GivenId {
     /// what is kept of a last event id in a URL.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks an id, and takes its [URI form](to_uri): clients send a last event id back in a header,
-    /// where each encodes other characters than ASCII in its own way.
+    /// Checks an id, and percent-encodes its characters outside ASCII (RFC 3987, section 3.1): clients
+    /// send a last event id back in a header, where each encodes such characters in its own way.
     pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
         if id.is_empty() {
             return Err(InvalidGivenId::Empty);
