@@ -211,7 +211,8 @@ pub(crate) async fn track_response(
     state
         .unanswered
         .set(state.unanswered.get().saturating_sub(1));
-    // Refusals alone: they are written at once, where a file would be cut off.
+    // Only after refusals: they are short and written in one go. Closing early would cut off a longer
+    // response, such as a file.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()

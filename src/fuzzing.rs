@@ -200,7 +200,7 @@ pub fn last_event_id(bytes: &[u8]) {
     }
     let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
     let from = ResumeFrom::parse(bytes);
-    // A known id is repeated in a header of the response.
+    // Whatever is not `Unknown` may be repeated in a header of the response.
     let is_header = HeaderValue::from_str(&from.to_string()).is_ok();
     assert!(is_header || matches!(from, ResumeFrom::Unknown(_)));
     let placement = log.place(&from, &selection);

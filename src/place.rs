@@ -5,8 +5,8 @@
 pub(crate) struct Place {
     /// It has every event of its selection before this number.
     pub(crate) cursor: u64,
-    /// It would resume here if its connection were cut: the last id that it knows is that of the event
-    /// before. Smaller than `cursor` if the events in between were not for it.
+    /// The number after the last id that the client knows: it would resume here if its connection were cut.
+    /// Smaller than `cursor` if the events in between were not for it.
     pub(crate) announced: u64,
 }
 

@@ -160,7 +160,8 @@ impl Presence {
         let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
         let mut listed = listed
             .map(|(_, document)| document)
-            // `/subscriptions/exact` is also a prefix of other paths: keep only documents of topics.
+            // A topic may be called `exact`, and other paths begin with `/subscriptions/exact/`: keep only
+            // documents that have a `topic`.
             .filter(|document| !is_of_topic || document.get("topic").is_some());
         let first: Vec<_> = listed.by_ref().take(MOST_LISTED).collect();
         let mut list = json!({ "id": path, "type": "subscriptions", "subscriptions": first });

@@ -46,13 +46,14 @@ enum Place {
     ParameterName,
     /// In the value of another parameter.
     ParameterValue,
-    /// In the value of a last event id; the number of bytes kept so far.
+    /// In the value of a last event id; the number of its bytes read so far, of which those beyond
+    /// [`MAX_ID`] are dropped.
     ParameterId(usize),
     /// In a header's name.
     HeaderName,
     /// In what needs no attention, up to the end of the line.
     Rest,
-    /// In an id header, of which so many bytes were kept.
+    /// The same in an id header.
     HeaderId(usize),
     /// In the header that says how long the body is.
     Length,

@@ -29,7 +29,7 @@ impl ResumeFrom {
     /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
     /// such an id is read in its [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // Longer than any valid id: a longer value is unknown, whatever follows.
+        // The head is longer than any valid id, so a value that is cut here is `Unknown`.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),

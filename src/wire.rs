@@ -132,8 +132,8 @@ pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
 }
 
 /// The beginning of a stream: how long to wait before reconnecting, and a comment, so that proxies
-/// pass the headers on and `onopen` fires before there is an event. A client whose last event id is not
-/// where its stream starts gets that as `last_id`, so that it loses nothing if it is cut off before its
+/// pass the headers on and `onopen` fires before there is an event. If the client does not know the id
+/// after which its stream starts, that is `last_id`, so that it loses nothing if it is cut off before its
 /// first event. If something is missing, the gap follows.
 pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();

@@ -137,7 +137,7 @@ impl Access {
         any_matches(&self.publish, topic.as_str(), hub)
     }
 
-    /// Whether it allows publishing on any topic.
+    /// Whether it allows publishing at all.
     pub(crate) fn can_publish(&self) -> bool {
         !self.publish.is_empty()
     }

@@ -66,7 +66,8 @@ impl InvalidToken {
         )
     }
 
-    /// Whether it may be good once others have gone.
+    /// Whether the token was refused only because there is no room for its patterns now. It may be accepted
+    /// later, when other patterns have gone.
     pub(crate) fn is_for_want_of_room(&self) -> bool {
         matches!(
             self,

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct MercureClaim {
     publish: Option<Vec<ClaimEntry>>,
     subscribe: Option<Vec<ClaimEntry>>,
-    /// Shown with its active subscriptions.
+    /// Shown with the active subscriptions of the subscribers that use the token.
     payload: Option<Value>,
 }
 

@@ -275,7 +275,7 @@ impl Authority {
         let mut validation = self.validation(header.alg, issuer);
         if is_legacy || !has_type {
             validation.required_spec_claims.clear();
-            // The library takes an audience that it cannot read for none.
+            // The library treats an `aud` that it cannot read as if it were missing, so require one.
             if unverified.aud.is_some() {
                 validation.set_required_spec_claims(&["aud"]);
             }
@@ -287,7 +287,7 @@ impl Authority {
                 return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
-            // A list would be read as the members in their order.
+            // serde would also accept an array, as the fields in their order. Only an object is valid.
             let claim = claim.filter(Value::is_object);
             let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
             let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
@@ -354,7 +354,7 @@ fn claims(
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));
                 }
-                // These two come after the signature was verified, all others before.
+                // Like the two above, these come after the signature was verified; every other kind before.
                 ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
                     return Err(InvalidToken::Invalid(err));
                 }

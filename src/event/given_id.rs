@@ -21,13 +21,13 @@ pub enum InvalidGivenId {
     /// Ids that begin so are made by the server.
     #[error("an id cannot begin with \"#\"")]
     Fragment,
-    /// Asks for everything, where a last event id is asked for.
+    /// As a last event id, this word asks for all that is retained.
     #[error("the id \"earliest\" is reserved")]
     Earliest,
     /// A line break would end the field, NUL make clients ignore it, and the rest is invisible.
     #[error("an id cannot hold control or format characters")]
     Invisible,
-    /// HTTP would lose it, where a last event id is asked for.
+    /// In a `Last-Event-ID` header the space would be trimmed.
     #[error("an id cannot begin or end with a space")]
     Space,
     /// Longer than [`GivenId::MAX_BYTES`].
@@ -36,8 +36,8 @@ pub enum InvalidGivenId {
 }
 
 impl GivenId {
-    /// The longest id accepted, in bytes of its URI form. With every byte percent-encoded it still fits into
-    /// what is kept of a last event id in a URL.
+    /// The longest id accepted, in bytes of its URI form. Even with every byte percent-encoded once more it is
+    /// shorter than the length at which last event ids in requests are cut (1,024 bytes).
     pub const MAX_BYTES: usize = 255;
 
     /// Checks an id, and percent-encodes its characters outside ASCII (RFC 3987, section 3.1): clients

@@ -28,8 +28,8 @@ pub(super) struct Retained {
     /// The newest events: as many as half of each bound allows.
     pub(super) newer: NewerHalf,
     pub(super) given: GivenIds,
-    /// The place after the newest event on another topic than the log's own that is no longer
-    /// retained. Of what was evicted since, it is known whom it was for.
+    /// The place after the newest evicted event that was not only on the log's own topic. Every event
+    /// that was evicted from this place on was on the log's own topic.
     pub(super) others_before: u64,
 }
 
@@ -74,8 +74,9 @@ impl Bounds {
 }
 
 impl Retained {
-    /// Nothing yet; the first event will have this id, whose number is also its place. (If that is a
-    /// number that can count on: somebody else may write to a log in Redis.)
+    /// Nothing yet; the first event will have this id, whose number is also its place. The place is capped
+    /// at half of `u64`, so that counting up cannot overflow: a log in Redis may hold numbers that others
+    /// wrote.
     pub(super) fn starting_at(first: EventId) -> Self {
         let place = first.seq.min(u64::MAX / 2);
         Self {
@@ -111,7 +112,8 @@ impl Retained {
     pub(super) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
         match from {
             ResumeFrom::Now => Some(Placement::at(self.next(), false)),
-            // An id that was given more than once means the oldest event, wherever that is.
+            // Not decided here. A given id that was used more than once means the oldest event with it,
+            // which may be outside memory.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id)?;

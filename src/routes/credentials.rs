@@ -94,7 +94,8 @@ fn of_request<'a>(
         .map_err(|Malformed| Challenge::InvalidRequest.to(hub))
 }
 
-/// The token from the header, or else from the query, or else from the first of the cookies that is present.
+/// The token from the `Authorization` header. Without that header: from the query, or else from the first
+/// of these cookies that is not empty. With a header of another scheme: none.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,

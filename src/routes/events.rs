@@ -268,8 +268,8 @@ impl Asking {
         head.insert_header((MERCURE_LAST_EVENT_ID, value));
     }
 
-    /// A stream that only tells the client when to reconnect. Nothing is looked up for it but in memory:
-    /// there may be many.
+    /// A stream that only tells the client when to reconnect. Only memory is searched for
+    /// its place, not the archive: many clients may be turned away at once.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
         let is_known = match self.place(hub) {
             Placed::Here(placement) => placement.gap.is_none(),

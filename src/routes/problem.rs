@@ -237,8 +237,8 @@ impl ResponseError for Problem {
     }
 }
 
-/// Refuses WebSocket upgrades: such a client accepts no other response. Other offers, such as `h2c`, are
-/// ignored.
+/// Refuses WebSocket upgrades: a WebSocket client accepts nothing but an upgrade. Other offers, such as
+/// `h2c`, are ignored.
 pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     let upgrades = request.headers().get_all(UPGRADE);
     let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

@@ -27,9 +27,9 @@ pub(crate) struct Asked {
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
-/// Reads what is asked for in the query and in the body, which are one. A last event id in the query wins
-/// over one in the body. Within each, the last one that is not empty wins, because clients that cannot set
-/// headers append theirs to the URL.
+/// Reads what is asked for; the parameters of query and body are taken together. A last event id in the
+/// query wins over one in the body. Within each, the last one that is not empty wins, because clients that
+/// cannot set headers append their newer id to a URL that may already have one.
 pub(crate) fn asked(
     query: &str,
     body: &[u8],

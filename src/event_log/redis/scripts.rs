@@ -81,7 +81,7 @@ impl Scripts {
         }
     }
 
-    /// Sets the newer half of `memory` by what this log retains, where that is less.
+    /// Bounds the newer half of `memory` by half of what this log retains, where that is smaller.
     pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
         memory.with_archive_bounds(self.events, self.age)
     }
