@@ -24,4 +24,10 @@ impl Place {
             ..self
         }
     }
+
+    /// Whether the client's last id may soon be evicted, because it is of an event before `newer_half`, the
+    /// oldest one in the newer half of the history; and a checkpoint at `cursor` would give it a newer id.
+    pub(crate) fn is_at_risk(self, cursor: u64, newer_half: u64) -> bool {
+        self.announced < cursor.min(newer_half)
+    }
 }

@@ -295,7 +295,7 @@ impl<O: Outlet> Registry<O> {
             if now.saturating_duration_since(client.served) < idle {
                 return Ok(None);
             }
-            let is_at_risk = client.place.announced < handed_over.min(frames.newer_half);
+            let is_at_risk = client.place.is_at_risk(handed_over, frames.newer_half);
             let checkpoint = frames.checkpoint.as_ref().filter(|_| is_at_risk);
             let frame = checkpoint.unwrap_or(&frames.comment);
             let bytes = frame.bytes(Framing::Chunked);

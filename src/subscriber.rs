@@ -334,9 +334,10 @@ impl Subscriber {
 
     /// A checkpoint, if the last id that it knows may soon be evicted, or else a comment.
     fn keep_alive(&mut self) -> Frame {
-        let Place { cursor, announced } = self.place;
+        let cursor = self.place.cursor;
         let log = &self.hub.log;
-        let is_at_risk = announced < cursor.min(log.newer_half(Instant::now()));
+        let newer_half = log.newer_half(Instant::now());
+        let is_at_risk = self.place.is_at_risk(cursor, newer_half);
         let id = log.id_before(cursor).filter(|_| is_at_risk);
         match id.filter(|_| self.news.borrow().checkpoints) {
             Some(id) => {
