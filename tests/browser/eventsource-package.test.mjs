@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 
 import { EventSource } from "eventsource";
 
-import { CuttableProxy } from "./support/cuttable-proxy.mjs";
 import { sequence, withoutHoles } from "./support/demo-page.mjs";
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
@@ -43,8 +42,7 @@ scenario("another client reads ids and data as they were sent", async (stage) =>
 
 scenario("another client that is cut off resumes after its last id without loss", async (stage) => {
   const server = await stage.start(SETTINGS);
-  const proxy = await CuttableProxy.start(server.port);
-  stage.discardLater(() => proxy.discard());
+  const proxy = await stage.startCuttableProxy(server);
   const kept = subscribe(stage, proxy.address);
   await eventually("messages", () => kept.messages.length >= 5);
 

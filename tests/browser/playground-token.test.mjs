@@ -1,12 +1,12 @@
 // The playground's token in a browser: where it comes from, where it stays, and what its end means.
 
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { eventually } from "./support/eventually.mjs";
+import { sign } from "./support/jwt.mjs";
 import { scenario } from "./support/scenario.mjs";
 
 /** No numbered messages among what the tests publish. */
@@ -52,19 +52,15 @@ scenario("a link that is opened in a tab with the page brings its token, too", a
 
 /** A token of an issuer with this secret, that reads and publishes everything for so many seconds. */
 function tokenOf(secret, server, seconds) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const signed = [
-    part({ alg: "HS256", typ: "at+jwt" }),
-    part({
-      iss: "https://issuer.example",
-      aud: server.address + HUB,
-      exp: Math.floor(Date.now() / 1000) + seconds,
-      authorization_details: [
-        { type: "https://mercure.rocks/authorization-detail", actions: ["publish", "subscribe"], topics: [{ match: "*" }] },
-      ],
-    }),
-  ].join(".");
-  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+  const claims = {
+    iss: "https://issuer.example",
+    aud: server.address + HUB,
+    exp: Math.floor(Date.now() / 1000) + seconds,
+    authorization_details: [
+      { type: "https://mercure.rocks/authorization-detail", actions: ["publish", "subscribe"], topics: [{ match: "*" }] },
+    ],
+  };
+  return sign({ alg: "HS256", typ: "at+jwt" }, claims, secret);
 }
 
 scenario("a page is told that its token ends, and with another one nothing is lost", async (stage) => {

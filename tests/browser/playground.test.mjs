@@ -5,7 +5,6 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { promisify } from "node:util";
 
-import { CuttableProxy } from "./support/cuttable-proxy.mjs";
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
 
@@ -144,8 +143,7 @@ scenario("a copy button puts the line into the clipboard", async (stage) => {
 scenario("after a cut the stream goes on by itself, and nothing is missing", async (stage) => {
   stage.expectComplaint(/^console: Failed to load resource: net::ERR_/);
   const server = await stage.start({ ...QUIET, stream: { retry: "1s" } });
-  const proxy = await CuttableProxy.start(server.port);
-  stage.discardLater(() => proxy.discard());
+  const proxy = await stage.startCuttableProxy(server);
   const playground = await stage.openPlayground(server, { address: proxy.address });
   const TOKEN = await playground.token.inputValue();
   await playground.subscribe({ patterns: BOOKS });

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { CuttableProxy } from "./support/cuttable-proxy.mjs";
 import { withoutHoles } from "./support/demo-page.mjs";
 import { eventually } from "./support/eventually.mjs";
 import { scenario, SERVER_AWAY } from "./support/scenario.mjs";
@@ -22,8 +21,7 @@ scenario("the README's example misses nothing when a proxy answers with 502", as
   stage.expectComplaint(SERVER_AWAY);
   stage.expectComplaint(/502/);
   const server = await stage.start({ ticker: { interval: "50ms" } });
-  const proxy = await CuttableProxy.start(server.port);
-  stage.discardLater(() => proxy.discard());
+  const proxy = await stage.startCuttableProxy(server);
   const page = await stage.openPage();
   const numbers = [];
   page.on("console", (message) => {

@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 
-import { CuttableProxy } from "./support/cuttable-proxy.mjs";
 import { sequence, withoutHoles } from "./support/demo-page.mjs";
 import { scenario, SERVER_AWAY } from "./support/scenario.mjs";
 
@@ -65,8 +64,7 @@ scenario("a stream that a proxy answered with 502 is opened again by the page an
   stage.expectComplaint(SERVER_AWAY);
   stage.expectComplaint(/502/);
   const server = await stage.start(SETTINGS);
-  const proxy = await CuttableProxy.start(server.port);
-  stage.discardLater(() => proxy.discard());
+  const proxy = await stage.startCuttableProxy(server);
   const demo = await stage.openDemo(server, { address: proxy.address });
   const panel = demo.panel(1);
   await panel.until("messages", ({ received }) => received >= 5);
@@ -93,8 +91,7 @@ scenario("a stream that a proxy answered with 502 is opened again by the page an
 scenario("a connection that is cut costs no message, even after a reconnect by button", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   const server = await stage.start(SETTINGS);
-  const proxy = await CuttableProxy.start(server.port);
-  stage.discardLater(() => proxy.discard());
+  const proxy = await stage.startCuttableProxy(server);
   const demo = await stage.openDemo(server, { address: proxy.address });
   const panel = demo.panel(1);
   await panel.until("messages", ({ received }) => received >= 5);

@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 
 import { Broadcaster } from "./broadcaster.mjs";
 import { launch } from "./browser.mjs";
+import { CuttableProxy } from "./cuttable-proxy.mjs";
 import { DemoPage, recordStreams } from "./demo-page.mjs";
 import { BOUND_MS } from "./eventually.mjs";
 import { PlaygroundPage } from "./playground-page.mjs";
@@ -54,6 +55,13 @@ class Stage {
     this.#servers.push(server);
     this.discardLater(() => server.discard());
     return server;
+  }
+
+  /** Starts a proxy in front of a server, whose connections the test can cut. */
+  async startCuttableProxy(server) {
+    const proxy = await CuttableProxy.start(server.port);
+    this.discardLater(() => proxy.discard());
+    return proxy;
   }
 
   /** Opens the demo page of a server, at `address` if it is reached by another way. */

@@ -1,12 +1,13 @@
 // The server under test: a hub whose log is in a file, so that it survives restarts.
 
-import { createHmac, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Broadcaster } from "../../browser/support/broadcaster.mjs";
 import { BOUND_MS } from "../../browser/support/eventually.mjs";
+import { sign } from "../../browser/support/jwt.mjs";
 
 const ISSUER = "https://app.example.com";
 const PATH = "/.well-known/mercure";
@@ -74,11 +75,4 @@ export class Hub {
     const claims = { iss: ISSUER, aud: HUB_URL, exp: Math.ceil(Date.now() / 1000) + 600, authorization_details: [allowed] };
     return sign({ alg: "HS256", typ: "at+jwt" }, claims, this.secret);
   }
-}
-
-/** A JWT, signed with HS256. */
-function sign(header, claims, secret) {
-  const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const text = `${encode(header)}.${encode(claims)}`;
-  return `${text}.${createHmac("sha256", secret).update(text).digest("base64url")}`;
 }
