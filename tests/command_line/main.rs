@@ -348,3 +348,44 @@ fn nobody_needs_to_read_what_is_printed() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn what_cannot_be_printed_is_an_error() {
+    let folder = folder(&[("secret", &[b'k'; 32])]);
+    let token: &[&str] = &[
+        "token",
+        "--publish",
+        "*",
+        "--issuer",
+        "https://example.com",
+        "--key",
+        "secret",
+    ];
+
+    for args in [
+        &["--print-config"][..],
+        &["--check-config"],
+        &["--help"],
+        &["--version"],
+        token,
+    ] {
+        let works = run(folder.path(), args);
+        assert_eq!(works.code, Some(0), "{args:?} {}", works.stderr);
+        let mut command = command(folder.path(), args);
+        command.stdout(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        );
+
+        let output = command.output().unwrap();
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?} {stderr}");
+        assert!(
+            stderr.starts_with("broadcaster: cannot write to standard output: No space left"),
+            "{args:?} {stderr}"
+        );
+    }
+}

@@ -5,8 +5,13 @@ mod publish;
 mod serve;
 mod token;
 
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use sse_broadcaster::config::Config;
 use tikv_jemallocator::Jemalloc;
@@ -19,7 +24,10 @@ use self::args::{Args, Command};
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => return help_or_wrong_usage(&err),
+    };
     let sources = args.sources();
     let found = sources.look();
     let config = match sources.load(&found) {
@@ -33,13 +41,10 @@ fn main() -> ExitCode {
     let done = match &args.command {
         Some(Command::Token(ask)) => token::run(ask, &config),
         Some(Command::Publish(ask)) => publish::run(ask, &config),
-        None if args.print_config => {
-            print(format_args!("{}", config.to_toml().trim_end()));
-            Ok(())
+        None if args.print_config => print(format_args!("{}", config.to_toml().trim_end())),
+        None if args.check_config => {
+            check(&config).and_then(|()| print(format_args!("{} is good", config_file())))
         }
-        None if args.check_config => check(&config).map(|()| {
-            print(format_args!("{} is good", config_file()));
-        }),
         None => return serve::run(sources, found, config),
     };
     match done {
@@ -72,17 +77,36 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Prints what `--help` or `--version` asks for, or what is wrong with the arguments.
+fn help_or_wrong_usage(err: &clap::Error) -> ExitCode {
+    match printed(err.print()) {
+        Ok(()) if err.use_stderr() => ExitCode::from(2),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            complain(&err);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn complain(err: &anyhow::Error) {
-    say(std::io::stderr(), format_args!("broadcaster: {err:#}"));
+    // Nobody can be told that this failed.
+    writeln!(io::stderr(), "broadcaster: {err:#}").ok();
 }
 
-fn print(line: std::fmt::Arguments<'_>) {
-    say(std::io::stdout(), line);
+/// Writes a line to standard output.
+fn print(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    printed(written).map_err(Failure::Failed)
 }
 
-/// Writes a line; a closed pipe is no reason to stop.
-fn say(mut to: impl std::io::Write, line: std::fmt::Arguments<'_>) {
-    if writeln!(to, "{line}").and_then(|()| to.flush()).is_err() {
-        log::debug!("nobody reads what is printed");
+/// A closed pipe is no error: the reader has all that it wants.
+fn printed(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
+            Err(err).context("cannot write to standard output")
+        }
+        _ => Ok(()),
     }
 }

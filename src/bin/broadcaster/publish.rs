@@ -44,11 +44,11 @@ pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
         ask,
     };
     if ask.data != LINES {
-        return publisher.publish(&ask.data).map_err(Failure::Failed);
+        return publisher.publish(&ask.data);
     }
     for line in std::io::stdin().lock().lines() {
         let line = line.context("standard input").map_err(Failure::Failed)?;
-        publisher.publish(&line).map_err(Failure::Failed)?;
+        publisher.publish(&line)?;
     }
     Ok(())
 }
@@ -100,7 +100,13 @@ struct Publisher<'a> {
 
 impl Publisher<'_> {
     /// Publishes an event, and prints its id.
-    fn publish(&self, data: &str) -> anyhow::Result<()> {
+    fn publish(&self, data: &str) -> Result<(), Failure> {
+        let id = self.send(data).map_err(Failure::Failed)?;
+        print(format_args!("{id}"))
+    }
+
+    /// Publishes an event, and returns its id.
+    fn send(&self, data: &str) -> anyhow::Result<String> {
         let ask = self.ask;
         let mut form: Vec<(&str, String)> = Vec::new();
         form.extend(ask.topic.iter().map(|topic| ("topic", topic.clone())));
@@ -128,7 +134,6 @@ impl Publisher<'_> {
             let detail = detail.unwrap_or("it does not say why");
             return Err(anyhow!("{hub} answers {status}: {detail}"));
         }
-        print(format_args!("{body}"));
-        Ok(())
+        Ok(body)
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{complain, print};
+use super::{Failure, complain, print};
 
 /// What the log calls the binary, wherever in it something is said.
 const TARGET: &str = "broadcaster";
@@ -58,14 +58,14 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     if let Some(token) = server.first_token() {
         // Not in the log: whoever has it may publish.
         let addr = server.addr();
-        print(format_args!("publish token: {token}"));
+        tell(format_args!("publish token: {token}"));
         if has_playground {
             // A browser cannot open the address that stands for all.
             let host = match addr.ip().is_unspecified() {
                 true => format!("localhost:{}", addr.port()),
                 false => addr.to_string(),
             };
-            print(format_args!("playground: http://{host}/#token={token}"));
+            tell(format_args!("playground: http://{host}/#token={token}"));
         }
     }
     server.run_until(first_signal(terminate, interrupt)).await
@@ -95,7 +95,14 @@ fn warn_of_a_node_apart(config: &Config) {
 /// Says it in the log and on standard output.
 fn announce(line: &str) {
     log::info!(target: TARGET, "{line}");
-    print(format_args!("{line}"));
+    tell(format_args!("{line}"));
+}
+
+/// Writes a line to standard output. The server can do without it.
+fn tell(line: std::fmt::Arguments<'_>) {
+    if let Err(Failure::Wrong(err) | Failure::Failed(err)) = print(line) {
+        log::warn!(target: TARGET, "{err:#}");
+    }
 }
 
 /// Resolves on the first signal to stop. The second ends the process at once.

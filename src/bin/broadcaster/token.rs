@@ -21,6 +21,5 @@ pub(crate) fn run(ask: &TokenArgs, config: &Config) -> Result<(), Failure> {
             .map(|(issuer, path)| SigningKey { issuer, path }),
     };
     let token = mint(config, &request).map_err(|err| Failure::Wrong(err.into()))?;
-    print(format_args!("{token}"));
-    Ok(())
+    print(format_args!("{token}"))
 }
