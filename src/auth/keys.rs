@@ -8,17 +8,18 @@ use std::{
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
-    jwk::{JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
 };
 use thiserror::Error;
 
+use super::key_check;
 use crate::config::{IssuerConfig, KeySource};
 
 /// The longest key file, in bytes. A longer one is something else.
 const LONGEST: u64 = 1 << 20;
 
 /// An HMAC secret is no shorter (RFC 7518, section 3.2), in bytes.
-pub(super) const SHORTEST_SECRET: usize = 32;
+pub(super) const MIN_SECRET_BYTES: usize = 32;
 
 /// Somebody whose tokens are trusted.
 pub(super) struct Issuer {
@@ -113,13 +114,7 @@ pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     if is_pem(secret) || serde_json::from_slice::<JwkSet>(secret).is_ok() {
         return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
     }
-    if secret.len() < SHORTEST_SECRET {
-        return Err(format!(
-            "a secret has at least {SHORTEST_SECRET} bytes, this has {}; make one with \
-             `openssl rand -base64 32`",
-            secret.len()
-        ));
-    }
+    key_check::secret_length(secret.len())?;
     Ok(secret)
 }
 
@@ -144,10 +139,16 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
         .or_else(|_| DecodingKey::from_ec_pem(file))
         .or_else(|_| DecodingKey::from_rsa_pem(file))
         .map_err(|_| "no public key in PEM form, of RSA, P-256 or Ed25519".to_owned())?;
-    let algorithms = algorithms(&verifier).ok_or("the key is of no kind that is supported")?;
+    let algorithm = match verifier.family() {
+        AlgorithmFamily::Ed => Algorithm::EdDSA,
+        AlgorithmFamily::Rsa => Algorithm::RS256,
+        // Whatever its curve is, for now.
+        _ => Algorithm::ES256,
+    };
+    key_check::check(&verifier)?;
     Ok(vec![Key {
         id: None,
-        algorithms,
+        algorithms: vec![algorithm],
         verifier,
         mark: MARKS.hash_one(file),
     }])
@@ -156,28 +157,17 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
 fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
     let set: JwkSet = serde_json::from_slice(file).map_err(|_| "no JSON Web Key Set (RFC 7517)")?;
     let mut keys = Vec::new();
-    for jwk in &set.keys {
-        let common = &jwk.common;
-        if matches!(common.public_key_use, Some(PublicKeyUse::Encryption)) {
-            continue;
-        }
-        let Ok(verifier) = DecodingKey::from_jwk(jwk) else {
+    for (index, jwk) in set.keys.iter().enumerate() {
+        let Some(algorithm) = algorithm(jwk) else {
             continue;
         };
-        let Some(mut algorithms) = algorithms(&verifier) else {
-            continue;
-        };
-        if let Some(named) = common.key_algorithm {
-            let named = Algorithm::try_from(named).ok();
-            algorithms.retain(|algorithm| Some(*algorithm) == named);
-        }
-        if algorithms.is_empty() {
-            continue;
-        }
+        let verifier = DecodingKey::from_jwk(jwk).map_err(|err| err.to_string());
+        let checked = verifier.and_then(|key| key_check::check(&key).map(|()| key));
+        let id = jwk.common.key_id.clone();
         keys.push(Key {
-            id: common.key_id.clone(),
-            algorithms,
-            verifier,
+            verifier: checked.map_err(|reason| unusable(index, id.as_deref(), &reason))?,
+            id,
+            algorithms: vec![algorithm],
             mark: MARKS.hash_one(jwk),
         });
     }
@@ -187,17 +177,30 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// What a key is for, of the algorithms that are supported. That it fits its algorithm is what
-/// keeps a public key from being taken for a secret.
-fn algorithms(key: &DecodingKey) -> Option<Vec<Algorithm>> {
-    /// An uncompressed point of P-256.
-    const P256_POINT: usize = 65;
-    let bytes = || key.try_get_as_bytes().map(<[u8]>::len).unwrap_or(0);
-    match key.family() {
-        AlgorithmFamily::Ed => Some(vec![Algorithm::EdDSA]),
-        AlgorithmFamily::Ec if bytes() == P256_POINT => Some(vec![Algorithm::ES256]),
-        AlgorithmFamily::Rsa => Some(vec![Algorithm::RS256]),
-        AlgorithmFamily::Hmac if bytes() >= SHORTEST_SECRET => Some(vec![Algorithm::HS256]),
-        AlgorithmFamily::Ec | AlgorithmFamily::Hmac => None,
-    }
+/// Names a key of a set and says what is wrong with it.
+fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
+    let id = id.map_or_else(String::new, |id| format!(" (kid {id:?})"));
+    format!("key {} of the set{id} cannot be used: {reason}", index + 1)
+}
+
+/// The algorithm that a key of a set is for; `None` if it is for encryption, or for an algorithm that is
+/// not supported. A key is bound to its algorithm so that a public key is never taken for a secret.
+fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
+    let of_kind = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
+        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+        _ => return None,
+    };
+    let Jwk { common, .. } = jwk;
+    let is_for_encryption = matches!(common.public_key_use, Some(PublicKeyUse::Encryption));
+    let is_named = common
+        .key_algorithm
+        .is_none_or(|named| Algorithm::try_from(named).ok() == Some(of_kind));
+    (is_named && !is_for_encryption).then_some(of_kind)
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{
     TOKEN_TYPE,
     access::DETAIL_TYPE,
-    keys::{self, SHORTEST_SECRET},
+    keys::{self, MIN_SECRET_BYTES},
 };
 use crate::{hub_url::HubUrl, matcher::MatcherText, urn};
 
@@ -44,7 +44,7 @@ pub(crate) enum MintError {
     /// The file holds no key to sign with.
     #[error(
         "{0} holds no private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA), nor a secret of \
-         at least {SHORTEST_SECRET} bytes"
+         at least {MIN_SECRET_BYTES} bytes"
     )]
     NoKey(String),
     /// The system has no randomness, or the key cannot sign.

@@ -3,6 +3,7 @@
 
 mod access;
 mod invalid_token;
+mod key_check;
 mod keys;
 mod legacy;
 mod mint;

@@ -141,7 +141,7 @@ fn a_file_without_a_public_key_is_refused() {
         );
     }
     let reason = refusal(&p384, KeySource::Pem);
-    assert_eq!(reason, "the key is of no kind that is supported");
+    assert_eq!(reason, "it is no point on the curve P-256");
 }
 
 fn set_text() -> String {
@@ -180,7 +180,6 @@ fn a_key_set_of_which_no_key_is_of_use_is_refused() {
         vec![rsa(json!({ "alg": "RSA-OAEP-256" }))],
         vec![rsa(json!({ "alg": "of the future" }))],
         vec![p384],
-        vec![secret_jwk(&SECRET[1..], json!({ "kid": CANARY }))],
         vec![secret_jwk(SECRET, json!({ "alg": "RS256" }))],
         vec![json!({ "kty": "of the future", "kid": CANARY })],
         vec![json!({ "kid": CANARY })],
@@ -191,6 +190,66 @@ fn a_key_set_of_which_no_key_is_of_use_is_refused() {
             "{keys:?}"
         );
     }
+}
+
+#[test]
+fn a_key_that_can_verify_nothing_is_refused_by_its_place_and_id() {
+    let rsa = |members| with(jwk("rsa2048", json!({})), members);
+    let p256 = |members| with(jwk("p256", json!({})), members);
+    let ed25519 = |members| with(jwk("ed25519", json!({})), members);
+    let zeros = |bytes: usize| base64url(&vec![0; bytes]);
+    let modulus = |bytes: usize, last: u8| {
+        let mut modulus = vec![0xcd; bytes];
+        modulus[bytes - 1] = last;
+        base64url(&modulus)
+    };
+    let no_rsa = "it is no valid RSA public key of 2048 to 8192 bits";
+    let no_point = "it is no point on the curve P-256";
+    let no_ed25519 = "it is no Ed25519 public key, which has 32 bytes";
+
+    for (key, expected) in [
+        (rsa(json!({ "n": modulus(128, 1) })), no_rsa),
+        (rsa(json!({ "n": modulus(1032, 1) })), no_rsa),
+        (rsa(json!({ "n": "" })), no_rsa),
+        (rsa(json!({ "n": zeros(256) })), no_rsa),
+        (rsa(json!({ "n": modulus(256, 2) })), no_rsa),
+        (rsa(json!({ "e": "" })), no_rsa),
+        (rsa(json!({ "e": base64url(&[1]) })), no_rsa),
+        (rsa(json!({ "e": base64url(&[2]) })), no_rsa),
+        (rsa(json!({ "n": "not base64" })), "Base64 error"),
+        (p256(json!({ "x": zeros(32) })), no_point),
+        (p256(json!({ "x": zeros(31) })), no_point),
+        (p256(json!({ "x": zeros(32), "y": zeros(32) })), no_point),
+        (p256(json!({ "x": "" })), no_point),
+        (ed25519(json!({ "x": zeros(5) })), no_ed25519),
+        (ed25519(json!({ "x": "" })), no_ed25519),
+        (
+            secret_jwk(&SECRET[1..], json!({})),
+            "a secret has at least 32 bytes, this has 31; ",
+        ),
+    ] {
+        let named = with(key.clone(), json!({ "kid": "the bad one" }));
+        let keys = set(&[jwk("p256", json!({})), named]);
+        let reason = refusal(&keys, KeySource::Jwks);
+
+        let start = "key 2 of the set (kid \"the bad one\") cannot be used: ";
+        let reason = reason.strip_prefix(start).unwrap();
+        assert!(reason.starts_with(expected), "{key}: {reason}");
+        let nameless = refusal(&set(&[key]), KeySource::Jwks);
+        assert!(
+            nameless.starts_with("key 1 of the set cannot be used: "),
+            "{nameless}"
+        );
+    }
+}
+
+#[test]
+fn an_rsa_key_in_pem_form_is_as_long_as_one_in_a_set_has_to_be() {
+    let small = std::fs::read(key_file("rsa1024.pub.pem")).unwrap();
+
+    let reason = refusal(&small, KeySource::Pem);
+
+    assert_eq!(reason, "it is no valid RSA public key of 2048 to 8192 bits");
 }
 
 #[test]
