@@ -70,6 +70,7 @@ pub(crate) fn public_server(
 ) -> io::Result<actix_server::Server> {
     let page = static_dir(&config.server.static_dir).map(|folder| Page {
         folder,
+        policy: config.server.content_security_policy(),
         open_files: Arc::new(Semaphore::new(room.files)),
     });
     let resources = Resources::Public {

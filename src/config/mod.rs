@@ -10,6 +10,7 @@ mod value;
 
 use std::{path::PathBuf, time::Duration};
 
+use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -78,6 +79,9 @@ pub struct ServerConfig {
     /// The folder served at `/`.
     #[serde(deserialize_with = "value::folder")]
     pub static_dir: PathBuf,
+    /// The Content-Security-Policy of the files in it; `None`, written `"off"`: they are sent without.
+    #[serde(with = "value::content_security_policy")]
+    pub static_csp: Option<String>,
     /// How many subscribers there may be; 0: what the limit on open files allows.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
     pub max_subscribers: usize,
@@ -93,6 +97,19 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
 }
 
+/// A page may load its own files and read its own server, and nothing else.
+const STRICT_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                          connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                          frame-ancestors 'none'";
+
+impl ServerConfig {
+    /// The header of the files in `static_dir`.
+    pub(crate) fn content_security_policy(&self) -> Option<HeaderValue> {
+        let policy = self.static_csp.as_deref()?;
+        Some(HeaderValue::from_str(policy).expect("a policy is visible ASCII"))
+    }
+}
+
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
@@ -100,6 +117,7 @@ impl Default for ServerConfig {
             admin_bind: None,
             workers: 0,
             static_dir: "static".into(),
+            static_csp: Some(STRICT_CSP.to_owned()),
             max_subscribers: 0,
             request_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),

@@ -250,6 +250,27 @@ pub(super) mod cookie {
     }
 }
 
+/// The value of a Content-Security-Policy header, or `off`.
+pub(super) mod content_security_policy {
+    pub(in crate::config) use super::write_or_off as serialize;
+    use super::*;
+
+    /// The longest policy, in bytes.
+    const MAX_BYTES: usize = 4096;
+
+    fn is_policy(text: &str) -> bool {
+        let is_good = |b: u8| b.is_ascii_graphic() || b == b' ';
+        (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(is_good)
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
+        let allowed = "a Content-Security-Policy of at most 4096 visible ASCII characters";
+        text_or_off(deserializer, is_policy, allowed)
+    }
+}
+
 /// Issuers with their keys.
 pub(super) mod issuers {
     use super::*;

@@ -1,7 +1,7 @@
 //! `GET /` and below: the files of `server.static_dir`, the demo page as delivered.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,23 +23,51 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
-/// The page may load its own files and read its own server, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+/// The file that stands for its folder.
+const INDEX: &str = "index.html";
 
-/// The page's folder, and how many of its files may be open at once.
+/// The page's folder, its policy, and how many of its files may be open at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) folder: PathBuf,
+    /// The Content-Security-Policy of its files, if they have one.
+    pub(crate) policy: Option<HeaderValue>,
     pub(crate) open_files: Arc<Semaphore>,
 }
 
 pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
+    let folder = page.folder.clone();
+    let files = Files::new("/", &page.folder)
+        .index_file(INDEX)
+        .path_filter(move |path, _| can_be_served(&folder, path));
+    let policy = page.policy.clone();
     web::scope("")
         .app_data(web::Data::from(page.open_files.clone()))
-        .wrap(from_fn(page_rules))
-        .service(Files::new("/", &page.folder).index_file("index.html"))
+        .wrap(from_fn(move |request, next| {
+            page_rules(request, next, policy.clone())
+        }))
+        .service(files)
+}
+
+/// Whether this path below the folder leads to a regular file, or to a folder, that is inside it. A
+/// symbolic link may lead elsewhere, opening a FIFO would block the worker, and a device may never end.
+fn can_be_served(folder: &Path, path: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let real = |path: PathBuf| {
+        let path = path.canonicalize().ok()?;
+        path.starts_with(&folder).then_some(path)
+    };
+    match real(folder.join(path)) {
+        Some(path) if path.is_dir() => {
+            let index = path.join(INDEX);
+            // Without one, actix-files answers 404.
+            index.symlink_metadata().is_err() || real(index).is_some_and(|index| index.is_file())
+        }
+        Some(path) => path.is_file(),
+        None => false,
+    }
 }
 
 /// A file on its way to a client: it is open until then.
@@ -67,6 +95,7 @@ impl<B: MessageBody + Unpin> MessageBody for OpenFile<B> {
 async fn page_rules(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
+    policy: Option<HeaderValue>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let problem = Problem::MethodNotAllowed("GET, HEAD");
@@ -96,7 +125,9 @@ async fn page_rules(
         return Ok(response.into_response(Problem::NotFound.error_response()));
     }
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    if let Some(policy) = policy {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)

@@ -23,6 +23,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["0", "512"], &["-1", "513", "1.0", "'one'", "''"]),
     ("server.static_dir",
         &["'/'", "'a b/é'"], &["''", "'\\u0000'", "5", "[]"]),
+    ("server.static_csp",
+        &["'off'", "\"default-src 'self'; img-src *\""], &["''", "\"a\\u0001b\"", "'é'", "5"]),
     ("server.max_subscribers",
         &["0", "10_000_000"], &["-1", "10_000_001", "'many'"]),
     ("server.request_timeout",
@@ -278,6 +280,7 @@ fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
                     matches!(
                         *path,
                         "server.static_dir"
+                            | "server.static_csp"
                             | "log.path"
                             | "log.prefix"
                             | "ticker.message"
