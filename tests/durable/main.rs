@@ -9,7 +9,7 @@ mod full_disk;
 mod killed;
 mod refusals;
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use support::{
     client::{Response, Stream, post},
@@ -55,6 +55,11 @@ impl Node {
 
     fn addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// The log's file.
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("events.redb")
     }
 
     fn start(&self) -> Process {

@@ -20,7 +20,7 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
         (b"not a log at all", "Put a backup in its place"),
     ] {
         let node = Node::new(QUIET);
-        let path = node.folder.path().join("events.redb");
+        let path = node.path();
         fs::write(&path, content).unwrap();
 
         assert_refused(&run(node.folder.path(), &[]), reason);
@@ -42,7 +42,7 @@ fn a_file_whose_head_is_damaged_is_refused() {
     node.publish("topic=a&data=x");
     server.signal(Signal::TERM);
     server.wait();
-    let path = node.folder.path().join("events.redb");
+    let path = node.path();
     let mut content = fs::read(&path).unwrap();
     content[..9].copy_from_slice(b"xxxxxxxxx");
     fs::write(&path, &content).unwrap();

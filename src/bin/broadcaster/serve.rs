@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use env_logger::{Builder, Logger};
 use log::LevelFilter;
+use rustix::process::Signal;
 use sse_broadcaster::{
     HubUrl, Reloader, Server,
     config::{Config, Found, LogPlace, Sources},
 };
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{self, SignalKind, signal},
     sync::oneshot,
 };
 
@@ -43,6 +44,9 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     // Before anything is said about being up: a signal sent then must find its listener.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // By default it kills the process that writes to a file beyond the limit on its size. Now the write
+    // fails, as on a full disk.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
     warn_of_a_node_apart(&config);
     let server = Server::build(&config)?;
     // It asks for the hub at its well-known path.
@@ -106,7 +110,7 @@ fn tell(line: std::fmt::Arguments<'_>) {
 }
 
 /// Resolves on the first signal to stop. The second ends the process at once.
-async fn first_signal(mut terminate: Signal, mut interrupt: Signal) {
+async fn first_signal(mut terminate: unix::Signal, mut interrupt: unix::Signal) {
     let (stop, stopped) = oneshot::channel();
     actix_rt::spawn(async move {
         // Not within the macro: what is not logged is not evaluated, and so not waited for.
@@ -123,7 +127,7 @@ async fn first_signal(mut terminate: Signal, mut interrupt: Signal) {
     }
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+async fn either(terminate: &mut unix::Signal, interrupt: &mut unix::Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
