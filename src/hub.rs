@@ -225,12 +225,6 @@ impl Hub {
         self.publish(event).await
     }
 
-    /// Whether an id is one that the hub gives, or gave: what is older than a log's epoch is still to be
-    /// had where others keep it.
-    pub(crate) fn is_own_id(&self, id: &str) -> bool {
-        self.log.is_own_id(id) || (self.archive.is_some() && EventId::parse(id).is_ok())
-    }
-
     /// Whether events are taken in, as far as is known.
     pub(crate) fn is_writable(&self) -> bool {
         self.appender.is_writable()

@@ -18,9 +18,12 @@ pub enum InvalidGivenId {
     /// The same as none to a browser.
     #[error("an id cannot be empty")]
     Empty,
-    /// Ids that begin so are made by the server.
-    #[error("an id cannot begin with \"#\"")]
+    /// Only the hub's own ids begin so.
+    #[error("an id cannot begin with \"#\", as the hub's own ids do")]
     Fragment,
+    /// The hub's own ids without their `#`, in which clients may resume.
+    #[error("an id cannot be two numbers with a \"-\" between them, as in the hub's own ids")]
+    TwoNumbers,
     /// As a last event id, this word asks for all that is retained.
     #[error("the id \"earliest\" is reserved")]
     Earliest,
@@ -48,6 +51,9 @@ impl GivenId {
         }
         if id.starts_with('#') {
             return Err(InvalidGivenId::Fragment);
+        }
+        if is_two_numbers(id) {
+            return Err(InvalidGivenId::TwoNumbers);
         }
         if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
@@ -86,6 +92,13 @@ impl std::borrow::Borrow<str> for GivenId {
     }
 }
 
+/// Whether an id has the form `<number>-<number>`, whatever the epoch and however long the numbers are.
+fn is_two_numbers(id: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    id.split_once('-')
+        .is_some_and(|(epoch, seq)| is_number(epoch) && is_number(seq))
+}
+
 /// The URI form of an id that may be an IRI: each character outside ASCII becomes the
 /// percent-encoded bytes of its UTF-8 form (RFC 3987, section 3.1). ASCII stays as it is.
 pub(crate) fn to_uri(id: &str) -> Cow<'_, str> {
@@ -106,6 +119,22 @@ mod tests {
             prop_assert!(uri.is_ascii());
             let decoded = percent_encoding::percent_decode_str(&uri).decode_utf8();
             prop_assert_eq!(decoded.unwrap(), id.as_str());
+        }
+    }
+
+    #[test]
+    fn an_id_that_could_be_one_of_the_hubs_is_refused() {
+        for id in ["#", "#7-42", "#x"] {
+            assert_eq!(GivenId::parse(id), Err(InvalidGivenId::Fragment), "{id}");
+        }
+        let long = format!("{}-1", "9".repeat(30));
+        for id in ["7-42", "0-0", "007-0", "1-18446744073709551616", &long] {
+            assert_eq!(GivenId::parse(id), Err(InvalidGivenId::TwoNumbers), "{id}");
+        }
+        for id in [
+            "7", "7-", "-7", "7-42-1", "+7-42", "7-4a", "7--42", "7 - 42", "%237-42",
+        ] {
+            assert!(GivenId::parse(id).is_ok(), "{id}");
         }
     }
 

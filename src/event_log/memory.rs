@@ -153,11 +153,6 @@ impl MemoryLog {
         self.retention
     }
 
-    /// Whether an id reads as one that this log gives.
-    pub(crate) fn is_own_id(&self, id: &str) -> bool {
-        EventId::parse(id).is_ok_and(|id| id.epoch == self.epoch())
-    }
-
     /// The id of the event at this place.
     pub(crate) fn id(&self, place: u64) -> EventId {
         self.retained.read().lineage.id(place)
@@ -202,20 +197,15 @@ impl MemoryLog {
                 ..Placement::at(oldest, true)
             }
         };
-        let after_given = |given: &str| {
-            let place = retained.given.get(given)?;
-            Some(Placement::at(place + 1, true))
-        };
         match from {
             ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, false),
             ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
-            ResumeFrom::AfterGiven(given) => after_given(given.as_str())
-                .unwrap_or_else(|| all_with_gap(GapReason::Unknown, None)),
+            ResumeFrom::AfterGiven(given) => match retained.given.get(given.as_str()) {
+                Some(place) => Placement::at(place + 1, true),
+                None => all_with_gap(GapReason::Unknown, None),
+            },
             ResumeFrom::After { id, .. } => match retained.lineage.after(*id) {
-                // A publisher may give its event an id that looks like one of another log.
-                None => {
-                    after_given(&id.bare()).unwrap_or_else(|| all_with_gap(GapReason::Epoch, None))
-                }
+                None => all_with_gap(GapReason::Epoch, None),
                 Some(place) if place > next => all_with_gap(GapReason::Unknown, None),
                 Some(place) => match self.missed(&retained, place..oldest, selection) {
                     Some(0) => Placement::at(oldest, false),

@@ -300,14 +300,15 @@ fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
 }
 
 #[test]
-fn a_given_id_may_look_like_that_of_another_log() {
+fn an_event_that_was_stored_with_an_id_like_the_hubs_hides_no_gap() {
     let log = log(keeping(4));
-    let given = GivenId::parse("999-7").unwrap();
+    let given = GivenId::stored("999-7");
     log.append(&Event::message("0").with_id(given), Instant::now());
 
-    assert_eq!(place(&log, &after(999, 7)).cursor, 2);
-    assert!(!log.is_own_id("999-7"));
-    assert!(log.is_own_id("1000-7"));
+    let placement = place(&log, &after(999, 7));
+
+    assert_eq!(placement.cursor, 1);
+    assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
 }
 
 #[test]

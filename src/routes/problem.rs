@@ -72,8 +72,6 @@ pub(crate) enum Problem {
     InvalidUpdate(InvalidUpdate),
     #[error("A topic is the hub's own: what is below the path of its URL nobody else may publish.")]
     ReservedTopic,
-    #[error("The id is one of the hub's own.")]
-    HubsId,
     #[error("The query: {0}.")]
     Query(#[from] NotUtf8),
     #[error("The parameter {name}: {reason}.")]
@@ -199,7 +197,6 @@ impl ResponseError for Problem {
             | Self::BodyCutOff
             | Self::InvalidUpdate(_)
             | Self::ReservedTopic
-            | Self::HubsId
             | Self::Query(_)
             | Self::Matcher { .. }
             | Self::UnknownMatcher

@@ -43,12 +43,6 @@ pub(super) async fn publish(
         };
         return Err(Challenge::InsufficientScope.because(&hub, Some(reason)));
     }
-    if event
-        .given_id()
-        .is_some_and(|id| hub.is_own_id(id.as_str()))
-    {
-        return Err(Problem::HubsId);
-    }
     let given_id = event.given_id().cloned();
     let id = hub.publish_now(event).await.map_err(|err| match err {
         PublishError::Busy => Problem::Busy,

@@ -180,6 +180,11 @@ fn ids_types_and_retries_that_are_not_for_publishers_are_refused() {
     let fields = [
         "id=%23",
         "id=%231",
+        "id=%231600000000000-4",
+        "id=1600000000000-4",
+        "id=0-0",
+        "id=007-1",
+        "id=1-99999999999999999999",
         "id=earliest",
         "id=x%20",
         "id=+x",

@@ -46,7 +46,8 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     // By default it kills the process that writes to a file beyond the limit on its size. Now the write
     // fails, as on a full disk.
-    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
+    let _file_too_large =
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
     warn_of_a_node_apart(&config);
     let server = Server::build(&config)?;
     // It asks for the hub at its well-known path.
