@@ -167,17 +167,14 @@ fn read_file(
 
 /// What a store says of its log, in an epoch of its own if events of the last one may be lost.
 fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Error> {
-    let mut about = store.about()?;
-    if about.unsynced {
+    if let Some(loss) = store.loss(path)? {
         log::warn!(
-            "the log in {} was not synced when its last process ended: what was acknowledged then \
-             may be lost, so a new epoch begins, and every subscriber that resumes is told of a gap",
+            "the log in {} {loss}: a new epoch begins, and every subscriber that resumes receives a gap",
             path.display()
         );
-        about.epoch = now.max(about.epoch + 1);
-        store.begin_epoch(about.epoch)?;
+        store.begin_epoch(store.new_epoch(now))?;
     }
-    Ok(about)
+    store.about()
 }
 
 /// The events of a store, in memory.

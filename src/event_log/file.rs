@@ -1,12 +1,17 @@
 //! A log's events in a file, which outlives the process.
 
+mod acknowledged;
+
 use std::{fmt::Display, fs, io, ops::Range, os::unix::fs::OpenOptionsExt as _, path::Path};
 
-use super::{LogError, error::damaged, record::Record};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
     backends::FileBackend,
 };
+use thiserror::Error;
+
+use self::acknowledged::{Acknowledged, AcknowledgedFile, Unknown};
+use super::{LogError, error::damaged, record::Record};
 
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
@@ -55,12 +60,33 @@ pub(super) struct Batch<'a> {
 #[derive(Debug)]
 pub(super) struct FileStore {
     db: Database,
+    epoch: u64,
+    acknowledged: AcknowledgedFile,
+    /// What the file beside it said when it was opened.
+    found: Result<Acknowledged, Unknown>,
+}
+
+/// Why acknowledged events may be missing from a file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Loss {
+    #[error(
+        "was not synced when its last process ended, so that events acknowledged then may be missing"
+    )]
+    Unsynced,
+    #[error(
+        "lacks events that were acknowledged, because it was damaged or replaced by an older copy"
+    )]
+    Older,
+    #[error("has no file {0} beside it, which says which event was acknowledged last")]
+    NoRecord(String),
+    #[error("has a damaged file {0} beside it, which says which event was acknowledged last")]
+    DamagedRecord(String),
 }
 
 impl FileStore {
-    /// Opens the file, or makes it, with the epoch of a new log. The folder has to be there: where it
+    /// Opens the file, or makes it; `now`, in milliseconds since 1970, is the epoch of a new log. The folder has to be there: where it
     /// is not, something else is wrong, and a new log would hide it.
-    pub(super) fn open(path: &Path, new_epoch: u64) -> Result<Self, LogError> {
+    pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
             Ok(file) if file.len() == 0 => Err(error(
@@ -68,13 +94,13 @@ impl FileStore {
                     .to_owned(),
             )),
             Ok(_) => Self::open_again(path),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Self::make(path, new_epoch),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Self::make(path, now),
             Err(err) => Err(error(format!("cannot be opened: {err}"))),
         }
     }
 
     /// Makes a file for nobody else's eyes: some of what is in it is private.
-    fn make(path: &Path, epoch: u64) -> Result<Self, LogError> {
+    fn make(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |err: &dyn Display| LogError::in_file(path, format!("cannot be made: {err}"));
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
@@ -82,8 +108,17 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            let store = Self { db };
-            store.prepare(epoch).map(|()| store)
+            // Of another log, which was here before.
+            let found = Acknowledged::read(path)?;
+            let acknowledged = AcknowledgedFile::open(path)?;
+            let mut store = Self {
+                db,
+                epoch: 0,
+                acknowledged,
+                found,
+            };
+            store.epoch = store.new_epoch(now);
+            store.prepare().map(|()| store)
         });
         made.map_err(|err| {
             // Half a file would be taken for a damaged one.
@@ -97,48 +132,57 @@ impl FileStore {
         let error = |reason| LogError::in_file(path, reason);
         let db = builder().open(path);
         let db = db.map_err(|err| error(reason(&err)))?;
-        let store = Self { db };
-        match store.number(FORMAT) {
-            Ok(OUR_FORMAT) => Ok(store),
-            Ok(format) => Err(error(format!(
-                "has the format {format}, and this version knows {OUR_FORMAT}: use the version that \
-                 wrote it"
-            ))),
-            Err(err) => Err(LogError::damaged(path, &err)),
+        let damaged = |err: redb::Error| LogError::damaged(path, &err);
+        match number(&db, FORMAT).map_err(damaged)? {
+            OUR_FORMAT => {}
+            format => {
+                return Err(error(format!(
+                    "has the format {format}, and this version knows {OUR_FORMAT}: use the version \
+                     that wrote it"
+                )));
+            }
         }
+        let beside = |err| error(cannot_open_beside(path, &err));
+        Ok(Self {
+            epoch: number(&db, EPOCH).map_err(damaged)?,
+            db,
+            found: Acknowledged::read(path).map_err(beside)?,
+            acknowledged: AcknowledgedFile::open(path).map_err(beside)?,
+        })
     }
 
-    fn prepare(&self, epoch: u64) -> Result<(), redb::Error> {
+    fn prepare(&self) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
             let mut about = txn.open_table(ABOUT)?;
             about.insert(FORMAT, OUR_FORMAT)?;
-            about.insert(EPOCH, epoch)?;
+            about.insert(EPOCH, self.epoch)?;
             about.insert(NEXT, 1)?;
             about.insert(TICKS, 0)?;
             about.insert(UNSYNCED, 0)?;
             txn.open_table(EVENTS)?;
         }
         txn.commit()?;
-        Ok(())
+        self.acknowledge(1)
     }
 
-    fn number(&self, key: &str) -> Result<u64, redb::Error> {
-        let about = self.db.begin_read()?.open_table(ABOUT)?;
-        let value = about.get(key)?.map(|value| value.value());
-        value.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+    /// Records that every event before this number may have been acknowledged.
+    fn acknowledge(&self, next: u64) -> Result<(), redb::Error> {
+        let Self { epoch, .. } = *self;
+        Ok(self.acknowledged.write(Acknowledged { epoch, next })?)
     }
 
     pub(super) fn about(&self) -> Result<About, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let oldest = events.range(0..)?.next().transpose()?;
-        let next = self.number(NEXT)?;
+        let number = |key| number(&self.db, key);
+        let next = number(NEXT)?;
         Ok(About {
-            epoch: self.number(EPOCH)?,
+            epoch: self.epoch,
             first: oldest.map_or(next, |(seq, _)| seq.value()),
             next,
-            ticks: self.number(TICKS)?,
-            unsynced: self.number(UNSYNCED)? != 0,
+            ticks: number(TICKS)?,
+            unsynced: number(UNSYNCED)? != 0,
         })
     }
 
@@ -151,7 +195,28 @@ impl FileStore {
             about.insert(UNSYNCED, 0)?;
         }
         txn.commit()?;
-        Ok(())
+        self.epoch = epoch;
+        self.acknowledge(number(&self.db, NEXT)?)
+    }
+
+    /// Why acknowledged events may be missing that the last process had, if they may.
+    pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
+        let About { next, unsynced, .. } = self.about()?;
+        let beside = || acknowledged::path(path).display().to_string();
+        Ok(match self.found {
+            _ if unsynced => Some(Loss::Unsynced),
+            Ok(last) if last.epoch == self.epoch && last.next <= next => None,
+            Ok(_) => Some(Loss::Older),
+            Err(Unknown::Missing) => Some(Loss::NoRecord(beside())),
+            Err(Unknown::Damaged) => Some(Loss::DamagedRecord(beside())),
+        })
+    }
+
+    /// An epoch that is later than any that this log is known to have had.
+    pub(super) fn new_epoch(&self, now: u64) -> u64 {
+        let known = self.found.map_or(0, |last| last.epoch);
+        now.max(self.epoch.saturating_add(1))
+            .max(known.saturating_add(1))
     }
 
     /// Every event that is in it from this number on, in their order, up to the last there was.
@@ -204,14 +269,29 @@ impl FileStore {
             about.insert(UNSYNCED, u64::from(unsynced))?;
         }
         txn.commit()?;
-        Ok(())
+        self.acknowledge(first + records.len() as u64)
     }
 }
 
+/// Reads the whole file when it opens one: damage is refused then, and does not panic later.
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
+    builder.set_check_integrity_on_open(true);
     builder
+}
+
+fn number(db: &Database, key: &str) -> Result<u64, redb::Error> {
+    let about = db.begin_read()?.open_table(ABOUT)?;
+    let value = about.get(key)?.map(|value| value.value());
+    value.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+}
+
+fn cannot_open_beside(path: &Path, err: &io::Error) -> String {
+    format!(
+        "cannot be used, because {} cannot be opened: {err}",
+        acknowledged::path(path).display()
+    )
 }
 
 fn corrupted(what: String) -> redb::Error {

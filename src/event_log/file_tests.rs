@@ -7,7 +7,7 @@ use tempfile::tempdir;
 use super::{
     file::FileStore,
     kinds_tests::{
-        WITHIN, append, append_numbers, file, listener, opened, own, sent, some_of_each,
+        WITHIN, append, append_numbers, close, file, listener, opened, own, sent, some_of_each,
     },
     tests::{keeping, topic},
     *,
@@ -36,16 +36,6 @@ fn next_tick(log: &Opened) -> u64 {
     match &log.numbering {
         Numbering::Here { next, .. } => *next,
         Numbering::ByLog(_) => panic!("it numbers them itself"),
-    }
-}
-
-/// Ends the thread of a log, so that its file can be opened again.
-fn close(log: Opened) {
-    let memory = log.memory.clone();
-    drop(log);
-    // The thread has the last of it but this one.
-    while Arc::strong_count(&memory) > 1 {
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -87,6 +87,16 @@ pub(super) fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec
     numbers.map(|n| append(log, event(n))).collect()
 }
 
+/// Ends the thread of a log, so that its file can be opened again.
+pub(super) fn close(log: Opened) {
+    let memory = log.memory.clone();
+    drop(log);
+    // The thread has the last of it but this one.
+    while Arc::strong_count(&memory) > 1 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// What a subscriber of the topic `own` is sent from this number on.
 pub(super) fn sent(log: &Opened, from: u64) -> Vec<Frame> {
     let all = Portion {

@@ -5,6 +5,8 @@
 
 mod appender;
 mod archive;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 mod file;
 #[cfg(test)]

@@ -134,3 +134,53 @@ fn what_was_published_is_there_after_a_restart_with_all_its_fields() {
     let mut after = node.resume(&format!("{HUB}?match=a"), "urn:1");
     assert_eq!(after.event().unwrap().data, "end");
 }
+
+#[test]
+fn an_older_copy_of_the_file_begins_a_new_epoch_with_a_warning() {
+    let node = Node::new(QUIET);
+    let stop = |mut server: Process| {
+        server.signal(rustix::process::Signal::TERM);
+        assert!(server.wait().success());
+    };
+    let server = node.start();
+    node.publish("topic=a&data=1");
+    stop(server);
+    let copy = fs::read(node.path()).unwrap();
+    let server = node.start();
+    let last = node.publish("topic=a&data=2").body;
+    stop(server);
+    fs::write(node.path(), copy).unwrap();
+
+    let server = node.start();
+    server.wait_for_log("lacks events that were acknowledged");
+    let again = node.publish("topic=a&data=3").body;
+    let mut stream = node.resume(&format!("{HUB}?match=a"), &last);
+
+    let gap = stream.event().unwrap().gap();
+    assert_eq!(
+        (&gap["reason"], &gap["requested"]),
+        (&"epoch".into(), &(&*last).into())
+    );
+    let data = [stream.event().unwrap().data, stream.event().unwrap().data];
+    assert_eq!(data, ["1", "3"]);
+    assert_ne!(again, last);
+    stop(server);
+    let server = node.start();
+    assert!(
+        !server.stderr().contains("a new epoch begins"),
+        "{}",
+        server.stderr()
+    );
+    assert_eq!(
+        node.resume(&format!("{HUB}?match=a"), &again)
+            .header("mercure-last-event-id"),
+        Some(&*again)
+    );
+    stop(server);
+
+    let beside = node.folder.path().join("events.redb.acknowledged");
+    fs::remove_file(&beside).unwrap();
+    let server = node.start();
+    server.wait_for_log("has no file events.redb.acknowledged beside it");
+    assert!(beside.is_file());
+}

@@ -1,0 +1,189 @@
+//! What becomes of a log whose files were damaged while no process used them: it refuses to open, or it
+//! begins a new epoch, or nothing is missing.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use tempfile::{TempDir, tempdir};
+
+use super::{
+    kinds_tests::{append, append_numbers, close, file, listener, opened, sent, some_of_each},
+    tests::{keeping, topic},
+    *,
+};
+use crate::event::Event;
+
+/// How many times files are damaged.
+const ROUNDS: usize = 1000;
+
+/// The files of a log, and what was acknowledged.
+struct Image {
+    name: &'static str,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    epoch: u64,
+    next: u64,
+    frames: Vec<Frame>,
+}
+
+impl Image {
+    fn of(name: &'static str, folder: &TempDir, log: &Opened) -> Self {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            let content = std::fs::read(&path).unwrap();
+            (path.file_name().unwrap().into(), content)
+        });
+        Self {
+            name,
+            files: files.collect(),
+            epoch: log.memory.epoch(),
+            next: log.memory.next(),
+            frames: sent(log, log.memory.extent().oldest),
+        }
+    }
+
+    fn write(&self, folder: &Path) {
+        for (name, content) in &self.files {
+            std::fs::write(folder.join(name), content).unwrap();
+        }
+    }
+}
+
+/// Files as a clean shutdown and as a crash leave them, of a log that has evicted some events.
+fn images() -> Vec<Image> {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let log = opened(&kind, keeping(40));
+    for event in some_of_each() {
+        append(&log, event);
+    }
+    append_numbers(&log, 0..30);
+    append(&log, Event::message("x".repeat(10_000)));
+    append_numbers(&log, 30..50);
+    let crashed = Image::of("crashed", &folder, &log);
+    close(log);
+    let log = opened(&kind, keeping(40));
+    append_numbers(&log, 50..52);
+    close(log);
+    let log = opened(&kind, keeping(40));
+    let mut closed = Image::of("closed", &folder, &log);
+    close(log);
+    for (name, content) in &mut closed.files {
+        *content = std::fs::read(folder.path().join(name)).unwrap();
+    }
+    vec![crashed, closed]
+}
+
+/// Does something to one of the files, and says what.
+fn damage(image: &Image, folder: &Path, random: &mut fastrand::Rng) -> String {
+    const PAGE: usize = 4096;
+    let (name, content) = &image.files[random.usize(..image.files.len())];
+    let mut damaged = content.clone();
+    let what = match random.u8(0..10) {
+        // What is at the head says which of two commits is the newest.
+        0..=3 => flip(&mut damaged, random.usize(..content.len().min(512)), random),
+        4..=6 => flip(&mut damaged, random.usize(..content.len()), random),
+        7 => {
+            let len = random.usize(..content.len());
+            damaged.truncate(len);
+            format!("cut to {len} bytes")
+        }
+        8 if content.len() > PAGE => {
+            let pages = content.len() / PAGE;
+            let [one, other] = [0; 2].map(|_| random.usize(..pages) * PAGE);
+            damaged[one..one + PAGE].copy_from_slice(&content[other..other + PAGE]);
+            damaged[other..other + PAGE].copy_from_slice(&content[one..one + PAGE]);
+            format!("pages at {one} and {other} swapped")
+        }
+        _ if name.extension().is_some_and(|end| end != "redb") => {
+            std::fs::remove_file(folder.join(name)).unwrap();
+            return format!("{} removed", name.display());
+        }
+        _ => {
+            let from = random.usize(..content.len());
+            damaged[from..].fill(0);
+            format!("zeros from {from} on")
+        }
+    };
+    std::fs::write(folder.join(name), &damaged).unwrap();
+    format!("{}: {what}", name.display())
+}
+
+fn flip(bytes: &mut [u8], at: usize, random: &mut fastrand::Rng) -> String {
+    let bit = random.u8(..8);
+    bytes[at] ^= 1 << bit;
+    format!("bit {bit} of byte {at} flipped")
+}
+
+/// Opens the log in a folder, and says what came of it if a promise is broken.
+fn broken_promise(image: &Image, folder: &Path) -> Option<String> {
+    let kind = LogKind::File {
+        path: folder.join("events.redb"),
+        sync: LogSync::Always,
+    };
+    let listener = listener(&Arc::default());
+    let opening = || open(kind, keeping(40), topic("own"), listener);
+    let log = match catch_unwind(AssertUnwindSafe(opening)) {
+        Err(_) => return Some("it panicked".to_owned()),
+        Ok(Err(_)) => return None,
+        Ok(Ok(log)) => log,
+    };
+    let (epoch, next) = (log.memory.epoch(), log.memory.next());
+    let frames = sent(&log, log.memory.extent().oldest);
+    close(log);
+    if epoch > image.epoch {
+        return None;
+    }
+    if epoch < image.epoch {
+        return Some(format!("it is in epoch {epoch} and was in {}", image.epoch));
+    }
+    if next < image.next {
+        return Some(format!(
+            "it gives number {next} again, {} is next",
+            image.next
+        ));
+    }
+    (frames != image.frames).then(|| "its events are others".to_owned())
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_begins_a_new_epoch() {
+    let seed = 14;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let images = images();
+    let folder = tempdir().unwrap();
+    let mut broken = Vec::new();
+
+    for round in 0..ROUNDS {
+        let image = &images[round % images.len()];
+        image.write(folder.path());
+        let what = damage(image, folder.path(), &mut random);
+        if let Some(how) = broken_promise(image, folder.path()) {
+            broken.push(format!("{} {what}: {how}", image.name));
+        }
+    }
+
+    assert!(
+        broken.is_empty(),
+        "{} of {ROUNDS}:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn an_undamaged_file_is_opened_in_its_epoch() {
+    let folder = tempdir().unwrap();
+    for image in images() {
+        image.write(folder.path());
+        let kind = file(&folder, LogSync::Always);
+
+        let log = opened(&kind, keeping(40));
+
+        assert_eq!(log.memory.epoch(), image.epoch, "{}", image.name);
+        assert_eq!(log.memory.next(), image.next);
+        assert_eq!(sent(&log, log.memory.extent().oldest), image.frames);
+        close(log);
+    }
+}

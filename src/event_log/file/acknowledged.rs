@@ -1,0 +1,125 @@
+//! A small file beside a log that records which event was acknowledged last. It is independent of the
+//! log's own file, so that a log that was damaged, or replaced by an older copy, cannot give the ids of
+//! acknowledged events again.
+//!
+//! It is written after each commit and before the acknowledgement, without a sync of its own. After a
+//! crash it is therefore never ahead of an undamaged log: the log was synced first.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// How far a log was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Acknowledged {
+    pub(super) epoch: u64,
+    /// The number after the last event that was acknowledged.
+    pub(super) next: u64,
+}
+
+/// Why it is not known how far a log was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    Missing,
+    Damaged,
+}
+
+/// The length of the file: both numbers, and both again with every bit inverted.
+const BYTES: usize = 32;
+
+impl Acknowledged {
+    fn to_bytes(self) -> [u8; BYTES] {
+        let words = [self.epoch, self.next, !self.epoch, !self.next];
+        let mut bytes = [0; BYTES];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
+        let (words, _) = bytes.as_chunks();
+        let [epoch, next] = [0, 1].map(|at| u64::from_le_bytes(words[at]));
+        let known = Self { epoch, next };
+        (known.to_bytes() == *bytes).then_some(known)
+    }
+
+    /// What the file beside the log at this path says.
+    pub(super) fn read(log: &Path) -> io::Result<Result<Self, Unknown>> {
+        match std::fs::read(path(log)) {
+            Ok(bytes) => Ok(Self::from_bytes(&bytes).ok_or(Unknown::Damaged)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Err(Unknown::Missing)),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// The file, open for writing.
+#[derive(Debug)]
+pub(super) struct AcknowledgedFile(File);
+
+impl AcknowledgedFile {
+    /// Opens the file beside the log at this path, or makes it.
+    pub(super) fn open(log: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path(log))?;
+        // What is behind the end of a damaged file.
+        file.set_len(BYTES as u64)?;
+        Ok(Self(file))
+    }
+
+    /// Records how far the log is acknowledged.
+    pub(super) fn write(&self, acknowledged: Acknowledged) -> io::Result<()> {
+        self.0.write_all_at(&acknowledged.to_bytes(), 0)
+    }
+}
+
+/// The path of the file beside a log.
+pub(super) fn path(log: &Path) -> PathBuf {
+    let mut path = log.as_os_str().to_owned();
+    path.push(".acknowledged");
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: Acknowledged = Acknowledged {
+        epoch: 1_763_856_000_000,
+        next: 42,
+    };
+
+    #[test]
+    fn what_is_written_is_read_and_anything_else_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("events.redb");
+        assert_eq!(Acknowledged::read(&log).unwrap(), Err(Unknown::Missing));
+
+        let file = AcknowledgedFile::open(&log).unwrap();
+        assert_eq!(Acknowledged::read(&log).unwrap(), Err(Unknown::Damaged));
+        file.write(KNOWN).unwrap();
+        let next = Acknowledged { next: 43, ..KNOWN };
+        file.write(next).unwrap();
+
+        assert_eq!(Acknowledged::read(&log).unwrap(), Ok(next));
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let bytes = KNOWN.to_bytes();
+        assert_eq!(Acknowledged::from_bytes(&bytes), Some(KNOWN));
+        for bit in 0..8 * BYTES {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Acknowledged::from_bytes(&damaged), None, "bit {bit}");
+        }
+        assert_eq!(Acknowledged::from_bytes(&bytes[1..]), None);
+        assert_eq!(Acknowledged::from_bytes(&[0; BYTES]), None);
+    }
+}
