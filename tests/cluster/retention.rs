@@ -125,3 +125,125 @@ fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
         assert_eq!((event.name, event.id), (None, Some(id)));
     }
 }
+
+/// The ids of what was acknowledged are never given twice, and a subscriber of each server gets every one
+/// of them or a gap.
+#[track_caller]
+fn assert_no_id_comes_twice_and_losses_are_told(break_it: impl Fn(&Cluster)) {
+    let cluster = Cluster::start(2, QUIET);
+    let mut ids = vec![cluster.published(0, "topic=a&data=first")];
+    let mut streams = [cluster.resume(0, &ids[0]), cluster.resume(1, &ids[0])];
+    ids.extend((0..3).map(|n| cluster.published(n % 2, &format!("topic=a&data={n}"))));
+    let before = ids.len();
+    for stream in &mut streams {
+        for id in &ids[1..] {
+            assert_eq!(stream.event().unwrap().id.as_ref(), Some(id));
+        }
+    }
+
+    break_it(&cluster);
+    // At once, so that no pulse notices it first.
+    for n in 0..10 {
+        ids.push(cluster.published_at_last(n % 2, &format!("topic=a&data=after-{n}")));
+    }
+
+    let mut distinct = ids.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    for stream in &mut streams {
+        let mut gaps = 0;
+        let mut got = Vec::new();
+        while got.last() != ids.last() {
+            let event = stream.event().unwrap();
+            match event.name {
+                None => got.push(event.id.unwrap()),
+                Some(_) => {
+                    event.gap();
+                    gaps += 1;
+                }
+            }
+        }
+        assert!(gaps > 0, "{got:?}");
+        assert_eq!(got, ids[before..]);
+    }
+    for node in 0..2 {
+        let mut late = cluster.resume(node, &ids[before - 1]);
+        late.event().unwrap().gap();
+    }
+}
+
+#[test]
+fn a_log_that_is_deleted_is_noticed_by_the_next_that_appends() {
+    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+        cluster.redis.command(&["DEL", LOG]);
+    });
+}
+
+#[test]
+fn a_log_whose_other_keys_are_deleted_too_is_noticed() {
+    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+        cluster.redis.command(&["DEL", LOG, "{broadcaster}:about"]);
+    });
+    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+        cluster.redis.command(&["DEL", "{broadcaster}:about"]);
+    });
+}
+
+#[test]
+fn a_log_that_redis_evicts_is_noticed() {
+    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+        let set = |key, value| cluster.redis.command(&["CONFIG", "SET", key, value]);
+        set("maxmemory-policy", "allkeys-lru");
+        set("maxmemory", "1");
+        eventually("the eviction", || {
+            (cluster.redis.command(&["EXISTS", LOG]) == "0").then_some(())
+        });
+        set("maxmemory", "0");
+    });
+}
+
+#[test]
+fn a_log_that_was_cut_at_its_end_gives_no_id_again() {
+    let cluster = Cluster::start(2, QUIET);
+    let ids: Vec<_> = (0..4)
+        .map(|n| cluster.published(n % 2, &format!("topic=a&data={n}")))
+        .collect();
+    let mut streams = [cluster.resume(0, &ids[3]), cluster.resume(1, &ids[3])];
+
+    cluster.redis.command(&["XDEL", LOG, &ids[3][1..]]);
+    cluster.redis.command(&["XSETID", LOG, &ids[2][1..]]);
+    let after = cluster.published_at_last(0, "topic=a&data=after");
+
+    assert!(!ids.contains(&after));
+    for stream in &mut streams {
+        // Nothing is missing for it; a new epoch may have begun.
+        let event = eventually("the event", || {
+            stream.event().filter(|event| event.name.is_none())
+        });
+        assert_eq!(event.id.as_ref(), Some(&after));
+    }
+}
+
+#[test]
+fn entries_that_somebody_else_wrote_stop_nobody_whatever_their_ids_are() {
+    for id in [
+        "9007199254740993-1",
+        "4503599627370496-1",
+        "18446744073709551615-18446744073709551615",
+        "EPOCH-9007199254740993",
+        "EPOCH-18446744073709551615",
+        "EPOCH-100",
+    ] {
+        assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+            let epoch = cluster
+                .redis
+                .command(&["HGET", "{broadcaster}:about", "epoch"]);
+            let epoch = epoch.trim().trim_matches('"');
+            let id = id.replace("EPOCH", epoch);
+            cluster
+                .redis
+                .command(&["XADD", LOG, &id, "field", "theirs"]);
+        });
+    }
+}

@@ -7,6 +7,9 @@ use crate::{
     event_log::{archive::Item, record::Record},
 };
 
+/// The largest whole number up to which all are exact in the scripts, where numbers are floating-point.
+const MAX_EXACT: u64 = 1 << 53;
+
 /// One entry of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -85,7 +88,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
             b"r" => record = Some(text),
             b"d" => data = Some(text),
             b"t" => at = text.parse().map_err(|_| "no time")?,
-            b"n" => tick = Some(text.parse().map_err(|_| "no number")?),
+            b"n" => tick = Some(tick_number(&text).ok_or("no number")?),
             b"b" => begins = Some(text),
             // In the record, too.
             b"g" => {}
@@ -105,6 +108,11 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
         _ => return Err("neither an event nor an epoch"),
     };
     Ok(Entry { item, at, tick })
+}
+
+/// The number of a message of the ticker, which Redis' scripts count up.
+fn tick_number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= MAX_EXACT)
 }
 
 #[cfg(test)]
@@ -163,6 +171,7 @@ mod tests {
             &["field", "x"],
             &["t", "x"],
             &["n", "-1"],
+            &["r", "{}", "d", "", "n", "9007199254740993"],
         ] {
             let read = entries(Value::Array(vec![raw("5-1", fields)])).unwrap();
             assert_eq!(read[0].item, Item::Unreadable(ID), "{fields:?}");

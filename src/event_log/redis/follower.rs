@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::{
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     link::{Link, reason},
-    scripts::{Most, Pulse},
+    scripts::{LARGEST_EPOCH, Most, Pulse},
 };
 use crate::{
     event::{Event, EventId},
@@ -208,6 +208,10 @@ impl Follower {
                 log::info!("the log in {} is read again", self.link.url());
             }
             let mut more = !first.is_empty();
+            if !more && self.last.epoch > LARGEST_EPOCH && self.link.epoch() <= LARGEST_EPOCH {
+                // Somebody else wrote that id. The stream was removed with it: ids are smaller again.
+                self.last = EventId { epoch: 0, seq: 0 };
+            }
             self.take(first);
             while more {
                 let from = format!("({}", self.last.bare());

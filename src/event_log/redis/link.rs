@@ -82,7 +82,8 @@ impl Link {
         &self.url
     }
 
-    fn epoch(&self) -> u64 {
+    /// The epoch that the log is in, as far as is known; 0: not known yet.
+    pub(super) fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 
@@ -152,14 +153,16 @@ impl Link {
         let last = last.max(self.acknowledged.get());
         let last = last.map_or_else(|| "0-0".to_owned(), EventId::bare);
         let process = self.process.borrow().clone();
-        let call = self.scripts.pulse(&process, &last, self.ticks.get());
+        let call = self
+            .scripts
+            .pulse(&process, (self.epoch(), &last), self.ticks.get());
         let answer = call.invoke_async(connection).await?;
         let pulse = Pulse::read(answer).ok_or_else(unexpected)?;
         let before = self.epoch.replace(pulse.epoch);
         if before != pulse.epoch && before != 0 {
             log::warn!(
-                "the log in {} goes on in epoch {}: Redis was restarted, replaced or emptied; \
-                 whoever had events that are lost is told so",
+                "the log in {} goes on in epoch {}: Redis was restarted, replaced or emptied, or its keys \
+                 were changed by somebody else; subscribers that may have lost events receive a gap",
                 self.url,
                 pulse.epoch
             );

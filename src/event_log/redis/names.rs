@@ -29,7 +29,8 @@ impl Names {
         &self.log
     }
 
-    /// A hash: format, process, epoch, where earlier ones ended, and how far the ticker is.
+    /// A hash: format, process, epoch, the number of the last entry, where earlier epochs ended, and how far
+    /// the ticker is.
     pub(super) fn about(&self) -> &str {
         &self.about
     }

@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// How entries are kept. A log of another format is not touched.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
+
+/// The largest epoch that the scripts take for one of theirs; see common.lua.
+pub(super) const LARGEST_EPOCH: u64 = 1 << 52;
 
 /// A node that said nothing for this long is taken for dead, in milliseconds.
 const DEAD_AFTER: u64 = 10_000;
@@ -137,15 +140,20 @@ impl Scripts {
         call
     }
 
-    /// Says that this node is there, connected to this process and with this last id.
-    pub(super) fn pulse(&self, process: &str, last: &str, ticks: u64) -> ScriptInvocation<'_> {
+    /// Says that this node is there, connected to this process, and which epoch and last id it knows.
+    pub(super) fn pulse(
+        &self,
+        process: &str,
+        (epoch, last): (u64, &str),
+        ticks: u64,
+    ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.pulse);
         call.key(self.names.nodes()).key(self.names.times());
         call.arg(FORMAT).arg(&self.node).arg(process);
         call.arg(last).arg(ticks).arg(DEAD_AFTER);
         let age = self.age.map_or(0, |age| age.as_millis() as u64);
         call.arg(self.events).arg(age);
-        call.arg(self.names.subscriptions(""));
+        call.arg(self.names.subscriptions("")).arg(epoch);
         call
     }
 

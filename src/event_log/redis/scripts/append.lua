@@ -2,22 +2,30 @@
 -- KEYS: log, about, ids. ARGV: epoch, how many events are kept; then for each event its record, its
 -- data, and its given id or nothing.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
-local refused = stale(about, ARGV[1])
-if refused then
-  return refused
+local epoch = ARGV[1]
+local seq = last_seq(about, epoch)
+if not seq then
+  return STALE
 end
 local now = text(millis(now_us()))
 local ids = {}
 for i = 3, #ARGV, 3 do
-  local id
+  local id, err
   if ARGV[i + 2] == '' then
-    id = redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[i], 'd', ARGV[i + 1], 't', now)
+    id, err = append(log, epoch, seq, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now)
   else
-    id = redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[i], 'd', ARGV[i + 1], 't', now, 'g', ARGV[i + 2])
+    id, err = append(log, epoch, seq, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now, 'g', ARGV[i + 2])
+  end
+  if not id then
+    return err
+  end
+  if ARGV[i + 2] ~= '' then
     -- An id that was given before means the older event.
     redis.call('HSETNX', given, ARGV[i + 2], id)
   end
+  seq = seq + 1
   ids[#ids + 1] = id
 end
+redis.call('HSET', about, 'seq', text(seq))
 trim_to(log, given, tonumber(ARGV[2]))
 return ids

@@ -1,8 +1,16 @@
 -- What other scripts begin with.
+--
+-- Ids are counted here and not by Redis: the hash `about` says in which epoch the log is (`epoch`) and which
+-- number its last entry has (`seq`). So a stream that was deleted, evicted, cut or restored cannot
+-- give an id twice, and a script that appends notices it in the same step.
 
 -- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
 -- meanwhile.
 local MOST_TRIMMED = 1000
+
+-- Numbers up to this are exact in Lua, and so are the next few. The epochs that we give are far below: they
+-- are times in ms. A larger one was written by somebody else.
+local LARGEST_EPOCH = '4503599627370496'
 
 local function text(number)
   return string.format('%.0f', number)
@@ -18,11 +26,37 @@ local function millis(us)
   return math.floor(us / 1000)
 end
 
--- What to answer to one that thinks that the log is in another epoch than it is; nil: it is in that.
-local function stale(about, epoch)
-  if redis.call('HGET', about, 'epoch') ~= epoch then
-    return redis.error_reply('STALE the log is in another epoch')
+-- Whether the one number is less than the other. Both are texts: ids may hold numbers that are not exact
+-- in Lua.
+local function is_less(one, other)
+  if #one ~= #other then
+    return #one < #other
   end
+  return one < other
+end
+
+local STALE = redis.error_reply('STALE the log is in another epoch')
+
+-- The number of the last entry; nil: the log is not in this epoch.
+local function last_seq(about, epoch)
+  local known = redis.call('HMGET', about, 'epoch', 'seq')
+  if known[1] == epoch and known[2] then
+    return tonumber(known[2])
+  end
+end
+
+-- Appends an entry with these fields as the next after this number. Its id; or nil and an error: STALE
+-- where the stream is gone, or somebody else wrote to it.
+local function append(log, epoch, seq, ...)
+  local id = redis.pcall('XADD', log, 'NOMKSTREAM', epoch .. '-' .. text(seq + 1), ...)
+  if type(id) == 'string' then
+    return id
+  end
+  local err = id and id.err or ''
+  if id and not string.find(err, 'equal or smaller', 1, true) and not string.find(err, 'exhausted', 1, true) then
+    return nil, id
+  end
+  return nil, STALE
 end
 
 -- Lets given ids go that mean these entries.

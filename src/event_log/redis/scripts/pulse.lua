@@ -1,17 +1,28 @@
 -- Says that a node is there, lets go what is too old, and begins a new epoch where the last one cannot
 -- simply go on: another Redis process may have lost what its predecessor had, and so has one that knows
--- less than a node; or somebody else wrote to the log.
+-- less than a node; or the stream is not as the scripts left it.
 -- KEYS: log, about, ids, nodes, times. ARGV: the format, the node, which Redis process this is, the last
 -- id that the node knows, how many numbered messages it knows of, after how many ms a node is taken
--- for dead, how many events are kept, how old they may be in ms or 0, and what keys of subscriptions
--- begin with. Answers with the epoch, the last id, how many subscriptions the node has here, the time
+-- for dead, how many events are kept, how old they may be in ms or 0, what keys of subscriptions
+-- begin with, and the epoch that the node thinks the log is in, or 0. Answers with the epoch, the last id, how many subscriptions the node has here, the time
 -- in ms, and the dead nodes that still have some.
 local log, about, ids, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local thought = ARGV[10]
 local function parts(id)
-  local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(epoch), tonumber(seq)
+  return string.match(id, '^(%d+)-(%d+)$')
+end
+local function is_before(one, other)
+  local one_epoch, one_seq = parts(one)
+  local other_epoch, other_seq = parts(other)
+  if one_epoch == other_epoch then
+    return is_less(one_seq, other_seq)
+  end
+  return is_less(one_epoch, other_epoch)
+end
+local function larger(one, other)
+  return is_less(one, other) and other or one
 end
 
 local kept = redis.call('HGET', about, 'format')
@@ -59,28 +70,55 @@ if type(said) == 'table' and said.err then
   return said
 end
 
-local last_epoch, last_seq = parts(last)
+local was = redis.call('HMGET', about, 'epoch', 'seq', 'process')
+local epoch, seq = was[1] or nil, was[2] or '0'
+-- Where the scripts left the log.
+local left = epoch and (epoch .. '-' .. seq) or '0-0'
+local function is_ours(other)
+  return other == epoch or not is_less(LARGEST_EPOCH, other)
+end
 local known_epoch, known_seq = parts(known)
-local epoch = tonumber(redis.call('HGET', about, 'epoch') or nil)
-local is_same = redis.call('HGET', about, 'process') == process and last_epoch == epoch
+if not is_ours(known_epoch) then
+  -- The node read what somebody else wrote.
+  known, known_epoch, known_seq = '0-0', '0', '0'
+end
+local last_epoch, last_number = parts(last)
+local is_gone = last == '0-0' or not is_ours(last_epoch)
 -- What a node knows beyond the end of an epoch was lost.
-local ended = tonumber(redis.call('HGET', about, 'end:' .. text(known_epoch)) or nil)
-local is_older = known_epoch > last_epoch or (known_epoch == last_epoch and known_seq > last_seq)
-  or (ended and known_seq > ended)
-if not is_same or is_older then
+local ended = redis.call('HGET', about, 'end:' .. known_epoch)
+local is_older = is_gone or is_before(last, known) or is_before(last, left)
+  or (ended and is_less(ended, known_seq))
+if is_older or last ~= left or was[3] ~= process then
   local after = ''
-  if epoch and last ~= '0-0' and not is_older then
+  if epoch and not is_older then
     after = last
   end
   -- Once it is told, it is told.
-  redis.call('HSET', about, 'end:' .. text(last_epoch), text(math.max(last_seq, known_epoch == last_epoch and known_seq or 0)))
-  if ended then
-    redis.call('HSET', about, 'end:' .. text(known_epoch), text(known_seq))
+  local end_epoch, end_seq = parts(epoch and left or last)
+  for _, id in ipairs({last, known}) do
+    local other_epoch, other_seq = parts(id)
+    if other_epoch == end_epoch then
+      end_seq = larger(end_seq, other_seq)
+    end
   end
-  epoch = math.max(now, (epoch or 0) + 1, last_epoch + 1, known_epoch + 1)
-  last = text(epoch) .. '-0'
+  redis.call('HSET', about, 'end:' .. end_epoch, end_seq)
+  if ended then
+    redis.call('HSET', about, 'end:' .. known_epoch, larger(ended, known_seq))
+  end
+  if is_gone then
+    -- Nothing can be appended after the largest id there is. What is not ours is not removed.
+    redis.call('HLEN', ids)
+    redis.call('DEL', log, ids)
+    last_epoch = '0'
+  end
+  local newest = 0
+  for _, other in ipairs({epoch or '0', last_epoch, known_epoch, thought}) do
+    newest = math.max(newest, tonumber(other))
+  end
+  epoch = text(math.max(now, newest + 1))
+  last = epoch .. '-0'
   redis.call('XADD', log, last, 'b', after)
-  redis.call('HSET', about, 'format', format, 'epoch', text(epoch), 'process', process)
+  redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'process', process)
 end
 if tonumber(ticks) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
   redis.call('HSET', about, 'ticks', ticks)
@@ -102,4 +140,4 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', text(now - dea
     redis.call('ZREM', nodes, other)
   end
 end
-return {text(epoch), last, redis.call('HLEN', subscriptions .. node), text(now), dead}
+return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead}

@@ -4,9 +4,10 @@
 -- message with {n} for its number. Answers with how many were appended, the time until the next in
 -- us, and by how much the latest was late in us.
 local log, about = KEYS[1], KEYS[2]
-local refused = stale(about, ARGV[1])
-if refused then
-  return refused
+local epoch = ARGV[1]
+local seq = last_seq(about, epoch)
+if not seq then
+  return STALE
 end
 -- How late a message may be, in us, before nobody is taken to have asked.
 local PAUSE = 10 * 1000000
@@ -31,12 +32,16 @@ while appended < most and last + interval <= now do
   end
   local n = text(number)
   local message = string.gsub(ARGV[7], '{n}', n)
-  redis.call('XADD', log, ARGV[1] .. '-*', 'r', ARGV[6], 'd', message, 't', ms, 'n', n)
+  local id, err = append(log, epoch, seq, 'r', ARGV[6], 'd', message, 't', ms, 'n', n)
+  if not id then
+    return err
+  end
+  seq = seq + 1
   number = number + 1
   appended = appended + 1
 end
 if appended > 0 or is_new then
-  redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number))
+  redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number), 'seq', text(seq))
   trim_to(log, KEYS[3], tonumber(ARGV[2]))
 end
 return {appended, last + interval - now, latest}
