@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     event::{Event, EventId, GivenId},
-    event_log::{MemoryLog, Portion, Read, Retention},
+    event_log::{MemoryLog, Portion, Read, ReadFrom, Retention},
     hub_url::HubUrl,
     matcher::{Matcher, MatcherText, MatcherType},
     metrics::{HandOver, Metrics},
@@ -135,12 +135,13 @@ impl FanOut {
             self.log.append(event, now);
         }
         let mut entries = Vec::new();
-        self.log.read(self.cursor, ALL, |entry| {
-            entries.push(entry.clone());
-            true
-        });
+        self.log
+            .read(ReadFrom::everything(self.cursor), ALL, |entry| {
+                entries.push(entry.clone());
+                true
+            });
         let mut delivered = 0;
-        for (group, round) in self.registry.route(self.cursor, &entries, now) {
+        for (group, round) in self.registry.route(&entries, now) {
             let slots = 0..self.registry.slots(group);
             let part = Part { group, slots };
             delivered += self.registry.deliver(&round, part, now).delivered;
@@ -253,17 +254,21 @@ impl History {
             bytes: BATCH_BYTES,
             ..ALL
         };
-        let read = self.log.read(cursor, portion, |entry| {
-            let is_for_it = self.own.selects(&entry.audience);
-            if is_for_it {
-                batch.push(&entry.frame);
-            }
-            is_for_it
-        });
+        let read = self
+            .log
+            .read(ReadFrom::everything(cursor), portion, |entry| {
+                let is_for_it = self.own.selects(&entry.audience);
+                if is_for_it {
+                    batch.push(&entry.frame);
+                }
+                is_for_it
+            });
         std::hint::black_box(batch.finish());
         match read {
-            Read::Events(events) => Some(cursor + events),
-            Read::Head | Read::Evicted { .. } | Read::Missing => None,
+            Read::Events { end } => Some(end),
+            Read::Head | Read::Evicted { .. } | Read::PresenceEvicted { .. } | Read::Missing => {
+                None
+            }
         }
     }
 
@@ -277,6 +282,7 @@ impl History {
 fn log(events: usize) -> MemoryLog {
     let retention = Retention {
         events,
+        presence: 1000,
         bytes: usize::MAX,
         age: None,
         queue: 64,

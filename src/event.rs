@@ -77,6 +77,9 @@ impl fmt::Display for EventId {
     }
 }
 
+/// The name of what the hub says of its subscriptions.
+const OF_HUB: &str = "mercure";
+
 /// An event's type, which a page listens to with `addEventListener(name, ...)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(String);
@@ -104,7 +107,7 @@ impl EventName {
     pub const MAX_BYTES: usize = 256;
 
     /// The names of the server's own events.
-    const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", "mercure"];
+    const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", OF_HUB];
 
     /// Checks a name. An empty one is allowed, and is the same as none to a browser.
     pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
@@ -123,7 +126,7 @@ impl EventName {
 
     /// The name of what the hub says of its subscriptions.
     fn of_hub() -> Self {
-        Self("mercure".to_owned())
+        Self(OF_HUB.to_owned())
     }
 
     /// A name that was checked before.
@@ -170,6 +173,31 @@ impl Event {
             data: data.into(),
             retry: None,
         }
+    }
+
+    /// Whether it tells of a subscription. Publishers cannot use its name.
+    pub(crate) fn is_presence(&self) -> bool {
+        self.name
+            .as_ref()
+            .is_some_and(|name| name.as_str() == OF_HUB)
+    }
+
+    /// How much memory its topics, its id and its name take, in bytes, about.
+    pub(crate) fn bytes_beside_data(&self) -> usize {
+        /// A counted reference: where it is held, and the counts before the text.
+        const COUNTED: usize = 48;
+        let topics = self.topics().iter();
+        let topics: usize = topics.map(|topic| COUNTED + topic.as_str().len()).sum();
+        // An index finds events by the ids that they were given.
+        let given = self.given_id.as_ref();
+        let given = given.map_or(0, |given| 4 * COUNTED + given.as_str().len());
+        let name = self.name.as_ref().map_or(0, |name| name.as_str().len());
+        topics + given + name
+    }
+
+    /// How much memory it takes, in bytes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.data.len() + self.bytes_beside_data()
     }
 
     /// What the hub says of its subscriptions.

@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, time::timeout_at};
 
 use crate::{
     broadcaster::News,
-    event_log::{Portion, Read},
+    event_log::{Portion, Read, ReadFrom},
     hub::{BroadcasterGone, Hub},
     metrics::HandOver,
     registry::{Behind, GroupId, KeepAlive, LiveId, Outlet, Part, Registry},
@@ -108,25 +108,30 @@ impl FanOut {
     }
 
     /// Sends everything from `cursor` on, for as long as there is a Broadcaster.
-    async fn run(self, mut cursor: u64) {
+    async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
         let mut news = self.0.hub.news();
         let mut look_for_idle = Instant::now();
+        let mut from = ReadFrom {
+            cursor,
+            presence: cursor,
+        };
         loop {
             let News {
                 heartbeat,
                 checkpoints,
                 draining,
             } = *news.borrow_and_update();
-            let sent = self.send_portion(cursor).await;
-            cursor = sent.unwrap_or(cursor);
+            let sent = self.send_portion(from).await;
+            from = sent.unwrap_or(from);
             if draining {
                 registry.borrow_mut().take_off_all();
             }
             let now = Instant::now();
             if look_for_idle <= now {
-                self.keep_alive(cursor, heartbeat, checkpoints, now).await;
+                self.keep_alive(from.cursor, heartbeat, checkpoints, now)
+                    .await;
                 // A comment comes at most a tenth of the heartbeat, and at most a second, late.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
@@ -139,9 +144,9 @@ impl FanOut {
         registry.borrow_mut().clear();
     }
 
-    /// Sends a portion of what the log has from `cursor` on, and returns where that ends; nothing:
+    /// Sends a portion of what the log has from a place on, and returns where that ends; nothing:
     /// there is nothing.
-    async fn send_portion(&self, cursor: u64) -> Option<u64> {
+    async fn send_portion(&self, from: ReadFrom) -> Option<ReadFrom> {
         let log = &self.0.hub.log;
         let registry = &self.0.registry;
         let begin = Instant::now();
@@ -150,14 +155,13 @@ impl FanOut {
             bytes: PORTION_BYTES,
             topics: 1 + TRIES / registry.borrow().effort().max(1),
         };
-        let read = log.read(cursor, portion, |entry| {
+        let read = log.read(from, portion, |entry| {
             entries.push(entry.clone());
             true
         });
         match read {
-            Read::Events(events) => {
-                let rounds = registry.borrow_mut().route(cursor, &entries, begin);
-                let end = cursor + events;
+            Read::Events { end } => {
+                let rounds = registry.borrow_mut().route(&entries, begin);
                 let is_all = end >= log.next();
                 self.send(&rounds).await;
                 registry.borrow_mut().all_handed_over(end);
@@ -167,14 +171,27 @@ impl FanOut {
                 } else {
                     tokio::task::yield_now().await;
                 }
-                Some(end)
+                Some(ReadFrom {
+                    cursor: end,
+                    ..from
+                })
+            }
+            Read::PresenceEvicted { before } => {
+                registry.borrow_mut().take_off_presence();
+                Some(ReadFrom {
+                    presence: before,
+                    ..from
+                })
             }
             // Each is to be told of what it missed.
             Read::Evicted { .. } | Read::Missing => {
                 let end = log.next();
                 registry.borrow_mut().take_off_all();
                 registry.borrow_mut().all_handed_over(end);
-                Some(end)
+                Some(ReadFrom {
+                    cursor: end,
+                    ..from
+                })
             }
             Read::Head => None,
         }

@@ -185,6 +185,7 @@ pub fn last_event_id(bytes: &[u8]) {
     let own = Topic::parse("/ticker").expect("this is a topic");
     let retention = Retention {
         events: 4,
+        presence: 1000,
         bytes: usize::MAX,
         age: None,
         queue: 1,

@@ -64,6 +64,7 @@ impl Default for HubSettings {
             },
             retention: Retention {
                 events: 10_000,
+                presence: 1000,
                 bytes: 16 << 20,
                 age: None,
                 queue: 64,

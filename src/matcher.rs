@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::{
     hub_url::HubUrl,
+    presence,
     topic::{Topic, has_invisible},
     uri_template::{NoTemplate, UriTemplate},
     url_pattern::UrlPattern,
@@ -186,6 +187,21 @@ impl Matcher {
         }
     }
 
+    /// Whether it may match a topic on which the hub tells of active subscriptions. It may say so of a pattern
+    /// that matches none.
+    pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
+        let topics = format!("{}{}/", hub.path(), presence::LIST);
+        match &self.meaning {
+            Meaning::All => true,
+            Meaning::Exact => self.written.text.starts_with(&topics),
+            Meaning::Pattern(pattern) => pattern.may_match_path_below(&topics, hub),
+            Meaning::Template(_) => {
+                let literal = self.written.text.split('{').next().unwrap_or_default();
+                may_begin_both(literal, &topics)
+            }
+        }
+    }
+
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
         let is_it = || &*self.written.text == topic.text;
         match &self.meaning {
@@ -195,6 +211,11 @@ impl Matcher {
             Meaning::Template(template) => is_it() || template.matches(topic.text),
         }
     }
+}
+
+/// Whether some text may begin with both.
+pub(crate) fn may_begin_both(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 /// Whether one of these means a topic.

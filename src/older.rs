@@ -127,6 +127,7 @@ mod tests {
         let topic = |text| Topic::parse(text).unwrap();
         let retention = Retention {
             events: 1,
+            presence: 1000,
             bytes: 1,
             age: None,
             queue: 1,

@@ -194,17 +194,12 @@ impl<O: Outlet> Registry<O> {
         Some(place.at_least(self.handed_over))
     }
 
-    /// Sorts events, the first of this number, by whom they are for. Those of `handed_over` until
-    /// then are to be delivered before it is asked again.
-    pub(crate) fn route(
-        &mut self,
-        first: u64,
-        entries: &[Entry],
-        now: Instant,
-    ) -> Vec<(GroupId, Round)> {
+    /// Sorts events by whom they are for. Those of `handed_over` until then are to be delivered before it
+    /// is asked again.
+    pub(crate) fn route(&mut self, entries: &[Entry], now: Instant) -> Vec<(GroupId, Round)> {
         let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
-        for (seq, entry) in (first..).zip(entries) {
+        for entry in entries {
             router.find(&entry.audience, |slot| {
                 let Some(group) = groups.get_mut(slot) else {
                     return;
@@ -213,7 +208,7 @@ impl<O: Outlet> Registry<O> {
                     touched.push(slot);
                     RoundBuilder::new(now)
                 });
-                round.push(seq, entry);
+                round.push(entry);
             });
         }
         let finish = |slot: usize| {
@@ -345,11 +340,22 @@ impl<O: Outlet> Registry<O> {
     pub(crate) fn take_off_all(&mut self) {
         let handed_over = self.handed_over;
         for client in self.drain() {
-            let behind = Behind {
-                rest: Bytes::new(),
-                place: client.place.at_least(handed_over),
-            };
-            tell(client, Ok(behind));
+            take_off(client, handed_over);
+        }
+    }
+
+    /// The same with those that may want presence, some of which was evicted.
+    pub(crate) fn take_off_presence(&mut self) {
+        let handed_over = self.handed_over;
+        let wants = |group: &Group<O>| group.selection.may_select_presence();
+        let groups = self.groups.iter().filter(|(_, group)| wants(group));
+        let slots: Vec<_> = groups.map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let mut group = self.groups.remove(slot);
+            self.router.remove(slot, &group.selection);
+            for client in group.clients.drain() {
+                take_off(client, handed_over);
+            }
         }
     }
 
@@ -374,6 +380,15 @@ fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
         result => result,
     }
+}
+
+/// Has a client catch up from its own cursor.
+fn take_off<O>(client: Live<O>, handed_over: u64) {
+    let behind = Behind {
+        rest: Bytes::new(),
+        place: client.place.at_least(handed_over),
+    };
+    tell(client, Ok(behind));
 }
 
 fn tell<O>(client: Live<O>, left: io::Result<Behind>) {

@@ -88,9 +88,11 @@ fn audience(topics: &[&str], private: bool) -> Arc<Audience> {
 
 fn entry(seq: u64, audience: &Arc<Audience>) -> Entry {
     Entry {
+        place: seq,
         frame: event(seq),
         appended: Instant::now(),
         audience: audience.clone(),
+        bytes: 0,
     }
 }
 
@@ -108,7 +110,7 @@ fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> HandOve
 fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> HandOver {
     let now = Instant::now();
     let mut handed_over = HandOver::default();
-    for (group, round) in registry.route(first, entries, now) {
+    for (group, round) in registry.route(entries, now) {
         let slots = 0..registry.slots(group);
         handed_over += registry.deliver(&round, Part { group, slots }, now);
     }
@@ -366,7 +368,7 @@ fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
     let reader = Reader::with_room(1000);
     let (gone, _behind) = registry.join(&x, Reader::with_room(1000), at(0), now);
     let audience = audience(&["x"], false);
-    let rounds = registry.route(0, &[entry(0, &audience)], now);
+    let rounds = registry.route(&[entry(0, &audience)], now);
     registry.leave(gone);
     let (next, _behind) = registry.join(&y, reader.clone(), at(0), now);
 
@@ -382,5 +384,5 @@ fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
         (handed_over, reader.text()),
         (HandOver::default(), String::new())
     );
-    assert!(registry.route(1, &[entry(1, &audience)], now).is_empty());
+    assert!(registry.route(&[entry(1, &audience)], now).is_empty());
 }

@@ -36,8 +36,9 @@ impl RoundBuilder {
         }
     }
 
-    /// Adds the event of this number, which is younger than any before, or the same as the last.
-    pub(crate) fn push(&mut self, seq: u64, entry: &Entry) {
+    /// Adds an event, which is younger than any before, or the same as the last.
+    pub(crate) fn push(&mut self, entry: &Entry) {
+        let seq = entry.place;
         if self.events.last().is_some_and(|(last, _)| *last == seq) {
             return;
         }

@@ -25,12 +25,15 @@ pub(crate) struct Selection {
     effort: usize,
     /// What its patterns take of what all may, and what those of its token do.
     compiled: [Option<Arc<Held>>; 2],
+    may_select_presence: bool,
 }
 
 impl Selection {
     pub(crate) fn new(hub: HubUrl, matchers: Vec<Matcher>, readable: Vec<Matcher>) -> Self {
         let effort = matchers.iter().chain(&readable).map(Matcher::effort).sum();
+        let may = |matchers: &[Matcher]| matchers.iter().any(|it| it.may_match_presence(&hub));
         Self {
+            may_select_presence: may(&matchers) && may(&readable),
             hub,
             effort,
             matchers,
@@ -64,6 +67,12 @@ impl Selection {
     /// of its topics is granted. (Mercure, chapter Subscribers)
     pub(crate) fn may_read(&self, audience: &Audience) -> bool {
         !audience.private || any(&self.readable, audience, &self.hub)
+    }
+
+    /// Whether it may select what is told of active subscriptions, which is private. It may say so of a
+    /// pattern that matches none.
+    pub(crate) fn may_select_presence(&self) -> bool {
+        self.may_select_presence
     }
 
     /// What it may take to try all on a topic, in tries of a simple one.

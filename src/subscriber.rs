@@ -14,7 +14,7 @@ mod fetching;
 use crate::{
     broadcaster::{News, Seat},
     event::{Audience, EventId},
-    event_log::{Beginning, Placement, Portion, Read, Start},
+    event_log::{Beginning, Placement, Portion, Read, ReadFrom, Start},
     expiry::Expiry,
     hub::{BroadcasterGone, Hub},
     metrics::{Close, Mark},
@@ -44,6 +44,8 @@ pub(crate) struct Subscriber {
     /// Present if it may go on only for some time. On the heap: few have it.
     expiry: Option<Box<Expiry>>,
     place: Place,
+    /// Presence before this place may be missing without a word: the subscriber was told, or cannot want it.
+    presence: u64,
     /// Present while what it needs next is not in memory any more.
     older: Option<Older>,
     /// Whether it was live until now, so that the next it reads is what has just come.
@@ -106,6 +108,11 @@ impl Subscriber {
         if let Some(gap) = &gap {
             hub.metrics.count_gap(gap.reason);
         }
+        let presence = if selection.may_select_presence() {
+            0
+        } else {
+            u64::MAX
+        };
         let last_id = last_id(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
         let greeting = wire::greeting(hub.jittered_retry(), last_id, gap.as_ref());
         Self {
@@ -116,6 +123,7 @@ impl Subscriber {
             selection,
             expiry: expiry.map(Box::new),
             place: Place::announced_at(cursor),
+            presence,
             older,
             was_live: false,
             behind: false,
@@ -220,15 +228,18 @@ impl Subscriber {
         }
         let cursor = self.place.cursor;
         let mut batch = Batch::new(self.framing);
-        let (mut looked_at, mut taken, mut announced) = (cursor, 0, cursor);
+        let (mut taken, mut announced) = (0, cursor);
         let portion = Portion {
             bytes: BATCH_BYTES,
             topics: self.topics_at_a_time(),
         };
         // Many events in a row are on the same topics, above all those of the ticker.
         let mut same: Option<(*const Audience, bool)> = None;
-        let read = self.hub.log.read(cursor, portion, |entry| {
-            looked_at += 1;
+        let from = ReadFrom {
+            cursor,
+            presence: self.presence,
+        };
+        let read = self.hub.log.read(from, portion, |entry| {
             let audience = Arc::as_ptr(&entry.audience);
             let is_for_it = match same {
                 Some((before, is_for_it)) if before == audience => is_for_it,
@@ -238,13 +249,13 @@ impl Subscriber {
             if is_for_it {
                 batch.push(&entry.frame);
                 taken += 1;
-                announced = looked_at;
+                announced = entry.place + 1;
             }
             is_for_it
         });
         match read {
-            Read::Events(events) => {
-                self.place.cursor += events;
+            Read::Events { end } => {
+                self.place.cursor = end;
                 if taken == 0 {
                     return Next::Nothing;
                 }
@@ -254,13 +265,18 @@ impl Subscriber {
                 Next::Bytes(batch.finish())
             }
             Read::Evicted { oldest } => {
-                let last = self.hub.log.id_before(cursor);
-                match last.filter(|_| self.hub.archive.is_some()) {
-                    Some(last) => {
-                        self.older = Some(Older::new(Some(last)));
-                        Next::Nothing
-                    }
-                    None => self.skip_to(oldest),
+                if self.goes_on_in_archive() {
+                    Next::Nothing
+                } else {
+                    self.skip_to(oldest)
+                }
+            }
+            Read::PresenceEvicted { before } => {
+                self.presence = before;
+                if self.goes_on_in_archive() {
+                    Next::Nothing
+                } else {
+                    self.misses_presence()
                 }
             }
             Read::Missing => self.skip_to(cursor + 1),
@@ -282,6 +298,22 @@ impl Subscriber {
             return Next::Nothing;
         };
         self.place.announced = place;
+        self.hub.metrics.count_gap(gap.reason);
+        Next::Bytes(wire::gap(&gap).bytes(self.framing))
+    }
+
+    /// Has it read the archive from here on, if there is one.
+    fn goes_on_in_archive(&mut self) -> bool {
+        let last = self.hub.log.id_before(self.place.cursor);
+        let last = last.filter(|_| self.hub.archive.is_some());
+        self.older = last.map(|last| Older::new(Some(last)));
+        self.older.is_some()
+    }
+
+    /// Tells it that presence is missing between here and what comes.
+    fn misses_presence(&mut self) -> Next {
+        let gap = self.hub.log.gap_of_presence(self.place.cursor);
+        self.place.announced = self.place.cursor;
         self.hub.metrics.count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }

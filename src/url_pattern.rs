@@ -11,7 +11,7 @@ use urlpattern::{
     regexp::RegExp,
 };
 
-use crate::{bounded_regex::BoundedRegex, hub_url::HubUrl};
+use crate::{bounded_regex::BoundedRegex, hub_url::HubUrl, matcher::may_begin_both};
 
 /// How much memory a part of a pattern may take, compiled, in bytes.
 const PART_BYTES: usize = 32 << 10;
@@ -71,6 +71,19 @@ impl UrlPattern {
             &self.hash,
         ];
         size_of::<Self>() + parts.into_iter().map(bytes).sum::<usize>()
+    }
+
+    /// Whether it may match a URL on the hub's own host whose path begins with this.
+    pub(crate) fn may_match_path_below(&self, path: &str, hub: &HubUrl) -> bool {
+        let url = hub.url();
+        let literal = match &self.pathname.inner {
+            InnerMatcher::Literal { literal } if self.pathname.prefix.is_empty() => literal,
+            _ => &self.pathname.prefix,
+        };
+        may_begin_both(literal, path)
+            && is_match(&self.hostname, url.host_str().unwrap_or_default())
+            && is_match(&self.protocol, url.scheme())
+            && is_match(&self.port, quirks::port(url))
     }
 
     /// Whether it matches. The parser's own test would collect the groups, which nobody asks for.

@@ -9,6 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     client::Stream,
+    eventually,
     mercure::{Answer, HUB, METADATA, MercureHub, bearer, detail, grant, token},
 };
 
@@ -54,6 +55,60 @@ fn told(stream: &mut Stream) -> Value {
     let event = stream.event().unwrap();
     assert_eq!(event.name.as_deref(), Some("mercure"), "{event:?}");
     serde_json::from_str(&event.data).unwrap()
+}
+
+#[test]
+fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
+    let hub = MercureHub::with(|config| {
+        config.hub.subscriptions = true;
+        config.stream.history = 1000;
+        config.stream.presence_history = 100;
+    });
+    let mut publisher = hub.publisher();
+    let before = publisher.publish_on("a");
+    let missed = publisher.publish_on("a");
+    let asked: Vec<_> = (0..100).map(|n| format!("match=urn:{n}")).collect();
+
+    for _ in 0..12 {
+        drop(hub.subscribe(&asked.join("&")));
+    }
+    let last = eventually("all of them to have left", || {
+        listed(&hub, LIST)
+            .is_empty()
+            .then(|| publisher.publish_on("a"))
+    });
+
+    // Whoever may not know of subscriptions, or did not ask for them, misses nothing.
+    let resumed = |query: &str, token: &str| {
+        let id = before.replace('#', "%23");
+        hub.subscribe_with(&format!("{query}&last_event_id={id}"), token)
+    };
+    for token in [&watcher(), &token(json!([grant("subscribe", &["*"])]))] {
+        let mut stream = resumed("match=a", token);
+        for id in [&missed, &last] {
+            let event = stream.event().unwrap();
+            assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
+        }
+    }
+    // Whoever did receives a gap, and then what is kept of them, in order.
+    let mut stream = resumed("match=*", &watcher());
+    let gap = stream.event().unwrap().gap();
+    assert_eq!(
+        (&gap["reason"], &gap["missed"]),
+        (&"evicted".into(), &Value::Null)
+    );
+    assert_eq!(stream.event().unwrap().id.as_ref(), Some(&missed));
+    let mut kept = 0;
+    loop {
+        let event = stream.event().unwrap();
+        if event.id.as_ref() == Some(&last) {
+            break;
+        }
+        assert_eq!(event.name.as_deref(), Some("mercure"));
+        kept += 1;
+    }
+    // Those of the streams that were opened since are among the hundred, too.
+    assert!((90..=100).contains(&kept), "{kept}");
 }
 
 #[test]

@@ -178,7 +178,10 @@ pub struct StreamConfig {
     /// How many events are kept.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
-    /// How many bytes of encoded events are kept.
+    /// How many events that tell of active subscriptions are kept beside those.
+    #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
+    pub presence_history: usize,
+    /// How much memory the events may take that are kept, in bytes.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
     /// How old an event may be when the next one comes; `None`, written `"off"`: of any age.
@@ -197,6 +200,7 @@ impl Default for StreamConfig {
             checkpoints: true,
             max_lifetime: None,
             history: 10_000,
+            presence_history: 1000,
             history_bytes: 16 << 20,
             history_age: None,
             queue: 64,
@@ -366,6 +370,7 @@ impl Config {
     pub fn retention(&self) -> Retention {
         Retention {
             events: self.stream.history,
+            presence: self.stream.presence_history,
             bytes: self.stream.history_bytes,
             age: self.stream.history_age,
             queue: self.stream.queue,

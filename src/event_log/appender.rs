@@ -1,6 +1,7 @@
 //! Opens a log, wherever it is to live, which is chosen here alone.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     fmt,
     path::Path,
@@ -16,7 +17,7 @@ use super::{
     record::millis_since_1970,
     redis,
     waiting::{Done, MOST_QUEUED_BYTES, Waits},
-    writer::Writer,
+    writer::{Stored, Writer},
 };
 use crate::{
     event::{Event, EventId},
@@ -130,9 +131,10 @@ pub(crate) fn open(
         }
         LogKind::File { path, sync } => {
             let now = SystemTime::now();
-            let (memory, about, store) = read_file(&path, retention, topic, now)?;
+            let (memory, stored, ticks, store) = read_file(&path, retention, topic, now)?;
             let memory = Arc::new(memory);
-            let writer = Writer::start(&path, (store, about), memory.clone(), sync, listener);
+            let log = (store, stored, ticks);
+            let writer = Writer::start(&path, log, memory.clone(), sync, listener);
             let (writer, gone) = writer.map_err(|err| {
                 LogError::in_file(&path, format!("has no thread to write it: {err}"))
             })?;
@@ -140,7 +142,7 @@ pub(crate) fn open(
                 memory,
                 appender: Arc::new(writer.clone()),
                 numbering: Numbering::Here {
-                    next: about.ticks,
+                    next: ticks,
                     appender: TickAppender::Store(writer),
                 },
                 archive: None,
@@ -156,13 +158,13 @@ fn read_file(
     retention: Retention,
     topic: Topic,
     now: SystemTime,
-) -> Result<(MemoryLog, About, FileStore), LogError> {
+) -> Result<(MemoryLog, Stored, u64, FileStore), LogError> {
     let epoch = millis_since_1970(now);
     let mut store = FileStore::open(path, epoch)?;
     let damaged = |err: redb::Error| LogError::damaged(path, &err);
     let about = begin(&mut store, epoch, path).map_err(damaged)?;
-    let memory = read(&store, about, retention, topic, now).map_err(damaged)?;
-    Ok((memory, about, store))
+    let (memory, stored) = read(&store, about, retention, topic, now).map_err(damaged)?;
+    Ok((memory, stored, about.ticks, store))
 }
 
 /// What a store says of its log, in an epoch of its own if events of the last one may be lost.
@@ -177,26 +179,34 @@ fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Er
     store.about()
 }
 
-/// The events of a store, in memory.
+/// The events of a store, in memory, and which they are.
 fn read(
     store: &FileStore,
     about: About,
     retention: Retention,
     topic: Topic,
     now: SystemTime,
-) -> Result<MemoryLog, redb::Error> {
+) -> Result<(MemoryLog, Stored), redb::Error> {
     let first = EventId {
         epoch: about.epoch,
         seq: about.first,
     };
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
-    for (_, record) in store.events(0)? {
+    let mut stored = Stored {
+        from: about.first,
+        presence: VecDeque::new(),
+    };
+    for (seq, record) in store.events(0)? {
         let age = record.age(now);
         let appended = moment.checked_sub(age).unwrap_or(moment);
-        memory.append(&record.event(), appended);
+        let event = record.event();
+        memory.skip_presence_until(seq);
+        memory.append(&event, appended);
+        stored.add(seq, &event);
     }
-    Ok(memory)
+    memory.skip_presence_until(about.next);
+    Ok((memory, stored))
 }
 
 /// Appends at once.

@@ -21,6 +21,8 @@ const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
+/// Events that told of active subscriptions are missing before this number, where others are not.
+const PRESENCE_FROM: &str = "presence_from";
 /// 1 while something may be acknowledged that is not synced.
 const UNSYNCED: &str = "unsynced";
 
@@ -52,6 +54,8 @@ pub(super) struct Batch<'a> {
     pub(super) records: &'a [Record],
     /// The events that are retained no more.
     pub(super) evicted: Range<u64>,
+    /// The same among those behind that told of active subscriptions.
+    pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
 }
@@ -231,8 +235,12 @@ impl FileStore {
             records.push((seq, record));
         }
         let About { first, next, .. } = self.about()?;
-        if !(first.max(from)..next).eq(records.iter().map(|(seq, _)| *seq)) {
-            return Err(corrupted("some of its events are missing".to_owned()));
+        let presence_from = optional_number(&self.db, PRESENCE_FROM)?.unwrap_or(0);
+        let mut numbers = records.iter().map(|(seq, _)| *seq).peekable();
+        for seq in first.max(from)..next {
+            if numbers.next_if_eq(&seq).is_none() && seq >= presence_from {
+                return Err(corrupted("some of its events are missing".to_owned()));
+            }
         }
         Ok(records)
     }
@@ -244,6 +252,7 @@ impl FileStore {
             first,
             records,
             evicted,
+            evicted_presence,
             ticks,
             unsynced,
         } = batch;
@@ -260,10 +269,13 @@ impl FileStore {
                     .map_err(|err| redb::Error::from(StorageError::Io(io::Error::other(err))))?;
                 events.insert(seq, &*bytes)?;
             }
-            for seq in evicted {
+            for seq in evicted.chain(evicted_presence.iter().copied()) {
                 events.remove(seq)?;
             }
             let mut about = txn.open_table(ABOUT)?;
+            if let Some(newest) = evicted_presence.last() {
+                about.insert(PRESENCE_FROM, newest + 1)?;
+            }
             about.insert(NEXT, first + records.len() as u64)?;
             about.insert(TICKS, ticks)?;
             about.insert(UNSYNCED, u64::from(unsynced))?;
@@ -282,9 +294,12 @@ fn builder() -> redb::Builder {
 }
 
 fn number(db: &Database, key: &str) -> Result<u64, redb::Error> {
+    optional_number(db, key)?.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+}
+
+fn optional_number(db: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
     let about = db.begin_read()?.open_table(ABOUT)?;
-    let value = about.get(key)?.map(|value| value.value());
-    value.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+    Ok(about.get(key)?.map(|value| value.value()))
 }
 
 fn cannot_open_beside(path: &Path, err: &io::Error) -> String {

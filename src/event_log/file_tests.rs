@@ -100,6 +100,7 @@ fn what_may_have_been_lost_begins_a_new_epoch() {
         first: 4,
         records: &[],
         evicted: 0..0,
+        evicted_presence: &[],
         ticks: 0,
         unsynced: true,
     };

@@ -34,11 +34,11 @@ fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
 
     assert_eq!(
         read(&log, 4, usize::MAX, |entry| ids.push(entry.clone())),
-        Read::Events(2)
+        Read::Events { end: 6 }
     );
     assert_eq!(read(&log, 6, usize::MAX, |_| ()), Read::Missing);
     let gap = log.gap(6..7, &selection("own")).unwrap();
-    assert_eq!(read(&log, 7, usize::MAX, |_| ()), Read::Events(1));
+    assert_eq!(read(&log, 7, usize::MAX, |_| ()), Read::Events { end: 8 });
 
     assert_eq!(ids.len(), 2);
     assert_eq!(
@@ -63,7 +63,7 @@ fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
     for unknown in [event_id(6, 4), event_id(5, 5), event_id(6, 10)] {
         let placement = log.place(&unknown.into(), &selection("own"));
         assert!(placement.gap.is_some(), "{unknown}");
-        assert_eq!(log.cursor_after(unknown), None);
+        assert_eq!(log.cursor_after(unknown, &selection("own")), None);
     }
     let behind = log.place(&event_id(6, 8).into(), &selection("own"));
     assert_eq!((behind.cursor, behind.gap), (7, None));

@@ -104,7 +104,7 @@ pub(super) fn sent(log: &Opened, from: u64) -> Vec<Frame> {
         topics: usize::MAX,
     };
     let mut frames = Vec::new();
-    log.memory.read(from, all, |entry| {
+    log.memory.read(ReadFrom::everything(from), all, |entry| {
         frames.push(entry.frame.clone());
         true
     });

@@ -10,8 +10,9 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Entry, Extent, Placement, Portion, Read, Retention,
-    retained::{Bounds, Retained},
+    Entry, Extent, Placement, Portion, Read, ReadFrom, Retention,
+    lane::{Bounds, Lane},
+    retained::Retained,
 };
 use crate::{
     event::{Audience, EARLIEST, Event, EventId},
@@ -21,6 +22,10 @@ use crate::{
     topic::Topic,
     wire::{self, Frame},
 };
+
+/// What an entry takes beside what it holds, in bytes, about: itself, and what the allocator and
+/// counted references add.
+const ENTRY_BYTES: usize = 192;
 
 /// An event log in memory.
 #[derive(Debug)]
@@ -79,17 +84,34 @@ impl MemoryLog {
     pub(crate) fn go_on(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
-        let is_at_hole = retained.entries.back().is_some_and(Entry::is_hole);
+        let next = retained.next;
+        let newest = retained.events.newest();
+        let is_at_hole = newest.is_some_and(|entry| entry.is_hole() && entry.place + 1 == next);
         if !follows && !is_at_hole {
-            retained.entries.push_back(Entry {
+            let hole = Entry {
+                place: next,
                 frame: Frame::default(),
                 appended: Instant::now(),
                 audience: self.own.clone(),
-            });
-            retained.others_before = retained.next();
+                bytes: ENTRY_BYTES,
+            };
+            retained.push(hole, false);
+            retained.others_before = retained.next;
         }
-        let next = retained.next();
+        let next = retained.next;
         retained.lineage.go_on(next, first, follows);
+    }
+
+    /// Goes on at this place, if that is later: the events before it told of active subscriptions, and are
+    /// evicted.
+    pub(crate) fn skip_presence_until(&self, next: u64) {
+        let mut retained = self.retained.write();
+        if next <= retained.next {
+            return;
+        }
+        retained.next = next;
+        retained.presence = Lane::starting_at(next);
+        retained.others_before = next;
     }
 
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
@@ -114,38 +136,47 @@ impl MemoryLog {
     }
 
     fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) -> EventId {
-        let place = retained.next();
+        let place = retained.next;
         let id = retained.lineage.id(place);
+        let frame = wire::event(id, event);
         let entry = Entry {
-            frame: wire::event(id, event),
+            place,
+            bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
+            frame,
             appended: now,
             audience: self.audience(event),
         };
         if let Some(given) = event.given_id() {
             retained.given.add(given.clone(), place);
         }
-        retained.push(entry);
-        retained.evict_beyond(self.retention, self.half, &self.own, now);
+        retained.push(entry, event.is_presence());
+        retained.evict_beyond(self.retention, &self.own, now);
         id
     }
 
     /// The place that the next event will get.
     pub(crate) fn next(&self) -> u64 {
-        self.retained.read().next()
+        self.retained.read().next
     }
 
     /// What the log holds now.
     pub(crate) fn extent(&self) -> Extent {
         let retained = self.retained.read();
         Extent {
-            oldest: retained.oldest,
-            next: retained.next(),
-            bytes: retained.bytes,
+            oldest: retained.oldest(),
+            next: retained.next,
+            events: retained.events.len() + retained.presence.len(),
+            bytes: retained.bytes(),
             since: retained
-                .entries
-                .get(retained.index(retained.oldest))
+                .events
+                .oldest_retained()
                 .map(|entry| entry.appended),
         }
+    }
+
+    /// Presence is retained from this place on.
+    pub(crate) fn oldest_presence(&self) -> u64 {
+        self.retained.read().presence.oldest()
     }
 
     /// The bounds the log was made with.
@@ -167,28 +198,30 @@ impl MemoryLog {
     /// evicted.
     pub(crate) fn newer_half(&self, now: Instant) -> u64 {
         let mut retained = self.retained.write();
-        retained.shorten_newer(self.half, now);
-        retained.newer.from
+        retained.newer_half(self.half, self.retention.presence, now)
     }
 
     /// The cursor for this resume point, if memory has every event after it.
-    pub(crate) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
-        self.retained.read().find(from)
+    pub(crate) fn find(&self, from: &ResumeFrom, selection: &Selection) -> Option<Placement> {
+        let retained = self.retained.read();
+        retained.find(from, selection.may_select_presence())
     }
 
     /// The cursor after this id, if memory has every event after it.
-    pub(crate) fn cursor_after(&self, id: EventId) -> Option<u64> {
-        self.retained.read().cursor_after(id)
+    pub(crate) fn cursor_after(&self, id: EventId, selection: &Selection) -> Option<u64> {
+        let retained = self.retained.read();
+        retained.cursor_after(id, selection.may_select_presence())
     }
 
     /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
     /// retained, after a gap that says why; unless nothing that is missing was for it.
     pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
         let retained = self.retained.read();
-        if let Some(placement) = retained.find(from) {
+        // Presence that is missing is told when it is come to.
+        if let Some(placement) = retained.find(from, false) {
             return placement;
         }
-        let (oldest, next) = (retained.oldest, retained.next());
+        let (oldest, next) = (retained.oldest(), retained.next);
         let all_with_gap = |reason, missed| {
             let resumed_after = retained.lineage.id_before(oldest);
             let gap = Gap::new(reason, from, resumed_after, missed);
@@ -215,44 +248,57 @@ impl MemoryLog {
         }
     }
 
-    /// Reads from `cursor` on, a portion at a time: gives `take` each event, which says whether it
+    /// Reads on from a place, a portion at a time: gives `take` each event, which says whether it
     /// takes it. The log waits for `take`, which is to be quick.
     pub(crate) fn read(
         &self,
-        cursor: u64,
+        from: ReadFrom,
         portion: Portion,
         mut take: impl FnMut(&Entry) -> bool,
     ) -> Read {
         let retained = self.retained.read();
-        if cursor >= retained.next() {
+        let ReadFrom { cursor, presence } = from;
+        if cursor >= retained.next {
             return Read::Head;
         }
-        if cursor < retained.first {
-            return Read::Evicted {
-                oldest: retained.first,
-            };
+        let oldest = retained.events.first();
+        if cursor < oldest {
+            return Read::Evicted { oldest };
         }
         if retained.is_hole(cursor) {
             return Read::Missing;
         }
-        let start = retained.index(cursor);
+        let before = retained.presence.first();
+        if cursor < before && presence < before {
+            return Read::PresenceEvicted { before };
+        }
         let mut bytes = 0;
         let mut topics = 0;
-        let mut events = 0;
-        for entry in retained.entries.range(start..) {
-            if bytes > 0 && bytes + entry.frame.len() > portion.bytes {
-                break;
-            }
-            if topics >= portion.topics || entry.is_hole() {
-                break;
+        let mut events = retained.events.from(cursor).peekable();
+        let mut of_presence = retained.presence.from(cursor).peekable();
+        loop {
+            let is_presence = match (events.peek(), of_presence.peek()) {
+                (Some(event), Some(presence)) => presence.place < event.place,
+                (event, _) => event.is_none(),
+            };
+            let next = if is_presence {
+                of_presence.next()
+            } else {
+                events.next()
+            };
+            let Some(entry) = next else {
+                // The last places may be those of presence that is evicted.
+                return Read::Events { end: retained.next };
+            };
+            let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
+            if is_too_much || topics >= portion.topics || entry.is_hole() {
+                return Read::Events { end: entry.place };
             }
             topics += entry.audience.topics.len();
             if take(entry) {
                 bytes += entry.frame.len();
             }
-            events += 1;
         }
-        Read::Events(events)
     }
 
     /// What a subscriber is to be told that lost these events; `None`: none of them was for it.
@@ -268,6 +314,14 @@ impl MemoryLog {
         };
         let requested = before.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
+    }
+
+    /// What a subscriber at this place is told where presence that comes next is evicted, and other events
+    /// are not.
+    pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
+        let last = self.retained.read().lineage.id_before(cursor);
+        let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
+        Gap::new(GapReason::Evicted, &requested, last, None)
     }
 
     /// How many of these events, which are no longer there, were for this selection, if that is

@@ -6,6 +6,8 @@
 mod appender;
 mod archive;
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod damage_tests;
 mod error;
 mod file;
@@ -17,6 +19,7 @@ mod hole_tests;
 mod kind;
 #[cfg(test)]
 mod kinds_tests;
+mod lane;
 mod lineage;
 mod memory;
 mod placing;
@@ -49,18 +52,19 @@ pub use self::{
 };
 use crate::{event::Audience, gap::Gap, wire::Frame};
 
-/// How much a log retains: reaching the bound on events or on bytes evicts the oldest event; the
-/// newest is always kept.
+/// How much a log retains: beyond a bound the oldest event is evicted; the newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Number of events.
+    /// Number of events, without what is told of active subscriptions.
     pub events: usize,
-    /// Size of the encoded events, in bytes.
+    /// Number of events that tell of active subscriptions (presence).
+    pub presence: usize,
+    /// Memory that all events take together, in bytes: data, topics, ids and names.
     pub bytes: usize,
     /// How old an event may be when the next one comes; `None`: of any age.
     pub age: Option<Duration>,
     /// Number of events that those who are connected may still read, beyond what is given to those
-    /// who come; so many are kept whatever the other bounds.
+    /// who come; so many are kept however old they are, and unless `bytes` is exceeded.
     pub queue: usize,
 }
 
@@ -89,14 +93,35 @@ impl Placement {
 /// One event that is retained, or a hole where events are missing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
+    pub(crate) place: u64,
     pub(crate) frame: Frame,
     pub(crate) appended: Instant,
     pub(crate) audience: Arc<Audience>,
+    /// Size of all that it holds, in bytes of memory.
+    pub(crate) bytes: usize,
 }
 
 impl Entry {
     fn is_hole(&self) -> bool {
         self.frame.len() == 0
+    }
+}
+
+/// What is read from a log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadFrom {
+    /// The place of the first event.
+    pub(crate) cursor: u64,
+    /// Presence before this place may be missing without a word: it is known, or of no interest.
+    pub(crate) presence: u64,
+}
+
+impl ReadFrom {
+    /// Everything from this place on.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn everything(cursor: u64) -> Self {
+        let presence = 0;
+        Self { cursor, presence }
     }
 }
 
@@ -113,12 +138,14 @@ pub(crate) struct Portion {
 /// What the log has for a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// So many events were looked at.
-    Events(u64),
+    /// Every event before this place was looked at.
+    Events { end: u64 },
     /// Nothing: the cursor is at the head.
     Head,
     /// The event at the cursor is no longer retained, nor are the others before this one.
     Evicted { oldest: u64 },
+    /// Presence before this place may be missing, and nothing else is.
+    PresenceEvicted { before: u64 },
     /// That events are missing, which this log never got. The cursor after it is the next.
     Missing,
 }
@@ -126,11 +153,13 @@ pub(crate) enum Read {
 /// What a log holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The place of the oldest event retained; equals `next` if there is none.
+    /// The place from which on events are retained.
     pub(crate) oldest: u64,
     /// The place that the next event will get.
     pub(crate) next: u64,
-    /// Size of the encoded events that are retained, in bytes.
+    /// How many events are retained.
+    pub(crate) events: usize,
+    /// Size of all that is in memory, in bytes.
     pub(crate) bytes: usize,
     /// When the oldest event retained was appended.
     pub(crate) since: Option<Instant>,

@@ -28,7 +28,7 @@ pub(crate) fn place(
 ) -> Placed {
     match archive {
         None => Placed::Here(memory.place(from, selection)),
-        Some(archive) => match memory.find(from) {
+        Some(archive) => match memory.find(from, selection) {
             Some(placement) => Placed::Here(placement),
             None => Placed::Older(archive.clone()),
         },

@@ -1,12 +1,16 @@
 //! What a log in memory retains, and what it evicts.
+//!
+//! What is told of active subscriptions (presence) has a lane of its own: a stranger can make as much of it
+//! as it likes, and must not push out anything else.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Entry, Placement, Retention,
+    given_ids::GivenIds,
+    lane::{Bounds, Lane},
+    lineage::Lineage,
 };
-
-use super::{Entry, Placement, Retention, given_ids::GivenIds, lineage::Lineage};
 use crate::{
     event::{Audience, EventId},
     resume::ResumeFrom,
@@ -16,61 +20,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) lineage: Lineage,
-    /// Where events are missing there is a hole, at a place of its own.
-    pub(super) entries: VecDeque<Entry>,
-    /// The place of the entry at the front.
-    pub(super) first: u64,
-    /// The place of the oldest event that is retained. Those before it are there for whoever is
-    /// connected and was about to read them.
-    pub(super) oldest: u64,
-    /// The total length of the frames from the oldest on.
-    pub(super) bytes: usize,
-    /// The newest events: as many as half of each bound allows.
-    pub(super) newer: NewerHalf,
+    /// Everything but presence. Where events are missing there is a hole, at a place of its own.
+    pub(super) events: Lane,
+    /// Presence.
+    pub(super) presence: Lane,
+    /// The place that the next event gets.
+    pub(super) next: u64,
     pub(super) given: GivenIds,
     /// The place after the newest evicted event that was not only on the log's own topic. Every event
     /// that was evicted from this place on was on the log's own topic.
     pub(super) others_before: u64,
-}
-
-/// The newer half of the history, which ends with the newest event.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NewerHalf {
-    /// The place of its oldest event.
-    pub(super) from: u64,
-    /// The total length of its frames.
-    pub(super) bytes: usize,
-}
-
-/// The bounds of a history.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-    pub(super) age: Option<Duration>,
-}
-
-impl Bounds {
-    pub(super) fn halved(self) -> Self {
-        Self {
-            events: self.events / 2,
-            bytes: self.bytes / 2,
-            age: self.age.map(|age| age / 2),
-        }
-    }
-
-    /// Whether this much is more than the bounds allow.
-    pub(super) fn are_exceeded(
-        self,
-        events: usize,
-        bytes: usize,
-        oldest: &Entry,
-        now: Instant,
-    ) -> bool {
-        let age = now.saturating_duration_since(oldest.appended);
-        let is_too_old = self.age.is_some_and(|most| age > most);
-        is_too_old || events > self.events || bytes > self.bytes
-    }
 }
 
 impl Retained {
@@ -81,107 +40,138 @@ impl Retained {
         let place = first.seq.min(u64::MAX / 2);
         Self {
             lineage: Lineage::new(place, first),
-            entries: VecDeque::new(),
-            first: place,
-            oldest: place,
-            bytes: 0,
-            newer: NewerHalf {
-                from: place,
-                bytes: 0,
-            },
+            events: Lane::starting_at(place),
+            presence: Lane::starting_at(place),
+            next: place,
             given: GivenIds::default(),
             // Nobody knows whom those before it were for.
             others_before: place,
         }
     }
 
-    pub(super) fn next(&self) -> u64 {
-        self.first + self.entries.len() as u64
+    /// The place from which on events are retained, but for presence.
+    pub(super) fn oldest(&self) -> u64 {
+        self.events.oldest()
     }
 
-    pub(super) fn index(&self, place: u64) -> usize {
-        (place - self.first) as usize
+    /// The size of all that is held, in bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.events.bytes() + self.presence.bytes()
     }
 
     pub(super) fn is_hole(&self, place: u64) -> bool {
-        let index = place.checked_sub(self.first);
-        let entry = index.and_then(|index| self.entries.get(index as usize));
-        entry.is_some_and(Entry::is_hole)
+        self.events.get(place).is_some_and(Entry::is_hole)
     }
 
-    pub(super) fn find(&self, from: &ResumeFrom) -> Option<Placement> {
+    pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<Placement> {
         match from {
-            ResumeFrom::Now => Some(Placement::at(self.next(), false)),
+            ResumeFrom::Now => Some(Placement::at(self.next, false)),
             // Not decided here. A given id that was used more than once means the oldest event with it,
             // which may be outside memory.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
-                let cursor = self.cursor_after(*id)?;
+                let cursor = self.cursor_after(*id, wants_presence)?;
                 Some(Placement::at(cursor, true))
             }
         }
     }
 
-    pub(super) fn cursor_after(&self, id: EventId) -> Option<u64> {
+    /// The cursor after this id, if everything after it is retained that the subscriber may want.
+    pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let place = self.lineage.after(id)?;
-        let is_here = (self.oldest..=self.next()).contains(&place) && !self.is_hole(place);
+        let oldest = if wants_presence {
+            self.oldest().max(self.presence.oldest())
+        } else {
+            self.oldest()
+        };
+        let is_here = (oldest..=self.next).contains(&place) && !self.is_hole(place);
         is_here.then_some(place)
     }
 
-    /// Adds an event to what is retained.
-    pub(super) fn push(&mut self, entry: Entry) {
-        self.bytes += entry.frame.len();
-        self.newer.bytes += entry.frame.len();
-        self.entries.push_back(entry);
+    /// Adds an event at the next place.
+    pub(super) fn push(&mut self, entry: Entry, is_presence: bool) {
+        self.next += 1;
+        if is_presence {
+            self.presence.push(entry);
+        } else {
+            self.events.push(entry);
+        }
     }
 
-    pub(super) fn evict_beyond(
-        &mut self,
-        retention: Retention,
-        half: Bounds,
-        own: &Arc<Audience>,
-        now: Instant,
-    ) {
-        let bounds = retention.bounds();
-        loop {
-            let events = (self.next() - self.oldest) as usize;
-            if events <= 1 {
-                break;
+    /// Evicts the oldest events beyond the bounds, presence first.
+    pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
+        let any_size = |events| Bounds {
+            events,
+            bytes: usize::MAX,
+            age: retention.age,
+        };
+        while self.presence.exceeds(any_size(retention.presence), now) {
+            self.evict_presence();
+        }
+        let starts_with_hole = |lane: &Lane| lane.oldest_retained().is_some_and(Entry::is_hole);
+        while self.events.exceeds(any_size(retention.events), now)
+            || (self.events.len() > 1 && starts_with_hole(&self.events))
+        {
+            self.evict_event(own);
+        }
+        while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
+            match (self.presence.len(), self.events.len()) {
+                (2.., _) => self.evict_presence(),
+                (_, 2..) => self.evict_event(own),
+                _ => break,
             }
-            let entry = &self.entries[self.index(self.oldest)];
-            if !bounds.are_exceeded(events, self.bytes, entry, now) && !entry.is_hole() {
-                break;
-            }
-            self.bytes -= entry.frame.len();
+        }
+        // A subscriber that starts with the oldest event gets everything from there on.
+        let oldest = self.oldest();
+        let is_before = |entry: &Entry| entry.place < oldest;
+        while self.presence.oldest_retained().is_some_and(is_before) {
+            self.evict_presence();
+        }
+        self.drop_evicted(retention);
+    }
+
+    fn evict_presence(&mut self) {
+        if let Some(entry) = self.presence.evict_oldest() {
+            self.others_before = self.others_before.max(entry.place + 1);
+        }
+    }
+
+    fn evict_event(&mut self, own: &Arc<Audience>) {
+        if let Some(entry) = self.events.evict_oldest() {
             if !Arc::ptr_eq(&entry.audience, own) {
-                self.others_before = self.oldest + 1;
+                self.others_before = self.others_before.max(entry.place + 1);
             }
-            self.given.evict(self.oldest);
-            self.oldest += 1;
-        }
-        self.shorten_newer(half, now);
-        while self.first < self.oldest && self.entries.len() > retention.queue {
-            self.entries.pop_front();
-            self.first += 1;
-            self.lineage.forget_before(self.first);
+            self.given.evict(entry.place);
         }
     }
 
-    /// Takes events off the newer part until it is within these bounds.
-    pub(super) fn shorten_newer(&mut self, bounds: Bounds, now: Instant) {
-        loop {
-            let NewerHalf { from, bytes } = self.newer;
-            let events = (self.next() - from) as usize;
-            if events <= 1 {
-                break;
-            }
-            let entry = &self.entries[self.index(from)];
-            if from >= self.oldest && !bounds.are_exceeded(events, bytes, entry, now) {
-                break;
-            }
-            self.newer.bytes -= entry.frame.len();
-            self.newer.from += 1;
+    /// Drops what is evicted, but for as much as those who are connected may still read.
+    fn drop_evicted(&mut self, retention: Retention) {
+        while self.presence.has_evicted()
+            && (self.presence.held() > retention.queue || self.bytes() > retention.bytes)
+        {
+            self.presence.drop_oldest();
         }
+        while self.events.has_evicted()
+            && (self.events.held() > retention.queue || self.bytes() > retention.bytes)
+        {
+            self.events.drop_oldest();
+        }
+        self.lineage.forget_before(self.events.first());
+    }
+
+    /// The place of the oldest event in the newer half of the history.
+    pub(super) fn newer_half(&mut self, bounds: Bounds, presence: usize, now: Instant) -> u64 {
+        let of_presence = Bounds {
+            events: presence / 2,
+            ..bounds
+        };
+        let events = self.events.newer_half(bounds, self.next, now);
+        if self.presence.len() == 0 {
+            return events;
+        }
+        let presence = self.presence.newer_half(of_presence, self.next, now);
+        events.max(presence)
     }
 }
 
@@ -197,6 +187,8 @@ impl Retention {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{
         super::{
             MemoryLog,
@@ -204,7 +196,7 @@ mod tests {
         },
         *,
     };
-    use crate::{event::Event, wire};
+    use crate::event::Event;
 
     const EPOCH: u64 = 1000;
 
@@ -212,41 +204,31 @@ mod tests {
     fn an_id_is_at_risk_when_newer_events_fill_half_of_any_bound() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let frame = wire::event(
-            EventId {
-                epoch: EPOCH,
-                seq: 1,
-            },
-            &Event::message("1"),
-        )
-        .len();
         let newer_half = |retention: Retention, events: u64, at: Instant| {
             let log = MemoryLog::new(EPOCH, retention, topic("own"));
             for n in 1..=events {
                 log.append(&Event::message("1"), start + second * n as u32);
             }
-            log.newer_half(at)
+            (log.newer_half(at), log.extent().bytes)
         };
         let end = start + second * 9;
+        let place = |retention, events, at| newer_half(retention, events, at).0;
+        let (_, bytes_of_one) = newer_half(keeping(10), 1, end);
 
-        assert_eq!(newer_half(keeping(10), 0, end), 1);
-        assert_eq!(newer_half(keeping(10), 5, end), 1);
-        assert_eq!(newer_half(keeping(10), 9, end), 5);
-        assert_eq!(newer_half(keeping(4), 9, end), 8);
+        assert_eq!(place(keeping(10), 0, end), 1);
+        assert_eq!(place(keeping(10), 5, end), 1);
+        assert_eq!(place(keeping(10), 9, end), 5);
+        assert_eq!(place(keeping(4), 9, end), 8);
         let bytes = Retention {
-            bytes: 8 * frame,
+            bytes: 8 * bytes_of_one,
             ..keeping(100)
         };
-        assert_eq!(newer_half(bytes, 9, end), 6);
+        assert_eq!(place(bytes, 9, end), 6);
         let aged = Retention {
             age: Some(second * 8),
             ..keeping(100)
         };
-        assert_eq!(newer_half(aged, 9, end), 5);
-        assert_eq!(
-            newer_half(aged, 9, end + second * 2),
-            7,
-            "nothing came since"
-        );
+        assert_eq!(place(aged, 9, end), 5);
+        assert_eq!(place(aged, 9, end + second * 2), 7, "nothing came since");
     }
 }

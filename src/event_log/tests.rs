@@ -48,7 +48,7 @@ pub(super) fn read(
         bytes,
         topics: usize::MAX,
     };
-    log.read(cursor, portion, |entry| {
+    log.read(ReadFrom::everything(cursor), portion, |entry| {
         each(entry);
         true
     })
@@ -65,6 +65,7 @@ fn log_with(events: u64, retention: Retention) -> MemoryLog {
 pub(super) fn keeping(events: usize) -> Retention {
     Retention {
         events,
+        presence: 1000,
         bytes: usize::MAX,
         age: None,
         queue: 1,
@@ -170,10 +171,8 @@ fn nothing_evicted_means_resuming_before_the_first() {
 #[test]
 fn the_byte_bound_evicts_too_but_never_the_newest() {
     let log = log(Retention {
-        events: 100,
-        bytes: 200,
-        age: None,
-        queue: 1,
+        bytes: 800,
+        ..keeping(100)
     });
 
     for _ in 0..10 {
@@ -183,11 +182,9 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
     log.append(&Event::message("x".repeat(1000)), Instant::now());
     let large = log.extent();
 
-    assert!(
-        small.bytes <= 200 && small.next - small.oldest == 2,
-        "{small:?}"
-    );
+    assert!(small.bytes <= 800 && small.events == 2, "{small:?}");
     assert_eq!((large.oldest, large.next), (11, 12));
+    assert!(large.bytes > 1000, "{large:?}");
 }
 
 #[test]
@@ -220,7 +217,7 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
     });
     let evicted = read(&log, 4, usize::MAX, |_| ());
 
-    assert_eq!(all, Read::Events(6));
+    assert_eq!(all, Read::Events { end: 11 });
     assert_eq!(numbers[0], wire::event(log.id(5), &Event::message("5")));
     assert!(matches!(evicted, Read::Evicted { oldest: 5 }));
     assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 7);
@@ -237,7 +234,7 @@ fn an_event_larger_than_a_batch_is_read_whole() {
 
     let one = read(&log, 1, 10, |entry| frames.push(entry.frame.clone()));
 
-    assert_eq!(one, Read::Events(1));
+    assert_eq!(one, Read::Events { end: 2 });
     assert_eq!(frames, [wire::event(id, &event)]);
 }
 
@@ -320,14 +317,14 @@ fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
     };
     let mut looked_at = 0;
 
-    let none = log.read(1, portion, |_| {
+    let none = log.read(ReadFrom::everything(1), portion, |_| {
         looked_at += 1;
         false
     });
-    let one = log.read(1, portion, |_| true);
+    let one = log.read(ReadFrom::everything(1), portion, |_| true);
 
-    assert_eq!((none, looked_at), (Read::Events(6), 6));
-    assert_eq!(one, Read::Events(1));
+    assert_eq!((none, looked_at), (Read::Events { end: 7 }, 6));
+    assert_eq!(one, Read::Events { end: 2 });
 }
 
 #[test]
@@ -343,7 +340,10 @@ fn what_is_looked_at_of_events_is_their_topics() {
 
     for (topics, events) in [(1, 1), (4, 1), (5, 2), (9, 3), (400, 10)] {
         let portion = Portion { bytes: 1, topics };
-        assert_eq!(log.read(1, portion, |_| false), Read::Events(events));
+        assert_eq!(
+            log.read(ReadFrom::everything(1), portion, |_| false),
+            Read::Events { end: 1 + events }
+        );
     }
 }
 
@@ -362,7 +362,8 @@ proptest! {
 
         loop {
             match read(&log, cursor, max_bytes, |entry| got.push(entry.frame.clone())) {
-                Read::Events(events) => cursor += events,
+                Read::Events { end } => cursor = end,
+                Read::PresenceEvicted { .. } => panic!("there is no presence"),
                 Read::Evicted { oldest } => {
                     let gap = log.gap(cursor..oldest, &selection("own")).unwrap();
                     missed += gap.missed.unwrap();

@@ -36,13 +36,13 @@ pub(super) struct Queue(Tally);
 /// to come again.
 pub(super) const MOST_QUEUED_BYTES: usize = 64 << 20;
 
-/// What an event takes while it waits, beside its data, in bytes: about, and rather less.
+/// What an event takes while it waits, beside itself, in bytes, about.
 const EVENT_BYTES: usize = 512;
 
 impl Queue {
     /// Counts an event until what is returned is dropped.
     pub(super) fn add(&self, event: &Event) -> Held {
-        self.0.hold(EVENT_BYTES + event.data().len())
+        self.0.hold(EVENT_BYTES + event.bytes())
     }
 
     /// In bytes, about.

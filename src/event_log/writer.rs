@@ -2,6 +2,7 @@
 //! comes while it waits for the disk is appended together, at one wait for all of it.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     fmt,
     path::{Path, PathBuf},
@@ -19,20 +20,20 @@ mod reopening;
 
 use super::{
     Appender, Listener, MemoryLog,
-    file::{About, Batch, FileStore},
+    file::{Batch, FileStore},
     record::Record,
     waiting::{Done, LogUnavailable, Queue, Waiting, Waits, in_turn},
 };
 use crate::event::Event;
 
-/// How much is appended at once, in events and in bytes of their data, about.
+/// How much is appended at once, in events and in bytes of memory, about.
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// How often a store that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How much may be acknowledged and not synced, in bytes of data: it is kept, should the store lose it.
+/// How much may be acknowledged and not synced, in bytes of memory: it is kept, should the store lose it.
 const MOST_UNSYNCED: usize = 8 << 20;
 
 /// When there is nothing to wait for but an event.
@@ -65,7 +66,7 @@ impl Writer {
     /// Starts the thread. The second value tells of its end.
     pub(super) fn start(
         path: &Path,
-        (store, about): (FileStore, About),
+        (store, stored, ticks): (FileStore, Stored, u64),
         memory: Arc<MemoryLog>,
         sync: LogSync,
         listener: Listener,
@@ -76,9 +77,9 @@ impl Writer {
         let thread = Thread {
             path: path.to_owned(),
             store: Some(store),
-            stored_from: about.first,
+            stored,
             memory,
-            ticks: about.ticks,
+            ticks,
             sync,
             retry_at: Instant::now(),
             unsynced: Unsynced::default(),
@@ -145,8 +146,7 @@ struct Thread {
     store: Option<FileStore>,
     /// When one that failed is tried again.
     retry_at: Instant,
-    /// What the store has of older events begins here.
-    stored_from: u64,
+    stored: Stored,
     memory: Arc<MemoryLog>,
     /// Numbered messages there were.
     ticks: u64,
@@ -160,11 +160,47 @@ struct Thread {
     is_writable: Arc<AtomicBool>,
 }
 
+/// Which events the store has.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// None before this number.
+    pub(super) from: u64,
+    /// The numbers of those that tell of active subscriptions, in their order.
+    pub(super) presence: VecDeque<u64>,
+}
+
+impl Stored {
+    /// Those that told of active subscriptions and are evicted, because they are before `oldest_presence`;
+    /// without those before `oldest`, where nothing is retained.
+    fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
+        let numbers = self.presence.iter().copied();
+        numbers
+            .skip_while(|seq| *seq < oldest)
+            .take_while(|seq| *seq < oldest_presence)
+            .collect()
+    }
+
+    fn forget_before(&mut self, oldest: u64, oldest_presence: u64) {
+        self.from = oldest;
+        let evicted = |seq: &u64| *seq < oldest.max(oldest_presence);
+        while self.presence.front().is_some_and(evicted) {
+            self.presence.pop_front();
+        }
+    }
+
+    /// Says that the event of this number was added.
+    pub(super) fn add(&mut self, seq: u64, event: &Event) {
+        if event.is_presence() {
+            self.presence.push_back(seq);
+        }
+    }
+}
+
 /// What was acknowledged and is not synced, should the store lose it.
 #[derive(Default)]
 struct Unsynced {
     records: Vec<Record>,
-    /// Of their data.
+    /// Size in memory, about.
     bytes: usize,
     since: Option<Instant>,
 }
@@ -196,7 +232,7 @@ impl Thread {
             for command in command.into_iter().chain(more) {
                 match command {
                     Command::Append(append) => {
-                        bytes += append.event.data().len();
+                        bytes += append.event.bytes();
                         waiting.push(append);
                     }
                     Command::Flush(done) => flushed.push(done),
@@ -251,11 +287,13 @@ impl Thread {
             .map(|waiting| Record::of(&waiting.event, now))
             .collect();
         let first = self.memory.next();
-        let evicted = self.stored_from..self.memory.extent().oldest;
+        let oldest = self.memory.extent().oldest;
+        let oldest_presence = self.memory.oldest_presence();
         let batch = Batch {
             first,
             records: &records,
-            evicted: evicted.clone(),
+            evicted: self.stored.from..oldest,
+            evicted_presence: &self.stored.evicted_presence(oldest, oldest_presence),
             ticks,
             unsynced,
         };
@@ -272,14 +310,17 @@ impl Thread {
         if std::mem::take(&mut self.is_failing) {
             log::info!("the log in {} can be written again", self.path.display());
         }
-        self.stored_from = evicted.end;
+        self.stored.forget_before(oldest, oldest_presence);
+        for (seq, Waiting { event, .. }) in (first..).zip(&waiting) {
+            self.stored.add(seq, event);
+        }
         self.ticks = ticks;
         if synced {
             self.unsynced = Unsynced::default();
             self.says_synced = !unsynced;
         } else {
-            let data = waiting.iter().map(|waiting| waiting.event.data().len());
-            self.unsynced.bytes += data.sum::<usize>();
+            let bytes = waiting.iter().map(|waiting| waiting.event.bytes());
+            self.unsynced.bytes += bytes.sum::<usize>();
             self.unsynced.records.extend(records);
             self.unsynced.since.get_or_insert_with(Instant::now);
         }

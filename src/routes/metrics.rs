@@ -63,11 +63,11 @@ fn present(inspection: Option<&Inspection>, extent: &Extent) -> Registry {
     registry.register(
         "log_events",
         "Events that are retained",
-        ConstGauge::new(extent.next - extent.oldest),
+        ConstGauge::new(extent.events as u64),
     );
     registry.register_with_unit(
         "log_size",
-        "Size of the events that are retained",
+        "Memory that the events take that are retained",
         Unit::Bytes,
         ConstGauge::new(extent.bytes as u64),
     );

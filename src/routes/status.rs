@@ -59,7 +59,7 @@ pub(super) async fn status(
     let inspection = inspect(&hub).await?;
     let extent = hub.log.extent();
     let retention = hub.log.retention();
-    let events = extent.next - extent.oldest;
+    let events = extent.events as u64;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: started.0.elapsed().as_secs_f64(),

@@ -67,7 +67,7 @@ impl Subscriber {
     /// Has it read memory from here on, if that has what it needs next.
     fn goes_on_in_memory(&mut self) -> bool {
         let after = self.older.as_ref().and_then(Older::after);
-        let here = after.and_then(|id| self.hub.log.cursor_after(id));
+        let here = after.and_then(|id| self.hub.log.cursor_after(id, &self.selection));
         let Some((cursor, mut older)) = here.and_then(|cursor| Some((cursor, self.older.take()?)))
         else {
             return false;

@@ -112,7 +112,7 @@ async fn read(
 
 fn size(entry: &Entry) -> usize {
     match &entry.item {
-        Item::Event(_, event) => 100 + event.data().len(),
+        Item::Event(_, event) => 100 + event.bytes(),
         Item::Begins(..) | Item::Unreadable(_) => 100,
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     tally::Held,
 };
 
-/// How much is appended at once, in events and in bytes of their data, about. Redis does nothing else
+/// How much is appended at once, in events and in bytes of memory, about. Redis does nothing else
 /// meanwhile.
 const BATCH_EVENTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
@@ -117,7 +117,7 @@ impl Clerk {
             while let Some(order) = next {
                 match order {
                     Order::Append(event, done, queued) => {
-                        bytes += event.data().len();
+                        bytes += event.bytes();
                         events.push((event, done, queued));
                     }
                     Order::Announce(change, queued) => {

@@ -50,11 +50,12 @@ impl Thread {
         if epoch != self.memory.epoch() {
             return Err("it is another log".to_owned());
         }
-        let nothing = self.stored_from..self.stored_from;
+        let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
             records,
             evicted: nothing,
+            evicted_presence: &[],
             ticks: ticks.max(self.ticks),
             unsynced: about.unsynced,
         };
@@ -63,10 +64,12 @@ impl Thread {
             // What was said to have failed was done after all.
             let records = store.events(known).map_err(text)?;
             let now = Instant::now();
-            let events: Vec<_> = records
-                .into_iter()
-                .map(|(_, record)| record.event())
-                .collect();
+            let mut events = Vec::new();
+            for (seq, record) in records {
+                let event = record.event();
+                self.stored.add(seq, &event);
+                events.push(event);
+            }
             self.memory
                 .append_all(events.iter().map(|event| (event, now)));
             self.appended(events.len());

@@ -1,0 +1,234 @@
+//! What a log in memory promises of its bounds: they cover all that it holds, and what is told of active
+//! subscriptions pushes nothing else out.
+
+use proptest::prelude::*;
+
+use super::{
+    tests::{keeping, selection, topic},
+    *,
+};
+use crate::{
+    event::{Audience, Event, EventName, GivenId},
+    gap::GapReason,
+    hub_url::HubUrl,
+    matcher::Matcher,
+    resume::ResumeFrom,
+    selection::Selection,
+    topic::Topic,
+};
+
+const EPOCH: u64 = 1000;
+
+fn log(retention: Retention) -> MemoryLog {
+    MemoryLog::new(EPOCH, retention, topic("own"))
+}
+
+/// What is told of a subscription.
+fn presence() -> Event {
+    let mut event = Event::of_hub("{}".to_owned());
+    event.audience = Some(Audience {
+        topics: vec![topic("/.well-known/mercure/subscriptions/exact/a/b")],
+        private: true,
+    });
+    event
+}
+
+fn append(log: &MemoryLog, event: &Event) -> u64 {
+    log.append(event, Instant::now()).seq
+}
+
+/// The places of all that is read from here on, and how it ended.
+fn read_from(log: &MemoryLog, from: ReadFrom) -> (Vec<u64>, Read) {
+    let (mut from, mut places) = (from, Vec::new());
+    let portion = Portion {
+        bytes: usize::MAX,
+        topics: 3,
+    };
+    loop {
+        let read = log.read(from, portion, |entry| {
+            places.push(entry.place);
+            true
+        });
+        match read {
+            Read::Events { end } => from.cursor = end,
+            end => return (places, end),
+        }
+    }
+}
+
+#[test]
+fn the_byte_bound_covers_topics_ids_and_names() {
+    let long = |n: usize| Topic::parse(format!("{n:04}").repeat(1000)).unwrap();
+    let topics = (0..100).fold(Event::message("x"), |event, n| event.on(long(n)));
+    let id = GivenId::parse(&"x".repeat(255)).unwrap();
+    let name = EventName::parse("x".repeat(256)).unwrap();
+    for (event, at_least) in [
+        (Event::message(""), 1),
+        (topics, 400_000),
+        (Event::message("x").with_id(id), 255),
+        (Event::message("x").named(name), 256),
+    ] {
+        let log = log(keeping(10));
+        append(&log, &event);
+        let one = log.extent().bytes;
+        assert!(
+            (at_least..2 * at_least + 2000).contains(&one),
+            "{one} {at_least}"
+        );
+
+        // Those that a connected subscriber may still read count, too.
+        let retention = Retention {
+            bytes: 5 * one,
+            queue: 100,
+            ..keeping(10_000)
+        };
+        let log = self::log(retention);
+        for _ in 0..50 {
+            append(&log, &event);
+            assert!(log.extent().bytes <= 5 * one);
+        }
+        assert!((4..=5).contains(&log.extent().events));
+    }
+}
+
+#[test]
+fn presence_pushes_nothing_else_out() {
+    let retention = Retention {
+        presence: 3,
+        ..keeping(100)
+    };
+    let log = log(retention);
+    let first = append(&log, &Event::message("1"));
+    for _ in 0..1000 {
+        append(&log, &presence());
+    }
+    let last = append(&log, &Event::message("2"));
+
+    let unaware = ReadFrom {
+        cursor: first,
+        presence: u64::MAX,
+    };
+    let (places, end) = read_from(&log, unaware);
+    assert_eq!((places, end), (vec![1, 999, 1000, 1001, 1002], Read::Head));
+    assert_eq!((log.extent().events, last), (5, 1002));
+    assert_eq!(log.id(last).seq, 1002);
+
+    let (places, end) = read_from(&log, ReadFrom::everything(first));
+    assert_eq!(
+        (places, end),
+        (vec![], Read::PresenceEvicted { before: 999 })
+    );
+    let gap = log.gap_of_presence(first);
+    assert_eq!((gap.reason, gap.missed), (GapReason::Evicted, None));
+    assert_eq!(gap.resumed_after, log.id_before(first));
+
+    // Whoever resumes before them, or at one of them, misses nothing else.
+    for seq in [1, 2, 500, 998, 1001] {
+        let from = ResumeFrom::from(log.id(seq));
+        let placement = log.place(&from, &selection("own"));
+        assert_eq!((placement.cursor, placement.gap), (seq + 1, None));
+    }
+}
+
+#[test]
+fn presence_is_evicted_first_where_memory_is_short() {
+    let one = {
+        let log = log(keeping(10));
+        append(&log, &presence());
+        log.extent().bytes
+    };
+    let retention = Retention {
+        bytes: 20 * one,
+        ..keeping(100)
+    };
+    let log = log(retention);
+    let first = append(&log, &Event::message("1"));
+    for _ in 0..100 {
+        append(&log, &presence());
+    }
+    for _ in 0..10 {
+        append(&log, &Event::message("2"));
+    }
+
+    assert_eq!(log.extent().oldest, first);
+    assert!(log.extent().bytes <= 20 * one);
+}
+
+#[test]
+fn only_who_may_select_presence_is_concerned() {
+    let hub = HubUrl::parse("https://hub.example/.well-known/mercure").unwrap();
+    let matcher = |kind, text: &str| {
+        let written = crate::matcher::MatcherText::parse(kind, text, 200).unwrap();
+        Matcher::compile(written, &hub).unwrap()
+    };
+    let may = |kind, asked: &str| {
+        let all = vec![Matcher::compile(crate::matcher::MatcherText::wildcard(), &hub).unwrap()];
+        let asked = vec![matcher(kind, asked)];
+        let with_grant = Selection::new(hub.clone(), asked.clone(), all);
+        let without = Selection::new(hub.clone(), asked, Vec::new());
+        assert!(!without.may_select_presence());
+        with_grant.may_select_presence()
+    };
+    let list = "/.well-known/mercure/subscriptions";
+    use crate::matcher::MatcherType::{Exact, Selector, UrlPattern};
+
+    assert!(may(Exact, "*"));
+    assert!(may(Exact, &format!("{list}/exact/a/b")));
+    assert!(!may(Exact, "/books/1") && !may(Exact, list));
+    assert!(may(UrlPattern, &format!("{list}/:type/:match/:subscriber")));
+    assert!(may(UrlPattern, &format!("{list}/exact/a/b")));
+    assert!(may(
+        UrlPattern,
+        &format!("https://hub.example{list}/exact/*")
+    ));
+    assert!(may(UrlPattern, "/*") && may(UrlPattern, "/:a/mercure/*"));
+    assert!(!may(UrlPattern, "/books/:id") && !may(UrlPattern, "/books/1"));
+    assert!(!may(UrlPattern, "https://other.example/*"));
+    assert!(may(Selector, &format!("{list}{{/topic}}{{/subscriber}}")));
+    assert!(!may(Selector, "/books/{id}"));
+}
+
+proptest! {
+    /// Whatever comes in whatever order, each event that is no presence is read once and in order unless a
+    /// gap was told, and presence unless that was told.
+    #[test]
+    fn events_and_presence_are_read_once_and_in_order(
+        kinds in proptest::collection::vec(any::<bool>(), 0..200),
+        keep in 1..60_usize,
+        keep_presence in 1..20_usize,
+        start in 1..200_u64,
+    ) {
+        let retention = Retention { presence: keep_presence, ..keeping(keep) };
+        let log = log(retention);
+        for is_presence in &kinds {
+            let event = if *is_presence { presence() } else { Event::message("x") };
+            append(&log, &event);
+        }
+        let is_presence = |place: &u64| kinds[*place as usize - 1];
+        let mut from = ReadFrom::everything(start);
+        let (mut got, mut lost, mut lost_presence) = (Vec::new(), start, start);
+        loop {
+            let (places, end) = read_from(&log, from);
+            got.extend(places);
+            match end {
+                Read::Evicted { oldest } => (from.cursor, lost) = (oldest, oldest),
+                Read::PresenceEvicted { before } => {
+                    (from.presence, lost_presence) = (before, before);
+                    from.cursor = got.last().map_or(from.cursor, |last| last + 1);
+                }
+                Read::Head => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let all: Vec<_> = (start..=kinds.len() as u64).collect();
+        let (presence, events): (Vec<_>, Vec<_>) = all.into_iter().partition(is_presence);
+        let (got_presence, got_events): (Vec<_>, Vec<_>) = got.iter().copied().partition(is_presence);
+        prop_assert!(got.is_sorted());
+        let expected: Vec<_> = events.into_iter().filter(|place| *place >= lost).collect();
+        prop_assert_eq!(got_events, expected);
+        let mut expected = presence.into_iter().filter(|place| *place >= lost.max(lost_presence));
+        prop_assert!(expected.all(|place| got_presence.contains(&place)));
+        let kept = log.extent().events;
+        prop_assert!(kept <= keep + keep_presence);
+    }
+}

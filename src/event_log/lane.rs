@@ -1,0 +1,193 @@
+//! Events of one kind in the order of the log, oldest first, each at its place. Events of another kind
+//! may stand at the places in between.
+
+use std::{
+    collections::{VecDeque, vec_deque::Iter},
+    time::{Duration, Instant},
+};
+
+use super::Entry;
+
+/// Events of one kind. The oldest of them are evicted, but may be held for a while longer.
+#[derive(Debug)]
+pub(super) struct Lane {
+    entries: VecDeque<Entry>,
+    /// How many entries at the front are evicted, and held only for those who are connected.
+    evicted: usize,
+    /// Every event of this kind from this place on is held.
+    first: u64,
+    /// Every event of this kind from this place on is retained.
+    oldest: u64,
+    /// Size of the retained entries in memory, in bytes.
+    retained_bytes: usize,
+    /// Size of all entries in memory, in bytes.
+    bytes: usize,
+    newer: NewerHalf,
+}
+
+/// The newer half of what is retained, which ends with the newest event.
+#[derive(Debug, Clone, Copy, Default)]
+struct NewerHalf {
+    /// The index of its oldest event.
+    from: usize,
+    /// Size of its entries, in bytes.
+    bytes: usize,
+}
+
+/// The bounds of a history.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) age: Option<Duration>,
+}
+
+impl Bounds {
+    pub(super) fn halved(self) -> Self {
+        Self {
+            events: self.events / 2,
+            bytes: self.bytes / 2,
+            age: self.age.map(|age| age / 2),
+        }
+    }
+
+    /// Whether this much is more than the bounds allow.
+    fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
+        let age = now.saturating_duration_since(oldest.appended);
+        let is_too_old = self.age.is_some_and(|most| age > most);
+        is_too_old || events > self.events || bytes > self.bytes
+    }
+}
+
+impl Lane {
+    /// Without events; none of this kind stands before this place.
+    pub(super) fn starting_at(place: u64) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            evicted: 0,
+            first: place,
+            oldest: place,
+            retained_bytes: 0,
+            bytes: 0,
+            newer: NewerHalf::default(),
+        }
+    }
+
+    /// Adds an event, whose place is after all others.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.retained_bytes += entry.bytes;
+        self.bytes += entry.bytes;
+        self.newer.bytes += entry.bytes;
+        self.entries.push_back(entry);
+    }
+
+    /// Every event of this kind from this place on is held.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Every event of this kind from this place on is retained.
+    pub(super) fn oldest(&self) -> u64 {
+        self.oldest
+    }
+
+    /// How many events are retained.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.evicted
+    }
+
+    /// How many events are held, evicted or not.
+    pub(super) fn held(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Size of all that is held, in bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The same of what is retained.
+    pub(super) fn retained_bytes(&self) -> usize {
+        self.retained_bytes
+    }
+
+    pub(super) fn newest(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    pub(super) fn oldest_retained(&self) -> Option<&Entry> {
+        self.entries.get(self.evicted)
+    }
+
+    /// The entry at this place, if it is held.
+    pub(super) fn get(&self, place: u64) -> Option<&Entry> {
+        let entry = self.entries.get(self.index(place))?;
+        (entry.place == place).then_some(entry)
+    }
+
+    /// The entries that are held from this place on.
+    pub(super) fn from(&self, place: u64) -> Iter<'_, Entry> {
+        self.entries.range(self.index(place)..)
+    }
+
+    /// The index of the first entry from this place on.
+    fn index(&self, place: u64) -> usize {
+        // Where no other kind stands in between, it is where the place says.
+        let dense = place.saturating_sub(self.first) as usize;
+        match self.entries.get(dense) {
+            Some(entry) if entry.place == place => dense,
+            _ => self.entries.partition_point(|entry| entry.place < place),
+        }
+    }
+
+    /// Evicts the oldest event that is retained. It is held until it is [dropped](Self::drop_oldest).
+    pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
+        let entry = self.entries.get(self.evicted)?;
+        self.retained_bytes -= entry.bytes;
+        self.oldest = entry.place + 1;
+        self.evicted += 1;
+        Some(entry)
+    }
+
+    /// Whether an event that is held is evicted.
+    pub(super) fn has_evicted(&self) -> bool {
+        self.evicted > 0
+    }
+
+    /// Drops the oldest event, which is evicted.
+    pub(super) fn drop_oldest(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.evicted = self.evicted.saturating_sub(1);
+            self.bytes -= entry.bytes;
+            self.first = entry.place + 1;
+            match self.newer.from.checked_sub(1) {
+                Some(from) => self.newer.from = from,
+                None => self.newer.bytes -= entry.bytes,
+            }
+        }
+    }
+
+    /// Whether what is retained is more than these bounds allow. One event is never too much.
+    pub(super) fn exceeds(&self, bounds: Bounds, now: Instant) -> bool {
+        let exceeds = |oldest| bounds.are_exceeded(self.len(), self.retained_bytes, oldest, now);
+        self.len() > 1 && self.oldest_retained().is_some_and(exceeds)
+    }
+
+    /// The place of the oldest event in the newer half, which is within these bounds; if there is none,
+    /// that place is `next`, the place after the newest event.
+    pub(super) fn newer_half(&mut self, bounds: Bounds, next: u64, now: Instant) -> u64 {
+        let newest = self.entries.len().saturating_sub(1);
+        while self.newer.from < newest {
+            let NewerHalf { from, bytes } = self.newer;
+            let entry = &self.entries[from];
+            let events = self.entries.len() - from;
+            if from >= self.evicted && !bounds.are_exceeded(events, bytes, entry, now) {
+                break;
+            }
+            self.newer.bytes -= entry.bytes;
+            self.newer.from += 1;
+        }
+        let oldest = self.entries.get(self.newer.from);
+        oldest.map_or(next, |entry| entry.place)
+    }
+}
