@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     event::EventId,
-    event_log::{Archive, Asked, Item, LogUnavailable, MemoryLog},
+    event_log::{Archive, Asked, Item, LogUnavailable, MemoryLog, Reached},
     gap::{Gap, GapReason},
     selection::Selection,
     wire::{self, Batch, Framing},
@@ -15,7 +15,7 @@ use crate::{
 /// A cursor by ids: it goes on after an event.
 #[derive(Debug)]
 pub(crate) struct Older {
-    after: Option<EventId>,
+    after: Option<Reached>,
     /// Whether the subscriber knows that id.
     is_announced: bool,
     /// What was asked for and has not come yet.
@@ -34,8 +34,8 @@ pub(crate) struct Sending {
 }
 
 impl Older {
-    /// Starts after this event, whose id the subscriber knows; `None`: with the oldest.
-    pub(crate) fn new(after: Option<EventId>) -> Self {
+    /// Starts here, where the subscriber knows the id; `None`: with the oldest.
+    pub(crate) fn new(after: Option<Reached>) -> Self {
         Self {
             after,
             is_announced: true,
@@ -45,13 +45,16 @@ impl Older {
     }
 
     pub(crate) fn after(&self) -> Option<EventId> {
-        self.after
+        self.after.map(|after| after.id)
     }
 
     /// Gets what comes next, and says whether there is anything. Given up, it goes on the next time.
     pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
         if self.items.is_empty() {
-            let after = self.after;
+            if let Some(after) = self.after.filter(|after| after.others.is_none()) {
+                self.after = Some(archive.reached(after.id).await?);
+            }
+            let after = self.after();
             let asked = self.asked.get_or_insert_with(|| archive.after(after));
             let answer = asked.await;
             self.asked = None;
@@ -64,7 +67,7 @@ impl Older {
     /// it counts as announced.
     pub(crate) fn announce(&mut self) -> Option<EventId> {
         let was_announced = std::mem::replace(&mut self.is_announced, true);
-        self.after.filter(|_| !was_announced)
+        self.after().filter(|_| !was_announced)
     }
 
     /// Goes over what came next, until it looked at so many topics.
@@ -82,17 +85,18 @@ impl Older {
         while topics < most
             && let Some(item) = self.items.pop_front()
         {
-            let missing = self
-                .after
-                .and_then(|last| Some((last, item.missing_after(last)?)));
+            let missing = self.after.and_then(|last| {
+                let missing = item.missing_after(last)?;
+                Some((last.id, missing.reason(selection.may_select_presence())?))
+            });
             if let Some((last, reason)) = missing {
-                let gap = Gap::new(reason, &last, Some(item.before()), None);
+                let gap = Gap::new(reason, &last, Some(item.before().id), None);
                 batch.push(&wire::gap(&gap));
                 gaps.push(gap.reason);
                 self.is_announced = true;
             }
-            self.after = Some(item.id());
-            let Item::Event(id, event) = item else {
+            self.after = Some(item.reached());
+            let Item::Event { id, event, .. } = item else {
                 continue;
             };
             let audience = log.audience(&event);
@@ -135,9 +139,14 @@ mod tests {
         let log = MemoryLog::new(1, retention, topic("own"));
         let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
         let selection = Selection::new(hub, vec![Matcher::exact(&topic("own"))], Vec::new());
-        let event = |epoch, seq, data: &str| Item::Event(id(epoch, seq), Event::message(data));
-        let other = Item::Event(id(5, 3), Event::message("other").on(topic("other")));
-        let mut older = Older::new(Some(id(5, 1)));
+        let item = |id, event| Item::Event {
+            id,
+            event,
+            others: None,
+        };
+        let event = |epoch, seq, data: &str| item(id(epoch, seq), Event::message(data));
+        let other = item(id(5, 3), Event::message("other").on(topic("other")));
+        let mut older = Older::new(Some(id(5, 1).into()));
 
         let mut take = |items: &[Item]| {
             older.items = items.to_vec().into();

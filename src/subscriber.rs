@@ -306,7 +306,7 @@ impl Subscriber {
     fn goes_on_in_archive(&mut self) -> bool {
         let last = self.hub.log.id_before(self.place.cursor);
         let last = last.filter(|_| self.hub.archive.is_some());
-        self.older = last.map(|last| Older::new(Some(last)));
+        self.older = last.map(|last| Older::new(Some(last.into())));
         self.older.is_some()
     }
 

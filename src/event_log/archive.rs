@@ -10,10 +10,50 @@ use crate::{
     resume::ResumeFrom,
 };
 
+/// How far somebody has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The id of the last item.
+    pub(crate) id: EventId,
+    /// How many events of its epoch up to there do not tell of active subscriptions, if that is known.
+    pub(crate) others: Option<u64>,
+}
+
+impl From<EventId> for Reached {
+    fn from(id: EventId) -> Self {
+        let others = None;
+        Self { id, others }
+    }
+}
+
+/// What is missing between two items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Nothing but events that told of active subscriptions.
+    Presence,
+    /// Any events, for this reason.
+    Events(GapReason),
+}
+
+impl Missing {
+    /// Why a subscriber misses something, if it does.
+    pub(crate) fn reason(self, wants_presence: bool) -> Option<GapReason> {
+        match self {
+            Self::Presence => wants_presence.then_some(GapReason::Evicted),
+            Self::Events(reason) => Some(reason),
+        }
+    }
+}
+
 /// What a log that others write, too, is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
-    Event(EventId, Event),
+    Event {
+        id: EventId,
+        event: Event,
+        /// How many events of its epoch before it do not tell of active subscriptions, if that is known.
+        others: Option<u64>,
+    },
     /// A new epoch, with all that came up to this event; `None`: with nothing that came before. The
     /// id is that before the first event of the epoch.
     Begins(EventId, Option<EventId>),
@@ -24,36 +64,51 @@ pub(crate) enum Item {
 impl Item {
     pub(crate) fn id(&self) -> EventId {
         match self {
-            Self::Event(id, _) | Self::Begins(id, _) | Self::Unreadable(id) => *id,
+            Self::Event { id, .. } | Self::Begins(id, _) | Self::Unreadable(id) => *id,
         }
     }
 
-    /// The id that one has to have come to, to go on here.
-    pub(crate) fn before(&self) -> EventId {
+    /// How far one has read who has this item.
+    pub(crate) fn reached(&self) -> Reached {
+        let id = self.id();
+        let others = match self {
+            Self::Event { event, others, .. } => {
+                others.map(|others| others.saturating_add(u64::from(!event.is_presence())))
+            }
+            Self::Begins(..) => Some(0),
+            Self::Unreadable(_) => None,
+        };
+        Reached { id, others }
+    }
+
+    /// How far one has to have read, to go on here.
+    pub(crate) fn before(&self) -> Reached {
         match self {
-            Self::Event(id, _) => EventId {
-                seq: id.seq.saturating_sub(1),
-                ..*id
+            Self::Event { id, others, .. } => Reached {
+                id: EventId {
+                    seq: id.seq.saturating_sub(1),
+                    ..*id
+                },
+                others: *others,
             },
             // There is nothing to be had of it.
-            Self::Begins(id, _) | Self::Unreadable(id) => *id,
+            Self::Begins(..) | Self::Unreadable(_) => self.reached(),
         }
     }
 
-    /// Why something is missing between the event of this id and this item; `None`: nothing is. How many
-    /// events that are for a subscriber, nobody knows.
-    pub(crate) fn missing_after(&self, last: EventId) -> Option<GapReason> {
+    /// What is missing between here and this item; `None`: nothing is. How many events that are for a
+    /// subscriber, nobody knows.
+    pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
+        let any = |reason| Some(Missing::Events(reason));
         match self {
-            Self::Begins(id, after) => {
-                (*after != Some(last) && *id != last).then_some(GapReason::Epoch)
+            Self::Begins(id, after) if *after == Some(last.id) || *id == last.id => None,
+            Self::Begins(..) => any(GapReason::Epoch),
+            _ if self.id().epoch != last.id.epoch => any(GapReason::Epoch),
+            _ if self.before().id.seq <= last.id.seq => None,
+            Self::Event { others, .. } if others.is_some() && *others == last.others => {
+                Some(Missing::Presence)
             }
-            Self::Event(id, _) | Self::Unreadable(id) if id.epoch != last.epoch => {
-                Some(GapReason::Epoch)
-            }
-            Self::Event(..) | Self::Unreadable(_) => {
-                let is_next = self.before().seq <= last.seq;
-                (!is_next).then_some(GapReason::Evicted)
-            }
+            _ => any(GapReason::Evicted),
         }
     }
 }
@@ -67,6 +122,11 @@ pub(super) enum Ask {
         first: bool,
         done: Answer<Vec<Item>>,
     },
+    /// The newest item up to this id.
+    UpTo {
+        id: EventId,
+        done: Answer<Option<Item>>,
+    },
     /// The id of the event to which its publisher gave this one.
     Given {
         id: GivenId,
@@ -79,6 +139,7 @@ impl Ask {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Read { done, .. } => done.is_closed(),
+            Self::UpTo { done, .. } => done.is_closed(),
             Self::Given { done, .. } => done.is_closed(),
         }
     }
@@ -92,8 +153,8 @@ pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 /// Where a subscriber starts that asked for something older.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beginning {
-    /// It starts after this event; `None`: with the oldest.
-    pub(crate) after: Option<EventId>,
+    /// It starts after this; `None`: with the oldest.
+    pub(crate) after: Option<Reached>,
     /// Whether the client already has that id, from its request or from the gap.
     pub(crate) is_announced: bool,
     /// The gap that comes first, if it asked for something that is not retained.
@@ -132,6 +193,19 @@ impl Archive {
         Ok(items.into_iter().next())
     }
 
+    /// How far one has read who has the event of this id, be it evicted.
+    pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
+        let newest = self.ask(|done| Ask::UpTo { id, done }).await;
+        let newest = newest.map_err(|_| LogUnavailable)??;
+        // Those in between may be presence that is evicted. If not, their number will not fit.
+        let reached = newest.map(|item| item.reached());
+        let others = reached.filter(|reached| reached.id.epoch == id.epoch);
+        Ok(Reached {
+            id,
+            others: others.and_then(|reached| reached.others),
+        })
+    }
+
     async fn given(&self, id: GivenId) -> Result<Option<EventId>, LogUnavailable> {
         let known = self.ask(|done| Ask::Given { id, done }).await;
         known.map_err(|_| LogUnavailable)?
@@ -139,7 +213,11 @@ impl Archive {
 
     /// Finds where a subscriber starts. One that asks for what never was gets all that is retained,
     /// after a gap; one that asks for what is no more gets what comes after it.
-    pub(crate) async fn place(&self, from: &ResumeFrom) -> Result<Beginning, LogUnavailable> {
+    pub(crate) async fn place(
+        &self,
+        from: &ResumeFrom,
+        wants_presence: bool,
+    ) -> Result<Beginning, LogUnavailable> {
         match from {
             ResumeFrom::Now | ResumeFrom::Earliest => Ok(Beginning {
                 after: self.first(None).await?.map(|first| first.before()),
@@ -148,10 +226,10 @@ impl Archive {
             }),
             ResumeFrom::Unknown(_) => self.all(from).await,
             ResumeFrom::AfterGiven(given) => match self.given(given.clone()).await? {
-                Some(id) => self.place_after(id, from).await,
+                Some(id) => self.place_after(id, from, wants_presence).await,
                 None => self.all(from).await,
             },
-            ResumeFrom::After { id, .. } => self.place_after(*id, from).await,
+            ResumeFrom::After { id, .. } => self.place_after(*id, from, wants_presence).await,
         }
     }
 
@@ -159,16 +237,21 @@ impl Archive {
         &self,
         id: EventId,
         from: &ResumeFrom,
+        wants_presence: bool,
     ) -> Result<Beginning, LogUnavailable> {
         let Some(first) = self.first(Some(id)).await? else {
             return self.all(from).await;
         };
-        let missing = (first.id() != id)
-            .then(|| first.missing_after(id))
-            .flatten();
-        Ok(match missing {
+        let (after, missing) = if first.id() == id {
+            (first.reached(), None)
+        } else {
+            let after = self.reached(id).await?;
+            (after, first.missing_after(after))
+        };
+        let reason = missing.and_then(|missing| missing.reason(wants_presence));
+        Ok(match reason {
             None => Beginning {
-                after: Some(id),
+                after: Some(after),
                 is_announced: true,
                 gap: None,
             },
@@ -183,104 +266,15 @@ impl Archive {
     }
 }
 
-fn with_gap(reason: GapReason, from: &ResumeFrom, after: Option<EventId>) -> Beginning {
+fn with_gap(reason: GapReason, from: &ResumeFrom, after: Option<Reached>) -> Beginning {
+    let resumed_after = after.map(|after| after.id);
     Beginning {
         after,
         is_announced: after.is_some(),
-        gap: Some(Gap::new(reason, from, after, None)),
+        gap: Some(Gap::new(reason, from, resumed_after, None)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(epoch: u64, seq: u64) -> EventId {
-        EventId { epoch, seq }
-    }
-
-    fn event(epoch: u64, seq: u64) -> Item {
-        Item::Event(id(epoch, seq), Event::message(""))
-    }
-
-    /// Who asks, answered for from a list of items.
-    fn place(items: &[Item], from: &ResumeFrom) -> Beginning {
-        let (archive, mut asked) = Archive::new();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let answering = async {
-            while let Some(ask) = asked.recv().await {
-                match ask {
-                    Ask::Given { id: given, done } => {
-                        let known = (given.as_str() == "urn:7").then_some(id(5, 11));
-                        done.send(Ok(known)).unwrap();
-                    }
-                    Ask::Read { from, first, done } => {
-                        let is_wanted = |item: &&Item| {
-                            from.is_none_or(|from| item.id() > from || (first && item.id() == from))
-                        };
-                        let found = items.iter().filter(is_wanted).cloned().collect();
-                        done.send(Ok(found)).unwrap();
-                    }
-                }
-            }
-            unreachable!("the archive is still there")
-        };
-        runtime.block_on(async {
-            tokio::select! {
-                place = archive.place(from) => place.unwrap(),
-                () = answering => unreachable!(),
-            }
-        })
-    }
-
-    #[test]
-    fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
-        // 5-10 to 5-12, of which nothing more was kept in epoch 6, then 8 after something was lost.
-        let items = [
-            event(5, 10),
-            event(5, 11),
-            event(5, 12),
-            Item::Begins(id(6, 0), Some(id(5, 12))),
-            event(6, 1),
-            Item::Begins(id(8, 0), None),
-            event(8, 1),
-        ];
-        let gap = |after, reason| (Some(after), Some(reason));
-        let epoch = GapReason::Epoch;
-        for (asked, expected) in [
-            (id(5, 10), (Some(id(5, 10)), None)),
-            (id(5, 12), (Some(id(5, 12)), None)),
-            (id(5, 9), (Some(id(5, 9)), None)),
-            (id(6, 0), (Some(id(6, 0)), None)),
-            (id(6, 1), (Some(id(6, 1)), None)),
-            (id(8, 1), (Some(id(8, 1)), None)),
-            (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
-            // Delivered, and lost when 6 began.
-            (id(5, 13), gap(id(6, 0), epoch)),
-            (id(6, 2), gap(id(8, 0), epoch)),
-            (id(4, 100), gap(id(5, 9), epoch)),
-            (id(8, 2), gap(id(5, 9), GapReason::Unknown)),
-        ] {
-            let Beginning { after, gap, .. } = place(&items, &asked.into());
-
-            let told = gap.map(|gap| {
-                assert_eq!(gap.requested, asked.to_string());
-                assert_eq!(gap.resumed_after, after);
-                gap.reason
-            });
-            assert_eq!((after, told), expected, "{asked}");
-        }
-        let given = GivenId::parse("urn:7").unwrap();
-        let given = place(&items, &ResumeFrom::AfterGiven(given));
-        assert_eq!((given.after, given.gap), (Some(id(5, 11)), None));
-        let unknown = GivenId::parse("urn:x").unwrap();
-        let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
-        assert_eq!(unknown.after, Some(id(5, 9)));
-        assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
-        let earliest = place(&items, &ResumeFrom::Earliest);
-        assert_eq!((earliest.after, earliest.gap), (Some(id(5, 9)), None));
-        assert!(!earliest.is_announced);
-    }
-}
+#[path = "archive_tests.rs"]
+mod tests;

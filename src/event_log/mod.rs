@@ -38,7 +38,7 @@ use std::{
 
 pub(crate) use self::{
     appender::{Appender, Later, Listener, Numbering, Opened, Subscriptions, open},
-    archive::{Archive, Asked, Beginning, Item},
+    archive::{Archive, Asked, Beginning, Item, Missing, Reached},
     memory::MemoryLog,
     placing::{Placed, Start, place},
     waiting::Done,

@@ -8,7 +8,10 @@ use crate::{gap::Gap, resume::ResumeFrom, selection::Selection};
 pub(crate) enum Placed {
     Here(Placement),
     /// This is to be asked.
-    Older(Archive),
+    Older {
+        archive: Archive,
+        wants_presence: bool,
+    },
 }
 
 /// Where a subscriber starts.
@@ -30,7 +33,10 @@ pub(crate) fn place(
         None => Placed::Here(memory.place(from, selection)),
         Some(archive) => match memory.find(from, selection) {
             Some(placement) => Placed::Here(placement),
-            None => Placed::Older(archive.clone()),
+            None => Placed::Older {
+                archive: archive.clone(),
+                wants_presence: selection.may_select_presence(),
+            },
         },
     }
 }
@@ -40,7 +46,10 @@ impl Placed {
     pub(crate) async fn start(self, from: &ResumeFrom) -> Result<Start, LogUnavailable> {
         match self {
             Self::Here(placement) => Ok(Start::Here(placement)),
-            Self::Older(archive) => archive.place(from).await.map(Start::Older),
+            Self::Older {
+                archive,
+                wants_presence,
+            } => archive.place(from, wants_presence).await.map(Start::Older),
         }
     }
 }

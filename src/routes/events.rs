@@ -273,7 +273,7 @@ impl Asking {
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
         let is_known = match self.place(hub) {
             Placed::Here(placement) => placement.gap.is_none(),
-            Placed::Older(_) => false,
+            Placed::Older { .. } => false,
         };
         self.tell_place(&mut head, !is_known);
         let goodbye = wire::goodbye(hub.jittered_retry(), None);

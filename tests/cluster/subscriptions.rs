@@ -141,3 +141,54 @@ fn what_is_no_subscription_is_left_out_and_removed() {
     cluster.nodes[0].kill();
     told_until(&mut watching, "a", false);
 }
+
+#[test]
+fn subscribers_that_come_and_go_push_nothing_else_out_of_redis() {
+    let short = format!("history = 1000\n{QUIET}[stream]\nhistory = 3\npresence_history = 10\n");
+    let cluster = Cluster::start(2, &short);
+    let mut ids = vec![cluster.published(0, "topic=a&data=first")];
+    let asked: Vec<_> = (0..50).map(|n| format!("match=urn:{n}")).collect();
+    let target = format!("{HUB}?{}", asked.join("&"));
+
+    for round in 0..20 {
+        drop(Stream::request(
+            cluster.nodes[round % 2].addr(),
+            &target,
+            b"",
+        ));
+        ids.push(cluster.published(round % 2, &format!("topic=a&data={round}")));
+    }
+    let length = || {
+        cluster
+            .redis
+            .command(&["XLEN", "{broadcaster}:log"])
+            .parse::<usize>()
+    };
+    eventually("what was told to be evicted", || {
+        (length().unwrap() <= ids.len() + 1 + 10).then_some(())
+    });
+
+    for node in 0..2 {
+        // From Redis into memory, without a gap.
+        let mut stream = cluster.resume_on(node, "a", &ids[0]);
+        for id in &ids[1..] {
+            let event = stream.event().unwrap();
+            assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
+        }
+        // Whoever may know of subscriptions is told once before each event that some are missing.
+        let headers = format!("{}Last-Event-ID: {}\r\n", bearer(&cluster.token), ids[0]);
+        let target = format!("{HUB}?match=*");
+        let mut stream = Stream::request(cluster.nodes[node].addr(), &target, headers.as_bytes());
+        let mut expected = ids[1..].iter();
+        let mut gaps = 0;
+        while expected.len() > 0 {
+            let event = stream.event().unwrap();
+            match event.name.as_deref() {
+                Some("gap") => gaps += 1,
+                Some(_) => {}
+                None => assert_eq!(event.id.as_ref(), expected.next()),
+            }
+        }
+        assert!((1..=ids.len()).contains(&gaps), "{gaps}");
+    }
+}

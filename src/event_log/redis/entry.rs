@@ -79,6 +79,7 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
 /// What an entry holds, or why it is none of ours.
 fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
+    let mut others = None;
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
@@ -90,6 +91,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
             b"t" => at = text.parse().map_err(|_| "no time")?,
             b"n" => tick = Some(tick_number(&text).ok_or("no number")?),
             b"b" => begins = Some(text),
+            b"o" => others = Some(text.parse().map_err(|_| "no number")?),
             // In the record, too.
             b"g" => {}
             _ => return Err("a field that is not known"),
@@ -98,7 +100,8 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let item = match (record, data, begins) {
         (Some(record), Some(data), None) => {
             let record: Record = serde_json::from_str(&record).map_err(|_| "no record")?;
-            Item::Event(id, record.with_data(data).event())
+            let event = record.with_data(data).event();
+            Item::Event { id, event, others }
         }
         (None, None, Some(after)) if after.is_empty() => Item::Begins(id, None),
         (None, None, Some(after)) => {
@@ -137,10 +140,15 @@ mod tests {
         let record = String::from_utf8(record).unwrap();
         assert!(!record.contains("lines"));
 
-        let value = raw("5-1", &["r", &record, "d", data, "t", "12", "n", "3"]);
+        let fields = ["o", "7", "r", &record, "d", data, "t", "12", "n", "3"];
+        let value = raw("5-1", &fields);
 
         let read = entries(Value::Array(vec![value])).unwrap();
-        let item = Item::Event(ID, event);
+        let item = Item::Event {
+            id: ID,
+            event,
+            others: Some(7),
+        };
         let tick = Some(3);
         assert_eq!(read, [Entry { item, at: 12, tick }]);
     }

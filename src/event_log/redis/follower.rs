@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     event::{Event, EventId},
-    event_log::{Item, Listener, MemoryLog, Retention},
+    event_log::{Item, Listener, MemoryLog, Missing, Reached, Retention},
     once,
     topic::Topic,
 };
@@ -50,7 +50,7 @@ pub(super) async fn load(
     retention: Retention,
     topic: Topic,
     pulse: &Pulse,
-) -> Result<(MemoryLog, EventId), String> {
+) -> Result<(MemoryLog, Reached), String> {
     let mut newest = Vec::new();
     let mut connection = link.connect(PATIENCE).await?;
     let (mut to, mut bytes, mut count) = ("+".to_owned(), 0, 1);
@@ -70,11 +70,11 @@ pub(super) async fn load(
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
     // Where there is nothing, something may have been.
-    let mut last = before.unwrap_or(pulse.last);
-    let memory = MemoryLog::starting_at(after(last), retention, topic);
+    let mut last = before.unwrap_or(pulse.last.into());
+    let memory = MemoryLog::starting_at(after(last.id), retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
     // The epoch that memory begins with needs no beginning.
-    newest.retain(|entry| entry.item.id() != last);
+    newest.retain(|entry| entry.item.id() != last.id);
     note_ticks(link, &newest);
     let moment = Instant::now();
     take(&memory, &mut last, newest, |at| {
@@ -112,7 +112,7 @@ async fn read(
 
 fn size(entry: &Entry) -> usize {
     match &entry.item {
-        Item::Event(_, event) => 100 + event.bytes(),
+        Item::Event { event, .. } => 100 + event.bytes(),
         Item::Begins(..) | Item::Unreadable(_) => 100,
     }
 }
@@ -120,7 +120,7 @@ fn size(entry: &Entry) -> usize {
 /// Appends what comes after the item of this id, and says how many events that were.
 fn take(
     memory: &MemoryLog,
-    last: &mut EventId,
+    last: &mut Reached,
     entries: Vec<Entry>,
     when: impl Fn(u64) -> Instant,
 ) -> usize {
@@ -131,17 +131,25 @@ fn take(
         run.clear();
     };
     for Entry { item, at, .. } in entries {
-        let follows = item.missing_after(*last).is_none();
-        *last = item.id();
+        let missing = item.missing_after(*last);
+        let skipped = item.before().id.seq.saturating_sub(last.id.seq);
+        *last = item.reached();
         match item {
             Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
-                memory.go_on(after(id), follows);
+                memory.go_on(after(id), missing.is_none());
             }
-            Item::Event(id, event) => {
-                if !follows {
-                    append(&mut run);
-                    memory.go_on(id, false);
+            Item::Event { id, event, .. } => {
+                match missing {
+                    None => {}
+                    Some(Missing::Presence) => {
+                        append(&mut run);
+                        memory.skip_presence_until(memory.next().saturating_add(skipped));
+                    }
+                    Some(Missing::Events(_)) => {
+                        append(&mut run);
+                        memory.go_on(id, false);
+                    }
                 }
                 run.push((event, when(at)));
                 taken += 1;
@@ -157,8 +165,8 @@ pub(super) struct Follower {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// Memory has everything up to this id.
-    pub(super) last: EventId,
+    /// Memory has everything up to here.
+    pub(super) last: Reached,
     /// Whether that goes on.
     pub(super) is_reading: Arc<AtomicBool>,
 }
@@ -200,7 +208,7 @@ impl Follower {
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
-            wait.arg(self.last.bare());
+            wait.arg(self.last.id.bare());
             let answer = wait.query_async(&mut connection);
             let first = read(answer, entries_of_only_stream).await?;
             self.is_reading.store(true, Ordering::Relaxed);
@@ -208,13 +216,13 @@ impl Follower {
                 log::info!("the log in {} is read again", self.link.url());
             }
             let mut more = !first.is_empty();
-            if !more && self.last.epoch > LARGEST_EPOCH && self.link.epoch() <= LARGEST_EPOCH {
+            if !more && self.last.id.epoch > LARGEST_EPOCH && self.link.epoch() <= LARGEST_EPOCH {
                 // Somebody else wrote that id. The stream was removed with it: ids are smaller again.
-                self.last = EventId { epoch: 0, seq: 0 };
+                self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);
             while more {
-                let from = format!("({}", self.last.bare());
+                let from = format!("({}", self.last.id.bare());
                 let call = self.link.scripts.read(&from, BATCH);
                 let batch = read(call.invoke_async(&mut connection), entries).await?;
                 let bytes: usize = batch.iter().map(size).sum();

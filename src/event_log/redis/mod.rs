@@ -41,15 +41,10 @@ use self::{
     ticking::Ticking,
 };
 use super::{
-    Appender, Archive, Done, Listener, LogError, MemoryLog, Numbering, Opened, RedisSettings,
-    Retention, Subscriptions, waiting::Queue,
+    Appender, Archive, Done, Listener, LogError, MemoryLog, Numbering, Opened, Reached,
+    RedisSettings, Retention, Subscriptions, waiting::Queue,
 };
-use crate::{
-    event::{Event, EventId},
-    presence::Change,
-    topic::Topic,
-    urn,
-};
+use crate::{event::Event, presence::Change, topic::Topic, urn};
 
 /// How long Redis is waited for at the start: it may be starting, too.
 const START: Duration = Duration::from_secs(10);
@@ -168,9 +163,9 @@ impl Node {
         });
     }
 
-    async fn begin(&self) -> Result<(Link, MemoryLog, EventId), String> {
+    async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
-        let scripts = Scripts::new(&self.settings, node);
+        let scripts = Scripts::new(&self.settings, self.retention.presence, node);
         let finder = self
             .settings
             .url
@@ -196,7 +191,7 @@ impl Node {
     async fn work(
         self,
         link: Link,
-        (memory, last): (MemoryLog, EventId),
+        (memory, last): (MemoryLog, Reached),
         opened: &std_mpsc::SyncSender<Result<Opened, String>>,
     ) {
         let (link, memory) = (Rc::new(link), Arc::new(memory));

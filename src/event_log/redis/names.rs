@@ -9,6 +9,7 @@ pub(super) struct Names {
     times: String,
     subscriptions: String,
     given_ids: String,
+    presence: String,
 }
 
 impl Names {
@@ -21,6 +22,7 @@ impl Names {
             times: name("times"),
             subscriptions: name("subscriptions:"),
             given_ids: name("ids"),
+            presence: name("presence"),
         }
     }
 
@@ -29,7 +31,8 @@ impl Names {
         &self.log
     }
 
-    /// A hash: format, process, epoch, the number of the last entry, where earlier epochs ended, and how far
+    /// A hash: format, process, epoch, the number of the last entry and how many of its epoch are not presence,
+    /// where earlier epochs ended, and how far
     /// the ticker is.
     pub(super) fn about(&self) -> &str {
         &self.about
@@ -48,6 +51,11 @@ impl Names {
     /// A hash for each node: its active subscriptions by their paths.
     pub(super) fn subscriptions(&self, node: &str) -> String {
         format!("{}{node}", self.subscriptions)
+    }
+
+    /// The ids of the events that tell of active subscriptions, a list, oldest first.
+    pub(super) fn presence(&self) -> &str {
+        &self.presence
     }
 
     /// A hash: the ids that publishers gave, and those of their events.

@@ -77,6 +77,9 @@ impl Reader {
             Ask::Read { from, first, done } => {
                 done.send(self.read(from, first).await).ok();
             }
+            Ask::UpTo { id, done } => {
+                done.send(self.newest_up_to(id).await).ok();
+            }
             Ask::Given { id, done } => {
                 let mut get = redis::cmd("HGET");
                 get.arg(self.link.scripts.names().given_ids())
@@ -100,6 +103,20 @@ impl Reader {
         let answer = self
             .ask(async |connection| call.invoke_async::<Value>(connection).await)
             .await?;
+        self.items(answer)
+    }
+
+    async fn newest_up_to(&self, id: EventId) -> Result<Option<Item>, LogUnavailable> {
+        let mut range = redis::cmd("XREVRANGE");
+        range.arg(self.link.scripts.names().log());
+        range.arg(id.bare()).arg("-").arg("COUNT").arg(1);
+        let answer = self
+            .ask(async |connection| range.query_async::<Value>(connection).await)
+            .await?;
+        Ok(self.items(answer)?.pop())
+    }
+
+    fn items(&self, answer: Value) -> Result<Vec<Item>, LogUnavailable> {
         let read = entries(answer).map_err(|Foreign(what)| {
             log::error!("the log in {} has {what}", self.link.url());
             LogUnavailable

@@ -36,6 +36,7 @@ pub(super) struct Most {
 pub(super) struct Scripts {
     names: Names,
     events: usize,
+    presence: usize,
     age: Option<Duration>,
     node: String,
     append: Script,
@@ -70,10 +71,12 @@ pub(super) struct Ticked {
 }
 
 impl Scripts {
-    pub(super) fn new(settings: &RedisSettings, node: String) -> Self {
+    /// `presence`: how many events are kept that tell of active subscriptions.
+    pub(super) fn new(settings: &RedisSettings, presence: usize, node: String) -> Self {
         Self {
             names: Names::new(&settings.prefix),
             events: settings.events,
+            presence,
             age: settings.age,
             node,
             append: common(include_str!("scripts/append.lua")),
@@ -100,7 +103,7 @@ impl Scripts {
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());
-        call.key(self.names.given_ids());
+        call.key(self.names.given_ids()).key(self.names.presence());
         call
     }
 
@@ -129,7 +132,7 @@ impl Scripts {
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.announce);
         call.key(self.names.subscriptions(node));
-        call.arg(epoch).arg(self.events);
+        call.arg(epoch).arg(self.events).arg(self.presence);
         for change in changes {
             let (record, data) = written(&change.event);
             // What is told is the document.

@@ -1,10 +1,9 @@
 -- Appends events, all of them in the epoch that the caller knows, and answers with their ids.
--- KEYS: log, about, ids. ARGV: epoch, how many events are kept; then for each event its record, its
+-- KEYS: log, about, ids, presence. ARGV: epoch, how many events are kept; then for each event its record, its
 -- data, and its given id or nothing.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
-local epoch = ARGV[1]
-local seq = last_seq(about, epoch)
-if not seq then
+local to = begin_appending(log, about, ARGV[1])
+if not to then
   return STALE
 end
 local now = text(millis(now_us()))
@@ -12,9 +11,9 @@ local ids = {}
 for i = 3, #ARGV, 3 do
   local id, err
   if ARGV[i + 2] == '' then
-    id, err = append(log, epoch, seq, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now)
+    id, err = append(to, false, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now)
   else
-    id, err = append(log, epoch, seq, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now, 'g', ARGV[i + 2])
+    id, err = append(to, false, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now, 'g', ARGV[i + 2])
   end
   if not id then
     return err
@@ -23,9 +22,8 @@ for i = 3, #ARGV, 3 do
     -- An id that was given before means the older event.
     redis.call('HSETNX', given, ARGV[i + 2], id)
   end
-  seq = seq + 1
   ids[#ids + 1] = id
 end
-redis.call('HSET', about, 'seq', text(seq))
-trim_to(log, given, tonumber(ARGV[2]))
+end_appending(to)
+trim_to(log, given, KEYS[4], tonumber(ARGV[2]))
 return ids

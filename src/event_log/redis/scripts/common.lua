@@ -3,6 +3,10 @@
 -- Ids are counted here and not by Redis: the hash `about` says in which epoch the log is (`epoch`) and which
 -- number its last entry has (`seq`). So a stream that was deleted, evicted, cut or restored cannot
 -- give an id twice, and a script that appends notices it in the same step.
+--
+-- What is told of active subscriptions (presence) is evicted before anything else. So that a reader knows
+-- that nothing else is missing where a number is, each entry says how many entries of its epoch before
+-- it were not presence (field `o`).
 
 -- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
 -- meanwhile.
@@ -37,19 +41,24 @@ end
 
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
--- The number of the last entry; nil: the log is not in this epoch.
-local function last_seq(about, epoch)
-  local known = redis.call('HMGET', about, 'epoch', 'seq')
-  if known[1] == epoch and known[2] then
-    return tonumber(known[2])
+-- Begins to append to a log in this epoch; nil: it is in another.
+local function begin_appending(log, about, epoch)
+  local known = redis.call('HMGET', about, 'epoch', 'seq', 'others')
+  if known[1] == epoch and known[2] and known[3] then
+    return {log = log, about = about, epoch = epoch, seq = tonumber(known[2]), others = tonumber(known[3])}
   end
 end
 
--- Appends an entry with these fields as the next after this number. Its id; or nil and an error: STALE
--- where the stream is gone, or somebody else wrote to it.
-local function append(log, epoch, seq, ...)
-  local id = redis.pcall('XADD', log, 'NOMKSTREAM', epoch .. '-' .. text(seq + 1), ...)
+-- Appends an entry with these fields. Its id; or nil and an error: STALE where the stream is gone, or
+-- somebody else wrote to it.
+local function append(to, is_presence, ...)
+  local next_id = to.epoch .. '-' .. text(to.seq + 1)
+  local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
   if type(id) == 'string' then
+    to.seq = to.seq + 1
+    if not is_presence then
+      to.others = to.others + 1
+    end
     return id
   end
   local err = id and id.err or ''
@@ -57,6 +66,11 @@ local function append(log, epoch, seq, ...)
     return nil, id
   end
   return nil, STALE
+end
+
+-- Keeps what was appended.
+local function end_appending(to)
+  redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
 -- Lets given ids go that mean these entries.
@@ -71,8 +85,9 @@ local function forget(ids, entries)
   end
 end
 
--- Keeps so many entries, and up to a hundred more; not all that is too much goes at once.
-local function trim_to(log, ids, keep)
+-- Keeps so many entries beside presence, and up to a hundred more; not all that is too much goes at once.
+local function trim_to(log, ids, presence, others)
+  local keep = others + redis.call('LLEN', presence)
   if redis.call('EXISTS', ids) == 0 then
     redis.call('XTRIM', log, 'MAXLEN', '~', keep)
     return

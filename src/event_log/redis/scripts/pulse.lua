@@ -1,12 +1,12 @@
 -- Says that a node is there, lets go what is too old, and begins a new epoch where the last one cannot
 -- simply go on: another Redis process may have lost what its predecessor had, and so has one that knows
 -- less than a node; or the stream is not as the scripts left it.
--- KEYS: log, about, ids, nodes, times. ARGV: the format, the node, which Redis process this is, the last
+-- KEYS: log, about, ids, presence, nodes, times. ARGV: the format, the node, which Redis process this is, the last
 -- id that the node knows, how many numbered messages it knows of, after how many ms a node is taken
 -- for dead, how many events are kept, how old they may be in ms or 0, what keys of subscriptions
 -- begin with, and the epoch that the node thinks the log is in, or 0. Answers with the epoch, the last id, how many subscriptions the node has here, the time
 -- in ms, and the dead nodes that still have some.
-local log, about, ids, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local thought = ARGV[10]
@@ -43,7 +43,7 @@ end
 
 -- Where no memory is left this fails, and nothing else is done but what leaves more.
 local said = redis.pcall('ZADD', nodes, now, node)
-trim_to(log, ids, tonumber(keep))
+trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if age > 0 and old then
   -- What is too much for once goes at the next pulse.
@@ -108,7 +108,7 @@ if is_older or last ~= left or was[3] ~= process then
   if is_gone then
     -- Nothing can be appended after the largest id there is. What is not ours is not removed.
     redis.call('HLEN', ids)
-    redis.call('DEL', log, ids)
+    redis.call('DEL', log, ids, presence)
     last_epoch = '0'
   end
   local newest = 0
@@ -118,7 +118,8 @@ if is_older or last ~= left or was[3] ~= process then
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
   redis.call('XADD', log, last, 'b', after)
-  redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'process', process)
+  redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'others', '0',
+    'process', process)
 end
 if tonumber(ticks) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
   redis.call('HSET', about, 'ticks', ticks)

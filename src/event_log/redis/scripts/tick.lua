@@ -1,12 +1,11 @@
 -- Appends the numbered messages that are due, whoever asks, each once. Redis' own clock counts.
--- KEYS: log, about, ids. ARGV: epoch, how many events are kept, the interval in us, how much later than
+-- KEYS: log, about, ids, presence. ARGV: epoch, how many events are kept, the interval in us, how much later than
 -- that one may be in us before deadlines are skipped, how many messages at most, the record, and the
 -- message with {n} for its number. Answers with how many were appended, the time until the next in
 -- us, and by how much the latest was late in us.
 local log, about = KEYS[1], KEYS[2]
-local epoch = ARGV[1]
-local seq = last_seq(about, epoch)
-if not seq then
+local to = begin_appending(log, about, ARGV[1])
+if not to then
   return STALE
 end
 -- How late a message may be, in us, before nobody is taken to have asked.
@@ -32,16 +31,16 @@ while appended < most and last + interval <= now do
   end
   local n = text(number)
   local message = string.gsub(ARGV[7], '{n}', n)
-  local id, err = append(log, epoch, seq, 'r', ARGV[6], 'd', message, 't', ms, 'n', n)
+  local id, err = append(to, false, 'r', ARGV[6], 'd', message, 't', ms, 'n', n)
   if not id then
     return err
   end
-  seq = seq + 1
   number = number + 1
   appended = appended + 1
 end
 if appended > 0 or is_new then
-  redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number), 'seq', text(seq))
-  trim_to(log, KEYS[3], tonumber(ARGV[2]))
+  redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number))
+  end_appending(to)
+  trim_to(log, KEYS[3], KEYS[4], tonumber(ARGV[2]))
 end
 return {appended, last + interval - now, latest}

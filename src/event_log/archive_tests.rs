@@ -1,0 +1,157 @@
+//! What those are told who ask for what is no longer in memory.
+
+use super::*;
+
+fn id(epoch: u64, seq: u64) -> EventId {
+    EventId { epoch, seq }
+}
+
+fn event(epoch: u64, seq: u64) -> Item {
+    Item::Event {
+        id: id(epoch, seq),
+        event: Event::message(""),
+        others: None,
+    }
+}
+
+/// Who asks, answered for from a list of items.
+fn place(items: &[Item], from: &ResumeFrom) -> Beginning {
+    place_wanting(items, from, false)
+}
+
+fn place_wanting(items: &[Item], from: &ResumeFrom, wants_presence: bool) -> Beginning {
+    let (archive, mut asked) = Archive::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let answering = async {
+        while let Some(ask) = asked.recv().await {
+            match ask {
+                Ask::Given { id: given, done } => {
+                    let known = (given.as_str() == "urn:7").then_some(id(5, 11));
+                    done.send(Ok(known)).unwrap();
+                }
+                Ask::UpTo { id, done } => {
+                    let older = items.iter().filter(|item| item.id() <= id);
+                    done.send(Ok(older.last().cloned())).unwrap();
+                }
+                Ask::Read { from, first, done } => {
+                    let is_wanted = |item: &&Item| {
+                        from.is_none_or(|from| item.id() > from || (first && item.id() == from))
+                    };
+                    let found = items.iter().filter(is_wanted).cloned().collect();
+                    done.send(Ok(found)).unwrap();
+                }
+            }
+        }
+        unreachable!("the archive is still there")
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            place = archive.place(from, wants_presence) => place.unwrap(),
+            () = answering => unreachable!(),
+        }
+    })
+}
+
+#[test]
+fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
+    // 5-10 to 5-12, of which nothing more was kept in epoch 6, then 8 after something was lost.
+    let items = [
+        event(5, 10),
+        event(5, 11),
+        event(5, 12),
+        Item::Begins(id(6, 0), Some(id(5, 12))),
+        event(6, 1),
+        Item::Begins(id(8, 0), None),
+        event(8, 1),
+    ];
+    let gap = |after, reason| (Some(after), Some(reason));
+    let epoch = GapReason::Epoch;
+    for (asked, expected) in [
+        (id(5, 10), (Some(id(5, 10)), None)),
+        (id(5, 12), (Some(id(5, 12)), None)),
+        (id(5, 9), (Some(id(5, 9)), None)),
+        (id(6, 0), (Some(id(6, 0)), None)),
+        (id(6, 1), (Some(id(6, 1)), None)),
+        (id(8, 1), (Some(id(8, 1)), None)),
+        (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
+        // Delivered, and lost when 6 began.
+        (id(5, 13), gap(id(6, 0), epoch)),
+        (id(6, 2), gap(id(8, 0), epoch)),
+        (id(4, 100), gap(id(5, 9), epoch)),
+        (id(8, 2), gap(id(5, 9), GapReason::Unknown)),
+    ] {
+        let Beginning { after, gap, .. } = place(&items, &asked.into());
+        let after = after.map(|after| after.id);
+
+        let told = gap.map(|gap| {
+            assert_eq!(gap.requested, asked.to_string());
+            assert_eq!(gap.resumed_after, after);
+            gap.reason
+        });
+        assert_eq!((after, told), expected, "{asked}");
+    }
+    let given = GivenId::parse("urn:7").unwrap();
+    let given = place(&items, &ResumeFrom::AfterGiven(given));
+    assert_eq!((given.after.unwrap().id, given.gap), (id(5, 11), None));
+    let unknown = GivenId::parse("urn:x").unwrap();
+    let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
+    assert_eq!(unknown.after.unwrap().id, id(5, 9));
+    assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
+    let earliest = place(&items, &ResumeFrom::Earliest);
+    assert_eq!((earliest.after.unwrap().id, earliest.gap), (id(5, 9), None));
+    assert!(!earliest.is_announced);
+}
+
+#[test]
+fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
+    let item = |seq, event, others| Item::Event {
+        id: id(5, seq),
+        event,
+        others: Some(others),
+    };
+    let presence = || Event::of_hub("{}".to_owned());
+    // 1 and 2 and 9 are others; of those in between, all presence, 7 and 8 are left. 12 is lost.
+    let items = [
+        item(1, Event::message(""), 0),
+        item(2, Event::message(""), 1),
+        item(7, presence(), 2),
+        item(8, presence(), 2),
+        item(9, Event::message(""), 2),
+        item(11, Event::message(""), 3),
+        item(13, Event::message(""), 5),
+    ];
+    for (asked, told, told_if_wanted) in [
+        (1, None, None),
+        (2, None, None),
+        (4, None, Some(GapReason::Evicted)),
+        (6, None, None),
+        (7, None, None),
+        (10, None, None),
+        (11, None, None),
+        (12, None, None),
+    ] {
+        for (wants_presence, expected) in [(false, told), (true, told_if_wanted)] {
+            let asked = id(5, asked);
+            let placed = place_wanting(&items, &asked.into(), wants_presence);
+
+            assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{asked}");
+            assert!(!expected.is_none() || placed.after.unwrap().id == asked);
+        }
+    }
+
+    let missing = |from: usize| items[from + 1].missing_after(items[from].reached());
+    let evicted = Some(Missing::Events(GapReason::Evicted));
+    let expected = [
+        None,
+        Some(Missing::Presence),
+        None,
+        None,
+        Some(Missing::Presence),
+        evicted,
+    ];
+    assert_eq!([0, 1, 2, 3, 4, 5].map(missing), expected);
+    let unknown = Reached::from(id(5, 2));
+    assert_eq!(items[2].missing_after(unknown), evicted);
+}
