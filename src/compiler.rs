@@ -1,4 +1,4 @@
-//! Compiles matchers within bounds: anybody may ask for patterns, and they take time and memory.
+//! Compiles matchers within bounds: anybody may ask for some, and they take time and memory.
 
 use std::sync::Arc;
 
@@ -13,15 +13,25 @@ use crate::{
 /// others.
 const MOST: usize = 1 << 20;
 
-/// How much those of all subscribers may take, and those of all tokens. Beyond, whoever brings patterns is
-/// told to come again; a subscriber whose matchers somebody else has is not.
-const MOST_IN_ALL: usize = 128 << 20;
+/// Memory budget for the matchers of all tokens that are remembered, in bytes. Beyond it, a token with
+/// patterns is answered with 503.
+const TOKENS_BUDGET: usize = 128 << 20;
 
-/// Compiles matchers for as long as there is room for them.
+/// What a matcher takes beside its text and what it is compiled to, in bytes, about: where it is held, and where
+/// it is looked up.
+const MATCHER_BYTES: usize = 192;
+
+/// How many bytes of each request's or token's matchers are free, without what they are compiled to: a few
+/// topics are among what each subscriber takes in any case.
+const FREE_BYTES: usize = 1024;
+
+/// Compiles matchers for as long as its budget allows.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     hub: HubUrl,
-    compiled: Tally,
+    /// Memory of all that it compiled and that somebody still has, in bytes.
+    taken: Tally,
+    budget: usize,
 }
 
 /// Compiles the matchers of one request, or of one token.
@@ -29,13 +39,22 @@ pub(crate) struct Compiler {
 pub(crate) struct Compiling<'a> {
     compiler: &'a Compiler,
     held: Held,
+    /// Memory of what they are compiled to, in bytes.
+    compiled: usize,
+    /// Memory of the rest, in bytes.
+    written: usize,
 }
 
 impl Compiler {
     /// Relative patterns are relative to the hub's URL.
     pub(crate) fn new(hub: HubUrl) -> Self {
-        let compiled = Tally::default();
-        Self { hub, compiled }
+        Self::with_budget(hub, TOKENS_BUDGET)
+    }
+
+    /// The same with this budget, in bytes.
+    pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
+        let taken = Tally::default();
+        Self { hub, taken, budget }
     }
 
     pub(crate) fn hub(&self) -> &HubUrl {
@@ -45,33 +64,38 @@ impl Compiler {
     /// Takes all the room that there is.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Held {
-        self.compiled.hold(MOST_IN_ALL)
+        self.taken.hold(self.budget)
     }
 
     pub(crate) fn begin(&self) -> Compiling<'_> {
         Compiling {
             compiler: self,
-            held: self.compiled.hold(0),
+            held: self.taken.hold(0),
+            compiled: 0,
+            written: 0,
         }
     }
 }
 
 impl Compiling<'_> {
     pub(crate) fn compile(&mut self, written: MatcherText) -> Result<Matcher, InvalidMatcher> {
-        let Compiler { hub, compiled } = self.compiler;
+        let Compiler { hub, taken, budget } = self.compiler;
+        self.written += MATCHER_BYTES + written.text.len();
         let matcher = Matcher::compile(written, hub)?;
-        let bytes = matcher.bytes();
-        self.held.grow(bytes);
-        if self.held.bytes() > MOST {
+        self.compiled += matcher.bytes();
+        if self.compiled > MOST {
             return Err(InvalidMatcher::TooMuch);
         }
-        if bytes > 0 && compiled.bytes() > MOST_IN_ALL {
+        let counted = self.compiled + self.written.saturating_sub(FREE_BYTES);
+        let more = counted - self.held.bytes();
+        self.held.grow(more);
+        if more > 0 && taken.bytes() > *budget {
             return Err(InvalidMatcher::Crowded);
         }
         Ok(matcher)
     }
 
-    /// What was compiled counts for as long as what is returned is kept.
+    /// What was taken counts for as long as what is returned is kept.
     pub(crate) fn finish(self) -> Arc<Held> {
         Arc::new(self.held)
     }
@@ -109,7 +133,7 @@ mod tests {
         assert!(compile(&compiler, 100, ":id").is_ok());
         let refused = compile(&compiler, 100, "([a-z]{300})").err();
         assert_eq!(refused, Some(InvalidMatcher::TooMuch));
-        assert_eq!(compiler.compiled.bytes(), 0, "nobody has them");
+        assert_eq!(compiler.taken.bytes(), 0, "nobody has them");
     }
 
     #[test]
@@ -117,10 +141,10 @@ mod tests {
         for pattern in ["", ":id", "*", "([a-z]{300})"] {
             let compiler = compiler();
             let few = compile(&compiler, 1, pattern).unwrap();
-            let one = compiler.compiled.bytes();
+            let one = compiler.taken.bytes();
             assert!(one > 256, "{pattern}: {one}");
             drop(few);
-            assert_eq!(compiler.compiled.bytes(), 0);
+            assert_eq!(compiler.taken.bytes(), 0);
 
             let all = compiler.fill();
             let refused = compile(&compiler, 1, pattern).err();
@@ -128,5 +152,30 @@ mod tests {
             drop(all);
             assert!(compile(&compiler, 1, pattern).is_ok());
         }
+    }
+
+    #[test]
+    fn topics_count_beyond_the_few_that_everybody_may_have() {
+        let compiler = compiler();
+        let compile = |count: usize, len: usize| {
+            let mut compiling = compiler.begin();
+            for n in 0..count {
+                let text = format!("{n:0len$}");
+                let written = MatcherText::parse(MatcherType::Exact, &text, 1024);
+                compiling.compile(written.unwrap())?;
+            }
+            Ok::<_, InvalidMatcher>(compiling.finish())
+        };
+        let few = compile(3, 100).unwrap();
+        assert_eq!(compiler.taken.bytes(), 0);
+        let many = compile(100, 1000).unwrap();
+        assert!(compiler.taken.bytes() > 100_000);
+        drop(many);
+        assert_eq!(compiler.taken.bytes(), 0);
+
+        let _all = compiler.fill();
+        assert!(compile(3, 100).is_ok());
+        assert_eq!(compile(100, 1000).err(), Some(InvalidMatcher::Crowded));
+        drop(few);
     }
 }

@@ -29,7 +29,12 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use crate::{auth::Revocation, request_scan::RequestScan, subscriber::Subscriber};
+use crate::{
+    auth::Revocation,
+    request_scan::RequestScan,
+    subscriber::Subscriber,
+    tally::{Held, Tally},
+};
 
 /// How many requests a client may send before they are answered. actix-http would take all that
 /// come in one read, thousands, at some 4 KiB of memory each.
@@ -42,6 +47,14 @@ const MAX_AHEAD: usize = 16 * 1024;
 /// The same for the client of an event stream, which has nothing more to say, and behind a body
 /// whose end is not known, where requests are not counted. No route takes such a body.
 pub(crate) const MAX_STRAY: usize = 1024;
+
+/// Memory budget for requests of which only a part has come, on all connections together, in bytes. Beyond
+/// it, connections whose part is longer than [`MAX_AHEAD`] are closed.
+const UNFINISHED_BUDGET: usize = 64 << 20;
+
+/// How much actix-http gets before it has to use it, in bytes. It would let its buffer grow to 128 KiB, and
+/// keep that for as long as the connection is open.
+const MAX_READ_AT_ONCE: usize = 8 * 1024;
 
 /// What may stand behind the request for an event stream: some clients end their requests so.
 const LINE_BREAK: usize = "\r\n".len();
@@ -78,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
     /// Every connection that carries an event stream, until its socket is closed.
     pub(crate) streams: TaskTracker,
+    /// What came of requests that are not complete.
+    pub(crate) unfinished: Tally,
 }
 
 /// A connection's stream of bytes.
@@ -88,6 +103,9 @@ pub(crate) struct ClientIo {
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
+    unfinished: Held,
+    /// How much was read since the task last had to wait, in bytes.
+    read: usize,
     /// When the connection was opened or last written to, or when the first byte came of the request
     /// that is not answered yet, whichever was later.
     since: Instant,
@@ -112,6 +130,8 @@ struct State {
     /// Whether a request was refused before its body was complete. The connection closes once the body is
     /// complete.
     closes_after_body: Cell<bool>,
+    /// Whether that refusal was written.
+    refusal_is_written: Cell<bool>,
     /// Present once the connection is to carry an event stream.
     stream: RefCell<Option<Box<NewStream>>>,
 }
@@ -160,9 +180,16 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
-    /// Whether a request was refused early, and the rest of its body has come.
+    /// Whether a request was refused early, the client was told so, and the rest of its body has come.
     fn is_over(&self) -> bool {
-        self.0.closes_after_body.get() && !self.0.is_in_sized_body.get()
+        self.0.refusal_is_written.get() && !self.0.is_in_sized_body.get()
+    }
+
+    /// Says that what was to be sent was written.
+    fn has_written(&self) {
+        if self.0.closes_after_body.get() {
+            self.0.refusal_is_written.set(true);
+        }
     }
 
     fn received(&self, scan: &mut RequestScan) -> io::Result<()> {
@@ -259,9 +286,11 @@ impl ClientIo {
         }
         Ok(Self {
             tcp,
+            unfinished: shared.unfinished.hold(0),
             shared,
             state: Connection::default(),
             scan: RequestScan::default(),
+            read: 0,
             since: Instant::now(),
             request_timer: None,
             write_timer: None,
@@ -271,6 +300,18 @@ impl ClientIo {
     /// What the connection's request handlers get.
     pub(crate) fn connection(&self) -> Connection {
         self.state.clone()
+    }
+
+    /// Fails if a long request is not complete while those of all take too much memory.
+    fn check_budget(&mut self) -> io::Result<()> {
+        let unfinished = self.scan.unfinished();
+        self.unfinished.set(unfinished);
+        if unfinished > MAX_AHEAD && self.shared.unfinished.bytes() > UNFINISHED_BUDGET {
+            return Err(io::Error::other(
+                "the memory for unfinished requests is exhausted",
+            ));
+        }
+        Ok(())
     }
 
     /// Fails once the client took too long, and otherwise sees to it that the task is woken then.
@@ -326,8 +367,13 @@ impl AsyncRead for ClientIo {
             if this.state.is_over() && this.write_timer.is_none() {
                 return Poll::Ready(Ok(()));
             }
-            if this.tcp.poll_read_ready(cx)?.is_pending() {
+            let is_enough = this.read >= MAX_READ_AT_ONCE;
+            if is_enough || this.tcp.poll_read_ready(cx)?.is_pending() {
+                this.read = 0;
                 this.check_timers(cx)?;
+                if is_enough {
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             let before = buf.filled().len();
@@ -340,7 +386,9 @@ impl AsyncRead for ClientIo {
             }
             let kept = this.scan.read(&mut buf.filled_mut()[before..]);
             buf.set_filled(before + kept);
+            this.read += kept;
             this.state.received(&mut this.scan)?;
+            this.check_budget()?;
             // Nothing read means the end to whoever asked; nothing kept does not.
             if read == 0 || kept > 0 {
                 return Poll::Ready(Ok(()));
@@ -367,6 +415,7 @@ impl AsyncWrite for ClientIo {
             match this.tcp.try_write(buf) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
+                    this.state.has_written();
                     this.write_timer = None;
                     this.since = Instant::now();
                     return Poll::Ready(result);

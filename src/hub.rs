@@ -46,6 +46,8 @@ pub struct HubSettings {
     pub topic: Topic,
     /// Whether it is told who subscribes to what, to those whose token allows it.
     pub subscriptions: bool,
+    /// Memory budget for what all subscribers ask for, in bytes.
+    pub matcher_bytes: usize,
     /// The hub's URL as clients know it: relative topics and patterns are relative to it.
     pub url: HubUrl,
 }
@@ -74,6 +76,7 @@ impl Default for HubSettings {
             retry: Duration::from_secs(2),
             topic: Topic::parse("/ticker").expect("this is a topic"),
             subscriptions: false,
+            matcher_bytes: 128 << 20,
             url: HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL"),
         }
     }
@@ -172,7 +175,7 @@ impl Hub {
             Seats::new(settings.max_subscribers, settings.max_with_token),
             settings
                 .subscriptions
-                .then(|| Presence::new(settings.url.clone())),
+                .then(|| Presence::new(settings.url.clone(), settings.matcher_bytes)),
             settings.live,
             metrics.clone(),
             alive,
@@ -185,7 +188,7 @@ impl Hub {
             metrics,
             news: hears_news,
             retry: settings.retry.min(LONGEST_RETRY),
-            selections: Arc::new(Selections::new(settings.url)),
+            selections: Arc::new(Selections::new(settings.url, settings.matcher_bytes)),
             own: Arc::new(own),
         };
         Ok((hub, gone))

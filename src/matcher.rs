@@ -73,7 +73,7 @@ pub(crate) enum InvalidMatcher {
     Template,
     #[error("the patterns are too complex together")]
     TooMuch,
-    #[error("there are as many patterns of others as there may be")]
+    #[error("the memory for topics and patterns is exhausted")]
     Crowded,
 }
 

@@ -102,6 +102,8 @@ pub(crate) enum TurnedAway {
     Full,
     /// There are as many with its token as there may be.
     Token,
+    /// What all subscribers ask for takes as much memory as it may.
+    Matchers,
     /// The server is about to stop.
     Draining,
     /// It asked for events that are not in memory, and the log cannot be read.
@@ -109,12 +111,19 @@ pub(crate) enum TurnedAway {
 }
 
 impl TurnedAway {
-    const ALL: [Self; 4] = [Self::Full, Self::Token, Self::Draining, Self::Log];
+    const ALL: [Self; 5] = [
+        Self::Full,
+        Self::Token,
+        Self::Matchers,
+        Self::Draining,
+        Self::Log,
+    ];
 
     fn label(self) -> Label {
         let reason = match self {
             Self::Full => "full",
             Self::Token => "token",
+            Self::Matchers => "matchers",
             Self::Draining => "draining",
             Self::Log => "log",
         };

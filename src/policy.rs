@@ -1,6 +1,8 @@
 //! What clients may do and how much: what a request handler goes by.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
 
 use crate::{
     auth::{Authority, TokenRules},
@@ -8,6 +10,9 @@ use crate::{
     hub_url::HubUrl,
     tally::Tally,
 };
+
+/// How many lists of subscriptions may be made or sent at once. Each is several megabytes long at most.
+const MAX_LISTS: usize = 16;
 
 /// What a request handler goes by.
 #[derive(Debug)]
@@ -24,8 +29,12 @@ pub(crate) struct Policy {
     pub(crate) limits: LimitsConfig,
     /// Whether it is told who subscribes to what.
     pub(crate) subscriptions: bool,
-    /// The bodies of requests that anybody may send, while they are read.
-    pub(crate) bodies: Tally,
+    /// Lists of subscriptions that may be made or sent at once; more: 503.
+    pub(crate) lists: Arc<Semaphore>,
+    /// The bodies of `QUERY` requests, which anybody may send, while they are read.
+    pub(crate) queries: Tally,
+    /// The bodies of updates while they are read, and the events until they are in the log.
+    pub(crate) updates: Tally,
     /// The origins whose pages may act with a cookie, beside the hub's own.
     pub(crate) origins: Vec<String>,
 }
@@ -56,7 +65,9 @@ impl Policy {
             max_lifetime: config.stream.max_lifetime,
             limits,
             subscriptions: config.hub.subscriptions,
-            bodies: Tally::default(),
+            lists: Arc::new(Semaphore::new(MAX_LISTS)),
+            queries: Tally::default(),
+            updates: Tally::default(),
             origins: config.cors.allowed_origins.clone(),
         }
     }

@@ -31,9 +31,29 @@ pub(crate) struct Presence {
     hub: HubUrl,
     /// By their paths, which are the topics on which they are told of.
     active: BTreeMap<String, Value>,
-    /// The paths of each subscriber's.
-    subscribers: HashMap<String, Vec<String>>,
+    subscribers: HashMap<String, Subscriber>,
+    /// Memory of what is above, in bytes, about, without what each subscriber has free.
+    bytes: usize,
+    budget: usize,
 }
+
+/// A subscriber's subscriptions.
+#[derive(Debug, Default)]
+struct Subscriber {
+    paths: Vec<String>,
+    /// What they take of the budget, in bytes.
+    bytes: usize,
+}
+
+/// There is no memory for the subscriptions of one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crowded;
+
+/// What a subscription takes beside its texts, in bytes, about: JSON values and maps.
+const SUBSCRIPTION_BYTES: usize = 1024;
+
+/// How many bytes of each subscriber are free: a few subscriptions are among what it takes in any case.
+const FREE_BYTES: usize = 4096;
 
 /// A subscription that begins, or ends.
 #[derive(Debug)]
@@ -65,11 +85,14 @@ impl Change {
 pub(crate) const LIST: &str = "/subscriptions";
 
 impl Presence {
-    pub(crate) fn new(hub: HubUrl) -> Self {
+    /// `budget`: memory for the subscriptions of all subscribers, in bytes.
+    pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
             hub,
             active: BTreeMap::new(),
             subscribers: HashMap::new(),
+            bytes: 0,
+            budget,
         }
     }
 
@@ -82,7 +105,7 @@ impl Presence {
             .collect();
         Self {
             active,
-            ..Self::new(hub)
+            ..Self::new(hub, 0)
         }
     }
 
@@ -95,7 +118,12 @@ impl Presence {
         &mut self,
         matchers: &[MatcherText],
         access: Option<&Access>,
-    ) -> (String, Vec<Change>) {
+    ) -> Result<(String, Vec<Change>), Crowded> {
+        let bytes = self.cost(matchers, access).saturating_sub(FREE_BYTES);
+        if bytes > 0 && self.bytes + bytes > self.budget {
+            return Err(Crowded);
+        }
+        self.bytes += bytes;
         let subscriber = urn::random();
         let list = format!("{}{LIST}", self.hub.path());
         let mut paths = Vec::new();
@@ -127,13 +155,27 @@ impl Presence {
         let joined = paths.iter().filter_map(|path| self.active.get(path));
         let changes = joined.map(|document| Change::new(document.clone(), true));
         let changes = changes.collect();
-        self.subscribers.insert(subscriber.clone(), paths);
-        (subscriber, changes)
+        let of_subscriber = Subscriber { paths, bytes };
+        self.subscribers.insert(subscriber.clone(), of_subscriber);
+        Ok((subscriber, changes))
+    }
+
+    /// What the subscriptions of a subscriber would take, in bytes, about: three times the path, in which
+    /// the matcher is percent-encoded, and the document.
+    fn cost(&self, matchers: &[MatcherText], access: Option<&Access>) -> usize {
+        let cost = |MatcherText { text, .. }: &MatcherText| {
+            let encoded: usize = utf8_percent_encode(text, ENCODED).map(str::len).sum();
+            let payload = access.and_then(|access| access.payload(text, &self.hub));
+            let payload = payload.map_or(0, |payload| payload.to_string().len());
+            SUBSCRIPTION_BYTES + 3 * encoded + text.len() + payload
+        };
+        matchers.iter().map(cost).sum()
     }
 
     /// Removes a subscriber, and returns what is to be told.
     pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<Change> {
-        let paths = self.subscribers.remove(subscriber).unwrap_or_default();
+        let Subscriber { paths, bytes } = self.subscribers.remove(subscriber).unwrap_or_default();
+        self.bytes -= bytes;
         let gone = paths.iter().filter_map(|path| self.active.remove(path));
         gone.map(|document| Change::new(document, false)).collect()
     }
@@ -201,7 +243,7 @@ mod tests {
 
     fn presence() -> Presence {
         let hub = HubUrl::parse("https://example.com/.well-known/mercure").unwrap();
-        Presence::new(hub)
+        Presence::new(hub, usize::MAX)
     }
 
     fn pattern(text: &str) -> MatcherText {
@@ -213,8 +255,8 @@ mod tests {
         let mut presence = presence();
         let matchers = [pattern("https://example.com/:selector"), pattern("a b")];
 
-        let (subscriber, changes) = presence.join(&matchers, None);
-        let (other, _) = presence.join(&matchers[..1], None);
+        let (subscriber, changes) = presence.join(&matchers, None).unwrap();
+        let (other, _) = presence.join(&matchers[..1], None).unwrap();
 
         let list = "/.well-known/mercure/subscriptions";
         let encoded = subscriber.replace(':', "%3A");
@@ -272,16 +314,42 @@ mod tests {
         let mut presence = presence();
         let list = "/.well-known/mercure/subscriptions";
         for _ in 0..MOST_LISTED {
-            presence.join(&[pattern("a")], None);
+            presence.join(&[pattern("a")], None).unwrap();
         }
 
         let all = presence.at(list, false).unwrap();
-        presence.join(&[pattern("a")], None);
+        presence.join(&[pattern("a")], None).unwrap();
         let not_all = presence.at(list, false).unwrap();
 
         assert_eq!(all.get("truncated"), None);
         assert_eq!(not_all["truncated"], true);
         let length = |list: &Value| list["subscriptions"].as_array().unwrap().len();
         assert_eq!([length(&all), length(&not_all)], [MOST_LISTED; 2]);
+    }
+
+    #[test]
+    fn subscriptions_are_refused_beyond_their_budget_until_others_end() {
+        let budget = 100_000;
+        let mut presence = Presence {
+            budget,
+            ..presence()
+        };
+        let long = format!("/{}", "\u{e9}".repeat(30));
+        let many: Vec<_> = (0..10).map(|n| pattern(&format!("{long}{n}"))).collect();
+        let joined: Vec<_> = std::iter::from_fn(|| presence.join(&many, None).ok()).collect();
+
+        assert!((2..20).contains(&joined.len()), "{}", joined.len());
+        assert!(presence.bytes <= budget);
+        assert_eq!(presence.join(&many, None).err(), Some(Crowded));
+        // A few are free.
+        let (few, _) = presence.join(&[pattern("a")], None).unwrap();
+        presence.leave(&joined[0].0);
+        let (again, _) = presence.join(&many, None).unwrap();
+        for (subscriber, _) in &joined[1..] {
+            presence.leave(subscriber);
+        }
+        presence.leave(&again);
+        presence.leave(&few);
+        assert_eq!(presence.bytes, 0);
     }
 }

@@ -1,7 +1,11 @@
 //! What a subscriber gets: the events of the topics it asked for, less those that are private and
 //! not for it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 use tokio::task::yield_now;
@@ -23,8 +27,8 @@ pub(crate) struct Selection {
     readable: Vec<Matcher>,
     /// What it may take to try all on a topic, in tries of a simple one.
     effort: usize,
-    /// What its patterns take of what all may, and what those of its token do.
-    compiled: [Option<Arc<Held>>; 2],
+    /// What its matchers take of the budget of all, and what those of its token do.
+    memory: [Option<Arc<Held>>; 2],
     may_select_presence: bool,
 }
 
@@ -38,7 +42,7 @@ impl Selection {
             effort,
             matchers,
             readable,
-            compiled: [None, None],
+            memory: [None, None],
         }
     }
 
@@ -86,13 +90,6 @@ fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
     topics.any(|topic| any_matches(matchers, topic.as_str(), hub))
 }
 
-/// A selection as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Asked {
-    matchers: Vec<MatcherText>,
-    readable: Vec<MatcherText>,
-}
-
 /// Every selection that somebody has.
 #[derive(Debug)]
 pub(crate) struct Selections {
@@ -100,9 +97,12 @@ pub(crate) struct Selections {
     known: Mutex<Known>,
 }
 
+/// Selections by the hash of what was asked for. One that nobody has any more leaves no more than its
+/// hash behind.
 #[derive(Debug, Default)]
 struct Known {
-    selections: HashMap<Asked, std::sync::Weak<Selection>>,
+    selections: HashMap<u64, Weak<Selection>>,
+    hasher: RandomState,
     /// With so many, those that nobody has any more are dropped.
     crowded: usize,
 }
@@ -111,9 +111,10 @@ struct Known {
 const FEW: usize = 64;
 
 impl Selections {
-    pub(crate) fn new(hub: HubUrl) -> Self {
+    /// `budget`: memory for the matchers of all subscribers, in bytes.
+    pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
-            compiler: Compiler::new(hub),
+            compiler: Compiler::with_budget(hub, budget),
             known: Mutex::default(),
         }
     }
@@ -123,7 +124,7 @@ impl Selections {
         self.compiler.hub()
     }
 
-    /// Takes all the room that there is for patterns.
+    /// Takes all the room that there is for matchers.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Held {
         self.compiler.fill()
@@ -139,44 +140,53 @@ impl Selections {
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         matchers.sort_unstable();
         matchers.dedup();
-        let mut grants: Vec<_> = readable
-            .iter()
-            .map(|grant| grant.written().clone())
-            .collect();
-        grants.sort_unstable();
-        grants.dedup();
-        let asked = Asked {
-            matchers,
-            readable: grants,
-        };
-        if let Some(selection) = self.known.lock().find(&asked) {
+        let mut readable = readable.to_vec();
+        readable.sort_unstable_by(|one, other| one.written().cmp(other.written()));
+        readable.dedup();
+        if let Some(selection) = self.known.lock().find(&matchers, &readable) {
             return Ok(selection);
         }
         // Not under the lock, and not at once: a pattern may take a millisecond to compile.
         let mut compiling = self.compiler.begin();
-        let mut matchers = Vec::with_capacity(asked.matchers.len());
-        for written in &asked.matchers {
-            let matcher = compiling.compile(written.clone())?;
+        let mut compiled = Vec::with_capacity(matchers.len());
+        for written in matchers {
+            let matcher = compiling.compile(written)?;
             if matcher.bytes() > 0 {
                 yield_now().await;
             }
-            matchers.push(matcher);
+            compiled.push(matcher);
         }
         let hub = self.compiler.hub().clone();
-        let mut selection = Selection::new(hub, matchers, readable.to_vec());
-        selection.compiled = [Some(compiling.finish()), granted];
-        Ok(self.known.lock().add(asked, Arc::new(selection)))
+        let mut selection = Selection::new(hub, compiled, readable);
+        selection.memory = [Some(compiling.finish()), granted];
+        Ok(self.known.lock().add(Arc::new(selection)))
     }
 }
 
 impl Known {
-    fn find(&self, asked: &Asked) -> Option<Arc<Selection>> {
-        self.selections.get(asked)?.upgrade()
+    fn hash<'a>(
+        &self,
+        matchers: impl ExactSizeIterator<Item = &'a MatcherText>,
+        readable: &[Matcher],
+    ) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        matchers.len().hash(&mut hasher);
+        matchers.for_each(|matcher| matcher.hash(&mut hasher));
+        readable.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn find(&self, matchers: &[MatcherText], readable: &[Matcher]) -> Option<Arc<Selection>> {
+        let hash = self.hash(matchers.iter(), readable);
+        let selection = self.selections.get(&hash)?.upgrade()?;
+        let is_it = selection.matchers.iter().map(Matcher::written).eq(matchers)
+            && selection.readable == readable;
+        is_it.then_some(selection)
     }
 
     /// Keeps the one that is there, if there is one meanwhile.
-    fn add(&mut self, asked: Asked, selection: Arc<Selection>) -> Arc<Selection> {
-        if let Some(known) = self.find(&asked) {
+    fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
+        if let Some(known) = self.find(&selection.written(), &selection.readable) {
             return known;
         }
         if self.selections.len() >= self.crowded {
@@ -184,7 +194,9 @@ impl Known {
             self.selections.shrink_to(FEW);
             self.crowded = (2 * self.selections.len()).max(FEW);
         }
-        self.selections.insert(asked, Arc::downgrade(&selection));
+        let written = selection.matchers.iter().map(Matcher::written);
+        let hash = self.hash(written, &selection.readable);
+        self.selections.insert(hash, Arc::downgrade(&selection));
         selection
     }
 }

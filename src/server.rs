@@ -25,6 +25,7 @@ use crate::{
     hub_url::HubUrl,
     matcher::MatcherText,
     policy::Policy,
+    tally::Tally,
 };
 
 /// Connections that wait to be accepted, beyond what the workers hold. The kernel allows no more than
@@ -106,6 +107,7 @@ impl Server {
             retry: config.stream.retry,
             topic: config.ticker.topic.clone(),
             subscriptions: config.hub.subscriptions,
+            matcher_bytes: config.limits.matcher_bytes,
             url,
         };
         let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
@@ -115,6 +117,7 @@ impl Server {
                 write_timeout: config.server.write_timeout,
             },
             streams: TaskTracker::new(),
+            unfinished: Tally::default(),
         });
         let running = public_server(config, workers, room, listener, &hub, &policy, &shared)?;
         let admin = admin_listener

@@ -32,6 +32,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Counts so many from now on.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.tally.0.fetch_add(bytes, Ordering::Relaxed);
+        self.tally.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+
     /// Counts some more.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.tally.0.fetch_add(bytes, Ordering::Relaxed);

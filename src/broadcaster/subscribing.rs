@@ -90,6 +90,11 @@ impl Handler<Subscribe> for Broadcaster {
         let placed = event_log::place(&self.log, self.archive.as_ref(), &from, &selection);
         let presence = self.presence.as_mut();
         let joined = presence.map(|it| it.join(&selection.written(), access.as_deref()));
+        let Ok(joined) = joined.transpose() else {
+            self.seats.give_back(token);
+            self.metrics.count_turned_away(TurnedAway::Matchers);
+            return Err(TurnedAway::Matchers);
+        };
         let (subscriber, changes) = joined.unzip();
         self.announce_all(changes.unwrap_or_default());
         let known_as = (token.is_some() || subscriber.is_some())

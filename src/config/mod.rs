@@ -280,6 +280,9 @@ pub struct LimitsConfig {
     /// Matchers of a subscriber; more: 400.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub matchers: usize,
+    /// Memory that the matchers of all subscribers may take together; more: new subscribers wait.
+    #[serde(deserialize_with = "value::number::<_, 65_536, 1_099_511_627_776>")]
+    pub matcher_bytes: usize,
     /// Length of a matcher, also of those in a token; longer: 400, in a token 401.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
@@ -304,6 +307,7 @@ impl Default for LimitsConfig {
             field: 1 << 20,
             topics: 100,
             matchers: 100,
+            matcher_bytes: 128 << 20,
             pattern: 1024,
             subscriptions: 1000,
             token: 8192,

@@ -32,8 +32,8 @@ fn place_wanting(items: &[Item], from: &ResumeFrom, wants_presence: bool) -> Beg
                     done.send(Ok(known)).unwrap();
                 }
                 Ask::UpTo { id, done } => {
-                    let older = items.iter().filter(|item| item.id() <= id);
-                    done.send(Ok(older.last().cloned())).unwrap();
+                    let mut older = items.iter().filter(|item| item.id() <= id);
+                    done.send(Ok(older.next_back().cloned())).unwrap();
                 }
                 Ask::Read { from, first, done } => {
                     let is_wanted = |item: &&Item| {
@@ -137,7 +137,7 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
             let placed = place_wanting(&items, &asked.into(), wants_presence);
 
             assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{asked}");
-            assert!(!expected.is_none() || placed.after.unwrap().id == asked);
+            assert!(expected.is_some() || placed.after.unwrap().id == asked);
         }
     }
 

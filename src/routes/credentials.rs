@@ -74,7 +74,7 @@ fn verified(
         Err(reason) => {
             log::debug!("refused a token: {reason}");
             if reason.is_for_want_of_room() {
-                return Err(Problem::TooManyPatterns);
+                return Err(Problem::MatchersExhausted);
             }
             let reason = reason.is_signed().then(|| reason.to_string());
             Err(Challenge::InvalidToken.because(hub, reason))

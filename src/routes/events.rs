@@ -41,6 +41,7 @@ use crate::{
     resume::ResumeFrom,
     selection::Selection,
     subscriber::{Subscriber, Subscription},
+    tally::Tally,
     wire::{self, Framing},
 };
 
@@ -99,21 +100,23 @@ async fn answer(
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that come here, QUERY alone has a body.
     let body = if *request.method() == topics::query() {
-        query_body(request, payload, &limits, policy).await?
+        Some(query_body(request, payload, &limits, policy).await?)
     } else {
         expect_no_body(request, payload).await?;
-        web::Bytes::new()
+        None
     };
+    let form = body.as_ref().map_or(&[][..], |body| &body.bytes);
     let Asked {
         matchers,
         last_event_id,
-    } = topics::asked(request.query_string(), &body, &limits, legacy)?;
+    } = topics::asked(request.query_string(), form, &limits, legacy)?;
+    drop(body);
     let has_grants = |access: &Access| !access.readable().is_empty();
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
-        true if !access.as_deref().is_some_and(has_grants) => hub.own.clone(),
-        true => select(hub, hub.own.written(), access.as_deref()).await?,
-        false => select(hub, matchers, access.as_deref()).await?,
+        true if !access.as_deref().is_some_and(has_grants) => Ok(hub.own.clone()),
+        true => select(hub, hub.own.written(), access.as_deref()).await,
+        false => select(hub, matchers, access.as_deref()).await,
     };
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
@@ -125,14 +128,25 @@ async fn answer(
     let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
     let revocation = policy.zip(access.as_deref());
     let revocation = revocation.map(|(policy, access)| policy.authority.revocation(access));
+    // A browser would give up for good on an error. Only clients of our protocol send QUERY.
+    let is_to_wait = *request.method() != topics::query()
+        && matches!(selection, Err(Problem::MatchersExhausted));
     let asks = Asking {
         from,
         legacy,
-        selection,
+        selection: if is_to_wait {
+            hub.own.clone()
+        } else {
+            selection?
+        },
         access,
         expiry,
         revocation,
     };
+    if is_to_wait {
+        hub.metrics.count_turned_away(TurnedAway::Matchers);
+        return Ok(asks.turn_away(hub, event_stream()));
+    }
     if request.method() == Method::HEAD {
         let mut head = event_stream();
         asks.tell_place(&mut head, asks.would_have_gap(hub).await);
@@ -156,25 +170,18 @@ async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<
     }
 }
 
-/// How much memory the bodies of `QUERY` requests may take that are on their way, in bytes. Anybody may
-/// send one, as slowly as `server.request_timeout` allows.
-const MOST_BODIES: usize = 64 << 20;
-
 /// The body of a `QUERY`: as long as what may be asked for, each byte of it encoded, and some more.
 async fn query_body(
     request: &HttpRequest,
     payload: web::Payload,
     limits: &LimitsConfig,
     policy: Option<&web::Data<Policy>>,
-) -> Result<web::Bytes, Problem> {
+) -> Result<form::Body, Problem> {
     let longest = limits.matchers * (3 * limits.pattern + "match_urlpattern=&".len());
     let longest = limits.body.min(4096 + longest);
-    let bodies = policy.map(|policy| &policy.bodies);
-    let _held = bodies.map(|bodies| bodies.hold(form::longest(request, longest)));
-    if bodies.is_some_and(|bodies| bodies.bytes() > MOST_BODIES) {
-        return Err(Problem::Busy);
-    }
-    form::read(request, payload, longest, Problem::QueryTooLong).await
+    let of_app = Tally::default();
+    let queries = policy.map_or(&of_app, |policy| &policy.queries);
+    form::read(request, payload, queries, longest, Problem::QueryTooLong).await
 }
 
 /// What the bearer of the request's token may do, and whether a token is needed.
@@ -199,7 +206,7 @@ async fn select(
     let problem = |name, reason| Problem::Matcher { name, reason };
     let selected = hub.select(matchers, access).await;
     selected.map_err(|reason| match reason {
-        InvalidMatcher::Crowded => Problem::TooManyPatterns,
+        InvalidMatcher::Crowded => Problem::MatchersExhausted,
         InvalidMatcher::Template => problem("topic", reason),
         _ => problem("match_urlpattern", reason),
     })
@@ -303,6 +310,9 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
         Ok(subscribed) => subscribed,
         Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
+        Err(TurnedAway::Matchers) if *request.method() == topics::query() => {
+            return Err(Problem::MatchersExhausted);
+        }
         Err(reason) => {
             log::debug!("turned a subscriber away: {reason:?}");
             return Ok(asks.turn_away(hub, head));

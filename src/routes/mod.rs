@@ -8,6 +8,7 @@ mod health;
 mod metadata;
 mod metrics;
 mod page;
+mod permitted;
 mod problem;
 mod publish;
 #[cfg(test)]

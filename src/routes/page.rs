@@ -2,15 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use actix_files::Files;
 use actix_web::{
     Error, ResponseError as _,
-    body::{BodySize, BoxBody, MessageBody},
+    body::{BoxBody, MessageBody},
     dev::{HttpServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
@@ -19,9 +17,9 @@ use actix_web::{
     middleware::{Next, from_fn},
     web,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
-use super::problem::Problem;
+use super::{permitted::Permitted, problem::Problem};
 
 /// The file that stands for its folder.
 const INDEX: &str = "index.html";
@@ -70,27 +68,6 @@ fn can_be_served(folder: &Path, path: &Path) -> bool {
     }
 }
 
-/// A file on its way to a client: it is open until then.
-struct OpenFile<B> {
-    body: B,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl<B: MessageBody + Unpin> MessageBody for OpenFile<B> {
-    type Error = B::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
-    }
-}
-
 /// What holds for every answer of the page: methods, paths, open files, headers.
 async fn page_rules(
     request: ServiceRequest,
@@ -111,12 +88,8 @@ async fn page_rules(
         return Ok(request.into_response(Problem::TooManyFiles.error_response()));
     };
     let response = next.call(request).await?.map_into_boxed_body();
-    let mut response = response.map_body(|_, body| {
-        BoxBody::new(OpenFile {
-            body,
-            _permit: permit,
-        })
-    });
+    // The file is open until it is sent.
+    let mut response = response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit)));
     if matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST

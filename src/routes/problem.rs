@@ -48,12 +48,14 @@ pub(crate) enum Problem {
     Draining,
     #[error("The Broadcaster gives no answer.")]
     BroadcasterSilent,
-    #[error("There is more to do than can be taken in.")]
+    #[error(
+        "The server is busy: more is waiting or being sent than it has memory for. Retry later."
+    )]
     Busy,
     #[error("The log cannot be used now.")]
     LogUnavailable,
-    #[error("There are as many patterns of others as there may be.")]
-    TooManyPatterns,
+    #[error("The memory for topics and patterns is exhausted (limits.matcher_bytes). Retry later.")]
+    MatchersExhausted,
     #[error(
         "The body must be a form: send Content-Type: application/x-www-form-urlencoded and fields such as \
          topic=a&data=b, with JSON as the value of data."
@@ -208,7 +210,7 @@ impl ResponseError for Problem {
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::Busy
-            | Self::TooManyPatterns
+            | Self::MatchersExhausted
             | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token { challenge, .. } => challenge.status(),
         }
@@ -280,7 +282,7 @@ impl Problem {
                 (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))
             }
             Self::Busy
-            | Self::TooManyPatterns
+            | Self::MatchersExhausted
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
@@ -298,7 +300,7 @@ mod tests {
     fn whoever_may_come_again_is_told_when() {
         for problem in [
             Problem::Busy,
-            Problem::TooManyPatterns,
+            Problem::MatchersExhausted,
             Problem::Draining,
             Problem::BroadcasterSilent,
             Problem::LogUnavailable,

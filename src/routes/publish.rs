@@ -23,8 +23,12 @@ pub(super) async fn publish(
 ) -> Result<HttpResponse, Problem> {
     refuse_websocket(&request)?;
     let access = access_to_change(&request, &hub, &policy)?;
-    let form = form::read(&request, payload, policy.limits.body, Problem::BodyTooLong).await?;
-    let event = update::parse(&form, &policy.limits).map_err(Problem::InvalidUpdate)?;
+    let (updates, most) = (&policy.updates, policy.limits.body);
+    let form = form::read(&request, payload, updates, most, Problem::BodyTooLong).await?;
+    let event = update::parse(&form.bytes, &policy.limits).map_err(Problem::InvalidUpdate)?;
+    // From here on the event counts, for as long as it waits.
+    let _waiting = updates.hold(event.bytes());
+    drop(form);
     let topics = event.topics();
     if let Some(topic) = topics
         .iter()

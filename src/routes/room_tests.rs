@@ -89,7 +89,7 @@ fn while_too_much_waits_nothing_is_published() {
             .collect();
 
         let refused = call_service(&app, publishing(&token)).await;
-        assert_is_told_to_come_again(refused, "can be taken in").await;
+        assert_is_told_to_come_again(refused, "The server is busy").await;
         assert_eq!(hub.log.next(), 1);
 
         drop(waiting);
@@ -100,7 +100,7 @@ fn while_too_much_waits_nothing_is_published() {
 }
 
 #[test]
-fn while_patterns_of_others_take_all_there_is_new_ones_have_to_wait_and_topics_have_not() {
+fn while_the_memory_for_patterns_is_exhausted_new_ones_have_to_wait_and_topics_have_not() {
     System::new().block_on(async {
         let (hub, _gone) = Hub::start(HubSettings::default());
         let policy = policy(&hub);
@@ -110,9 +110,9 @@ fn while_patterns_of_others_take_all_there_is_new_ones_have_to_wait_and_topics_h
         let others = (hub.selections.fill(), policy.authority.fill());
 
         let refused = call_service(&app, asking("match_urlpattern=/:x")).await;
-        assert_is_told_to_come_again(refused, "patterns of others").await;
+        assert_is_told_to_come_again(refused, "patterns is exhausted").await;
         let refused = call_service(&app, publishing(&with_pattern)).await;
-        assert_is_told_to_come_again(refused, "patterns of others").await;
+        assert_is_told_to_come_again(refused, "patterns is exhausted").await;
         assert_eq!(hub.log.next(), 1);
         for request in [asking("match=/a"), publishing(&with_topic)] {
             assert_eq!(call_service(&app, request).await.status(), 200);

@@ -2,12 +2,14 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::BoxBody,
     http::header::{CACHE_CONTROL, ETAG, HeaderValue, LINK},
     web,
 };
 
 use super::{
     credentials,
+    permitted::Permitted,
     problem::{Challenge, Problem},
 };
 use crate::{
@@ -40,6 +42,8 @@ pub(super) async fn subscriptions(
     // A token may name the path as the client encodes it.
     let path = path.filter(|path| may_read(path) || may_read(asked));
     let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
+    let lists = policy.lists.clone();
+    let permit = lists.try_acquire_owned().map_err(|_| Problem::Busy)?;
     let legacy = policy.legacy;
     let listed = hub.ask(List { path, legacy }).await;
     let listed = listed.map_err(|_| Problem::BroadcasterSilent)?;
@@ -61,5 +65,5 @@ pub(super) async fn subscriptions(
     put(LINK, link);
     put(ETAG, format!("\"{last}\""));
     put(CACHE_CONTROL, "must-revalidate".to_owned());
-    Ok(response)
+    Ok(response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit))))
 }

@@ -242,6 +242,15 @@ impl Client {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Whether an answer has begun to come.
+    pub fn has_answer(&self) -> bool {
+        let socket = self.reader.get_ref();
+        socket.set_nonblocking(true).unwrap();
+        let peeked = socket.peek(&mut [0]);
+        socket.set_nonblocking(false).unwrap();
+        peeked.is_ok_and(|read| read > 0)
+    }
+
     /// The next answer, which is no stream.
     pub fn answer(&mut self) -> Answer {
         self.try_answer().unwrap()

@@ -1,0 +1,42 @@
+//! A body of which only so many may be on their way at once.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    body::{BodySize, MessageBody},
+    web,
+};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A body that keeps its permit until it is sent.
+pub(super) struct Permitted<B> {
+    body: B,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<B> Permitted<B> {
+    pub(super) fn new(body: B, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            body,
+            _permit: permit,
+        }
+    }
+}
+
+impl<B: MessageBody + Unpin> MessageBody for Permitted<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}

@@ -1,0 +1,241 @@
+//! What clients can make the server keep is bounded: each test attacks one container and measures resident
+//! memory. docs/LIMITS.md lists them all.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use support::{
+    client::{Stream, connect, get, try_connect},
+    eventually,
+    mercure::{Client, bearer, folder_with, form, grant, request, token_for},
+    process::{Process, command},
+};
+use tempfile::TempDir;
+
+const PATH: &str = "/.well-known/mercure";
+const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+const MIB: u64 = 1 << 10;
+
+/// The binary, with a config.
+struct Server {
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Server {
+    fn start(more: &str) -> Self {
+        let config = format!(
+            "[ticker]\nenabled = false\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
+        );
+        let folder = folder_with(&config);
+        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
+        command.env("BROADCASTER__HUB__URL", HUB_URL);
+        let process = Process::spawn(command);
+        process.addr();
+        Self {
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// By how much resident memory grew while something was done, in KiB.
+    fn growth<T>(&self, act: impl FnOnce() -> T) -> (u64, T) {
+        let before = self.process.resident_kb();
+        let done = act();
+        (self.process.resident_kb().saturating_sub(before), done)
+    }
+
+    fn connect(&self) -> TcpStream {
+        connect(self.process.addr())
+    }
+
+    /// Sends a QUERY for so many topics of so many bytes, and returns the status; the connection stays open.
+    fn query(&self, name: usize, topics: usize, bytes: usize) -> (TcpStream, String) {
+        let topics = (0..topics).map(|n| format!("match={name:05}{n:03}{}", "x".repeat(bytes)));
+        let body = topics.collect::<Vec<_>>().join("&");
+        let mut socket = self.connect();
+        socket
+            .write_all(&request("QUERY", PATH, "", &body))
+            .unwrap();
+        let mut head = [0; 12];
+        socket.read_exact(&mut head).unwrap();
+        (socket, String::from_utf8(head.to_vec()).unwrap())
+    }
+}
+
+#[test]
+fn the_history_counts_topics() {
+    let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
+    let token = token_for(HUB_URL, json!([grant("publish", &["*"])]));
+    let topics: Vec<_> = (0..100).map(|n| format!("{n:04}").repeat(1000)).collect();
+    let mut fields: Vec<_> = topics.iter().map(|topic| ("topic", &**topic)).collect();
+    fields.push(("data", "x"));
+    let update = form(&fields);
+    let mut publisher = Client::connect(server.process.addr());
+
+    let (growth, ()) = server.growth(|| {
+        for _ in 0..200 {
+            assert_eq!(publisher.post(&bearer(&token), &update).status(), 200);
+        }
+    });
+
+    // The updates have 80 MB of topics.
+    assert!(growth < 30 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
+    let server = Server::start("[limits]\nmatcher_bytes = 1000000\n");
+
+    let (growth, streams) = server.growth(|| {
+        let streams = (0..600).map(|n| server.query(n, 100, 1000));
+        streams.collect::<Vec<_>>()
+    });
+
+    let count = |status: &str| {
+        streams
+            .iter()
+            .filter(|(_, head)| head.contains(status))
+            .count()
+    };
+    let (taken, refused) = (count(" 200"), count(" 503"));
+    assert!(
+        (5..12).contains(&taken) && taken + refused == 600,
+        "{taken} {refused}"
+    );
+    // They ask for 60 MB, and each idle connection has buffers of its own.
+    assert!(growth < 45 * MIB, "{growth} KiB");
+    // A browser, which would give up on an error, gets a stream that tells it to reconnect.
+    let topics: Vec<_> = (0..60)
+        .map(|n| format!("match={n}{}", "y".repeat(1000)))
+        .collect();
+    let target = format!("{PATH}?{}", topics.join("&"));
+    let mut told = Stream::request(server.process.addr(), &target, b"");
+    assert_eq!(told.status(), 200);
+    let block = told.block().unwrap();
+    assert!(block.starts_with("retry: "), "{block}");
+    assert_eq!(told.block(), None);
+    let metrics = get(server.process.addr(), "/metrics").body;
+    assert!(metrics.contains("broadcaster_turned_away_total{reason=\"matchers\"} 1\n"));
+    // Whoever asks for little is not concerned.
+    let (_socket, head) = server.query(1000, 3, 100);
+    assert!(head.contains(" 200"), "{head}");
+
+    drop(streams);
+    eventually("the budget to be free", || {
+        let (_socket, head) = server.query(2000, 100, 1000);
+        head.contains(" 200").then_some(())
+    });
+}
+
+#[test]
+fn active_subscriptions_have_a_budget_of_their_own() {
+    let more = "[hub]\nsubscriptions = true\n[limits]\nmatcher_bytes = 1048576\n\
+                [stream]\nhistory_bytes = 1048576\n";
+    let server = Server::start(more);
+
+    // All ask for the same, so that their topics take little.
+    let (growth, streams) = server.growth(|| {
+        let streams = (0..200).map(|_| server.query(0, 100, 1000));
+        streams.collect::<Vec<_>>()
+    });
+
+    let taken = streams
+        .iter()
+        .filter(|(_, head)| head.contains(" 200"))
+        .count();
+    assert!((1..10).contains(&taken), "{taken}");
+    assert!(growth < 25 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn a_connection_keeps_no_large_buffer_after_a_large_request() {
+    let server = Server::start("[limits]\nmatcher_bytes = 65536\n");
+
+    let (growth, streams) = server.growth(|| {
+        let streams = (0..300).map(|n| server.query(n, 100, 1000));
+        streams.collect::<Vec<_>>()
+    });
+
+    assert!(streams.iter().all(|(_, head)| head.contains(" 503")));
+    // They sent 30 MB.
+    assert!(growth < 20 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn unfinished_requests_have_a_budget() {
+    let server = Server::start("[server]\nrequest_timeout = '1m'\n");
+    let addr = server.process.addr();
+    let header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(100_000));
+
+    let (growth, sockets) = server.growth(|| {
+        let mut sockets = Vec::new();
+        for _ in 0..1000 {
+            let Ok(mut socket) = try_connect(addr) else {
+                continue;
+            };
+            socket.write_all(header.as_bytes()).ok();
+            sockets.push(socket);
+        }
+        sockets
+    });
+
+    // They sent 100 MB, and the budget is 64 MiB; buffers grow by doubling.
+    assert!(growth < 160 * MIB, "{growth} KiB");
+    eventually("some to be closed", || {
+        let closed = sockets.iter().filter(|socket| is_closed(socket)).count();
+        (closed >= 200).then_some(())
+    });
+    // Short requests are not concerned.
+    assert_eq!(get(addr, "/healthz").status(), 200);
+    drop(sockets);
+}
+
+fn is_closed(socket: &TcpStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let read = (&*socket).read(&mut [0]);
+    !matches!(read, Err(err) if err.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn bodies_that_are_being_sent_have_a_budget() {
+    let server = Server::start("[server]\nrequest_timeout = '1m'\n[limits]\nmatchers = 1000\n");
+    let addr = server.process.addr();
+    let length = 1_000_000;
+    let head = format!(
+        "QUERY {PATH} HTTP/1.1\r\nHost: x\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let body = "x".repeat(length - 1);
+
+    let (growth, sockets) = server.growth(|| {
+        let mut sockets = Vec::new();
+        for _ in 0..150 {
+            let mut socket = connect(addr);
+            socket.write_all(head.as_bytes()).unwrap();
+            socket.write_all(body.as_bytes()).ok();
+            sockets.push(socket);
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10)
+            && sockets.iter().filter(|socket| is_closed(socket)).count() < 50
+        {
+            std::thread::yield_now();
+        }
+        sockets
+    });
+
+    let refused = sockets.iter().filter(|socket| is_closed(socket)).count();
+    assert!(refused >= 50, "{refused}");
+    // They sent 150 MB.
+    assert!(growth < 110 * MIB, "{growth} KiB");
+}
