@@ -101,6 +101,18 @@ faults: setup ## Have each fault happen as often as docs/OPERATIONS.md says
 	CHAOS_ROUNDS=50 cargo test --locked --test durable killed -- --nocapture
 	FAULT_ROUNDS=all cargo test --locked --test cluster faults -- --nocapture --test-threads 1
 
+.PHONY: attack
+attack: setup ## Attack the server at random, five minutes in each way; ATTACK_SEED=7 replays, ATTACK_SECONDS=60 is shorter
+	ATTACK_SECONDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test attack -- --nocapture --test-threads 1
+	ATTACK_SECONDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test cluster attack:: -- --nocapture
+	CHAOS_ROUNDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test durable killed -- --nocapture
+	cargo test --locked --test memory
+	cargo test --locked --lib damage
+
+.PHONY: soak
+soak: setup ## Two hours of churn, publishing, slow readers and reloads, on a file and on Redis; SOAK_SECONDS=600 is shorter
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),7200) cargo test --locked --test long_run -- --nocapture
+
 .PHONY: fuzz
 fuzz: ## Try every parser that faces the network with made-up inputs, a minute each
 	@scripts/need-cargo

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::faults::{Fault, cluster, run};
 
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

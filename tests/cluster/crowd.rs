@@ -57,8 +57,8 @@ fn parse(id: &str) -> EventId {
 #[derive(Default)]
 struct Got {
     events: Vec<(EventId, String)>,
-    /// Why something was told to be missing.
-    gaps: Vec<String>,
+    /// After how many events something was told to be missing, and why.
+    gaps: Vec<(usize, String)>,
     longest_silence: Duration,
 }
 
@@ -69,9 +69,9 @@ pub struct Report {
     pub acknowledged: usize,
     /// Of the subscriber that got the least.
     pub delivered: usize,
-    /// Acknowledged, and not delivered to some subscriber, which was not told of a gap either.
+    /// Acknowledged, and not delivered to some subscriber, which was not told of a gap at that place.
     pub lost: usize,
-    /// The same of those that were told of a gap.
+    /// The same where it was told of a gap.
     pub told_lost: usize,
     pub duplicated: usize,
     pub out_of_order: usize,
@@ -236,7 +236,7 @@ impl Shared {
                 match event.name.as_deref() {
                     None => {}
                     Some("gap") => {
-                        got.gaps.push(event.data);
+                        got.gaps.push((got.events.len(), event.data));
                         continue;
                     }
                     Some(_) => continue,
@@ -255,32 +255,37 @@ impl Shared {
 
 impl Got {
     fn count(&self, acknowledged: &[(String, EventId)], report: &mut Report) {
-        let mut times: HashMap<&str, usize> = HashMap::new();
-        for (_, data) in &self.events {
-            *times.entry(data).or_default() += 1;
-        }
-        let missing = acknowledged
-            .iter()
-            .filter(|(data, _)| !times.contains_key(data.as_str()))
-            .count();
-        if self.gaps.is_empty() {
-            report.lost += missing;
-        } else {
-            report.told_lost += missing;
-        }
-        report.duplicated += times.values().map(|times| times - 1).sum::<usize>();
-        let pairs = self.events.windows(2);
-        report.out_of_order += pairs.filter(|pair| pair[0].0 >= pair[1].0).count();
         let tick = |(_, data): &(EventId, String)| {
             let number = data.strip_prefix("Message number: ")?;
             Some(number.parse::<u64>().unwrap())
         };
+        // Numbered messages are counted below: where Redis lost the count, a number may come again, under
+        // another id.
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        for (_, data) in self.events.iter().filter(|event| tick(event).is_none()) {
+            *times.entry(data).or_default() += 1;
+        }
+        let missing = acknowledged
+            .iter()
+            .filter(|(data, _)| !times.contains_key(data.as_str()));
+        for (_, id) in missing {
+            let place = self.events.partition_point(|(known, _)| known < id);
+            if self.gaps.iter().any(|(at, _)| *at == place) {
+                report.told_lost += 1;
+            } else {
+                report.lost += 1;
+            }
+        }
+        report.duplicated += times.values().map(|times| times - 1).sum::<usize>();
+        let pairs = self.events.windows(2);
+        report.out_of_order += pairs.filter(|pair| pair[0].0 >= pair[1].0).count();
         let ticks: Vec<_> = self.events.iter().filter_map(tick).collect();
         let is_wrong = |pair: &&[u64]| pair[1] != pair[0] + 1;
         report.wrong_ticks += ticks.windows(2).filter(is_wrong).count();
         report.ticks = report.ticks.max(ticks.len());
         report.delivered = report.delivered.min(self.events.len() - ticks.len());
-        report.gaps.extend(self.gaps.iter().cloned());
+        let gaps = self.gaps.iter();
+        report.gaps.extend(gaps.map(|(_, gap)| gap.clone()));
         report.longest_silence = report.longest_silence.max(self.longest_silence);
     }
 }

@@ -11,10 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attack;
 mod chaos;
 mod connections;
 mod crowd;
 mod faults;
+mod memory;
 mod nodes;
 mod older;
 mod refusals;

@@ -56,6 +56,11 @@ impl Redis {
         redis
     }
 
+    /// Its process, while it runs.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

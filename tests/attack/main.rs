@@ -1,0 +1,96 @@
+//! Attacks with a seed: `ATTACK_SEED=7` replays one, and `ATTACK_SECONDS=600` has each last longer
+//! (`make attack`). Each prints what it did.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what came of it, and fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod churn;
+mod requests;
+mod tokens;
+
+use std::time::{Duration, Instant};
+
+use support::{
+    mercure::folder_with,
+    process::{Process, command},
+};
+use tempfile::TempDir;
+
+const PATH: &str = "/.well-known/mercure";
+const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+
+/// How long an attack lasts, and the seed of what is random in it.
+struct Attack {
+    began: Instant,
+    lasts: Duration,
+    seed: u64,
+}
+
+impl Attack {
+    fn begin(what: &str) -> Self {
+        let number = |name: &str| {
+            let text = std::env::var(name).ok()?;
+            let number = text.parse();
+            Some(number.unwrap_or_else(|_| panic!("{name} is to be a number")))
+        };
+        let seconds = number("ATTACK_SECONDS").unwrap_or(3);
+        let seed = number("ATTACK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+        println!("{what}: seed {seed}, {seconds} s");
+        Self {
+            began: Instant::now(),
+            lasts: Duration::from_secs(seconds),
+            seed,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.began.elapsed() >= self.lasts
+    }
+
+    /// Random numbers of this attacker.
+    fn random(&self, attacker: u64) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed.wrapping_add(attacker << 32))
+    }
+}
+
+/// The binary under attack.
+struct Victim {
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Victim {
+    /// `more`: of its config, in its own sections.
+    fn start(more: &str) -> Self {
+        let config = format!(
+            "[ticker]\nenabled = false\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
+        );
+        let folder = folder_with(&config);
+        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
+        command.env("BROADCASTER__HUB__URL", HUB_URL);
+        let process = Process::spawn(command);
+        process.addr();
+        Self {
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// Asserts that it runs, answers, and never panicked.
+    fn assert_unharmed(mut self) {
+        let status = support::client::get(self.process.addr(), "/healthz").status();
+        assert_eq!(status, 200);
+        assert!(self.process.is_running());
+        self.process.signal(rustix::process::Signal::TERM);
+        assert!(self.process.wait().success());
+        let log = self.process.whole_stderr();
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}

@@ -1,0 +1,312 @@
+//! Hours of churn, publishing, slow readers and reloads, on a log in a file and on one in Redis: memory,
+//! descriptors and file size stay as they were. `SOAK_SECONDS=7200` (`make soak`) is two hours; by default it
+//! is a few seconds, which show that everything is at work.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test says what came of it, and fails by panicking"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::json;
+use sse_broadcaster::EventId;
+use support::{
+    client::{Stream, connect_small, try_connect},
+    mercure::{Client, bearer, folder_with, form, grant, token_for},
+    process::{Process, command},
+    redis::Redis,
+};
+use tempfile::TempDir;
+
+const PATH: &str = "/.well-known/mercure";
+const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+
+/// Subscribers that come and go, at once.
+const CROWD: usize = 150;
+const SLOW: usize = 10;
+/// From one event of the publisher to its next.
+const PACE: Duration = Duration::from_millis(5);
+const RELOAD: Duration = Duration::from_secs(3);
+
+/// A server with its log.
+struct Subject {
+    name: &'static str,
+    process: Process,
+    folder: TempDir,
+    redis: Option<Redis>,
+    stop: AtomicBool,
+    published: AtomicU64,
+    received: AtomicU64,
+    came: AtomicU64,
+    reloads: AtomicU64,
+}
+
+/// What it takes at a moment.
+#[derive(Debug, Clone, Copy)]
+struct Footprint {
+    memory_kib: u64,
+    descriptors: u64,
+    /// Size of the file, or entries in Redis.
+    log: u64,
+}
+
+impl Subject {
+    fn start(name: &'static str, redis: Option<Redis>) -> Self {
+        let log = match &redis {
+            Some(redis) => format!("kind = 'redis'\nurl = '{}'\nhistory = 5000", redis.url()),
+            None => "kind = 'file'\npath = 'events.redb'".to_owned(),
+        };
+        let config = format!(
+            "[ticker]\ninterval = '100ms'\n\
+             [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [stream]\nhistory = 2000\nhistory_bytes = 4194304\nheartbeat = '1s'\n\
+             [log]\n{log}\n"
+        );
+        let folder = folder_with(&config);
+        let process = Process::spawn(command(folder.path(), &["--bind", "127.0.0.1:0"]));
+        process.addr();
+        Self {
+            name,
+            process,
+            folder,
+            redis,
+            stop: AtomicBool::new(false),
+            published: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            came: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+        }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.process.addr()
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn footprint(&self) -> Footprint {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        let log = match &self.redis {
+            Some(redis) => {
+                let length = redis.command(&["XLEN", "{broadcaster}:log"]);
+                length.parse().unwrap()
+            }
+            None => fs::metadata(self.file()).unwrap().len(),
+        };
+        Footprint {
+            memory_kib: self.process.resident_kb(),
+            descriptors: descriptors.count() as u64,
+            log,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("events.redb")
+    }
+
+    /// Subscribers that come from anywhere in the log, and leave without a word.
+    fn churn(&self) {
+        let mut random = fastrand::Rng::new();
+        let mut crowd: Vec<TcpStream> = Vec::new();
+        while !self.is_over() {
+            if crowd.len() < random.usize(1..=CROWD) {
+                if let Ok(mut socket) = try_connect(self.addr()) {
+                    let id = ["", "Last-Event-ID: earliest\r\n", "Last-Event-ID: x\r\n"];
+                    let id = random.choice(id).unwrap();
+                    let topic = random.u32(..50);
+                    let target = random.choice([
+                        "/events/sse".to_owned(),
+                        format!("{PATH}?match=*"),
+                        format!("{PATH}?match={topic}&match_urlpattern=/{topic}/:id"),
+                    ]);
+                    let target = target.unwrap();
+                    write!(socket, "GET {target} HTTP/1.1\r\nHost: x\r\n{id}\r\n").ok();
+                    crowd.push(socket);
+                    self.came.fetch_add(1, Relaxed);
+                }
+            } else {
+                let leaving = random.usize(..crowd.len());
+                crowd.swap_remove(leaving);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn publish(&self) {
+        let mut random = fastrand::Rng::new();
+        let token = token_for(HUB_URL, json!([grant("publish", &["*"])]));
+        let headers = bearer(&token);
+        let mut client = Client::connect(self.addr());
+        while !self.is_over() {
+            let n = self.published.load(Relaxed);
+            let most = if random.u8(..) < 5 { 20_000 } else { 200 };
+            let length = random.usize(..most);
+            let data = format!("{n} {}", "x".repeat(length));
+            let topic = random.u32(..50).to_string();
+            let id = format!("urn:{n}");
+            let mut update = vec![("topic", &*topic), ("data", &data)];
+            if random.bool() {
+                update.push(("id", &id));
+            }
+            let answer = client.post(&headers, &form(&update));
+            assert_eq!(answer.status(), 200, "{}: {answer:?}", self.name);
+            self.published.fetch_add(1, Relaxed);
+            thread::sleep(PACE);
+        }
+    }
+
+    /// Readers for whom everything is too fast; one takes nothing at all.
+    fn read_slowly(&self) {
+        let connect = |_| {
+            let mut socket = connect_small(self.addr());
+            write!(socket, "GET {PATH}?match=* HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        let mut sockets: Vec<_> = (0..SLOW).map(connect).collect();
+        let mut some = [0; 256];
+        while !self.is_over() {
+            for socket in &mut sockets[1..] {
+                if matches!(socket.read(&mut some), Ok(0)) {
+                    *socket = connect(0);
+                }
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Gets everything, once and in order.
+    fn listen(&self) {
+        let target = format!("{PATH}?match=*");
+        let mut stream = Stream::request(self.addr(), &target, b"");
+        let mut last: Option<EventId> = None;
+        while !self.is_over() {
+            let event = stream.event().unwrap();
+            assert_ne!(
+                event.name.as_deref(),
+                Some("gap"),
+                "{}: {event:?}",
+                self.name
+            );
+            if let Some(Ok(id)) = event.id.as_deref().map(EventId::parse) {
+                assert!(last.is_none_or(|last| last < id), "{}: {id}", self.name);
+                last = Some(id);
+            }
+            self.received.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn reload(&self) {
+        let path = self.folder.path().join("config/default.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        let other = config.replace("interval = '100ms'", "interval = '150ms'");
+        assert_ne!(config, other);
+        for round in 0_u64.. {
+            for _ in 0..30 {
+                if self.is_over() {
+                    return;
+                }
+                thread::sleep(RELOAD / 30);
+            }
+            let text = if round % 2 == 0 { &other } else { &config };
+            fs::write(&path, text).unwrap();
+            self.process.signal(Signal::HUP);
+            self.reloads.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// The largest footprint within some time.
+fn largest(subject: &Subject, within: Duration) -> Footprint {
+    let began = Instant::now();
+    let mut largest = subject.footprint();
+    while began.elapsed() < within {
+        thread::sleep(within / 50);
+        let now = subject.footprint();
+        largest = Footprint {
+            memory_kib: largest.memory_kib.max(now.memory_kib),
+            descriptors: largest.descriptors.max(now.descriptors),
+            log: largest.log.max(now.log),
+        };
+    }
+    largest
+}
+
+#[test]
+fn after_hours_a_server_is_as_it_was_after_minutes() {
+    let seconds = std::env::var("SOAK_SECONDS").ok();
+    let seconds = seconds.map_or(12, |text| text.parse().expect("a number of seconds"));
+    let lasts = Duration::from_secs(seconds);
+    let is_whole = lasts >= Duration::from_secs(600);
+    let subjects = [
+        Subject::start("file", None),
+        Subject::start("redis", Some(Redis::start())),
+    ];
+
+    let footprints = thread::scope(|scope| {
+        for subject in &subjects {
+            scope.spawn(|| subject.churn());
+            scope.spawn(|| subject.publish());
+            scope.spawn(|| subject.read_slowly());
+            scope.spawn(|| subject.listen());
+            scope.spawn(|| subject.reload());
+        }
+        let measured = subjects.each_ref().map(|subject| {
+            scope.spawn(move || {
+                // The last part of the first twelfth, and of the whole: for two hours, of ten minutes.
+                let window = lasts / 60;
+                thread::sleep(lasts / 12 - window);
+                let early = largest(subject, window);
+                println!("{} after {:?}: {early:?}", subject.name, lasts / 12);
+                thread::sleep(lasts - lasts / 12 - window);
+                let late = largest(subject, window);
+                subject.stop.store(true, Relaxed);
+                (early, late)
+            })
+        });
+        measured.map(|measured| measured.join().unwrap())
+    });
+
+    for (subject, (early, late)) in subjects.iter().zip(footprints) {
+        println!(
+            "{}: {} published, {} received, {} came and went, {} reloads in {lasts:?}; \
+             {early:?} early, {late:?} at the end",
+            subject.name,
+            subject.published.load(Relaxed),
+            subject.received.load(Relaxed),
+            subject.came.load(Relaxed),
+            subject.reloads.load(Relaxed),
+        );
+        let all = [
+            (early.memory_kib, late.memory_kib, 16 << 10),
+            (early.descriptors, late.descriptors, 50),
+            (early.log, late.log, 8 << 20),
+        ];
+        for (early, late, while_it_fills) in all {
+            let most = if is_whole {
+                early + early / 10
+            } else {
+                2 * early + while_it_fills
+            };
+            assert!(late <= most, "{}: {early} became {late}", subject.name);
+        }
+        assert!(subject.published.load(Relaxed) > 100);
+        assert!(!subject.process.stderr().contains("panicked"));
+    }
+}
