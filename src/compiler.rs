@@ -95,7 +95,7 @@ impl Compiling<'_> {
         Ok(matcher)
     }
 
-    /// What was taken counts for as long as what is returned is kept.
+    /// The memory counts until what is returned is dropped.
     pub(crate) fn finish(self) -> Arc<Held> {
         Arc::new(self.held)
     }

@@ -2,6 +2,8 @@
 //! lacks: on how long a client may take, and on what it may send. Where the connection is to carry
 //! an event stream, actix-http ends with the response's head, and the socket stays open.
 
+mod responses;
+
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -13,13 +15,6 @@ use std::{
     time::Duration,
 };
 
-use actix_http::ConnectionType;
-use actix_web::{
-    body::MessageBody,
-    dev::{Path, ServiceRequest, ServiceResponse, Url},
-    http::{Uri, header::HeaderMap},
-    middleware::Next,
-};
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -29,6 +24,7 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
+pub(crate) use self::responses::track_response;
 use crate::{
     auth::Revocation,
     request_scan::RequestScan,
@@ -52,8 +48,8 @@ pub(crate) const MAX_STRAY: usize = 1024;
 /// it, connections whose part is longer than [`MAX_AHEAD`] are closed.
 const UNFINISHED_BUDGET: usize = 64 << 20;
 
-/// How much actix-http gets before it has to use it, in bytes. It would let its buffer grow to 128 KiB, and
-/// keep that for as long as the connection is open.
+/// How much actix-http receives before it must process it, in bytes. Otherwise its buffer grows to 128 KiB,
+/// and stays that large until the connection is closed.
 const MAX_READ_AT_ONCE: usize = 8 * 1024;
 
 /// What may stand behind the request for an event stream: some clients end their requests so.
@@ -91,7 +87,7 @@ pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
     /// Every connection that carries an event stream, until its socket is closed.
     pub(crate) streams: TaskTracker,
-    /// What came of requests that are not complete.
+    /// Bytes received of requests that are not complete.
     pub(crate) unfinished: Tally,
 }
 
@@ -180,12 +176,12 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
-    /// Whether a request was refused early, the client was told so, and the rest of its body has come.
+    /// Whether a request was refused early, the response is written, and the rest of the body was received.
     fn is_over(&self) -> bool {
         self.0.refusal_is_written.get() && !self.0.is_in_sized_body.get()
     }
 
-    /// Says that what was to be sent was written.
+    /// Notes that a response was written.
     fn has_written(&self) {
         if self.0.closes_after_body.get() {
             self.0.refusal_is_written.set(true);
@@ -214,57 +210,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Middleware that tells the connection of each response. If the client offered an upgrade, it sets
-/// `Connection: close`: actix-http would send `Connection: upgrade`, and then close anyway.
-pub(crate) async fn track_response(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let connection = request.conn_data::<Connection>().cloned();
-    let offers_upgrade = request.head().upgrade();
-    let mut response = next.call(request).await;
-    if let Ok(response) = &mut response
-        && offers_upgrade
-    {
-        let head = response.response_mut().head_mut();
-        head.set_connection_type(ConnectionType::Close);
-    }
-    let Some(connection) = connection else {
-        return response;
-    };
-    let state = &connection.0;
-    state
-        .unanswered
-        .set(state.unanswered.get().saturating_sub(1));
-    // Only after refusals: they are short and written in one go. Closing early would cut off a longer
-    // response, such as a file.
-    let is_refusal = response.as_ref().is_ok_and(|response| {
-        let status = response.status();
-        status.is_client_error() || status.is_server_error()
-    });
-    if is_refusal && state.unanswered.get() == 0 && state.is_in_sized_body.get() {
-        state.closes_after_body.set(true);
-    }
-    if connection.is_stream() {
-        return response.map(forget_request);
-    }
-    response
-}
-
-/// Empties the request that was answered. actix-web keeps 128 of them a thread for reuse, each with
-/// its headers and the connection's read buffer: 15 KB that a subscriber would leave behind.
-///
-/// Panics if the handler kept the request.
-fn forget_request<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
-    let (request, response) = response.into_parts();
-    let mut request = ServiceRequest::from_request(request);
-    *request.match_info_mut() = Path::new(Url::new(Uri::default()));
-    let head = request.head_mut();
-    head.uri = Uri::default();
-    head.headers = HeaderMap::new();
-    request.into_response(response)
 }
 
 impl ClientIo {
@@ -302,7 +247,7 @@ impl ClientIo {
         self.state.clone()
     }
 
-    /// Fails if a long request is not complete while those of all take too much memory.
+    /// Fails if this request is long and not complete while the memory for such requests is exhausted.
     fn check_budget(&mut self) -> io::Result<()> {
         let unfinished = self.scan.unfinished();
         self.unfinished.set(unfinished);

@@ -187,8 +187,7 @@ impl Matcher {
         }
     }
 
-    /// Whether it may match a topic on which the hub tells of active subscriptions. It may say so of a pattern
-    /// that matches none.
+    /// Whether it may match the topic of a presence event. `true` is possible for a pattern that matches none.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), presence::LIST);
         match &self.meaning {

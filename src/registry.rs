@@ -344,7 +344,7 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// The same with those that may want presence, some of which was evicted.
+    /// Takes off the clients that may want presence events, some of which were evicted.
     pub(crate) fn take_off_presence(&mut self) {
         let handed_over = self.handed_over;
         let wants = |group: &Group<O>| group.selection.may_select_presence();

@@ -73,8 +73,8 @@ impl Selection {
         !audience.private || any(&self.readable, audience, &self.hub)
     }
 
-    /// Whether it may select what is told of active subscriptions, which is private. It may say so of a
-    /// pattern that matches none.
+    /// Whether it may select presence events, which are private. `true` is possible for a pattern that
+    /// matches none.
     pub(crate) fn may_select_presence(&self) -> bool {
         self.may_select_presence
     }

@@ -44,7 +44,8 @@ pub(crate) struct Subscriber {
     /// Present if it may go on only for some time. On the heap: few have it.
     expiry: Option<Box<Expiry>>,
     place: Place,
-    /// Presence before this place may be missing without a word: the subscriber was told, or cannot want it.
+    /// Missing presence events before this place are not reported: the subscriber was told, or does not want
+    /// them.
     presence: u64,
     /// Present while what it needs next is not in memory any more.
     older: Option<Older>,
@@ -310,7 +311,7 @@ impl Subscriber {
         self.older.is_some()
     }
 
-    /// Tells it that presence is missing between here and what comes.
+    /// Reports that presence events are missing from here on.
     fn misses_presence(&mut self) -> Next {
         let gap = self.hub.log.gap_of_presence(self.place.cursor);
         self.place.announced = self.place.cursor;

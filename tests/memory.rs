@@ -7,7 +7,7 @@ mod support;
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -15,47 +15,32 @@ use serde_json::json;
 use support::{
     client::{Stream, connect, get, try_connect},
     eventually,
-    mercure::{Client, bearer, folder_with, form, grant, request, token_for},
-    process::{Process, command},
+    mercure::{Client, HUB, HubProcess, PATH, bearer, form, grant, request, token_for},
 };
-use tempfile::TempDir;
 
-const PATH: &str = "/.well-known/mercure";
-const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
 const MIB: u64 = 1 << 10;
 
-/// The binary, with a config.
-struct Server {
-    process: Process,
-    _folder: TempDir,
-}
+/// The binary, and what is measured of it.
+struct Server(HubProcess);
 
 impl Server {
     fn start(more: &str) -> Self {
-        let config = format!(
-            "[ticker]\nenabled = false\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
-        );
-        let folder = folder_with(&config);
-        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
-        command.env("BROADCASTER__HUB__URL", HUB_URL);
-        let process = Process::spawn(command);
-        process.addr();
-        Self {
-            process,
-            _folder: folder,
-        }
+        Self(HubProcess::start(more))
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.0.addr()
     }
 
     /// By how much resident memory grew while something was done, in KiB.
     fn growth<T>(&self, act: impl FnOnce() -> T) -> (u64, T) {
-        let before = self.process.resident_kb();
+        let before = self.0.process.resident_kb();
         let done = act();
-        (self.process.resident_kb().saturating_sub(before), done)
+        (self.0.process.resident_kb().saturating_sub(before), done)
     }
 
     fn connect(&self) -> TcpStream {
-        connect(self.process.addr())
+        connect(self.addr())
     }
 
     /// Sends a QUERY for so many topics of so many bytes, and returns the status; the connection stays open.
@@ -75,12 +60,12 @@ impl Server {
 #[test]
 fn the_history_counts_topics() {
     let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
-    let token = token_for(HUB_URL, json!([grant("publish", &["*"])]));
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
     let topics: Vec<_> = (0..100).map(|n| format!("{n:04}").repeat(1000)).collect();
     let mut fields: Vec<_> = topics.iter().map(|topic| ("topic", &**topic)).collect();
     fields.push(("data", "x"));
     let update = form(&fields);
-    let mut publisher = Client::connect(server.process.addr());
+    let mut publisher = Client::connect(server.addr());
 
     let (growth, ()) = server.growth(|| {
         for _ in 0..200 {
@@ -119,14 +104,14 @@ fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
         .map(|n| format!("match={n}{}", "y".repeat(1000)))
         .collect();
     let target = format!("{PATH}?{}", topics.join("&"));
-    let mut told = Stream::request(server.process.addr(), &target, b"");
+    let mut told = Stream::request(server.addr(), &target, b"");
     assert_eq!(told.status(), 200);
     let block = told.block().unwrap();
     assert!(block.starts_with("retry: "), "{block}");
     assert_eq!(told.block(), None);
-    let metrics = get(server.process.addr(), "/metrics").body;
+    let metrics = get(server.addr(), "/metrics").body;
     assert!(metrics.contains("broadcaster_turned_away_total{reason=\"matchers\"} 1\n"));
-    // Whoever asks for little is not concerned.
+    // A subscriber that asks for little is not affected.
     let (_socket, head) = server.query(1000, 3, 100);
     assert!(head.contains(" 200"), "{head}");
 
@@ -174,7 +159,7 @@ fn a_connection_keeps_no_large_buffer_after_a_large_request() {
 #[test]
 fn unfinished_requests_have_a_budget() {
     let server = Server::start("[server]\nrequest_timeout = '1m'\n");
-    let addr = server.process.addr();
+    let addr = server.addr();
     let header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(100_000));
 
     let (growth, sockets) = server.growth(|| {
@@ -195,7 +180,7 @@ fn unfinished_requests_have_a_budget() {
         let closed = sockets.iter().filter(|socket| is_closed(socket)).count();
         (closed >= 200).then_some(())
     });
-    // Short requests are not concerned.
+    // Short requests are not affected.
     assert_eq!(get(addr, "/healthz").status(), 200);
     drop(sockets);
 }
@@ -209,7 +194,7 @@ fn is_closed(socket: &TcpStream) -> bool {
 #[test]
 fn bodies_that_are_being_sent_have_a_budget() {
     let server = Server::start("[server]\nrequest_timeout = '1m'\n[limits]\nmatchers = 1000\n");
-    let addr = server.process.addr();
+    let addr = server.addr();
     let length = 1_000_000;
     let head = format!(
         "QUERY {PATH} HTTP/1.1\r\nHost: x\r\n\

@@ -78,7 +78,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
             .then(|| publisher.publish_on("a"))
     });
 
-    // Whoever may not know of subscriptions, or did not ask for them, misses nothing.
+    // Subscribers that did not ask for presence events miss nothing.
     let resumed = |query: &str, token: &str| {
         let id = before.replace('#', "%23");
         hub.subscribe_with(&format!("{query}&last_event_id={id}"), token)
@@ -90,7 +90,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
             assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
         }
     }
-    // Whoever did receives a gap, and then what is kept of them, in order.
+    // A subscriber that did receives a gap, and then the retained ones in order.
     let mut stream = resumed("match=*", &watcher());
     let gap = stream.event().unwrap().gap();
     assert_eq!(

@@ -92,7 +92,7 @@ impl std::borrow::Borrow<str> for GivenId {
     }
 }
 
-/// Whether an id has the form `<number>-<number>`, whatever the epoch and however long the numbers are.
+/// Whether an id has the form `<number>-<number>`, with any epoch and with numbers of any length.
 fn is_two_numbers(id: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     id.split_once('-')

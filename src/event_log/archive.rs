@@ -10,12 +10,12 @@ use crate::{
     resume::ResumeFrom,
 };
 
-/// How far somebody has read.
+/// How far a reader has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
     /// The id of the last item.
     pub(crate) id: EventId,
-    /// How many events of its epoch up to there do not tell of active subscriptions, if that is known.
+    /// Number of events of its epoch up to there that are not presence events, if known.
     pub(crate) others: Option<u64>,
 }
 
@@ -29,14 +29,14 @@ impl From<EventId> for Reached {
 /// What is missing between two items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Nothing but events that told of active subscriptions.
+    /// Only presence events.
     Presence,
     /// Any events, for this reason.
     Events(GapReason),
 }
 
 impl Missing {
-    /// Why a subscriber misses something, if it does.
+    /// Why a subscriber must receive a gap, if it must.
     pub(crate) fn reason(self, wants_presence: bool) -> Option<GapReason> {
         match self {
             Self::Presence => wants_presence.then_some(GapReason::Evicted),
@@ -51,7 +51,7 @@ pub(crate) enum Item {
     Event {
         id: EventId,
         event: Event,
-        /// How many events of its epoch before it do not tell of active subscriptions, if that is known.
+        /// Number of events of its epoch before it that are not presence events, if known.
         others: Option<u64>,
     },
     /// A new epoch, with all that came up to this event; `None`: with nothing that came before. The
@@ -68,7 +68,7 @@ impl Item {
         }
     }
 
-    /// How far one has read who has this item.
+    /// The position of a reader that has this item.
     pub(crate) fn reached(&self) -> Reached {
         let id = self.id();
         let others = match self {
@@ -81,7 +81,7 @@ impl Item {
         Reached { id, others }
     }
 
-    /// How far one has to have read, to go on here.
+    /// The position of a reader for which this item is the next.
     pub(crate) fn before(&self) -> Reached {
         match self {
             Self::Event { id, others, .. } => Reached {
@@ -96,8 +96,8 @@ impl Item {
         }
     }
 
-    /// What is missing between here and this item; `None`: nothing is. How many events that are for a
-    /// subscriber, nobody knows.
+    /// What is missing between a position and this item; `None`: nothing. How many of the missing events are
+    /// for a subscriber is not known.
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {
@@ -193,11 +193,11 @@ impl Archive {
         Ok(items.into_iter().next())
     }
 
-    /// How far one has read who has the event of this id, be it evicted.
+    /// The position of a reader whose last event has this id. The event may be evicted.
     pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
         let newest = self.ask(|done| Ask::UpTo { id, done }).await;
         let newest = newest.map_err(|_| LogUnavailable)??;
-        // Those in between may be presence that is evicted. If not, their number will not fit.
+        // If any other event between that item and this id is missing, the counts will not match later.
         let reached = newest.map(|item| item.reached());
         let others = reached.filter(|reached| reached.id.epoch == id.epoch);
         Ok(Reached {

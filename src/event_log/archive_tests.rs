@@ -1,4 +1,4 @@
-//! What those are told who ask for what is no longer in memory.
+//! Where subscribers start that ask for events that are no longer in memory.
 
 use super::*;
 

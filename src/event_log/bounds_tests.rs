@@ -1,5 +1,4 @@
-//! What a log in memory promises of its bounds: they cover all that it holds, and what is told of active
-//! subscriptions pushes nothing else out.
+//! The bounds of a log in memory: they cover all that it holds, and presence events push nothing else out.
 
 use proptest::prelude::*;
 
@@ -23,7 +22,7 @@ fn log(retention: Retention) -> MemoryLog {
     MemoryLog::new(EPOCH, retention, topic("own"))
 }
 
-/// What is told of a subscription.
+/// A presence event.
 fn presence() -> Event {
     let mut event = Event::of_hub("{}".to_owned());
     event.audience = Some(Audience {
@@ -122,7 +121,7 @@ fn presence_pushes_nothing_else_out() {
     assert_eq!((gap.reason, gap.missed), (GapReason::Evicted, None));
     assert_eq!(gap.resumed_after, log.id_before(first));
 
-    // Whoever resumes before them, or at one of them, misses nothing else.
+    // A subscriber that resumes before them, or at one of them, misses nothing else.
     for seq in [1, 2, 500, 998, 1001] {
         let from = ResumeFrom::from(log.id(seq));
         let placement = log.place(&from, &selection("own"));
@@ -189,8 +188,8 @@ fn only_who_may_select_presence_is_concerned() {
 }
 
 proptest! {
-    /// Whatever comes in whatever order, each event that is no presence is read once and in order unless a
-    /// gap was told, and presence unless that was told.
+    /// In any order of events, each event is read once and in order, unless the read before it reported that
+    /// events, or presence events, are missing.
     #[test]
     fn events_and_presence_are_read_once_and_in_order(
         kinds in proptest::collection::vec(any::<bool>(), 0..200),

@@ -1,5 +1,5 @@
-//! What becomes of a log whose files were damaged while no process used them: it refuses to open, or it
-//! begins a new epoch, or nothing is missing.
+//! Logs whose files were damaged while no process used them: such a log refuses to open, or begins a new
+//! epoch, or nothing is missing.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -116,7 +116,7 @@ fn flip(bytes: &mut [u8], at: usize, random: &mut fastrand::Rng) -> String {
     format!("bit {bit} of byte {at} flipped")
 }
 
-/// Opens the log in a folder, and says what came of it if a promise is broken.
+/// Opens the log in a folder, and returns which promise is broken, if one is.
 fn broken_promise(image: &Image, folder: &Path) -> Option<String> {
     let kind = LogKind::File {
         path: folder.join("events.redb"),

@@ -21,7 +21,7 @@ const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
-/// Events that told of active subscriptions are missing before this number, where others are not.
+/// Numbers before this one may be missing: they belong to presence events that were evicted.
 const PRESENCE_FROM: &str = "presence_from";
 /// 1 while something may be acknowledged that is not synced.
 const UNSYNCED: &str = "unsynced";
@@ -54,7 +54,7 @@ pub(super) struct Batch<'a> {
     pub(super) records: &'a [Record],
     /// The events that are retained no more.
     pub(super) evicted: Range<u64>,
-    /// The same among those behind that told of active subscriptions.
+    /// Numbers of presence events behind those that are evicted, too.
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
@@ -112,7 +112,7 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // Of another log, which was here before.
+            // This may be left of another log.
             let found = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             let mut store = Self {
@@ -203,7 +203,7 @@ impl FileStore {
         self.acknowledge(number(&self.db, NEXT)?)
     }
 
-    /// Why acknowledged events may be missing that the last process had, if they may.
+    /// Why acknowledged events may be missing, if they may.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
         let About { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();

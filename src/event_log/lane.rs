@@ -1,5 +1,5 @@
-//! Events of one kind in the order of the log, oldest first, each at its place. Events of another kind
-//! may stand at the places in between.
+//! Events of one kind in the order of the log, oldest first. Each has a place; the places in between may
+//! belong to events of another kind.
 
 use std::{
     collections::{VecDeque, vec_deque::Iter},
@@ -132,7 +132,7 @@ impl Lane {
 
     /// The index of the first entry from this place on.
     fn index(&self, place: u64) -> usize {
-        // Where no other kind stands in between, it is where the place says.
+        // If no other kind stands in between, the index follows from the place.
         let dense = place.saturating_sub(self.first) as usize;
         match self.entries.get(dense) {
             Some(entry) if entry.place == place => dense,
@@ -167,7 +167,7 @@ impl Lane {
         }
     }
 
-    /// Whether what is retained is more than these bounds allow. One event is never too much.
+    /// Whether the retained events exceed these bounds. A single event never does.
     pub(super) fn exceeds(&self, bounds: Bounds, now: Instant) -> bool {
         let exceeds = |oldest| bounds.are_exceeded(self.len(), self.retained_bytes, oldest, now);
         self.len() > 1 && self.oldest_retained().is_some_and(exceeds)

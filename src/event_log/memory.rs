@@ -102,8 +102,7 @@ impl MemoryLog {
         retained.lineage.go_on(next, first, follows);
     }
 
-    /// Goes on at this place, if that is later: the events before it told of active subscriptions, and are
-    /// evicted.
+    /// Skips the places before this one: they belong to presence events that are already evicted.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -174,7 +173,7 @@ impl MemoryLog {
         }
     }
 
-    /// Presence is retained from this place on.
+    /// Presence events are retained from this place on.
     pub(crate) fn oldest_presence(&self) -> u64 {
         self.retained.read().presence.oldest()
     }
@@ -217,7 +216,7 @@ impl MemoryLog {
     /// retained, after a gap that says why; unless nothing that is missing was for it.
     pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
         let retained = self.retained.read();
-        // Presence that is missing is told when it is come to.
+        // Missing presence events are reported when the subscriber reads.
         if let Some(placement) = retained.find(from, false) {
             return placement;
         }
@@ -287,7 +286,7 @@ impl MemoryLog {
                 events.next()
             };
             let Some(entry) = next else {
-                // The last places may be those of presence that is evicted.
+                // The last places may belong to presence events that are evicted.
                 return Read::Events { end: retained.next };
             };
             let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
@@ -316,8 +315,7 @@ impl MemoryLog {
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 
-    /// What a subscriber at this place is told where presence that comes next is evicted, and other events
-    /// are not.
+    /// The gap for a subscriber at this place that misses presence events, and no others.
     pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
         let last = self.retained.read().lineage.id_before(cursor);
         let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());

@@ -55,9 +55,9 @@ use crate::{event::Audience, gap::Gap, wire::Frame};
 /// How much a log retains: beyond a bound the oldest event is evicted; the newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Number of events, without what is told of active subscriptions.
+    /// Number of events, without presence events.
     pub events: usize,
-    /// Number of events that tell of active subscriptions (presence).
+    /// Number of presence events: those that tell of active subscriptions.
     pub presence: usize,
     /// Memory that all events take together, in bytes: data, topics, ids and names.
     pub bytes: usize,
@@ -112,7 +112,7 @@ impl Entry {
 pub(crate) struct ReadFrom {
     /// The place of the first event.
     pub(crate) cursor: u64,
-    /// Presence before this place may be missing without a word: it is known, or of no interest.
+    /// Missing presence events before this place are not reported: the reader knows, or does not want them.
     pub(crate) presence: u64,
 }
 
@@ -144,7 +144,7 @@ pub(crate) enum Read {
     Head,
     /// The event at the cursor is no longer retained, nor are the others before this one.
     Evicted { oldest: u64 },
-    /// Presence before this place may be missing, and nothing else is.
+    /// Presence events before this place may be missing; no other events are.
     PresenceEvicted { before: u64 },
     /// That events are missing, which this log never got. The cursor after it is the next.
     Missing,

@@ -1,7 +1,7 @@
 //! What a log in memory retains, and what it evicts.
 //!
-//! What is told of active subscriptions (presence) has a lane of its own: a stranger can make as much of it
-//! as it likes, and must not push out anything else.
+//! Presence events, which tell of active subscriptions, have a lane of their own: any client can cause as many
+//! of them as it wants, and they must not push out other events.
 
 use std::{sync::Arc, time::Instant};
 

@@ -165,13 +165,12 @@ struct Thread {
 pub(super) struct Stored {
     /// None before this number.
     pub(super) from: u64,
-    /// The numbers of those that tell of active subscriptions, in their order.
+    /// The numbers of its presence events, in ascending order.
     pub(super) presence: VecDeque<u64>,
 }
 
 impl Stored {
-    /// Those that told of active subscriptions and are evicted, because they are before `oldest_presence`;
-    /// without those before `oldest`, where nothing is retained.
+    /// The presence events from `oldest` on that are evicted, because they are before `oldest_presence`.
     fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
         let numbers = self.presence.iter().copied();
         numbers

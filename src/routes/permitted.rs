@@ -1,4 +1,4 @@
-//! A body of which only so many may be on their way at once.
+//! A response body that holds a permit until it is sent.
 
 use std::{
     pin::Pin,

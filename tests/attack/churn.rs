@@ -12,10 +12,10 @@ use std::{
 use serde_json::json;
 use sse_broadcaster::EventId;
 
-use super::{Attack, HUB_URL, PATH, Victim};
+use super::{Attack, assert_unharmed};
 use crate::support::{
     client::Stream,
-    mercure::{Client, bearer, form, grant, token_for},
+    mercure::{Client, HUB, HubProcess, PATH, bearer, form, grant, token_for},
 };
 
 const PUBLISHERS: u64 = 3;
@@ -72,9 +72,9 @@ fn read(
 #[test]
 fn whoever_resumes_anywhere_gets_everything_once_and_in_order_or_a_gap() {
     let attack = Attack::begin("subscribers that come and go");
-    let victim = Victim::start("[stream]\nhistory = 15\nqueue = 4\n");
-    let addr = victim.process.addr();
-    let token = token_for(HUB_URL, json!([grant("publish", &["*"])]));
+    let victim = HubProcess::start("[stream]\nhistory = 15\nqueue = 4\n");
+    let addr = victim.addr();
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
     let counts = Counts::default();
     // Ids that some subscriber saw, of any age.
     let seen: Mutex<Vec<EventId>> = Mutex::default();
@@ -122,7 +122,7 @@ fn whoever_resumes_anywhere_gets_everything_once_and_in_order_or_a_gap() {
                     publish(&mut client, &"x".repeat(length));
                     published += 1;
                 }
-                // Whoever still waits for some is released.
+                // Releases the subscribers that still wait for events.
                 for _ in 0..100 {
                     publish(&mut client, "");
                 }
@@ -141,5 +141,5 @@ fn whoever_resumes_anywhere_gets_everything_once_and_in_order_or_a_gap() {
         counts.gaps.into_inner()
     );
     assert!(published > 100, "{published}");
-    victim.assert_unharmed();
+    assert_unharmed(victim);
 }

@@ -16,14 +16,7 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
-use support::{
-    mercure::folder_with,
-    process::{Process, command},
-};
-use tempfile::TempDir;
-
-const PATH: &str = "/.well-known/mercure";
-const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+use support::mercure::HubProcess;
 
 /// How long an attack lasts, and the seed of what is random in it.
 struct Attack {
@@ -59,38 +52,14 @@ impl Attack {
     }
 }
 
-/// The binary under attack.
-struct Victim {
-    process: Process,
-    _folder: TempDir,
-}
-
-impl Victim {
-    /// `more`: of its config, in its own sections.
-    fn start(more: &str) -> Self {
-        let config = format!(
-            "[ticker]\nenabled = false\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
-        );
-        let folder = folder_with(&config);
-        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
-        command.env("BROADCASTER__HUB__URL", HUB_URL);
-        let process = Process::spawn(command);
-        process.addr();
-        Self {
-            process,
-            _folder: folder,
-        }
-    }
-
-    /// Asserts that it runs, answers, and never panicked.
-    fn assert_unharmed(mut self) {
-        let status = support::client::get(self.process.addr(), "/healthz").status();
-        assert_eq!(status, 200);
-        assert!(self.process.is_running());
-        self.process.signal(rustix::process::Signal::TERM);
-        assert!(self.process.wait().success());
-        let log = self.process.whole_stderr();
-        assert!(!log.contains("panicked"), "{log}");
-    }
+/// Asserts that it runs, answers, and never panicked.
+fn assert_unharmed(mut victim: HubProcess) {
+    let status = support::client::get(victim.addr(), "/healthz").status();
+    assert_eq!(status, 200);
+    let process = &mut victim.process;
+    assert!(process.is_running());
+    process.signal(rustix::process::Signal::TERM);
+    assert!(process.wait().success());
+    let log = process.whole_stderr();
+    assert!(!log.contains("panicked"), "{log}");
 }

@@ -9,10 +9,10 @@ use std::{
 
 use serde_json::json;
 
-use super::{Attack, HUB_URL, PATH, Victim};
+use super::{Attack, assert_unharmed};
 use crate::support::{
     client::{Stream, try_connect},
-    mercure::{Client, bearer, form, grant, token_for},
+    mercure::{Client, HUB, HubProcess, PATH, bearer, form, grant, token_for},
 };
 
 const ATTACKERS: u64 = 4;
@@ -142,9 +142,10 @@ fn attack(addr: SocketAddr, random: &mut fastrand::Rng) -> usize {
 #[test]
 fn whatever_is_sent_the_server_stands_and_takes_in_what_it_acknowledges() {
     let attack_time = Attack::begin("raw and mixed requests");
-    let victim = Victim::start("[server]\nrequest_timeout = '1s'\n[stream]\nhistory = 1000000\n");
-    let addr = victim.process.addr();
-    let token = token_for(HUB_URL, json!([grant("publish", &["*"])]));
+    let victim =
+        HubProcess::start("[server]\nrequest_timeout = '1s'\n[stream]\nhistory = 1000000\n");
+    let addr = victim.addr();
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
     let headers = bearer(&token);
 
     let (responses, ids) = thread::scope(|scope| {
@@ -191,5 +192,5 @@ fn whatever_is_sent_the_server_stands_and_takes_in_what_it_acknowledges() {
         connections > 20 && responses > 10,
         "{connections} {responses}"
     );
-    victim.assert_unharmed();
+    assert_unharmed(victim);
 }

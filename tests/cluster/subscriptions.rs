@@ -175,7 +175,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_redis() {
             let event = stream.event().unwrap();
             assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
         }
-        // Whoever may know of subscriptions is told once before each event that some are missing.
+        // A subscriber of presence events receives at most one gap before each other event.
         let headers = format!("{}Last-Event-ID: {}\r\n", bearer(&cluster.token), ids[0]);
         let target = format!("{HUB}?match=*");
         let mut stream = Stream::request(cluster.nodes[node].addr(), &target, headers.as_bytes());

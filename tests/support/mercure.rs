@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     client::{Stream, connect, try_connect},
+    process::{Process, command},
     server::{TestServer, quiet},
 };
 
@@ -217,6 +218,35 @@ impl Answer {
         assert_eq!(content_type, Some("application/problem+json"), "{of_what}");
         let problem: Value = serde_json::from_str(&self.body).unwrap();
         assert_eq!(problem["status"], status, "{of_what}");
+    }
+}
+
+/// The binary, as a hub of its own whose tokens these tests can sign.
+pub struct HubProcess {
+    pub process: Process,
+    _folder: TempDir,
+}
+
+impl HubProcess {
+    /// Without numbered messages. `more`: of its config, in its own sections.
+    pub fn start(more: &str) -> Self {
+        let config = format!(
+            "[ticker]\nenabled = false\n\
+             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
+        );
+        let folder = folder_with(&config);
+        let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
+        command.env("BROADCASTER__HUB__URL", HUB);
+        let process = Process::spawn(command);
+        process.addr();
+        Self {
+            process,
+            _folder: folder,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.process.addr()
     }
 }
 

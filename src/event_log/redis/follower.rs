@@ -217,7 +217,7 @@ impl Follower {
             }
             let mut more = !first.is_empty();
             if !more && self.last.id.epoch > LARGEST_EPOCH && self.link.epoch() <= LARGEST_EPOCH {
-                // Somebody else wrote that id. The stream was removed with it: ids are smaller again.
+                // Another program wrote that id, and the stream was replaced. Its ids are smaller.
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);

@@ -4,9 +4,9 @@
 -- number its last entry has (`seq`). So a stream that was deleted, evicted, cut or restored cannot
 -- give an id twice, and a script that appends notices it in the same step.
 --
--- What is told of active subscriptions (presence) is evicted before anything else. So that a reader knows
--- that nothing else is missing where a number is, each entry says how many entries of its epoch before
--- it were not presence (field `o`).
+-- Presence events, which tell of active subscriptions, are evicted before all others. Each entry says how many
+-- entries of its epoch before it were not presence events (field `o`), so that a reader knows whether
+-- others are missing, too, where numbers are missing.
 
 -- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
 -- meanwhile.
