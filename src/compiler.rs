@@ -13,16 +13,16 @@ use crate::{
 /// others.
 const MOST: usize = 1 << 20;
 
-/// Memory budget for the matchers of all tokens that are remembered, in bytes. Beyond it, a token with
-/// patterns is answered with 503.
+/// Memory budget for the matchers of all tokens in the cache, in bytes. Beyond it, a request with another token
+/// gets 503, unless the token has only a few topics.
 const TOKENS_BUDGET: usize = 128 << 20;
 
 /// What a matcher takes beside its text and what it is compiled to, in bytes, about: where it is held, and where
 /// it is looked up.
-const MATCHER_BYTES: usize = 192;
+const MATCHER_OVERHEAD: usize = 192;
 
-/// How many bytes of each request's or token's matchers are free, without what they are compiled to: a few
-/// topics are among what each subscriber takes in any case.
+/// The first bytes of text and overhead of each request or token are free, for a few topics. Compiled patterns
+/// always count.
 const FREE_BYTES: usize = 1024;
 
 /// Compiles matchers for as long as its budget allows.
@@ -80,7 +80,7 @@ impl Compiler {
 impl Compiling<'_> {
     pub(crate) fn compile(&mut self, written: MatcherText) -> Result<Matcher, InvalidMatcher> {
         let Compiler { hub, taken, budget } = self.compiler;
-        self.written += MATCHER_BYTES + written.text.len();
+        self.written += MATCHER_OVERHEAD + written.text.len();
         let matcher = Matcher::compile(written, hub)?;
         self.compiled += matcher.bytes();
         if self.compiled > MOST {

@@ -11,11 +11,11 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -32,16 +32,13 @@ use crate::{
     tally::{Held, Tally},
 };
 
-/// How many requests a client may send before they are answered. actix-http would take all that
-/// come in one read, thousands, at some 4 KiB of memory each.
-const MAX_UNANSWERED: usize = 16;
-
-/// What a client may send of another request before the last is answered, in bytes. actix-http
-/// would take 128 KiB, and poll without pause from there on.
+/// What a client may send before its last request is answered, in bytes. It waits here until then:
+/// actix-http would begin with all requests at once, and with those behind a response that closes the
+/// connection.
 const MAX_AHEAD: usize = 16 * 1024;
 
-/// The same for the client of an event stream, which has nothing more to say, and behind a body
-/// whose end is not known, where requests are not counted. No route takes such a body.
+/// What the client of an event stream may send, which has nothing more to say, and what may follow a body
+/// whose end is not known.
 pub(crate) const MAX_STRAY: usize = 1024;
 
 /// Memory budget for requests of which only a part has come, on all connections together, in bytes. Beyond
@@ -99,9 +96,11 @@ pub(crate) struct ClientIo {
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
+    /// What came before the last request was answered.
+    ahead: BytesMut,
     unfinished: Held,
     /// How much was read since the task last had to wait, in bytes.
-    read: usize,
+    read_since_yield: usize,
     /// When the connection was opened or last written to, or when the first byte came of the request
     /// that is not answered yet, whichever was later.
     since: Instant,
@@ -117,8 +116,12 @@ pub(crate) struct Connection(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Requests that came and were not answered.
-    unanswered: Cell<usize>,
+    /// Whether a request came that is not answered.
+    is_unanswered: Cell<bool>,
+    /// Wakes the connection's task when it is.
+    answered: RefCell<Option<Waker>>,
+    /// Bytes that came behind that request.
+    ahead: Cell<usize>,
     /// What came since the last whole request, in bytes.
     unfinished: Cell<usize>,
     /// Whether a body is being received whose length is known.
@@ -148,7 +151,7 @@ impl Connection {
     /// Whether nothing came behind the request that is being answered, so that it may be answered
     /// with a stream: what came would wait for the stream's end.
     pub(crate) fn is_at_its_last_request(&self) -> bool {
-        self.0.unanswered.get() <= 1 && self.0.unfinished.get() <= LINE_BREAK
+        self.0.ahead.get() <= LINE_BREAK && self.0.unfinished.get() <= LINE_BREAK
     }
 
     /// Has the connection carry an event stream when the response that is being made is sent. It
@@ -177,38 +180,36 @@ impl Connection {
     }
 
     /// Whether a request was refused early, the response is written, and the rest of the body was received.
-    fn is_over(&self) -> bool {
+    fn may_close_after_refusal(&self) -> bool {
         self.0.refusal_is_written.get() && !self.0.is_in_sized_body.get()
     }
 
-    /// Notes that a response was written.
-    fn has_written(&self) {
+    /// Notes that some of a response was written.
+    fn note_write(&self) {
         if self.0.closes_after_body.get() {
             self.0.refusal_is_written.set(true);
         }
     }
 
     fn received(&self, scan: &mut RequestScan) -> io::Result<()> {
-        let State {
-            unanswered,
-            unfinished,
-            ..
-        } = &*self.0;
-        unanswered.set(unanswered.get() + scan.take_heads());
-        unfinished.set(scan.unfinished());
+        if scan.take_heads() > 0 {
+            self.0.is_unanswered.set(true);
+        }
+        self.0.unfinished.set(scan.unfinished());
         self.0.is_in_sized_body.set(scan.is_in_sized_body());
-        let bytes = if scan.is_unframed() {
-            MAX_STRAY
-        } else if unanswered.get() > 0 {
-            MAX_AHEAD
-        } else {
-            // The parser has a bound of its own.
-            usize::MAX
-        };
-        if unanswered.get() > MAX_UNANSWERED || unfinished.get() > bytes {
-            return Err(io::Error::other("the client sends more than is answered"));
+        // Of a head, the parser has a bound of its own.
+        if scan.is_unframed() && scan.unfinished() > MAX_STRAY {
+            return Err(too_much());
         }
         Ok(())
+    }
+
+    /// Notes that the request was answered. The next one may be read.
+    fn note_answer(&self) {
+        self.0.is_unanswered.set(false);
+        if let Some(task) = self.0.answered.take() {
+            task.wake();
+        }
     }
 }
 
@@ -235,7 +236,8 @@ impl ClientIo {
             shared,
             state: Connection::default(),
             scan: RequestScan::default(),
-            read: 0,
+            ahead: BytesMut::new(),
+            read_since_yield: 0,
             since: Instant::now(),
             request_timer: None,
             write_timer: None,
@@ -245,6 +247,42 @@ impl ClientIo {
     /// What the connection's request handlers get.
     pub(crate) fn connection(&self) -> Connection {
         self.state.clone()
+    }
+
+    /// Reads to the end of a request in what came, as [`RequestScan::read`] does.
+    fn next_request(&mut self, came: &mut [u8]) -> io::Result<(usize, usize)> {
+        if !self.state.0.is_unanswered.get() && self.scan.is_between_requests() {
+            self.since = Instant::now();
+        }
+        let read = self.scan.read(came);
+        self.state.received(&mut self.scan)?;
+        self.check_budget()?;
+        Ok(read)
+    }
+
+    /// Keeps what came behind a request until that is answered.
+    fn keep_ahead(&mut self, came: &[u8]) -> io::Result<()> {
+        self.ahead.extend_from_slice(came);
+        self.state.0.ahead.set(self.ahead.len());
+        if self.ahead.len() > MAX_AHEAD {
+            return Err(too_much());
+        }
+        Ok(())
+    }
+
+    /// Reads the next request in what was kept, and says whether any of it is left to give.
+    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let most = ahead.len().min(buf.remaining());
+        let (used, kept) = self.next_request(&mut ahead[..most])?;
+        buf.put_slice(&ahead[..kept]);
+        ahead.advance(used);
+        // An idle connection keeps no memory for it.
+        if !ahead.is_empty() {
+            self.ahead = ahead;
+        }
+        self.state.0.ahead.set(self.ahead.len());
+        Ok(kept > 0)
     }
 
     /// Fails if this request is long and not complete while the memory for such requests is exhausted.
@@ -291,6 +329,10 @@ impl ClientIo {
     }
 }
 
+fn too_much() -> io::Error {
+    io::Error::other("the client sends more than is answered")
+}
+
 fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
@@ -309,15 +351,26 @@ impl AsyncRead for ClientIo {
             }
             // Returning without data signals the end of input. Otherwise actix-http waits for the client to
             // close.
-            if this.state.is_over() && this.write_timer.is_none() {
+            if this.state.may_close_after_refusal() && this.write_timer.is_none() {
                 return Poll::Ready(Ok(()));
             }
-            let is_enough = this.read >= MAX_READ_AT_ONCE;
-            if is_enough || this.tcp.poll_read_ready(cx)?.is_pending() {
-                this.read = 0;
+            let is_ahead = this.state.0.is_unanswered.get() && this.scan.is_between_requests();
+            if !is_ahead && !this.ahead.is_empty() {
+                if this.take_ahead(buf)? {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            let must_yield = this.read_since_yield >= MAX_READ_AT_ONCE;
+            if must_yield || this.tcp.poll_read_ready(cx)?.is_pending() {
+                this.read_since_yield = 0;
                 this.check_timers(cx)?;
-                if is_enough {
+                if must_yield {
+                    // actix-http first processes what it has.
                     cx.waker().wake_by_ref();
+                }
+                if is_ahead {
+                    this.state.0.answered.replace(Some(cx.waker().clone()));
                 }
                 return Poll::Pending;
             }
@@ -326,16 +379,23 @@ impl AsyncRead for ClientIo {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => continue,
                 result => result?,
             };
-            if this.state.0.unanswered.get() == 0 && this.scan.is_between_requests() {
-                this.since = Instant::now();
+            if read == 0 {
+                // The end.
+                return Poll::Ready(Ok(()));
             }
-            let kept = this.scan.read(&mut buf.filled_mut()[before..]);
+            this.read_since_yield += read;
+            if is_ahead {
+                this.keep_ahead(&buf.filled()[before..])?;
+                buf.set_filled(before);
+                continue;
+            }
+            let (_, came) = buf.filled_mut().split_at_mut(before);
+            let (used, kept) = this.next_request(came)?;
+            let behind = &buf.filled()[before + used..];
+            this.keep_ahead(behind)?;
             buf.set_filled(before + kept);
-            this.read += kept;
-            this.state.received(&mut this.scan)?;
-            this.check_budget()?;
-            // Nothing read means the end to whoever asked; nothing kept does not.
-            if read == 0 || kept > 0 {
+            // Nothing read means the end to the caller; nothing kept does not.
+            if kept > 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -360,7 +420,7 @@ impl AsyncWrite for ClientIo {
             match this.tcp.try_write(buf) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
-                    this.state.has_written();
+                    this.state.note_write();
                     this.write_timer = None;
                     this.since = Instant::now();
                     return Poll::Ready(result);

@@ -78,7 +78,7 @@ impl fmt::Display for EventId {
 }
 
 /// The name of what the hub says of its subscriptions.
-const OF_HUB: &str = "mercure";
+pub(crate) const OF_HUB: &str = "mercure";
 
 /// An event's type, which a page listens to with `addEventListener(name, ...)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -217,16 +217,12 @@ pub fn last_event_id(bytes: &[u8]) {
 /// Requests as they come in. Splitting one does not change the result, and the parsers read a request
 /// whose last event ids were shortened as they read the original.
 pub fn request(bytes: &[u8]) {
-    let mut at_once = bytes.to_vec();
     let mut scan = RequestScan::default();
-    let kept = scan.read(&mut at_once);
-    at_once.truncate(kept);
+    let at_once = scan.read_all(bytes);
     let mut by_byte = Vec::new();
     let mut other = RequestScan::default();
     for byte in bytes {
-        let mut piece = [*byte];
-        let kept = other.read(&mut piece);
-        by_byte.extend_from_slice(&piece[..kept]);
+        by_byte.extend(other.read_all(&[*byte]));
     }
     assert_eq!(at_once, by_byte);
     assert_eq!(scan.take_heads(), other.take_heads());

@@ -158,7 +158,7 @@ mod tests {
         let (text, gaps, after, announced) = take(&[event(5, 2, "a"), other]);
         assert_eq!(text, "id: #5-2\ndata: a\n\n");
         assert_eq!((gaps.len(), after, announced), (0, Some(id(5, 3)), after));
-        let (text, gaps, after, announced) = take(&[Item::Begins(id(6, 0), Some(id(5, 3)))]);
+        let (text, gaps, after, announced) = take(&[Item::Begins(id(6, 0), Some(id(5, 3).into()))]);
         assert_eq!((&*text, gaps.len(), after), ("", 0, Some(id(6, 0))));
         assert_eq!(announced, None);
         let (text, gaps, after, announced) =

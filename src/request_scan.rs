@@ -153,17 +153,33 @@ impl RequestScan {
         self.place == Place::Unframed
     }
 
-    /// Drops what is too much of an id from `bytes`, which came after all that was given before,
-    /// and returns how many are left at its front.
-    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> usize {
+    /// Reads `bytes`, which follow all that was read before, up to the end of a request, and drops what is too
+    /// much of an id. Returns how many bytes it read, and how many of these it left at the front.
+    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let mut kept = 0;
         for at in 0..bytes.len() {
             if self.keeps(bytes[at]) {
                 bytes[kept] = bytes[at];
                 kept += 1;
             }
+            if self.is_between_requests() {
+                return (at + 1, kept);
+            }
         }
-        kept
+        (bytes.len(), kept)
+    }
+
+    /// Reads any number of requests, and leaves what is kept of them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn read_all(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut left = Vec::new();
+        let mut bytes = bytes.to_vec();
+        while !bytes.is_empty() {
+            let (read, kept) = self.read(&mut bytes);
+            left.extend_from_slice(&bytes[..kept]);
+            bytes.drain(..read);
+        }
+        left
     }
 
     fn keeps(&mut self, byte: u8) -> bool {

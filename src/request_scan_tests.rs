@@ -9,9 +9,7 @@ fn clipped(text: &[u8], piece: usize) -> Vec<u8> {
     let mut scan = RequestScan::default();
     let mut left = Vec::new();
     for piece in text.chunks(piece) {
-        let mut piece = piece.to_vec();
-        let kept = scan.read(&mut piece);
-        left.extend_from_slice(&piece[..kept]);
+        left.extend(scan.read_all(piece));
     }
     left
 }
@@ -137,7 +135,7 @@ fn a_body_without_a_known_end_passes_with_all_after_it() {
 fn requests_are_counted_as_their_heads_end() {
     let mut scan = RequestScan::default();
     let mut read = |text: &str| {
-        scan.read(&mut text.as_bytes().to_vec());
+        scan.read_all(text.as_bytes());
         (scan.take_heads(), scan.unfinished(), scan.is_unframed())
     };
 

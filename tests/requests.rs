@@ -126,6 +126,64 @@ fn a_connection_is_kept_after_a_refusal_whose_request_was_whole() {
 }
 
 #[test]
+fn what_follows_a_response_that_closes_the_connection_is_not_carried_out() {
+    let hub = MercureHub::with(|config| config.limits.body = 1024);
+    let publisher = bearer(&publisher_token());
+    let closing = format!("{publisher}Connection: close\r\n");
+    let long = format!("topic=a&data={}", "x".repeat(5000));
+    let second = request("POST", PATH, &publisher, "topic=a&data=second");
+    for (headers, body) in [
+        (&closing, "topic=a&data=first"),
+        (&publisher, &long),
+        (&String::new(), "topic=a"),
+    ] {
+        let mut stream = hub.subscribe(&format!("match=a&match={MARKER}"));
+        let first = request("POST", PATH, headers, body);
+        let mut client = Client::connect(hub.addr());
+        client.send(&[first, second.clone()].concat());
+        let answer = client.answer();
+        let closes = answer.header("connection") == Some("close");
+        if closes {
+            client.assert_closed();
+        } else {
+            assert_eq!(client.answer().status(), 200);
+        }
+
+        hub.publisher().mark();
+
+        let mut expected = Vec::new();
+        if answer.status() == 200 {
+            expected.push("first");
+        }
+        if !closes {
+            expected.push("second");
+        }
+        assert_eq!(until_marker(&mut stream), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn requests_that_come_before_the_last_is_answered_are_answered_in_their_order() {
+    let hub = MercureHub::start();
+    let mut stream = hub.subscribe(&format!("match=a&match={MARKER}"));
+    let publisher = bearer(&publisher_token());
+    let updates = (0..20).map(|n| request("POST", PATH, &publisher, &format!("topic=a&data={n}")));
+    let all = updates.collect::<Vec<_>>().concat();
+    let mut client = Client::connect(hub.addr());
+
+    for part in all.chunks(700) {
+        client.send(part);
+    }
+
+    for _ in 0..20 {
+        assert_eq!(client.answer().status(), 200);
+    }
+    hub.publisher().mark();
+    let expected: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(until_marker(&mut stream), expected);
+}
+
+#[test]
 fn an_id_outside_ascii_comes_in_its_uri_form_and_resumes_however_it_is_sent_back() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();

@@ -1,5 +1,5 @@
-//! Decides whether a public key can verify tokens: one that cannot is refused when it is loaded, and
-//! not at the first token.
+//! Checks whether a key can verify tokens, so that one that cannot is refused when it is loaded and not at the
+//! first token.
 
 use aws_lc_rs::{
     encoding::AsDer as _,
@@ -17,49 +17,50 @@ use super::keys::MIN_SECRET_BYTES;
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => {
-            secret_length(secret.len())
+            check_secret_length(secret.len())
         }
         (AlgorithmFamily::Rsa, DecodingKeyKind::SecretOrDer(der)) => {
             let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der);
-            rsa(key
-                .map_err(|_| NO_RSA)?
-                .as_der()
-                .map_err(|_| NO_RSA)?
-                .as_ref())
+            check_rsa(
+                key.map_err(|_| INVALID_RSA)?
+                    .as_der()
+                    .map_err(|_| INVALID_RSA)?
+                    .as_ref(),
+            )
         }
         (AlgorithmFamily::Rsa, DecodingKeyKind::RsaModulusExponent { n, e }) => {
             let key = RsaPublicKeyComponents { n, e }.as_der();
-            rsa(key.map_err(|_| NO_RSA)?.as_ref())
+            check_rsa(key.map_err(|_| INVALID_RSA)?.as_ref())
         }
         (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(point)) => {
             let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
             key.map(drop)
-                .map_err(|_| "it is no point on the curve P-256".to_owned())
+                .map_err(|_| "it is not a point on the curve P-256".to_owned())
         }
         (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(bytes)) => {
             let key = ParsedPublicKey::new(&ED25519, bytes);
             key.map(drop)
-                .map_err(|_| "it is no Ed25519 public key, which has 32 bytes".to_owned())
+                .map_err(|_| "it is not an Ed25519 public key, which has 32 bytes".to_owned())
         }
-        (_, DecodingKeyKind::RsaModulusExponent { .. }) => Err(NO_RSA.to_owned()),
+        (_, DecodingKeyKind::RsaModulusExponent { .. }) => Err(INVALID_RSA.to_owned()),
     }
 }
 
-const NO_RSA: &str = "it is no valid RSA public key of 2048 to 8192 bits";
+const INVALID_RSA: &str = "it is not a valid RSA public key of 2048 to 8192 bits";
 
-fn rsa(der: &[u8]) -> Result<(), String> {
+fn check_rsa(der: &[u8]) -> Result<(), String> {
     // Checks the size, too.
     let key = PublicEncryptingKey::from_der(der);
-    key.map(drop).map_err(|_| NO_RSA.to_owned())
+    key.map(drop).map_err(|_| INVALID_RSA.to_owned())
 }
 
 /// Checks the length of an HMAC secret.
-pub(super) fn secret_length(bytes: usize) -> Result<(), String> {
+pub(super) fn check_secret_length(bytes: usize) -> Result<(), String> {
     if bytes >= MIN_SECRET_BYTES {
         return Ok(());
     }
     Err(format!(
-        "a secret has at least {MIN_SECRET_BYTES} bytes, this has {bytes}; make one with \
+        "a secret must have at least {MIN_SECRET_BYTES} bytes, this has {bytes}; make one with \
          `openssl rand -base64 32`"
     ))
 }

@@ -114,7 +114,7 @@ pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     if is_pem(secret) || serde_json::from_slice::<JwkSet>(secret).is_ok() {
         return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
     }
-    key_check::secret_length(secret.len())?;
+    key_check::check_secret_length(secret.len())?;
     Ok(secret)
 }
 

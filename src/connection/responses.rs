@@ -29,16 +29,14 @@ pub(crate) async fn track_response(
         return response;
     };
     let state = &connection.0;
-    state
-        .unanswered
-        .set(state.unanswered.get().saturating_sub(1));
+    connection.note_answer();
     // Only after refusals: they are short and written in one go. Closing early would cut off a longer
     // response, such as a file.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()
     });
-    if is_refusal && state.unanswered.get() == 0 && state.is_in_sized_body.get() {
+    if is_refusal && state.is_in_sized_body.get() {
         state.closes_after_body.set(true);
     }
     if connection.is_stream() {

@@ -1,7 +1,6 @@
 //! Opens a log, wherever it is to live, which is chosen here alone.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     fmt,
     path::Path,
@@ -193,17 +192,14 @@ fn read(
     };
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
-    let mut stored = Stored {
-        from: about.first,
-        presence: VecDeque::new(),
-    };
-    for (seq, record) in store.events(0)? {
+    let records = store.events(0)?;
+    let stored = Stored::of(about, &records);
+    for (seq, record) in records {
         let age = record.age(now);
         let appended = moment.checked_sub(age).unwrap_or(moment);
         let event = record.event();
         memory.skip_presence_until(seq);
         memory.append(&event, appended);
-        stored.add(seq, &event);
     }
     memory.skip_presence_until(about.next);
     Ok((memory, stored))

@@ -19,6 +19,13 @@ pub(crate) struct Reached {
     pub(crate) others: Option<u64>,
 }
 
+impl Reached {
+    /// Whether there are only presence events between this position and another in the same epoch.
+    fn is_level_with(self, other: Self) -> bool {
+        self.id.epoch == other.id.epoch && self.others.is_some() && self.others == other.others
+    }
+}
+
 impl From<EventId> for Reached {
     fn from(id: EventId) -> Self {
         let others = None;
@@ -54,9 +61,9 @@ pub(crate) enum Item {
         /// Number of events of its epoch before it that are not presence events, if known.
         others: Option<u64>,
     },
-    /// A new epoch, with all that came up to this event; `None`: with nothing that came before. The
+    /// A new epoch, with all that came up to this position; `None`: with nothing that came before. The
     /// id is that before the first event of the epoch.
-    Begins(EventId, Option<EventId>),
+    Begins(EventId, Option<Reached>),
     /// Something that somebody else wrote, in the place of an event.
     Unreadable(EventId),
 }
@@ -101,7 +108,11 @@ impl Item {
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {
-            Self::Begins(id, after) if *after == Some(last.id) || *id == last.id => None,
+            Self::Begins(id, _) if *id == last.id => None,
+            Self::Begins(_, Some(after)) if after.id == last.id => None,
+            Self::Begins(_, Some(after)) if after.id > last.id && after.is_level_with(last) => {
+                Some(Missing::Presence)
+            }
             Self::Begins(..) => any(GapReason::Epoch),
             _ if self.id().epoch != last.id.epoch => any(GapReason::Epoch),
             _ if self.before().id.seq <= last.id.seq => None,

@@ -61,7 +61,7 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
         event(5, 10),
         event(5, 11),
         event(5, 12),
-        Item::Begins(id(6, 0), Some(id(5, 12))),
+        Item::Begins(id(6, 0), Some(id(5, 12).into())),
         event(6, 1),
         Item::Begins(id(8, 0), None),
         event(8, 1),
@@ -152,6 +152,18 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
         evicted,
     ];
     assert_eq!([0, 1, 2, 3, 4, 5].map(missing), expected);
+    let goes_on = |seq, others| {
+        let after = Reached {
+            id: id(5, seq),
+            others: Some(others),
+        };
+        Item::Begins(id(6, 0), Some(after)).missing_after(items[1].reached())
+    };
+    let epoch = Some(Missing::Events(GapReason::Epoch));
+    assert_eq!(
+        [goes_on(2, 2), goes_on(7, 2), goes_on(7, 3)],
+        [None, Some(Missing::Presence), epoch]
+    );
     let unknown = Reached::from(id(5, 2));
     assert_eq!(items[2].missing_after(unknown), evicted);
 }

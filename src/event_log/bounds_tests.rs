@@ -151,6 +151,15 @@ fn presence_is_evicted_first_where_memory_is_short() {
 
     assert_eq!(log.extent().oldest, first);
     assert!(log.extent().bytes <= 20 * one);
+
+    // Nor do other events push all of them out.
+    for _ in 0..1000 {
+        append(&log, &Event::message("2"));
+        append(&log, &presence());
+    }
+    let Extent { events, oldest, .. } = log.extent();
+    let kept = log.next() - oldest.max(log.oldest_presence());
+    assert!(kept >= 2 && events >= 10, "{kept} {events}");
 }
 
 #[test]

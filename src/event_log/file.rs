@@ -19,6 +19,9 @@ const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 /// The keys of `about`.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
+/// The number from which on events are retained. The first that is left may be later: those before it were
+/// presence events.
+const FIRST: &str = "first";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
 /// Numbers before this one may be missing: they belong to presence events that were evicted.
@@ -36,7 +39,7 @@ const CACHE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) epoch: u64,
-    /// The number of the oldest event that is in it; that of the next, if there is none.
+    /// The number from which on events are retained; that of the next, if there is none.
     pub(super) first: u64,
     /// The number that the next event gets.
     pub(super) next: u64,
@@ -54,7 +57,7 @@ pub(super) struct Batch<'a> {
     pub(super) records: &'a [Record],
     /// The events that are retained no more.
     pub(super) evicted: Range<u64>,
-    /// Numbers of presence events behind those that are evicted, too.
+    /// Evicted presence events after the range `evicted`.
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
@@ -67,7 +70,7 @@ pub(super) struct FileStore {
     epoch: u64,
     acknowledged: AcknowledgedFile,
     /// What the file beside it said when it was opened.
-    found: Result<Acknowledged, Unknown>,
+    acknowledged_at_open: Result<Acknowledged, Unknown>,
 }
 
 /// Why acknowledged events may be missing from a file.
@@ -78,17 +81,23 @@ pub(super) enum Loss {
     )]
     Unsynced,
     #[error(
-        "lacks events that were acknowledged, because it was damaged or replaced by an older copy"
+        "does not match {0}: it was damaged, or replaced by an older copy, and acknowledged events may be \
+         missing"
     )]
-    Older,
-    #[error("has no file {0} beside it, which says which event was acknowledged last")]
-    NoRecord(String),
-    #[error("has a damaged file {0} beside it, which says which event was acknowledged last")]
-    DamagedRecord(String),
+    Mismatch(String),
+    #[error(
+        "cannot be checked for loss: {0}, which records the last acknowledged event, is missing"
+    )]
+    Unrecorded(String),
+    #[error(
+        "cannot be checked for loss: {0}, which records the last acknowledged event, is damaged"
+    )]
+    Damaged(String),
 }
 
 impl FileStore {
-    /// Opens the file, or makes it; `now`, in milliseconds since 1970, is the epoch of a new log. The folder has to be there: where it
+    /// Opens the file, or makes it. The epoch of a new log is `now`, in milliseconds since 1970, or later if a
+    /// left-over file beside it names that epoch or a later one. The folder has to be there: where it
     /// is not, something else is wrong, and a new log would hide it.
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
@@ -112,17 +121,21 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // This may be left of another log.
-            let found = Acknowledged::read(path)?;
+            // This may be left over from another log.
+            let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             let mut store = Self {
                 db,
                 epoch: 0,
                 acknowledged,
-                found,
+                acknowledged_at_open,
             };
             store.epoch = store.new_epoch(now);
-            store.prepare().map(|()| store)
+            store.prepare()?;
+            // Nothing of this log can be lost.
+            let (epoch, next) = (store.epoch, 1);
+            store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
+            Ok(store)
         });
         made.map_err(|err| {
             // Half a file would be taken for a damaged one.
@@ -150,7 +163,7 @@ impl FileStore {
         Ok(Self {
             epoch: number(&db, EPOCH).map_err(damaged)?,
             db,
-            found: Acknowledged::read(path).map_err(beside)?,
+            acknowledged_at_open: Acknowledged::read(path).map_err(beside)?,
             acknowledged: AcknowledgedFile::open(path).map_err(beside)?,
         })
     }
@@ -167,11 +180,11 @@ impl FileStore {
             txn.open_table(EVENTS)?;
         }
         txn.commit()?;
-        self.acknowledge(1)
+        self.record_acknowledged(1)
     }
 
     /// Records that every event before this number may have been acknowledged.
-    fn acknowledge(&self, next: u64) -> Result<(), redb::Error> {
+    fn record_acknowledged(&self, next: u64) -> Result<(), redb::Error> {
         let Self { epoch, .. } = *self;
         Ok(self.acknowledged.write(Acknowledged { epoch, next })?)
     }
@@ -181,9 +194,11 @@ impl FileStore {
         let oldest = events.range(0..)?.next().transpose()?;
         let number = |key| number(&self.db, key);
         let next = number(NEXT)?;
+        let oldest = oldest.map_or(next, |(seq, _)| seq.value());
+        let first = optional_number(&self.db, FIRST)?;
         Ok(About {
             epoch: self.epoch,
-            first: oldest.map_or(next, |(seq, _)| seq.value()),
+            first: first.map_or(oldest, |first| first.min(oldest)),
             next,
             ticks: number(TICKS)?,
             unsynced: number(UNSYNCED)? != 0,
@@ -200,25 +215,25 @@ impl FileStore {
         }
         txn.commit()?;
         self.epoch = epoch;
-        self.acknowledge(number(&self.db, NEXT)?)
+        self.record_acknowledged(number(&self.db, NEXT)?)
     }
 
     /// Why acknowledged events may be missing, if they may.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
         let About { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();
-        Ok(match self.found {
+        Ok(match self.acknowledged_at_open {
             _ if unsynced => Some(Loss::Unsynced),
             Ok(last) if last.epoch == self.epoch && last.next <= next => None,
-            Ok(_) => Some(Loss::Older),
-            Err(Unknown::Missing) => Some(Loss::NoRecord(beside())),
-            Err(Unknown::Damaged) => Some(Loss::DamagedRecord(beside())),
+            Ok(_) => Some(Loss::Mismatch(beside())),
+            Err(Unknown::Missing) => Some(Loss::Unrecorded(beside())),
+            Err(Unknown::Damaged) => Some(Loss::Damaged(beside())),
         })
     }
 
     /// An epoch that is later than any that this log is known to have had.
     pub(super) fn new_epoch(&self, now: u64) -> u64 {
-        let known = self.found.map_or(0, |last| last.epoch);
+        let known = self.acknowledged_at_open.map_or(0, |last| last.epoch);
         now.max(self.epoch.saturating_add(1))
             .max(known.saturating_add(1))
     }
@@ -269,10 +284,15 @@ impl FileStore {
                     .map_err(|err| redb::Error::from(StorageError::Io(io::Error::other(err))))?;
                 events.insert(seq, &*bytes)?;
             }
-            for seq in evicted.chain(evicted_presence.iter().copied()) {
+            // Only the rows that are there: most numbers in between may be of presence events.
+            events.retain_in(evicted.clone(), |_, _| false)?;
+            for seq in evicted_presence {
                 events.remove(seq)?;
             }
             let mut about = txn.open_table(ABOUT)?;
+            if !evicted.is_empty() {
+                about.insert(FIRST, evicted.end)?;
+            }
             if let Some(newest) = evicted_presence.last() {
                 about.insert(PRESENCE_FROM, newest + 1)?;
             }
@@ -281,7 +301,7 @@ impl FileStore {
             about.insert(UNSYNCED, u64::from(unsynced))?;
         }
         txn.commit()?;
-        self.acknowledge(first + records.len() as u64)
+        self.record_acknowledged(first + records.len() as u64)
     }
 }
 

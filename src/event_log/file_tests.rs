@@ -153,6 +153,42 @@ fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
     }
 }
 
+#[test]
+fn presence_that_was_evicted_is_no_gap_for_others_after_a_restart_either() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, LogSync::Always);
+    let retention = Retention {
+        presence: 3,
+        ..keeping(2)
+    };
+    let log = opened(&kind, retention);
+    append(&log, Event::message("1"));
+    for _ in 0..50 {
+        append(&log, Event::of_hub("{}".to_owned()));
+    }
+    append_numbers(&log, 0..2);
+    append(&log, Event::of_hub("{}".to_owned()));
+    let places = |log: &Opened| {
+        [30, 51, 52, 53, 54].map(|seq| {
+            let placement = log.memory.place(&log.memory.id(seq).into(), &own());
+            (placement.cursor, placement.gap)
+        })
+    };
+    let (before, epoch) = (places(&log), log.memory.epoch());
+    assert!(before.iter().all(|(_, gap)| gap.is_none()), "{before:?}");
+    close(log);
+
+    let log = opened(&kind, retention);
+
+    assert_eq!(log.memory.epoch(), epoch);
+    assert_eq!(places(&log), before);
+    assert_eq!(append(&log, Event::message("next")).seq, 55);
+    let expected = sent(&log, log.memory.extent().oldest);
+    close(log);
+    let log = opened(&kind, retention);
+    assert_eq!(sent(&log, log.memory.extent().oldest), expected);
+}
+
 fn refusal(path: &Path) -> String {
     let path = path.to_owned();
     let sync = LogSync::Always;

@@ -1,5 +1,8 @@
 //! Events of one kind in the order of the log, oldest first. Each has a place; the places in between may
 //! belong to events of another kind.
+//!
+//! A *retained* event is given to any subscriber. An *evicted* one may still be read by subscribers that are
+//! connected. A *dropped* one is gone. An event is *held* until it is dropped.
 
 use std::{
     collections::{VecDeque, vec_deque::Iter},
@@ -8,24 +11,24 @@ use std::{
 
 use super::Entry;
 
-/// Events of one kind. The oldest of them are evicted, but may be held for a while longer.
+/// Events of one kind.
 #[derive(Debug)]
 pub(super) struct Lane {
     entries: VecDeque<Entry>,
-    /// How many entries at the front are evicted, and held only for those who are connected.
+    /// How many entries at the front are evicted.
     evicted: usize,
     /// Every event of this kind from this place on is held.
-    first: u64,
+    first_held: u64,
     /// Every event of this kind from this place on is retained.
-    oldest: u64,
+    first_retained: u64,
     /// Size of the retained entries in memory, in bytes.
     retained_bytes: usize,
     /// Size of all entries in memory, in bytes.
-    bytes: usize,
+    held_bytes: usize,
     newer: NewerHalf,
 }
 
-/// The newer half of what is retained, which ends with the newest event.
+/// The newest of the retained events, as many as fit into half of the bounds.
 #[derive(Debug, Clone, Copy, Default)]
 struct NewerHalf {
     /// The index of its oldest event.
@@ -65,10 +68,10 @@ impl Lane {
         Self {
             entries: VecDeque::new(),
             evicted: 0,
-            first: place,
-            oldest: place,
+            first_held: place,
+            first_retained: place,
             retained_bytes: 0,
-            bytes: 0,
+            held_bytes: 0,
             newer: NewerHalf::default(),
         }
     }
@@ -76,37 +79,37 @@ impl Lane {
     /// Adds an event, whose place is after all others.
     pub(super) fn push(&mut self, entry: Entry) {
         self.retained_bytes += entry.bytes;
-        self.bytes += entry.bytes;
+        self.held_bytes += entry.bytes;
         self.newer.bytes += entry.bytes;
         self.entries.push_back(entry);
     }
 
     /// Every event of this kind from this place on is held.
-    pub(super) fn first(&self) -> u64 {
-        self.first
+    pub(super) fn first_held(&self) -> u64 {
+        self.first_held
     }
 
     /// Every event of this kind from this place on is retained.
-    pub(super) fn oldest(&self) -> u64 {
-        self.oldest
+    pub(super) fn first_retained(&self) -> u64 {
+        self.first_retained
     }
 
-    /// How many events are retained.
-    pub(super) fn len(&self) -> usize {
+    /// Number of retained events.
+    pub(super) fn retained(&self) -> usize {
         self.entries.len() - self.evicted
     }
 
-    /// How many events are held, evicted or not.
+    /// Number of held events.
     pub(super) fn held(&self) -> usize {
         self.entries.len()
     }
 
-    /// Size of all that is held, in bytes of memory.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Size of the held events in memory, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
-    /// The same of what is retained.
+    /// Size of the retained events in memory, in bytes.
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
@@ -133,7 +136,7 @@ impl Lane {
     /// The index of the first entry from this place on.
     fn index(&self, place: u64) -> usize {
         // If no other kind stands in between, the index follows from the place.
-        let dense = place.saturating_sub(self.first) as usize;
+        let dense = place.saturating_sub(self.first_held) as usize;
         match self.entries.get(dense) {
             Some(entry) if entry.place == place => dense,
             _ => self.entries.partition_point(|entry| entry.place < place),
@@ -144,7 +147,7 @@ impl Lane {
     pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.evicted)?;
         self.retained_bytes -= entry.bytes;
-        self.oldest = entry.place + 1;
+        self.first_retained = entry.place + 1;
         self.evicted += 1;
         Some(entry)
     }
@@ -158,8 +161,8 @@ impl Lane {
     pub(super) fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.evicted = self.evicted.saturating_sub(1);
-            self.bytes -= entry.bytes;
-            self.first = entry.place + 1;
+            self.held_bytes -= entry.bytes;
+            self.first_held = entry.place + 1;
             match self.newer.from.checked_sub(1) {
                 Some(from) => self.newer.from = from,
                 None => self.newer.bytes -= entry.bytes,
@@ -169,19 +172,20 @@ impl Lane {
 
     /// Whether the retained events exceed these bounds. A single event never does.
     pub(super) fn exceeds(&self, bounds: Bounds, now: Instant) -> bool {
-        let exceeds = |oldest| bounds.are_exceeded(self.len(), self.retained_bytes, oldest, now);
-        self.len() > 1 && self.oldest_retained().is_some_and(exceeds)
+        let exceeds =
+            |oldest| bounds.are_exceeded(self.retained(), self.retained_bytes, oldest, now);
+        self.retained() > 1 && self.oldest_retained().is_some_and(exceeds)
     }
 
-    /// The place of the oldest event in the newer half, which is within these bounds; if there is none,
-    /// that place is `next`, the place after the newest event.
-    pub(super) fn newer_half(&mut self, bounds: Bounds, next: u64, now: Instant) -> u64 {
+    /// The place of the oldest of the newest events that fit into half of the bounds; if there is no event, the
+    /// place after the newest, `next`.
+    pub(super) fn newer_half(&mut self, half_bounds: Bounds, next: u64, now: Instant) -> u64 {
         let newest = self.entries.len().saturating_sub(1);
         while self.newer.from < newest {
             let NewerHalf { from, bytes } = self.newer;
             let entry = &self.entries[from];
             let events = self.entries.len() - from;
-            if from >= self.evicted && !bounds.are_exceeded(events, bytes, entry, now) {
+            if from >= self.evicted && !half_bounds.are_exceeded(events, bytes, entry, now) {
                 break;
             }
             self.newer.bytes -= entry.bytes;

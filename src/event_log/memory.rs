@@ -96,7 +96,7 @@ impl MemoryLog {
                 bytes: ENTRY_BYTES,
             };
             retained.push(hole, false);
-            retained.others_before = retained.next;
+            retained.unknown_audience_before = retained.next;
         }
         let next = retained.next;
         retained.lineage.go_on(next, first, follows);
@@ -110,7 +110,7 @@ impl MemoryLog {
         }
         retained.next = next;
         retained.presence = Lane::starting_at(next);
-        retained.others_before = next;
+        retained.unknown_audience_before = next;
     }
 
     /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
@@ -164,7 +164,7 @@ impl MemoryLog {
         Extent {
             oldest: retained.oldest(),
             next: retained.next,
-            events: retained.events.len() + retained.presence.len(),
+            events: retained.events.retained() + retained.presence.retained(),
             bytes: retained.bytes(),
             since: retained
                 .events
@@ -175,7 +175,7 @@ impl MemoryLog {
 
     /// Presence events are retained from this place on.
     pub(crate) fn oldest_presence(&self) -> u64 {
-        self.retained.read().presence.oldest()
+        self.retained.read().presence.first_retained()
     }
 
     /// The bounds the log was made with.
@@ -260,14 +260,14 @@ impl MemoryLog {
         if cursor >= retained.next {
             return Read::Head;
         }
-        let oldest = retained.events.first();
+        let oldest = retained.events.first_held();
         if cursor < oldest {
             return Read::Evicted { oldest };
         }
         if retained.is_hole(cursor) {
             return Read::Missing;
         }
-        let before = retained.presence.first();
+        let before = retained.presence.first_held();
         if cursor < before && presence < before {
             return Read::PresenceEvicted { before };
         }
@@ -325,7 +325,7 @@ impl MemoryLog {
     /// How many of these events, which are no longer there, were for this selection, if that is
     /// known: of events on the log's own topic it is.
     fn missed(&self, retained: &Retained, gone: Range<u64>, selection: &Selection) -> Option<u64> {
-        if gone.start < retained.others_before {
+        if gone.start < retained.unknown_audience_before {
             return None;
         }
         let missed = gone.end - gone.start;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{Audience, Event, EventName, GivenId},
+    event::{Audience, Event, EventName, GivenId, OF_HUB},
     topic::Topic,
 };
 
@@ -54,6 +54,11 @@ impl Record {
             at: millis_since_1970(at),
             ..Self::without_data(event).with_data(event.data().to_owned())
         }
+    }
+
+    /// Whether it tells of an active subscription.
+    pub(super) fn is_presence(&self) -> bool {
+        self.name.as_deref() == Some(OF_HUB)
     }
 
     /// The same where its data and its time are kept elsewhere.

@@ -20,16 +20,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) lineage: Lineage,
-    /// Everything but presence. Where events are missing there is a hole, at a place of its own.
+    /// All except presence events. Where events are missing there is a hole, at a place of its own.
     pub(super) events: Lane,
-    /// Presence.
+    /// Presence events.
     pub(super) presence: Lane,
     /// The place that the next event gets.
     pub(super) next: u64,
     pub(super) given: GivenIds,
-    /// The place after the newest evicted event that was not only on the log's own topic. Every event
-    /// that was evicted from this place on was on the log's own topic.
-    pub(super) others_before: u64,
+    /// Every event that was evicted from this place on was on the log's own topic. The audience of those
+    /// before it is unknown.
+    pub(super) unknown_audience_before: u64,
 }
 
 impl Retained {
@@ -44,19 +44,18 @@ impl Retained {
             presence: Lane::starting_at(place),
             next: place,
             given: GivenIds::default(),
-            // Nobody knows whom those before it were for.
-            others_before: place,
+            unknown_audience_before: place,
         }
     }
 
-    /// The place from which on events are retained, but for presence.
+    /// The first place from which on all events are retained, except presence events.
     pub(super) fn oldest(&self) -> u64 {
-        self.events.oldest()
+        self.events.first_retained()
     }
 
     /// The size of all that is held, in bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        self.events.bytes() + self.presence.bytes()
+        self.events.held_bytes() + self.presence.held_bytes()
     }
 
     pub(super) fn is_hole(&self, place: u64) -> bool {
@@ -80,7 +79,7 @@ impl Retained {
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let place = self.lineage.after(id)?;
         let oldest = if wants_presence {
-            self.oldest().max(self.presence.oldest())
+            self.oldest().max(self.presence.first_retained())
         } else {
             self.oldest()
         };
@@ -98,7 +97,8 @@ impl Retained {
         }
     }
 
-    /// Evicts the oldest events beyond the bounds, presence first.
+    /// Evicts the oldest events beyond the bounds. Each lane has its own count. If all events together take too
+    /// much memory, presence events are evicted first, down to a quarter of it.
     pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         let any_size = |events| Bounds {
             events,
@@ -110,18 +110,21 @@ impl Retained {
         }
         let starts_with_hole = |lane: &Lane| lane.oldest_retained().is_some_and(Entry::is_hole);
         while self.events.exceeds(any_size(retention.events), now)
-            || (self.events.len() > 1 && starts_with_hole(&self.events))
+            || (self.events.retained() > 1 && starts_with_hole(&self.events))
         {
             self.evict_event(own);
         }
         while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
-            match (self.presence.len(), self.events.len()) {
-                (2.., _) => self.evict_presence(),
+            // Presence events must not fill the memory, and other events must not push all of them out.
+            let is_much_presence = self.presence.retained_bytes() > retention.bytes / 4;
+            match (self.presence.retained(), self.events.retained()) {
+                (2.., _) if is_much_presence => self.evict_presence(),
                 (_, 2..) => self.evict_event(own),
+                (2.., _) => self.evict_presence(),
                 _ => break,
             }
         }
-        // A subscriber that starts with the oldest event gets everything from there on.
+        // No subscriber can start before `oldest`, so earlier presence events are of no use.
         let oldest = self.oldest();
         let is_before = |entry: &Entry| entry.place < oldest;
         while self.presence.oldest_retained().is_some_and(is_before) {
@@ -132,20 +135,20 @@ impl Retained {
 
     fn evict_presence(&mut self) {
         if let Some(entry) = self.presence.evict_oldest() {
-            self.others_before = self.others_before.max(entry.place + 1);
+            self.unknown_audience_before = self.unknown_audience_before.max(entry.place + 1);
         }
     }
 
     fn evict_event(&mut self, own: &Arc<Audience>) {
         if let Some(entry) = self.events.evict_oldest() {
             if !Arc::ptr_eq(&entry.audience, own) {
-                self.others_before = self.others_before.max(entry.place + 1);
+                self.unknown_audience_before = self.unknown_audience_before.max(entry.place + 1);
             }
             self.given.evict(entry.place);
         }
     }
 
-    /// Drops what is evicted, but for as much as those who are connected may still read.
+    /// Drops evicted events beyond `queue` or the memory budget. Connected subscribers may still read the rest.
     fn drop_evicted(&mut self, retention: Retention) {
         while self.presence.has_evicted()
             && (self.presence.held() > retention.queue || self.bytes() > retention.bytes)
@@ -157,7 +160,7 @@ impl Retained {
         {
             self.events.drop_oldest();
         }
-        self.lineage.forget_before(self.events.first());
+        self.lineage.forget_before(self.events.first_held());
     }
 
     /// The place of the oldest event in the newer half of the history.
@@ -167,7 +170,7 @@ impl Retained {
             ..bounds
         };
         let events = self.events.newer_half(bounds, self.next, now);
-        if self.presence.len() == 0 {
+        if self.presence.retained() == 0 {
             return events;
         }
         let presence = self.presence.newer_half(of_presence, self.next, now);

@@ -20,7 +20,7 @@ mod reopening;
 
 use super::{
     Appender, Listener, MemoryLog,
-    file::{Batch, FileStore},
+    file::{About, Batch, FileStore},
     record::Record,
     waiting::{Done, LogUnavailable, Queue, Waiting, Waits, in_turn},
 };
@@ -187,10 +187,19 @@ impl Stored {
         }
     }
 
-    /// Says that the event of this number was added.
-    pub(super) fn add(&mut self, seq: u64, event: &Event) {
-        if event.is_presence() {
+    /// Notes that an event of this number was added.
+    pub(super) fn add(&mut self, seq: u64, record: &Record) {
+        if record.is_presence() {
             self.presence.push_back(seq);
+        }
+    }
+
+    /// Those that a store has.
+    pub(super) fn of(about: About, records: &[(u64, Record)]) -> Self {
+        let presence = records.iter().filter(|(_, record)| record.is_presence());
+        Self {
+            from: about.first,
+            presence: presence.map(|(seq, _)| *seq).collect(),
         }
     }
 }
@@ -310,8 +319,8 @@ impl Thread {
             log::info!("the log in {} can be written again", self.path.display());
         }
         self.stored.forget_before(oldest, oldest_presence);
-        for (seq, Waiting { event, .. }) in (first..).zip(&waiting) {
-            self.stored.add(seq, event);
+        for (seq, record) in (first..).zip(&records) {
+            self.stored.add(seq, record);
         }
         self.ticks = ticks;
         if synced {

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::{permitted::Permitted, problem::Problem};
 
-/// The file that stands for its folder.
+/// The file that is served for the URL of a folder.
 const INDEX: &str = "index.html";
 
 /// The page's folder, its policy, and how many of its files may be open at once.

@@ -1,5 +1,5 @@
-//! Attacks with a seed: `ATTACK_SEED=7` replays one, and `ATTACK_SECONDS=600` has each last longer
-//! (`make attack`). Each prints what it did.
+//! Attacks with a seed: `ATTACK_SEED=7` repeats the random choices of one (the timing still varies), and
+//! `ATTACK_SECONDS=600` makes each last longer (`make attack`). Each prints what it did.
 
 #![allow(
     clippy::print_stdout,

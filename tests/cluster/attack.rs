@@ -1,5 +1,6 @@
-//! Two servers on a Redis that somebody else stops, empties and writes to, at random: whatever is lost is told
-//! as a gap, and nothing comes twice. `ATTACK_SEED=7` replays one, `ATTACK_SECONDS` says how long.
+//! Two servers that are killed and paused, on a Redis that another program stops, empties and writes to, at random:
+//! each loss is reported as a gap, and no event comes twice. `ATTACK_SEED=7` repeats the random choices,
+//! `ATTACK_SECONDS` sets the duration.
 
 use std::{
     thread,

@@ -191,6 +191,26 @@ fn a_log_whose_other_keys_are_deleted_too_is_noticed() {
 }
 
 #[test]
+fn counters_that_are_missing_stop_nobody() {
+    for counter in ["seq", "others"] {
+        let cluster = Cluster::start(1, QUIET);
+        let first = cluster.published(0, "topic=a&data=first");
+        cluster
+            .redis
+            .command(&["HDEL", "{broadcaster}:about", counter]);
+
+        let next = cluster.published_at_last(0, "topic=a&data=next");
+
+        assert_ne!(next, first);
+        let mut stream = cluster.resume(0, &first);
+        let event = eventually("the event", || {
+            stream.event().filter(|event| event.name.is_none())
+        });
+        assert_eq!(event.id, Some(next));
+    }
+}
+
+#[test]
 fn a_log_that_redis_evicts_is_noticed() {
     assert_no_id_comes_twice_and_losses_are_told(|cluster| {
         let set = |key, value| cluster.redis.command(&["CONFIG", "SET", key, value]);

@@ -69,7 +69,7 @@ fn a_secret_has_at_least_32_bytes_beside_the_blanks_behind_it() {
     ] {
         let reason = refusal(contents.as_bytes(), KeySource::Secret);
         assert!(
-            reason.starts_with("a secret has at least 32 bytes, this has 31; "),
+            reason.starts_with("a secret must have at least 32 bytes, this has 31; "),
             "{reason}"
         );
     }
@@ -141,7 +141,7 @@ fn a_file_without_a_public_key_is_refused() {
         );
     }
     let reason = refusal(&p384, KeySource::Pem);
-    assert_eq!(reason, "it is no point on the curve P-256");
+    assert_eq!(reason, "it is not a point on the curve P-256");
 }
 
 fn set_text() -> String {
@@ -203,9 +203,9 @@ fn a_key_that_can_verify_nothing_is_refused_by_its_place_and_id() {
         modulus[bytes - 1] = last;
         base64url(&modulus)
     };
-    let no_rsa = "it is no valid RSA public key of 2048 to 8192 bits";
-    let no_point = "it is no point on the curve P-256";
-    let no_ed25519 = "it is no Ed25519 public key, which has 32 bytes";
+    let no_rsa = "it is not a valid RSA public key of 2048 to 8192 bits";
+    let no_point = "it is not a point on the curve P-256";
+    let no_ed25519 = "it is not an Ed25519 public key, which has 32 bytes";
 
     for (key, expected) in [
         (rsa(json!({ "n": modulus(128, 1) })), no_rsa),
@@ -225,7 +225,7 @@ fn a_key_that_can_verify_nothing_is_refused_by_its_place_and_id() {
         (ed25519(json!({ "x": "" })), no_ed25519),
         (
             secret_jwk(&SECRET[1..], json!({})),
-            "a secret has at least 32 bytes, this has 31; ",
+            "a secret must have at least 32 bytes, this has 31; ",
         ),
     ] {
         let named = with(key.clone(), json!({ "kid": "the bad one" }));
@@ -249,7 +249,10 @@ fn an_rsa_key_in_pem_form_is_as_long_as_one_in_a_set_has_to_be() {
 
     let reason = refusal(&small, KeySource::Pem);
 
-    assert_eq!(reason, "it is no valid RSA public key of 2048 to 8192 bits");
+    assert_eq!(
+        reason,
+        "it is not a valid RSA public key of 2048 to 8192 bits"
+    );
 }
 
 #[test]

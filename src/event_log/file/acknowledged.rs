@@ -2,8 +2,9 @@
 //! log's own file, so that a log that was damaged, or replaced by an older copy, cannot give the ids of
 //! acknowledged events again.
 //!
-//! It is written after each commit and before the acknowledgement, without a sync of its own. After a
-//! crash it is therefore never ahead of an undamaged log: the log was synced first.
+//! It is written after each commit and before the acknowledgement, without a sync of its own. With
+//! `log.sync = "always"` it is therefore never ahead of an undamaged log: the log was synced first. With
+//! `interval` it may be ahead after a crash, which the log notices by itself (`unsynced`).
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,7 +17,7 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) epoch: u64,
-    /// The number after the last event that was acknowledged.
+    /// Events before this number may have been acknowledged, and none from it on.
     pub(super) next: u64,
 }
 
@@ -68,7 +69,7 @@ impl AcknowledgedFile {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path(log))?;
-        // What is behind the end of a damaged file.
+        // Cuts or extends the file to its fixed length.
         file.set_len(BYTES as u64)?;
         Ok(Self(file))
     }

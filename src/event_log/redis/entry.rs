@@ -4,7 +4,10 @@ use redis::Value;
 
 use crate::{
     event::{Event, EventId},
-    event_log::{archive::Item, record::Record},
+    event_log::{
+        archive::{Item, Reached},
+        record::Record,
+    },
 };
 
 /// The largest whole number up to which all are exact in the scripts, where numbers are floating-point.
@@ -106,7 +109,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
         (None, None, Some(after)) if after.is_empty() => Item::Begins(id, None),
         (None, None, Some(after)) => {
             let after = EventId::parse(&after).map_err(|_| "no id")?;
-            Item::Begins(id, Some(after))
+            Item::Begins(id, Some(Reached { id: after, others }))
         }
         _ => return Err("neither an event nor an epoch"),
     };
@@ -166,7 +169,8 @@ mod tests {
         };
 
         assert_eq!(read(""), begins(None));
-        assert_eq!(read("4-9"), begins(Some(EventId { epoch: 4, seq: 9 })));
+        let after = Reached::from(EventId { epoch: 4, seq: 9 });
+        assert_eq!(read("4-9"), begins(Some(after)));
     }
 
     #[test]

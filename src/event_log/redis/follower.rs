@@ -41,6 +41,9 @@ const BATCH: Most = Most {
     entries: 1000,
 };
 
+/// How many evicted presence events may be missing in a row. More are not ours.
+const MAX_SKIPPED: u64 = 1 << 40;
+
 /// How many entries are read at once at the start: what is large may come before what is small.
 const PAGE: usize = 32;
 
@@ -132,24 +135,27 @@ fn take(
     };
     for Entry { item, at, .. } in entries {
         let missing = item.missing_after(*last);
-        let skipped = item.before().id.seq.saturating_sub(last.id.seq);
+        let until = match &item {
+            Item::Begins(_, Some(after)) => after.id.seq,
+            _ => item.before().id.seq,
+        };
+        let skipped = until.saturating_sub(last.id.seq);
         *last = item.reached();
+        let is_presence = missing == Some(Missing::Presence) && skipped <= MAX_SKIPPED;
+        if is_presence {
+            append(&mut run);
+            memory.skip_presence_until(memory.next().saturating_add(skipped));
+        }
+        let follows = missing.is_none() || is_presence;
         match item {
             Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
-                memory.go_on(after(id), missing.is_none());
+                memory.go_on(after(id), follows);
             }
             Item::Event { id, event, .. } => {
-                match missing {
-                    None => {}
-                    Some(Missing::Presence) => {
-                        append(&mut run);
-                        memory.skip_presence_until(memory.next().saturating_add(skipped));
-                    }
-                    Some(Missing::Events(_)) => {
-                        append(&mut run);
-                        memory.go_on(id, false);
-                    }
+                if !follows {
+                    append(&mut run);
+                    memory.go_on(id, false);
                 }
                 run.push((event, when(at)));
                 taken += 1;

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{RETRY, Thread, Unsynced};
+use super::{RETRY, Stored, Thread, Unsynced};
 use crate::{
     event_log::file::{About, Batch, FileStore},
     once,
@@ -50,6 +50,8 @@ impl Thread {
         if epoch != self.memory.epoch() {
             return Err("it is another log".to_owned());
         }
+        // What was evicted without a sync may be there again.
+        self.stored = Stored::of(about, &store.events(0).map_err(text)?);
         let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
@@ -65,10 +67,8 @@ impl Thread {
             let records = store.events(known).map_err(text)?;
             let now = Instant::now();
             let mut events = Vec::new();
-            for (seq, record) in records {
-                let event = record.event();
-                self.stored.add(seq, &event);
-                events.push(event);
+            for (_, record) in records {
+                events.push(record.event());
             }
             self.memory
                 .append_all(events.iter().map(|event| (event, now)));

@@ -25,8 +25,8 @@ for i = 4, #ARGV, 4 do
     redis.call('HDEL', subscriptions, ARGV[i])
   end
 end
-end_appending(to)
-local beyond = redis.call('LLEN', presence) - ARGV[3]
+save_counters(to)
+local beyond = math.min(redis.call('LLEN', presence) - ARGV[3], MOST_TRIMMED)
 if beyond > 0 then
   for _, id in ipairs(redis.call('LPOP', presence, beyond)) do
     redis.call('XDEL', log, id)

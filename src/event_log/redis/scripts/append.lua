@@ -24,6 +24,6 @@ for i = 3, #ARGV, 3 do
   end
   ids[#ids + 1] = id
 end
-end_appending(to)
+save_counters(to)
 trim_to(log, given, KEYS[4], tonumber(ARGV[2]))
 return ids

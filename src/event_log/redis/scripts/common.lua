@@ -4,9 +4,9 @@
 -- number its last entry has (`seq`). So a stream that was deleted, evicted, cut or restored cannot
 -- give an id twice, and a script that appends notices it in the same step.
 --
--- Presence events, which tell of active subscriptions, are evicted before all others. Each entry says how many
--- entries of its epoch before it were not presence events (field `o`), so that a reader knows whether
--- others are missing, too, where numbers are missing.
+-- Presence events, which tell of active subscriptions, have their own quota: beyond it, the oldest are deleted
+-- from the middle of the stream. Each entry says how many entries of its epoch before it are not presence
+-- events (field `o`), so that a reader knows whether other events are missing where numbers are missing.
 
 -- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
 -- meanwhile.
@@ -68,8 +68,8 @@ local function append(to, is_presence, ...)
   return nil, STALE
 end
 
--- Keeps what was appended.
-local function end_appending(to)
+-- Saves the last number, and how many entries of the epoch are not presence events.
+local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
@@ -86,8 +86,16 @@ local function forget(ids, entries)
 end
 
 -- Keeps so many entries beside presence, and up to a hundred more; not all that is too much goes at once.
-local function trim_to(log, ids, presence, others)
-  local keep = others + redis.call('LLEN', presence)
+local function trim_to(log, ids, presence, max_others)
+  -- Entries that went with older ones are still in the list.
+  for _ = 1, 100 do
+    local oldest = redis.call('LINDEX', presence, 0)
+    if not oldest or redis.call('XRANGE', log, oldest, oldest)[1] then
+      break
+    end
+    redis.call('LPOP', presence)
+  end
+  local keep = max_others + redis.call('LLEN', presence)
   if redis.call('EXISTS', ids) == 0 then
     redis.call('XTRIM', log, 'MAXLEN', '~', keep)
     return

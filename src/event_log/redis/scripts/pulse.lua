@@ -9,7 +9,7 @@
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
-local thought = ARGV[10]
+local assumed_epoch = ARGV[10]
 local function parts(id)
   return string.match(id, '^(%d+)-(%d+)$')
 end
@@ -70,7 +70,7 @@ if type(said) == 'table' and said.err then
   return said
 end
 
-local was = redis.call('HMGET', about, 'epoch', 'seq', 'process')
+local was = redis.call('HMGET', about, 'epoch', 'seq', 'process', 'others')
 local epoch, seq = was[1] or nil, was[2] or '0'
 -- Where the scripts left the log.
 local left = epoch and (epoch .. '-' .. seq) or '0-0'
@@ -88,12 +88,13 @@ local is_gone = last == '0-0' or not is_ours(last_epoch)
 local ended = redis.call('HGET', about, 'end:' .. known_epoch)
 local is_older = is_gone or is_before(last, known) or is_before(last, left)
   or (ended and is_less(ended, known_seq))
-if is_older or last ~= left or was[3] ~= process then
+local is_counted = was[2] and was[4]
+if is_older or last ~= left or not is_counted or was[3] ~= process then
   local after = ''
   if epoch and not is_older then
     after = last
   end
-  -- Once it is told, it is told.
+  -- Record the last number that was lost, so that the same loss does not begin another epoch.
   local end_epoch, end_seq = parts(epoch and left or last)
   for _, id in ipairs({last, known}) do
     local other_epoch, other_seq = parts(id)
@@ -106,18 +107,24 @@ if is_older or last ~= left or was[3] ~= process then
     redis.call('HSET', about, 'end:' .. known_epoch, larger(ended, known_seq))
   end
   if is_gone then
-    -- Nothing can be appended after the largest id there is. What is not ours is not removed.
+    -- An id of another program may be the largest possible, so the stream is deleted. HLEN fails if `ids` is
+    -- not our hash.
     redis.call('HLEN', ids)
     redis.call('DEL', log, ids, presence)
     last_epoch = '0'
   end
   local newest = 0
-  for _, other in ipairs({epoch or '0', last_epoch, known_epoch, thought}) do
+  for _, other in ipairs({epoch or '0', last_epoch, known_epoch, assumed_epoch}) do
     newest = math.max(newest, tonumber(other))
   end
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
-  redis.call('XADD', log, last, 'b', after)
+  -- With how many entries of the epoch before are not presence events: the last of it may be evicted ones.
+  if after == left and is_counted then
+    redis.call('XADD', log, last, 'b', after, 'o', was[4])
+  else
+    redis.call('XADD', log, last, 'b', after)
+  end
   redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'others', '0',
     'process', process)
 end

@@ -40,7 +40,7 @@ while appended < most and last + interval <= now do
 end
 if appended > 0 or is_new then
   redis.call('HSET', about, 'last_tick', text(last), 'ticks', text(number))
-  end_appending(to)
+  save_counters(to)
   trim_to(log, KEYS[3], KEYS[4], tonumber(ARGV[2]))
 end
 return {appended, last + interval - now, latest}
