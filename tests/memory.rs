@@ -1,7 +1,11 @@
 //! What clients can make the server keep is bounded: each test attacks one container and measures resident
 //! memory. docs/LIMITS.md lists them all.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test prints its figures, and fails by panicking"
+)]
 
 mod support;
 
@@ -13,7 +17,7 @@ use std::{
 
 use serde_json::json;
 use support::{
-    client::{Stream, connect, get, try_connect},
+    client::{Stream, connect, connect_small, get, try_connect},
     eventually,
     mercure::{Client, HUB, HubProcess, PATH, bearer, form, grant, request, token_for},
 };
@@ -223,4 +227,88 @@ fn bodies_that_are_being_sent_have_a_budget() {
     assert!(refused >= 50, "{refused}");
     // They sent 150 MB.
     assert!(growth < 110 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn verified_tokens_are_remembered_within_a_budget() {
+    const TOKENS: usize = 3000;
+    let server = Server::start("");
+    let mut publisher = Client::connect(server.addr());
+    let topics: Vec<_> = (0..60)
+        .map(|n| format!("/{n:04}/{}", "x".repeat(50)))
+        .collect();
+    let mut bytes = 0;
+
+    let (growth, ()) = server.growth(|| {
+        for n in 0..TOKENS {
+            let own = format!("/{n}");
+            let all: Vec<_> = topics.iter().map(|topic| &**topic).chain([&*own]).collect();
+            let token = token_for(HUB, json!([grant("publish", &all)]));
+            bytes += token.len();
+            let update = form(&[("topic", &own), ("data", "x")]);
+            assert_eq!(publisher.post(&bearer(&token), &update).status(), 200);
+        }
+    });
+
+    println!("{TOKENS} tokens of {bytes} bytes together: {growth} KiB");
+    // Each takes about eight times its length.
+    assert!(bytes > 15_000_000, "{bytes}");
+    assert!(growth < 60 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn results_of_matching_patterns_are_cached_within_a_budget() {
+    const UPDATES: usize = 2000;
+    let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
+    let target = format!("{PATH}?match_urlpattern=/:a/:b&match=end");
+    let mut stream = Stream::request(server.addr(), &target, b"");
+    let mut publisher = Client::connect(server.addr());
+
+    let (growth, ()) = server.growth(|| {
+        for n in 0..UPDATES {
+            let topics: Vec<_> = (0..100)
+                .map(|at| format!("{n}-{at}-{}", "x".repeat(100)))
+                .collect();
+            let fields: Vec<_> = topics.iter().map(|topic| ("topic", &**topic)).collect();
+            assert_eq!(
+                publisher.post(&bearer(&token), &form(&fields)).status(),
+                200
+            );
+        }
+        assert_eq!(publisher.post(&bearer(&token), "topic=end").status(), 200);
+        stream.event().unwrap();
+    });
+
+    println!("{} topics: {growth} KiB", 100 * UPDATES);
+    // A quarter of a kilobyte each would be 50 MB for each cache.
+    assert!(growth < 45 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn stalled_readers_share_what_they_have_not_taken() {
+    const READERS: usize = 200;
+    const UPDATES: usize = 300;
+    let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
+    let mut publisher = Client::connect(server.addr());
+    let update = form(&[("topic", "a"), ("data", &"x".repeat(50_000))]);
+
+    let (growth, readers) = server.growth(|| {
+        let connect = |_| {
+            let mut socket = connect_small(server.addr());
+            write!(socket, "GET {PATH}?match=a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            socket
+        };
+        let readers: Vec<_> = (0..READERS).map(connect).collect();
+        for _ in 0..UPDATES {
+            assert_eq!(publisher.post(&bearer(&token), &update).status(), 200);
+        }
+        readers
+    });
+
+    println!("{READERS} stalled readers of {UPDATES} updates of 50 KB: {growth} KiB");
+    // They were sent 15 MB each.
+    assert!(growth < 30 * MIB, "{growth} KiB");
+    drop(readers);
 }

@@ -4,7 +4,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test says what came of it, and fails by panicking"
+    reason = "a test prints its figures, and fails by panicking"
 )]
 
 #[path = "../support/mod.rs"]
