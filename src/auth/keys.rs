@@ -40,7 +40,7 @@ pub(super) struct Key {
 /// Makes the marks of keys, which are the same whenever a key is read.
 static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// An issuer's keys cannot be read. What a file holds is never told.
+/// An issuer's keys cannot be used. Of what a file holds, only the ids of keys are told.
 #[derive(Debug, Error)]
 #[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
 pub struct KeyError {
