@@ -192,7 +192,7 @@ fn read(
     };
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
-    let records = store.events(0)?;
+    let records = store.events()?;
     let stored = Stored::of(about, &records);
     for (seq, record) in records {
         let age = record.age(now);

@@ -238,11 +238,11 @@ impl FileStore {
             .max(known.saturating_add(1))
     }
 
-    /// Every event that is in it from this number on, in their order, up to the last there was.
-    pub(super) fn events(&self, from: u64) -> Result<Vec<(u64, Record)>, redb::Error> {
+    /// Every event that is in it, in their order, up to the last there was.
+    pub(super) fn events(&self) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();
-        for row in events.range(from..)? {
+        for row in events.range(0..)? {
             let (seq, bytes) = row?;
             let record = serde_json::from_slice(bytes.value());
             let seq = seq.value();
@@ -252,10 +252,9 @@ impl FileStore {
         let About { first, next, .. } = self.about()?;
         let presence_from = optional_number(&self.db, PRESENCE_FROM)?.unwrap_or(0);
         let mut numbers = records.iter().map(|(seq, _)| *seq).peekable();
-        for seq in first.max(from)..next {
-            if numbers.next_if_eq(&seq).is_none() && seq >= presence_from {
-                return Err(corrupted("some of its events are missing".to_owned()));
-            }
+        let is_there = |seq| numbers.next_if_eq(&seq).is_some() || seq < presence_from;
+        if !(first..next).all(is_there) || numbers.next().is_some() {
+            return Err(corrupted("some of its events are missing".to_owned()));
         }
         Ok(records)
     }
@@ -284,14 +283,14 @@ impl FileStore {
                     .map_err(|err| redb::Error::from(StorageError::Io(io::Error::other(err))))?;
                 events.insert(seq, &*bytes)?;
             }
-            // Only the rows that are there: most numbers in between may be of presence events.
-            events.retain_in(evicted.clone(), |_, _| false)?;
             for seq in evicted_presence {
                 events.remove(seq)?;
             }
             let mut about = txn.open_table(ABOUT)?;
             if !evicted.is_empty() {
                 about.insert(FIRST, evicted.end)?;
+                // Only the rows that are there: most numbers in between may be of presence events.
+                events.retain_in(evicted, |_, _| false)?;
             }
             if let Some(newest) = evicted_presence.last() {
                 about.insert(PRESENCE_FROM, newest + 1)?;

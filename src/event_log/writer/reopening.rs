@@ -51,7 +51,8 @@ impl Thread {
             return Err("it is another log".to_owned());
         }
         // What was evicted without a sync may be there again.
-        self.stored = Stored::of(about, &store.events(0).map_err(text)?);
+        let records = store.events().map_err(text)?;
+        self.stored = Stored::of(about, &records);
         let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
@@ -64,12 +65,9 @@ impl Thread {
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
             // What was said to have failed was done after all.
-            let records = store.events(known).map_err(text)?;
+            let done = records.into_iter().filter(|(seq, _)| *seq >= known);
+            let events: Vec<_> = done.map(|(_, record)| record.event()).collect();
             let now = Instant::now();
-            let mut events = Vec::new();
-            for (_, record) in records {
-                events.push(record.event());
-            }
             self.memory
                 .append_all(events.iter().map(|event| (event, now)));
             self.appended(events.len());
@@ -78,8 +76,11 @@ impl Thread {
             let lost = (known - next) as usize;
             let kept = self.unsynced.records.len().checked_sub(lost);
             let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
-            let again = trial(next, &self.unsynced.records[kept..]);
-            store.commit(again, true).map_err(text)?;
+            let lost = &self.unsynced.records[kept..];
+            store.commit(trial(next, lost), true).map_err(text)?;
+            for (seq, record) in (next..).zip(lost) {
+                self.stored.add(seq, record);
+            }
         }
         self.unsynced = Unsynced::default();
         self.says_synced = !about.unsynced;
