@@ -116,9 +116,7 @@ impl Item {
             Self::Begins(..) => any(GapReason::Epoch),
             _ if self.id().epoch != last.id.epoch => any(GapReason::Epoch),
             _ if self.before().id.seq <= last.id.seq => None,
-            Self::Event { others, .. } if others.is_some() && *others == last.others => {
-                Some(Missing::Presence)
-            }
+            _ if self.before().is_level_with(last) => Some(Missing::Presence),
             _ => any(GapReason::Evicted),
         }
     }

@@ -63,8 +63,8 @@ pub struct Retention {
     pub bytes: usize,
     /// How old an event may be when the next one comes; `None`: of any age.
     pub age: Option<Duration>,
-    /// Number of events that those who are connected may still read, beyond what is given to those
-    /// who come; so many are kept however old they are, and unless `bytes` is exceeded.
+    /// Number of the newest events that connected subscribers may read even if the other bounds have evicted them.
+    /// `bytes` takes precedence.
     pub queue: usize,
 }
 

@@ -11,7 +11,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Memory budget for the bodies of requests of one kind that are being read or used, in bytes. Beyond it, they
 /// are answered with 503.
-pub(crate) const BODIES_BUDGET: usize = 64 << 20;
+const BODIES_BUDGET: usize = 64 << 20;
 
 /// A request's body, and its part of the budget.
 #[derive(Debug)]
