@@ -112,3 +112,63 @@ fn a_limit_on_the_size_of_files_refuses_what_is_published_and_kills_nobody() {
     }
     assert_eq!(got[0], before);
 }
+
+#[test]
+fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
+    let settings = [
+        ("BROADCASTER__STREAM__HISTORY", "40"),
+        ("BROADCASTER__STREAM__PRESENCE_HISTORY", "5"),
+        ("BROADCASTER__LOG__SYNC", "interval"),
+        ("BROADCASTER__LOG__SYNC_INTERVAL", "30ms"),
+    ];
+    let node = Node::new("[ticker]\nenabled = false\n[hub]\nsubscriptions = true\n");
+    let mut server = node.start_with(&settings);
+    let updates = format!("{HUB}?match=a");
+    let mut stream = node.resume(&updates, "earliest");
+    let mut random = fastrand::Rng::with_seed(14);
+    let mut acknowledged = Vec::new();
+    let mut delivered = Vec::new();
+
+    for round in 0..12 {
+        let length = fs::metadata(node.path()).unwrap().len();
+        limit_file_size(&server, Some(length.saturating_sub(random.u64(..100_000))));
+        eventually("a refusal", || {
+            // Each comes and goes, which are two presence events.
+            drop(node.resume(&updates, "earliest"));
+            let large = "x".repeat(random.usize(..100_000));
+            let answer = node.publish(&format!("topic=a&data={large}"));
+            if answer.status() == 200 {
+                acknowledged.push(answer.body);
+                return None;
+            }
+            assert_eq!(answer.status(), 503);
+            Some(())
+        });
+        limit_file_size(&server, None);
+        eventually("room", || {
+            let answer = node.publish(&format!("topic=a&data={round}"));
+            (answer.status() == 200).then(|| acknowledged.push(answer.body))
+        });
+        for _ in 0..random.u8(..6) {
+            drop(node.resume(&updates, "earliest"));
+            acknowledged.push(node.publish("topic=a&data=more").body);
+        }
+        while delivered.last() != acknowledged.last() {
+            let event = stream.event().unwrap();
+            assert_eq!(event.name, None, "no gap");
+            delivered.push(event.id.unwrap());
+        }
+    }
+    assert_eq!(delivered, acknowledged);
+
+    server.signal(rustix::process::Signal::TERM);
+    assert!(server.wait().success());
+    let server = node.start_with(&settings);
+    assert!(!server.stderr().contains("epoch"), "{}", server.stderr());
+    let newest = &acknowledged[acknowledged.len() - 20..];
+    let mut resumed = node.resume(&updates, &newest[0]);
+    for id in &newest[1..] {
+        let event = resumed.event().unwrap();
+        assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
+    }
+}

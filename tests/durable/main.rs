@@ -63,7 +63,14 @@ impl Node {
     }
 
     fn start(&self) -> Process {
-        let process = Process::spawn(command(self.folder.path(), &[]));
+        self.start_with(&[])
+    }
+
+    /// With settings from the environment.
+    fn start_with(&self, settings: &[(&str, &str)]) -> Process {
+        let mut command = command(self.folder.path(), &[]);
+        command.envs(settings.iter().copied());
+        let process = Process::spawn(command);
         process.wait_for_log("listening on");
         process
     }
