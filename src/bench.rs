@@ -11,18 +11,11 @@ use std::{
 };
 
 use crate::{
-    event::{Event, EventId, GivenId},
+    delivery::{BATCH_BYTES, KeepAlive, Outlet, Part, Place, Registry},
+    event::{Batch, Event, EventId, Framing, GivenId, ResumeFrom, Topic, wire},
     event_log::{MemoryLog, Portion, Read, ReadFrom, Retention},
-    hub_url::HubUrl,
-    matcher::{Matcher, MatcherText, MatcherType},
+    matching::{HubUrl, Matcher, MatcherText, MatcherType, Selection},
     metrics::{HandOver, Metrics},
-    place::Place,
-    registry::{KeepAlive, Outlet, Part, Registry},
-    resume::ResumeFrom,
-    selection::Selection,
-    subscriber::BATCH_BYTES,
-    topic::Topic,
-    wire::{self, Batch, Framing},
 };
 
 /// Encodes an event as it is sent, and returns how long that is.

@@ -12,20 +12,14 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{Authority, TokenRules},
-    compiler::Compiler,
     config::LimitsConfig,
-    event::{Event, EventId, GivenId},
+    event::{
+        Event, EventId, Framing, GivenId, LEGACY_PARAMETERS, PARAMETERS, ResumeFrom, Topic, wire,
+    },
     event_log::{MemoryLog, Retention},
-    form::decode,
-    hub_url::HubUrl,
-    matcher::{Matcher, MatcherText, MatcherType, Subject},
-    request_scan::{MAX_ID, RequestScan},
-    resume::{LEGACY_PARAMETERS, PARAMETERS, ResumeFrom},
-    routes::{self, Asked, Malformed, Presented},
-    selection::Selection,
-    topic::Topic,
-    update,
-    wire::{self, Framing},
+    http::{self, Asked, Malformed, Presented, update},
+    matching::{Compiler, HubUrl, Matcher, MatcherText, MatcherType, Selection, Subject},
+    transport::{MAX_ID, RequestScan, form::decode},
 };
 
 /// Takes any bytes.
@@ -48,7 +42,7 @@ pub fn query(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for (query, body) in [(&*text, &b""[..]), ("", bytes)] {
         for legacy in [false, true] {
-            let Ok(asked) = routes::asked(query, body, &limits, legacy) else {
+            let Ok(asked) = http::asked(query, body, &limits, legacy) else {
                 continue;
             };
             assert!(asked.matchers.len() <= limits.matchers);
@@ -101,7 +95,7 @@ pub fn credentials(bytes: &[u8]) {
             headers.append(name, value);
         }
     }
-    match routes::presented(&headers, None, ["mercure", "other"].into_iter()) {
+    match http::presented(&headers, None, ["mercure", "other"].into_iter()) {
         Ok(Presented::Header(token)) => {
             let is_one = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
             assert!(!token.is_empty() && token.bytes().all(is_one));
@@ -110,7 +104,7 @@ pub fn credentials(bytes: &[u8]) {
         Ok(Presented::Nothing | Presented::Query(_)) | Err(Malformed) => {}
     }
     let hub = hub();
-    if routes::comes_from_a_trusted_page(&headers, hub.url(), &[]) {
+    if http::comes_from_a_trusted_page(&headers, hub.url(), &[]) {
         assert!(headers.contains_key(ORIGIN) || headers.contains_key(REFERER));
     }
 }
@@ -277,7 +271,7 @@ impl ParsedRequest {
         }
         let limits = LimitsConfig::default();
         let asked = |legacy| {
-            let asked = routes::asked(query, b"", &limits, legacy);
+            let asked = http::asked(query, b"", &limits, legacy);
             asked.map_err(|problem| problem.to_string())
         };
         Some(Self {

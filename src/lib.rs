@@ -40,73 +40,34 @@ mod auth;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-mod body;
-mod bounded_regex;
 mod broadcaster;
-mod chunk_scan;
-mod compiler;
 pub mod config;
-mod connection;
-mod descriptors;
+mod delivery;
 mod event;
 mod event_log;
-mod expiry;
-mod fan_out;
-mod form;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gap;
-mod host;
 mod http;
-mod hub;
-mod hub_url;
-mod live_settings;
-mod matcher;
+mod matching;
 mod metrics;
-mod older;
-mod once;
-mod place;
-mod policy;
-mod presence;
-mod registry;
-mod reload;
-mod request_scan;
-mod resume;
-mod round;
-mod router;
-mod routes;
-mod seats;
-mod selection;
 mod server;
-mod stream;
-mod subscriber;
-mod tally;
-mod ticker;
-pub mod token;
-mod topic;
-mod topic_index;
-mod update;
-mod uri_template;
-mod url_pattern;
-mod urn;
-mod wire;
+mod transport;
 
-pub use self::{
-    auth::{KeyError, check_issuers},
-    broadcaster::{Broadcaster, Drain, Publish, Reconfigure},
-    event::{Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId},
-    event_log::{
-        InvalidRedisUrl, LogError, LogKind, LogSync, LogUnavailable, RedisSettings, RedisUrl,
-        Retention,
-    },
-    hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
-    hub_url::{HubUrl, InvalidHubUrl},
-    live_settings::LiveSettings,
-    metrics::Totals,
-    reload::Reloader,
-    routes::{metrics, subscribe},
-    server::{Reloadable, Server},
-    ticker::TickerSettings,
-    topic::{InvalidTopic, Topic},
+pub use self::auth::{KeyError, check_issuers};
+pub use self::broadcaster::{
+    Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings, Publish,
+    PublishError, Reconfigure,
 };
+pub use self::event::{
+    Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId,
+    InvalidTopic, Topic,
+};
+pub use self::event_log::{
+    InvalidRedisUrl, LogError, LogKind, LogSync, LogUnavailable, RedisSettings, RedisUrl,
+    Retention, TickerSettings,
+};
+pub use self::http::{metrics, subscribe};
+pub use self::matching::{HubUrl, InvalidHubUrl};
+pub use self::metrics::Totals;
+pub use self::server::{Reloadable, Reloader, Server, token};

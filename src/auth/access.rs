@@ -6,13 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::TokenRules;
+use super::rules::TokenRules;
 use crate::{
-    compiler::Compiling,
-    hub_url::HubUrl,
-    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
-    tally::Held,
-    topic::Topic,
+    event::Topic,
+    matching::{
+        Compiling, Held, HubUrl, InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches,
+    },
 };
 
 /// The type of the details that are about this hub's topics.

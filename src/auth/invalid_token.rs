@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::InvalidDetails;
-use crate::matcher::InvalidMatcher;
+use super::access::InvalidDetails;
+use crate::matching::InvalidMatcher;
 
 /// Why a token is refused. The log has every reason; the client gets those that are known once the
 /// signature has been verified.

@@ -12,8 +12,10 @@ use jsonwebtoken::{
 };
 use thiserror::Error;
 
-use super::key_check;
-use crate::config::{IssuerConfig, KeySource};
+use super::{
+    issuer::{IssuerConfig, KeySource},
+    key_check,
+};
 
 /// The longest key file, in bytes. A longer one is something else.
 const LONGEST: u64 = 1 << 20;

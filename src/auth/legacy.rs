@@ -4,11 +4,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Access, InvalidDetails, TokenRules};
-use crate::{
-    compiler::Compiling,
-    matcher::{Matcher, MatcherText, MatcherType},
+use super::{
+    access::{Access, InvalidDetails},
+    rules::TokenRules,
 };
+use crate::matching::{Compiling, Matcher, MatcherText, MatcherType};
 
 /// The claim. What is not there is not allowed.
 #[derive(Debug, Default, Deserialize)]

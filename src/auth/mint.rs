@@ -10,11 +10,14 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::{
-    TOKEN_TYPE,
     access::DETAIL_TYPE,
     keys::{self, MIN_SECRET_BYTES},
+    rules::TOKEN_TYPE,
 };
-use crate::{hub_url::HubUrl, matcher::MatcherText, urn};
+use crate::{
+    event::urn,
+    matching::{HubUrl, MatcherText},
+};
 
 /// What a token is to allow.
 #[derive(Debug, Clone, Default)]

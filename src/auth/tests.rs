@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 
+use super::issuer::KeySource;
 use super::*;
-use crate::config::KeySource;
+use crate::{auth::invalid_token::InvalidToken, matching::HubUrl};
 
 const HUB: &str = "https://hub.example.com/.well-known/mercure";
 const NOW: u64 = 1_800_000_000;

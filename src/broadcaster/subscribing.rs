@@ -4,16 +4,13 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::Broadcaster;
+use super::{actor::Broadcaster, expiry::Expiry, presence::Presence};
 use crate::{
     auth::Access,
-    event::EventId,
+    event::{EventId, ResumeFrom},
     event_log::{self, LogUnavailable, Placed},
-    expiry::Expiry,
+    matching::Selection,
     metrics::{Mark, Metrics, TurnedAway},
-    presence::Presence,
-    resume::ResumeFrom,
-    selection::Selection,
 };
 
 /// Asks to become a subscriber.

@@ -14,8 +14,8 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::{
-    Config,
     error::{ConfigError, Origin, found, shorten},
+    settings::Config,
 };
 
 /// The file that is used when none is named, if it is there.

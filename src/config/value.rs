@@ -7,8 +7,12 @@ use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
-use super::{IssuerConfig, LogPlace, SubscribePolicy, SyncPolicy, error::found as shown};
-use crate::{event_log::RedisUrl, hub_url::HubUrl, topic::Topic};
+use super::{
+    error::found as shown,
+    log_config::{LogPlace, SyncPolicy},
+    settings::SubscribePolicy,
+};
+use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::HubUrl};
 
 /// The longest message, in bytes.
 const LONGEST_MESSAGE: usize = 65_536;

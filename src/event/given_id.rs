@@ -5,8 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use thiserror::Error;
 
-use super::EARLIEST;
-use crate::topic::has_invisible;
+use super::{event_id::EARLIEST, topic::has_invisible};
 
 /// An id that a publisher gave its event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

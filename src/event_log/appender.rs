@@ -11,19 +11,21 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Archive, LogError, LogKind, MemoryLog, Retention,
+    archive::Archive,
+    error::LogError,
     file::{About, FileStore},
+    kind::LogKind,
+    memory::MemoryLog,
+    read::Retention,
     record::millis_since_1970,
     redis,
+    ticker::TickerSettings,
     waiting::{Done, MOST_QUEUED_BYTES, Waits},
     writer::{Stored, Writer},
 };
 use crate::{
-    event::{Event, EventId},
+    event::{Event, EventId, PresenceChange, Topic},
     metrics::Metrics,
-    presence::Change,
-    ticker::TickerSettings,
-    topic::Topic,
 };
 
 /// Takes events in, wherever a log lives. What was appended is delivered by way of the memory that
@@ -33,7 +35,7 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
     fn append(&self, event: Event, waits: Option<Done>);
 
     /// Tells of a change among the active subscriptions.
-    fn announce(&self, change: Change) {
+    fn announce(&self, change: PresenceChange) {
         self.append(change.event, None);
     }
 

@@ -3,12 +3,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::LogUnavailable;
-use crate::{
-    event::{Event, EventId, GivenId},
-    gap::{Gap, GapReason},
-    resume::ResumeFrom,
-};
+use super::waiting::LogUnavailable;
+use crate::event::{Event, EventId, Gap, GapReason, GivenId, ResumeFrom};
 
 /// How far a reader has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,19 +1,13 @@
 //! The bounds of a log in memory: they cover all that it holds, and presence events push nothing else out.
 
 use proptest::prelude::*;
+use std::time::Instant;
 
-use super::{
-    tests::{keeping, selection, topic},
-    *,
-};
+use super::tests::{keeping, selection, topic};
+use super::*;
 use crate::{
-    event::{Audience, Event, EventName, GivenId},
-    gap::GapReason,
-    hub_url::HubUrl,
-    matcher::Matcher,
-    resume::ResumeFrom,
-    selection::Selection,
-    topic::Topic,
+    event::{Audience, Event, EventName, GapReason, GivenId, ResumeFrom, Topic},
+    matching::{HubUrl, Matcher, Selection},
 };
 
 const EPOCH: u64 = 1000;
@@ -166,11 +160,11 @@ fn presence_is_evicted_first_where_memory_is_short() {
 fn only_who_may_select_presence_is_concerned() {
     let hub = HubUrl::parse("https://hub.example/.well-known/mercure").unwrap();
     let matcher = |kind, text: &str| {
-        let written = crate::matcher::MatcherText::parse(kind, text, 200).unwrap();
+        let written = crate::matching::MatcherText::parse(kind, text, 200).unwrap();
         Matcher::compile(written, &hub).unwrap()
     };
     let may = |kind, asked: &str| {
-        let all = vec![Matcher::compile(crate::matcher::MatcherText::wildcard(), &hub).unwrap()];
+        let all = vec![Matcher::compile(crate::matching::MatcherText::wildcard(), &hub).unwrap()];
         let asked = vec![matcher(kind, asked)];
         let with_grant = Selection::new(hub.clone(), asked.clone(), all);
         let without = Selection::new(hub.clone(), asked, Vec::new());
@@ -178,7 +172,7 @@ fn only_who_may_select_presence_is_concerned() {
         with_grant.may_select_presence()
     };
     let list = "/.well-known/mercure/subscriptions";
-    use crate::matcher::MatcherType::{Exact, Selector, UrlPattern};
+    use crate::matching::MatcherType::{Exact, Selector, UrlPattern};
 
     assert!(may(Exact, "*"));
     assert!(may(Exact, &format!("{list}/exact/a/b")));

@@ -1,6 +1,7 @@
 //! Logs whose files were damaged while no process used them: such a log refuses to open, or begins a new
 //! epoch, or nothing is missing.
 
+use std::sync::Arc;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -8,12 +9,12 @@ use std::{
 
 use tempfile::{TempDir, tempdir};
 
+use super::*;
 use super::{
     kinds_tests::{append, append_numbers, close, file, listener, opened, sent, some_of_each},
     tests::{keeping, topic},
-    *,
 };
-use crate::event::Event;
+use crate::event::{Event, Frame};
 
 /// How many times files are damaged.
 const ROUNDS: usize = 1000;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::RedisUrl;
+use super::redis_url::RedisUrl;
 
 /// Why a log cannot be used, and what to do.
 #[derive(Debug, Error)]

@@ -10,8 +10,11 @@ use redb::{
 };
 use thiserror::Error;
 
-use self::acknowledged::{Acknowledged, AcknowledgedFile, Unknown};
-use super::{LogError, error::damaged, record::Record};
+use super::{
+    error::{LogError, damaged},
+    file::acknowledged::{Acknowledged, AcknowledgedFile, Unknown},
+    record::Record,
+};
 
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");

@@ -1,22 +1,20 @@
 //! What a log in a file promises beyond what every log does.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use tempfile::tempdir;
 
+use super::*;
 use super::{
     file::FileStore,
     kinds_tests::{
         WITHIN, append, append_numbers, close, file, listener, opened, own, sent, some_of_each,
     },
     tests::{keeping, topic},
-    *,
 };
-use crate::{
-    event::{Event, GivenId},
-    gap::GapReason,
-    resume::ResumeFrom,
-};
+use crate::event::{Event, GapReason, GivenId, ResumeFrom};
 
 fn tick_later(log: &Opened, number: u64) -> Later {
     let event = Event::message(number.to_string());

@@ -1,13 +1,9 @@
 //! What an event log promises where events are missing.
 
-use super::{
-    tests::{keeping, read, selection, topic},
-    *,
-};
-use crate::{
-    event::{Event, EventId},
-    gap::{Gap, GapReason},
-};
+use super::tests::{keeping, read, selection, topic};
+use super::*;
+use crate::event::{Event, EventId, Gap, GapReason};
+use std::time::Instant;
 
 fn event_id(epoch: u64, seq: u64) -> EventId {
     EventId { epoch, seq }

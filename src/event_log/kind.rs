@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{LogError, LogSync, RedisUrl};
+use super::{error::LogError, redis_url::RedisUrl, writer::LogSync};
 
 /// Where a log lives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

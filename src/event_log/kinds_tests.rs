@@ -1,25 +1,23 @@
 //! What every kind of log promises.
 
+use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use tempfile::{TempDir, tempdir};
 
-use super::{
-    tests::{keeping, selection, topic},
-    *,
-};
+use self::server::Redis;
+use super::tests::{keeping, selection, topic};
+use super::*;
 use crate::{
-    event::{Event, EventId, EventName, GivenId},
-    gap::GapReason,
+    event::{Event, EventId, EventName, Frame, GapReason, GivenId},
+    matching::Selection,
     metrics::Metrics,
-    selection::Selection,
 };
 
 #[path = "../../tests/support/redis.rs"]
 #[allow(unreachable_pub, dead_code, reason = "other tests have other needs")]
 mod server;
-
-use self::server::Redis;
 
 pub(super) fn file(folder: &TempDir, sync: LogSync) -> LogKind {
     let path = folder.path().join("events.redb");
@@ -174,7 +172,7 @@ fn what_is_appended_is_told_and_read() {
 
         let events = ids.into_iter().zip(some_of_each());
         let frames: Vec<_> = events
-            .map(|(id, event)| crate::wire::event(id, &event))
+            .map(|(id, event)| crate::event::wire::event(id, &event))
             .collect();
         assert_eq!(sent(&log, first), frames, "{kind:?}");
         assert!(told.try_iter().count() > 0);

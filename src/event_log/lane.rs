@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Entry;
+use super::read::Entry;
 
 /// Events of one kind.
 #[derive(Debug)]

@@ -10,17 +10,13 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Entry, Extent, Placement, Portion, Read, ReadFrom, Retention,
     lane::{Bounds, Lane},
+    read::{Entry, Extent, Placement, Portion, Read, ReadFrom, Retention},
     retained::Retained,
 };
 use crate::{
-    event::{Audience, EARLIEST, Event, EventId},
-    gap::{Gap, GapReason},
-    resume::ResumeFrom,
-    selection::Selection,
-    topic::Topic,
-    wire::{self, Frame},
+    event::{Audience, EARLIEST, Event, EventId, Frame, Gap, GapReason, ResumeFrom, Topic, wire},
+    matching::Selection,
 };
 
 /// What an entry takes beside what it holds, in bytes, about: itself, and what the allocator and

@@ -1,7 +1,15 @@
 //! Where a subscriber starts, whatever part of a log has what it asks for.
 
-use super::{Archive, Beginning, LogUnavailable, MemoryLog, Placement};
-use crate::{gap::Gap, resume::ResumeFrom, selection::Selection};
+use super::{
+    archive::{Archive, Beginning},
+    memory::MemoryLog,
+    read::Placement,
+    waiting::LogUnavailable,
+};
+use crate::{
+    event::{Gap, ResumeFrom},
+    matching::Selection,
+};
 
 /// Where a subscriber's place is, or is to be found.
 #[derive(Debug)]

@@ -4,10 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    event::{Audience, Event, EventName, GivenId, OF_HUB},
-    topic::Topic,
-};
+use crate::event::{Audience, Event, EventName, GivenId, OF_HUB, Topic};
 
 /// Everything that an event is sent with, but its number. What was checked when it was published is
 /// not checked again.

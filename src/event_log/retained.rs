@@ -6,15 +6,12 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Entry, Placement, Retention,
     given_ids::GivenIds,
     lane::{Bounds, Lane},
     lineage::Lineage,
+    read::{Entry, Placement, Retention},
 };
-use crate::{
-    event::{Audience, EventId},
-    resume::ResumeFrom,
-};
+use crate::event::{Audience, EventId, ResumeFrom};
 
 /// The entries of a log, and where they stand in it.
 #[derive(Debug)]

@@ -1,19 +1,14 @@
 //! What an event log promises.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::{Event, EventId, GivenId},
-    gap::{Gap, GapReason},
-    hub_url::HubUrl,
-    matcher::Matcher,
-    resume::ResumeFrom,
-    selection::Selection,
-    topic::Topic,
-    wire,
+    event::{Event, EventId, Gap, GapReason, GivenId, ResumeFrom, Topic, wire},
+    matching::{HubUrl, Matcher, Selection},
 };
 
 const EPOCH: u64 = 1000;

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     event::{Event, EventId},
-    tally::{Held, Tally},
+    matching::{Held, Tally},
 };
 
 /// The log cannot be used now. What was to be appended may have been, all the same.

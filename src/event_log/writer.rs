@@ -19,8 +19,9 @@ use tokio::sync::oneshot;
 mod reopening;
 
 use super::{
-    Appender, Listener, MemoryLog,
+    appender::{Appender, Listener},
     file::{About, Batch, FileStore},
+    memory::MemoryLog,
     record::Record,
     waiting::{Done, LogUnavailable, Queue, Waiting, Waits, in_turn},
 };

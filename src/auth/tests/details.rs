@@ -3,7 +3,8 @@
 mod allowed;
 
 use super::*;
-use crate::topic::Topic;
+use crate::event::Topic;
+use std::sync::Arc;
 
 /// A token with these authorization details.
 fn token(details: Value) -> String {

@@ -1,6 +1,9 @@
 //! Tokens as the protocol's older versions have them.
 
+use serde::Deserialize as _;
+
 use super::*;
+use crate::{auth::legacy::MercureClaim, matching::Compiler};
 
 /// The verdict of a hub that takes such tokens and trusts these issuers.
 fn verdict_of(issuers: &[IssuerConfig], header: &Value, claims: &Value) -> String {
@@ -163,7 +166,7 @@ fn an_entry_may_be_a_matcher_with_a_payload_of_its_own() {
         ("/c/1", false, false, "all"),
         ("/d/1", false, true, "all"),
     ] {
-        let parsed = crate::topic::Topic::parse(topic).unwrap();
+        let parsed = crate::event::Topic::parse(topic).unwrap();
         assert_eq!(access.may_publish(&parsed, &hub()), publish, "{topic}");
         assert_eq!(access.may_read(topic, &hub()), read, "{topic}");
         let expected = json!({ "of": payload });
@@ -191,7 +194,7 @@ fn a_selector_is_a_topic_or_a_template() {
         ("/c{", false, true),
         ("/c/d", false, false),
     ] {
-        let parsed = crate::topic::Topic::parse(topic).unwrap();
+        let parsed = crate::event::Topic::parse(topic).unwrap();
         assert_eq!(access.may_publish(&parsed, &hub()), publish, "{topic}");
         assert_eq!(access.may_read(topic, &hub()), read, "{topic}");
     }

@@ -1,6 +1,7 @@
 //! The payload that is told of a subscription (Mercure, chapter Payloads).
 
 use super::*;
+use crate::matching::Compiler;
 
 fn detail(topics: Value, payload: Option<&str>) -> Value {
     let detail = json!({ "type": DETAIL_TYPE, "actions": ["subscribe"], "topics": topics });

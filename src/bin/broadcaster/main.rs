@@ -67,7 +67,8 @@ enum Failure {
 
 /// What a config names has to be there, too.
 fn check(config: &Config) -> Result<(), Failure> {
-    sse_broadcaster::check_issuers(config).map_err(|err| Failure::Wrong(err.into()))?;
+    sse_broadcaster::check_issuers(&config.auth.issuers)
+        .map_err(|err| Failure::Wrong(err.into()))?;
     let log = config.log_kind();
     log.check().map_err(|err| Failure::Wrong(err.into()))
 }

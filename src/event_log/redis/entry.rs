@@ -2,13 +2,11 @@
 
 use redis::Value;
 
-use crate::{
-    event::{Event, EventId},
-    event_log::{
-        archive::{Item, Reached},
-        record::Record,
-    },
+use super::super::{
+    archive::{Item, Reached},
+    record::Record,
 };
+use crate::event::{Event, EventId};
 
 /// The largest whole number up to which all are exact in the scripts, where numbers are floating-point.
 const MAX_EXACT: u64 = 1 << 53;

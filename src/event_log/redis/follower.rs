@@ -13,16 +13,18 @@ use redis::{RedisError, Value, aio::MultiplexedConnection};
 use tokio::time::sleep;
 
 use super::{
+    super::{
+        appender::Listener,
+        archive::{Item, Missing, Reached},
+        memory::MemoryLog,
+        once,
+        read::Retention,
+    },
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     link::{Link, reason},
     scripts::{LARGEST_EPOCH, Most, Pulse},
 };
-use crate::{
-    event::{Event, EventId},
-    event_log::{Item, Listener, MemoryLog, Missing, Reached, Retention},
-    once,
-    topic::Topic,
-};
+use crate::event::{Event, EventId, Topic};
 
 /// How long Redis waits for news before it says that there are none, in milliseconds.
 const BLOCK: usize = 1000;

@@ -5,11 +5,11 @@ use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
+    super::memory::MemoryLog,
     link::Link,
     orders::{Order, Subscriptions, Task},
     scripts::Pulse,
 };
-use crate::event_log::MemoryLog;
 
 /// How often a node says that it is there.
 pub(super) const PULSE: Duration = Duration::from_secs(1);

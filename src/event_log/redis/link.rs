@@ -19,15 +19,12 @@ use tokio::{
 };
 
 use super::{
+    super::redis_url::{Finder, RedisUrl},
+    super::{memory::MemoryLog, once},
     process::Process,
     scripts::{Pulse, Scripts},
-    url::Finder,
 };
-use crate::{
-    event::EventId,
-    event_log::{MemoryLog, RedisUrl},
-    once,
-};
+use crate::event::EventId;
 
 /// How long Redis may take to be found, and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

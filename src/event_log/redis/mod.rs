@@ -11,7 +11,6 @@ mod process;
 mod reader;
 mod scripts;
 mod ticking;
-mod url;
 
 use std::{
     fmt,
@@ -30,21 +29,25 @@ use tokio::{
     time::sleep,
 };
 
-pub use self::url::{InvalidRedisUrl, RedisUrl};
-use self::{
-    follower::{Follower, load},
-    keeper::{Keeper, PULSE},
-    link::Link,
-    orders::{Clerk, Order, Subscriptions as Own, Task},
-    reader::Reader,
-    scripts::Scripts,
-    ticking::Ticking,
-};
 use super::{
-    Appender, Archive, Done, Listener, LogError, MemoryLog, Numbering, Opened, Reached,
-    RedisSettings, Retention, Subscriptions, waiting::Queue,
+    appender::{Appender, Listener, Numbering, Opened, Subscriptions},
+    archive::{Archive, Reached},
+    error::LogError,
+    kind::RedisSettings,
+    memory::MemoryLog,
+    read::Retention,
+    redis::{
+        follower::{Follower, load},
+        keeper::{Keeper, PULSE},
+        link::Link,
+        orders::{Clerk, Order, Subscriptions as Own, Task},
+        reader::Reader,
+        scripts::Scripts,
+        ticking::Ticking,
+    },
+    waiting::{Done, Queue},
 };
-use crate::{event::Event, presence::Change, topic::Topic, urn};
+use crate::event::{Event, PresenceChange, Topic, urn};
 
 /// How long Redis is waited for at the start: it may be starting, too.
 const START: Duration = Duration::from_secs(10);
@@ -95,7 +98,7 @@ impl Appender for RedisLog {
         self.order(Order::Append(event, waits, queued));
     }
 
-    fn announce(&self, change: Change) {
+    fn announce(&self, change: PresenceChange) {
         let queued = self.queue.add(&change.event);
         self.order(Order::Announce(change, queued));
     }

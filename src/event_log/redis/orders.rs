@@ -12,14 +12,17 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    super::{
+        appender::Listener,
+        memory::MemoryLog,
+        waiting::{Done, LogUnavailable},
+    },
     link::{Link, Lost},
     reader::Reader,
 };
 use crate::{
-    event::{Event, EventId},
-    event_log::{Done, Listener, LogUnavailable, MemoryLog},
-    presence::Change,
-    tally::Held,
+    event::{Event, EventId, PresenceChange},
+    matching::Held,
 };
 
 /// How much is appended at once, in events and in bytes of memory, about. Redis does nothing else
@@ -34,7 +37,7 @@ const BATCH_CHANGES: usize = 256;
 #[derive(Debug)]
 pub(super) enum Order {
     Append(Event, Option<Done>, Held),
-    Announce(Change, Held),
+    Announce(PresenceChange, Held),
     Do(Task),
 }
 
@@ -82,7 +85,7 @@ impl Subscriptions {
         self.unsure.set(true);
     }
 
-    fn change(&self, change: &Change) {
+    fn change(&self, change: &PresenceChange) {
         let mut active = self.active.borrow_mut();
         if change.is_active() {
             active.insert(change.path().to_owned(), change.document.clone());
@@ -92,15 +95,15 @@ impl Subscriptions {
     }
 
     /// What makes of what Redis knows what there is.
-    fn since(&self, known: Vec<(String, Value)>) -> Vec<Change> {
+    fn since(&self, known: Vec<(String, Value)>) -> Vec<PresenceChange> {
         let active = self.active.borrow();
         let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();
         let new = active.iter().filter(|(path, _)| !paths.contains(*path));
-        let new = new.map(|(_, document)| Change::new(document.clone(), true));
+        let new = new.map(|(_, document)| PresenceChange::new(document.clone(), true));
         let ended = known
             .into_iter()
             .filter(|(path, _)| !active.contains_key(path));
-        let ended = ended.map(|(_, document)| Change::new(document, false));
+        let ended = ended.map(|(_, document)| PresenceChange::new(document, false));
         new.chain(ended).collect()
     }
 }
@@ -198,7 +201,7 @@ impl Clerk {
         }
     }
 
-    async fn announce_own(&self, changes: Vec<Change>) {
+    async fn announce_own(&self, changes: Vec<PresenceChange>) {
         for change in &changes {
             self.subscriptions.change(change);
         }
@@ -208,7 +211,7 @@ impl Clerk {
         }
     }
 
-    async fn announce(&self, node: &str, changes: &[Change]) -> Result<(), Lost> {
+    async fn announce(&self, node: &str, changes: &[PresenceChange]) -> Result<(), Lost> {
         for changes in changes.chunks(BATCH_CHANGES) {
             let announce = |epoch| self.link.scripts.announce(epoch, node, changes);
             self.link.call(&self.memory, announce).await?;
@@ -234,7 +237,7 @@ impl Clerk {
         };
         let ended = known
             .into_iter()
-            .map(|(_, document)| Change::new(document, false));
+            .map(|(_, document)| PresenceChange::new(document, false));
         let ended: Vec<_> = ended.collect();
         log::warn!("a node is gone: {} subscriptions end", ended.len());
         // What fails is tried again at the next pulse.
@@ -302,9 +305,9 @@ mod tests {
     fn what_redis_knows_is_made_into_what_there_is() {
         let own = Subscriptions::default();
         for path in ["/a", "/b"] {
-            own.change(&Change::new(document(path), true));
+            own.change(&PresenceChange::new(document(path), true));
         }
-        own.change(&Change::new(document("/a"), false));
+        own.change(&PresenceChange::new(document("/a"), false));
         assert!(own.are_other_than(2) && !own.are_other_than(1));
 
         let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path)));

@@ -7,15 +7,16 @@ use redis::{RedisError, Value, aio::MultiplexedConnection};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{
+    super::{
+        archive::{Ask, Item},
+        waiting::LogUnavailable,
+    },
     entry::{Foreign, entries},
     link::{Link, reason},
     orders::documents,
     scripts::Most,
 };
-use crate::{
-    event::EventId,
-    event_log::{Item, LogUnavailable, archive::Ask},
-};
+use crate::event::EventId;
 
 /// How long Redis may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use redis::{Script, ScriptInvocation, Value};
 
-use super::{entry::written, names::Names};
-use crate::{
-    event::{Event, EventId},
-    event_log::{MemoryLog, RedisSettings},
-    presence::Change,
-    ticker::{GRACE, TickerSettings},
+use super::{
+    super::{
+        kind::RedisSettings,
+        memory::MemoryLog,
+        ticker::{GRACE, TickerSettings},
+    },
+    entry::written,
+    names::Names,
 };
+use crate::event::{Event, EventId, PresenceChange};
 
 /// How entries are kept. A log of another format is not touched.
 const FORMAT: &str = "3";
@@ -128,7 +131,7 @@ impl Scripts {
         &self,
         epoch: u64,
         node: &str,
-        changes: &[Change],
+        changes: &[PresenceChange],
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.announce);
         call.key(self.names.subscriptions(node));

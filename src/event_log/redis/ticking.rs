@@ -5,10 +5,14 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{link::Link, scripts::Ticked};
-use crate::{
-    event_log::{Listener, MemoryLog, appender::REST},
-    ticker::TickerSettings,
+use super::{
+    super::{
+        appender::{Listener, REST},
+        memory::MemoryLog,
+        ticker::TickerSettings,
+    },
+    link::Link,
+    scripts::Ticked,
 };
 
 /// A node that came too late gives the others so much of a lead, so that not all ask every time: from

@@ -2,10 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use super::{RETRY, Stored, Thread, Unsynced};
-use crate::{
-    event_log::file::{About, Batch, FileStore},
-    once,
+use super::{
+    super::{
+        file::{About, Batch, FileStore},
+        once,
+    },
+    RETRY, Stored, Thread, Unsynced,
 };
 
 impl Thread {

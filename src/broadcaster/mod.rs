@@ -1,0 +1,25 @@
+//! The central actor and the handle through which the rest of the server uses it. The `Broadcaster`
+//! registers subscribers, limits how many there are, keeps the list of active subscriptions, and runs
+//! the ticking timer.
+
+mod actor;
+mod expiry;
+mod hub;
+mod live_settings;
+mod presence;
+mod seats;
+mod subscribing;
+
+#[cfg(test)]
+pub(crate) use self::hub::MOST_WAITING;
+pub use self::{
+    actor::{Broadcaster, Drain, Publish, Reconfigure},
+    hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
+    live_settings::LiveSettings,
+};
+pub(crate) use self::{
+    actor::{Inspect, Inspection, News},
+    expiry::Expiry,
+    presence::told_path,
+    subscribing::{List, Listed, Seat, Subscribe, Subscribed},
+};

@@ -1,0 +1,386 @@
+//! Who is live gets each event once and in order, or is handed back with what it has yet to get.
+
+use std::{cell::RefCell, rc::Rc};
+
+use proptest::prelude::*;
+
+#[path = "registry_tests/keep_alive.rs"]
+mod keep_alive;
+
+use super::*;
+use crate::{
+    event::{Audience, Event, EventId, Topic, wire},
+    matching::{Matcher, MatcherText, MatcherType},
+};
+
+/// Takes so many more bytes, and keeps them.
+#[derive(Debug, Clone, Default)]
+struct Reader(Rc<RefCell<(Vec<u8>, usize)>>);
+
+impl Reader {
+    fn with_room(room: usize) -> Self {
+        Self(Rc::new(RefCell::new((Vec::new(), room))))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.borrow().0.clone()).unwrap()
+    }
+}
+
+impl Outlet for Reader {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let (got, room) = &mut *self.0.borrow_mut();
+        let taken = bytes.len().min(*room);
+        if taken == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        *room -= taken;
+        got.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+}
+
+/// Fails at once.
+struct Broken;
+
+impl Outlet for Broken {
+    fn try_write(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn event(seq: u64) -> Frame {
+    let id = EventId { epoch: 1, seq };
+    wire::event(id, &Event::message(format!("event {seq}")))
+}
+
+fn hub() -> HubUrl {
+    HubUrl::parse("https://hub.example/.well-known/mercure").unwrap()
+}
+
+fn registry<O: Outlet>() -> Registry<O> {
+    Registry::new(hub(), 0)
+}
+
+fn matcher(kind: MatcherType, text: &str) -> Matcher {
+    let written = MatcherText::parse(kind, text, 100).unwrap();
+    Matcher::compile(written, &hub()).unwrap()
+}
+
+fn exact(topics: &[&str]) -> Vec<Matcher> {
+    let matcher = |topic: &&str| matcher(MatcherType::Exact, topic);
+    topics.iter().map(matcher).collect()
+}
+
+fn selection(topics: &[&str]) -> Arc<Selection> {
+    Arc::new(Selection::new(hub(), exact(topics), Vec::new()))
+}
+
+fn audience(topics: &[&str], private: bool) -> Arc<Audience> {
+    let topics = topics.iter().map(|topic| Topic::parse(topic).unwrap());
+    Arc::new(Audience {
+        topics: topics.collect(),
+        private,
+    })
+}
+
+fn entry(seq: u64, audience: &Arc<Audience>) -> Entry {
+    Entry {
+        place: seq,
+        frame: event(seq),
+        appended: Instant::now(),
+        audience: audience.clone(),
+        bytes: 0,
+    }
+}
+
+fn at(cursor: u64) -> Place {
+    Place::announced_at(cursor)
+}
+
+/// Hands out events on the topic `x`.
+fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> HandOver {
+    let audience = audience(&["x"], false);
+    let entries: Vec<_> = events.clone().map(|seq| entry(seq, &audience)).collect();
+    hand_out(registry, events.start, &entries)
+}
+
+fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> HandOver {
+    let now = Instant::now();
+    let mut handed_over = HandOver::default();
+    for (group, round) in registry.route(entries, now) {
+        let slots = 0..registry.slots(group);
+        handed_over += registry.deliver(&round, Part { group, slots }, now);
+    }
+    registry.all_handed_over(first + entries.len() as u64);
+    handed_over
+}
+
+fn chunks(events: std::ops::Range<u64>) -> String {
+    let chunk = |seq| event(seq).bytes(Framing::Chunked).to_vec();
+    String::from_utf8(events.flat_map(chunk).collect()).unwrap()
+}
+
+#[test]
+fn each_gets_what_it_lacks_of_a_round() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let [all, last, none] = [0, 2, 3].map(|cursor| {
+        let reader = Reader::with_room(1000);
+        (reader.clone(), registry.join(&x, reader, at(cursor), now))
+    });
+
+    let handed_over = deliver(&mut registry, 0..3);
+
+    assert_eq!(all.0.text(), chunks(0..3));
+    assert_eq!(last.0.text(), chunks(2..3));
+    assert_eq!(none.0.text(), "", "it has them all");
+    assert_eq!(
+        handed_over,
+        HandOver {
+            delivered: 4,
+            bytes: (chunks(0..3).len() + chunks(2..3).len()) as u64,
+            fell_behind: 0,
+        }
+    );
+}
+
+#[test]
+fn a_full_client_is_handed_back_and_the_others_go_on() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let (full, reader) = (Reader::with_room(0), Reader::with_room(1000));
+    let (_, mut behind) = registry.join(&x, full.clone(), at(0), now);
+    let _place = registry.join(&x, reader.clone(), at(0), now);
+
+    let first = deliver(&mut registry, 0..2);
+    let second = deliver(&mut registry, 2..3);
+
+    assert_eq!((first.delivered, first.fell_behind), (2, 1));
+    assert_eq!((second.delivered, second.fell_behind), (1, 0));
+    assert_eq!(full.text(), "");
+    assert_eq!(reader.text(), chunks(0..3));
+    assert_eq!(
+        behind.try_recv().unwrap().unwrap(),
+        Behind {
+            rest: Bytes::new(),
+            place: at(0)
+        }
+    );
+}
+
+#[test]
+fn a_client_that_fails_learns_why() {
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let (_, mut end) = registry.join(&x, Broken, at(0), Instant::now());
+
+    let handed_over = deliver(&mut registry, 0..1);
+
+    assert_eq!(handed_over, HandOver::default());
+    let failure = end.try_recv().unwrap().unwrap_err();
+    assert_eq!(failure.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_late_removal_does_not_meet_the_successor() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let reader = Reader::with_room(1000);
+    let _other = registry.join(&x, Reader::default(), at(0), now);
+    let (gone, _behind) = registry.join(&x, Reader::default(), at(0), now);
+    registry.leave(gone);
+    let (successor, _behind) = registry.join(&x, reader.clone(), at(0), now);
+
+    registry.leave(gone);
+    deliver(&mut registry, 0..1);
+
+    assert_eq!(gone.slot, successor.slot);
+    assert_eq!(reader.text(), chunks(0..1));
+}
+
+#[test]
+fn taken_off_means_going_on_where_one_was() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let (_, mut behind) = registry.join(&x, Reader::with_room(1000), at(0), now);
+    deliver(&mut registry, 0..2);
+
+    registry.take_off_all();
+
+    let behind = behind.try_recv().unwrap().unwrap();
+    assert_eq!((behind.rest.len(), behind.place), (0, at(2)));
+    assert_eq!(deliver(&mut registry, 2..3), HandOver::default());
+}
+
+#[test]
+fn the_memory_of_those_who_left_is_given_back() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let x = selection(&["x"]);
+    let places: Vec<_> = (0..100)
+        .map(|_| registry.join(&x, Reader::default(), at(0), now))
+        .collect();
+
+    for (id, _) in places {
+        registry.leave(id);
+    }
+
+    assert_eq!(registry.groups.capacity(), 0);
+    assert_eq!(registry.router.capacity(), 0);
+}
+
+proptest! {
+    /// Whatever place a client's socket is full at, what it took, the rest, and the log from the
+    /// cursor on are the stream, each byte once.
+    #[test]
+    fn what_was_taken_and_what_is_left_are_the_whole(
+        first in 0..5_u64,
+        events in 1..6_u64,
+        has in 0..6_u64,
+        room in 0..400_usize,
+    ) {
+        let end = first + events;
+        let start = (first + has).min(end);
+        let reader = Reader::with_room(room);
+        let mut registry = registry();
+    let x = selection(&["x"]);
+        let (_, mut behind) = registry.join(&x, reader.clone(), at(start), Instant::now());
+
+        let handed_over = deliver(&mut registry, first..end);
+
+        let (rest, cursor) = match behind.try_recv() {
+            Ok(behind) => {
+                let behind = behind.unwrap();
+                (String::from_utf8(behind.rest.to_vec()).unwrap(), behind.place.cursor)
+            }
+            Err(_) => (String::new(), end),
+        };
+        prop_assert_eq!(reader.text() + &rest + &chunks(cursor..end), chunks(start..end));
+        prop_assert_eq!(handed_over.delivered, cursor - start);
+        prop_assert_eq!(handed_over.bytes, reader.text().len() as u64);
+        prop_assert!(rest.is_empty() || rest.len() < chunks(cursor - 1..cursor).len());
+    }
+}
+
+#[test]
+fn each_event_goes_to_those_who_asked_for_its_topics_once() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let any = matcher(MatcherType::UrlPattern, "*");
+    let pattern = matcher(MatcherType::UrlPattern, "/books/:id");
+    let selections = [
+        vec![any],
+        vec![pattern],
+        exact(&["/books/1"]),
+        exact(&["/books/1", "/books/2", "other"]),
+        exact(&["nothing"]),
+    ]
+    .map(|matchers| Arc::new(Selection::new(hub(), matchers, Vec::new())));
+    let readers = selections.each_ref().map(|selection| {
+        let reader = Reader::with_room(10_000);
+        (reader.clone(), registry.join(selection, reader, at(0), now))
+    });
+    let on = |topics: &[&str]| audience(topics, false);
+    let entries = [
+        entry(0, &on(&["/books/1"])),
+        entry(1, &on(&["/books/2", "/books/1"])),
+        entry(2, &on(&["other"])),
+        entry(3, &on(&["https://hub.example/books/3", "unknown"])),
+    ];
+
+    let handed_over = hand_out(&mut registry, 0, &entries);
+
+    let got = readers.map(|(reader, _)| reader.text());
+    let chunk = |seqs: &[u64]| {
+        seqs.iter()
+            .map(|seq| chunks(*seq..*seq + 1))
+            .collect::<String>()
+    };
+    assert_eq!(
+        got,
+        [
+            chunk(&[0, 1, 2, 3]),
+            chunk(&[0, 1, 3]),
+            chunk(&[0, 1]),
+            chunk(&[0, 1, 2]),
+            String::new()
+        ]
+    );
+    assert_eq!(handed_over.delivered, 12);
+}
+
+#[test]
+fn what_is_private_goes_to_those_whose_token_grants_one_of_its_topics() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let readers = [&[][..], &["x"], &["alternate"], &["other"]].map(|granted| {
+        let selection = Selection::new(hub(), exact(&["x"]), exact(granted));
+        let reader = Reader::with_room(1000);
+        let live = registry.join(&Arc::new(selection), reader.clone(), at(0), now);
+        (reader, live)
+    });
+
+    let entries = [
+        entry(0, &audience(&["x", "alternate"], true)),
+        entry(1, &audience(&["x"], false)),
+    ];
+    hand_out(&mut registry, 0, &entries);
+
+    let got = readers.map(|(reader, _)| reader.text());
+    assert_eq!(
+        got,
+        [chunks(1..2), chunks(0..2), chunks(0..2), chunks(1..2)]
+    );
+}
+
+#[test]
+fn who_leaves_or_is_taken_off_has_everything_that_was_handed_over() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let y = selection(&["y"]);
+    let (left, _behind) = registry.join(&y, Reader::default(), at(0), now);
+    let (_, mut behind) = registry.join(&y, Reader::default(), at(1), now);
+
+    deliver(&mut registry, 0..5);
+
+    let place = |announced| Place {
+        cursor: 5,
+        announced,
+    };
+    assert_eq!(registry.leave(left), Some(place(0)));
+    registry.take_off_all();
+    assert_eq!(behind.try_recv().unwrap().unwrap().place, place(1));
+}
+
+#[test]
+fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
+    let now = Instant::now();
+    let mut registry = registry();
+    let (x, y) = (selection(&["x"]), selection(&["y"]));
+    let _other = registry.join(&selection(&["z"]), Reader::default(), at(0), now);
+    let reader = Reader::with_room(1000);
+    let (gone, _behind) = registry.join(&x, Reader::with_room(1000), at(0), now);
+    let audience = audience(&["x"], false);
+    let rounds = registry.route(&[entry(0, &audience)], now);
+    registry.leave(gone);
+    let (next, _behind) = registry.join(&y, reader.clone(), at(0), now);
+
+    let (group, round) = &rounds[0];
+    let part = Part {
+        group: *group,
+        slots: 0..10,
+    };
+    let handed_over = registry.deliver(round, part, now);
+
+    assert_eq!(gone.group.slot, next.group.slot);
+    assert_eq!(
+        (handed_over, reader.text()),
+        (HandOver::default(), String::new())
+    );
+    assert!(registry.route(&[entry(1, &audience)], now).is_empty());
+}

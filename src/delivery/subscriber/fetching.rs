@@ -1,0 +1,104 @@
+//! What a subscriber needs that is not in memory any more.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    super::{
+        older::{Older, Sending},
+        place::Place,
+    },
+    Subscriber,
+};
+use crate::{broadcaster::BroadcasterGone, event::wire};
+
+/// How often an archive is asked again that cannot be read, or has nothing yet.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+impl Subscriber {
+    /// Reads on in the archive, after [`Next::Older`](super::Next::Older), unless memory has what it
+    /// needs. What it returns is to be sent then, if there is anything.
+    pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
+        if self.goes_on_in_memory() {
+            return Ok(Bytes::new());
+        }
+        let until_heartbeat = self.until_heartbeat();
+        let patience = self.patience(until_heartbeat);
+        let most = self.topics_at_a_time();
+        let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
+            return Ok(Bytes::new());
+        };
+        let fetched = async {
+            let fetched = older.fetch(archive).await;
+            let is_all = fetched == Ok(false);
+            if fetched.is_err() || (is_all && older.after().is_some()) {
+                // Either it cannot be read, or memory is about to get what comes next.
+                sleep(ASK_AGAIN).await;
+            }
+            fetched
+        };
+        let fetched = tokio::select! {
+            fetched = timeout(patience, fetched) => fetched,
+            draining = self.news.wait_for(|news| news.draining) => {
+                draining.map_err(|_| BroadcasterGone)?;
+                return Ok(Bytes::new());
+            }
+        };
+        match fetched {
+            Ok(Ok(false)) if older.after().is_none() => {
+                // There is nothing older.
+                self.place = Place::announced_at(self.hub.log.extent().oldest);
+                self.older = None;
+                Ok(Bytes::new())
+            }
+            Ok(_) => Ok(self.take_older(most)),
+            Err(_) if patience < until_heartbeat => Ok(Bytes::new()),
+            Err(_) => {
+                self.quiet_since = None;
+                let checkpoints = self.news.borrow().checkpoints;
+                let id = checkpoints.then(|| older.announce()).flatten();
+                let sign = id.map_or_else(wire::heartbeat, wire::checkpoint);
+                Ok(sign.bytes(self.framing))
+            }
+        }
+    }
+
+    /// Has it read memory from here on, if that has what it needs next.
+    fn goes_on_in_memory(&mut self) -> bool {
+        let after = self.older.as_ref().and_then(Older::after);
+        let here = after.and_then(|id| self.hub.log.cursor_after(id, &self.selection));
+        let Some((cursor, mut older)) = here.and_then(|cursor| Some((cursor, self.older.take()?)))
+        else {
+            return false;
+        };
+        self.place = Place {
+            cursor,
+            // It may know only an older id, which is not in memory: 0 makes that count as at risk.
+            announced: older.announce().map_or(cursor, |_| 0),
+        };
+        true
+    }
+
+    /// What is to be sent of what was fetched, of so many topics, about.
+    fn take_older(&mut self, most: usize) -> Bytes {
+        let Some(older) = &mut self.older else {
+            return Bytes::new();
+        };
+        let Sending {
+            bytes,
+            events,
+            gaps,
+        } = older.take(most, &self.hub.log, &self.selection, self.framing);
+        self.behind = true;
+        self.hub.metrics.deliveries.inc_by(events);
+        for reason in gaps {
+            self.hub.metrics.count_gap(reason);
+        }
+        if !bytes.is_empty() {
+            self.quiet_since = None;
+        }
+        bytes
+    }
+}

@@ -1,0 +1,35 @@
+//! Events as every other part knows them: their ids, names, topics and audience, the gap that reports
+//! missing events, where a client resumes, and the bytes of a `text/event-stream`. Each field is
+//! validated where it is made. Imports nothing else of this crate.
+
+#[allow(
+    clippy::module_inception,
+    reason = "the event itself, beside its parts"
+)]
+mod event;
+mod event_id;
+mod gap;
+mod given_id;
+mod presence_change;
+mod resume;
+mod topic;
+pub(crate) mod urn;
+pub(crate) mod wire;
+
+#[cfg(test)]
+pub(crate) use self::given_id::to_uri;
+pub(crate) use self::{
+    event::{Audience, OF_HUB},
+    event_id::EARLIEST,
+    gap::{Gap, GapReason},
+    presence_change::PresenceChange,
+    resume::{LEGACY_PARAMETERS, PARAMETERS, ResumeFrom},
+    topic::has_invisible,
+    wire::{Batch, Frame, Framing, LAST_CHUNK},
+};
+pub use self::{
+    event::{Event, EventName, InvalidEventName},
+    event_id::{EventId, InvalidEventId},
+    given_id::{GivenId, InvalidGivenId},
+    topic::{InvalidTopic, Topic},
+};

@@ -1,0 +1,147 @@
+//! Where a subscriber wants its stream to start. What a client says here is arbitrary bytes: it is
+//! bounded and read once, in this file.
+
+use std::fmt;
+
+use super::{
+    event_id::{EARLIEST, EventId},
+    gap::Gap,
+    given_id::{GivenId, to_uri},
+};
+
+/// Where a stream starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ResumeFrom {
+    /// With the next event.
+    Now,
+    /// With the oldest event that is retained.
+    Earliest,
+    /// After this id of the hub, which the client may have written without the `#`.
+    After { id: EventId, is_bare: bool },
+    /// After the event to which its publisher gave this id.
+    AfterGiven(GivenId),
+    /// After something that cannot be an id. Holds at most [`Gap::MAX_REQUESTED`] characters of it.
+    Unknown(String),
+}
+
+impl ResumeFrom {
+    /// Reads what a client sent as its last event id. Clients that have none send it empty.
+    ///
+    /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
+    /// such an id is read in its [URI form](to_uri).
+    pub(crate) fn parse(last_event_id: &[u8]) -> Self {
+        // The head is longer than any valid id, so a value that is cut here is `Unknown`.
+        let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
+        let text = match std::str::from_utf8(head) {
+            Ok(text) => text.to_owned(),
+            Err(_) => head.iter().map(|byte| char::from(*byte)).collect(),
+        };
+        match &*text {
+            "" => return Self::Now,
+            EARLIEST => return Self::Earliest,
+            _ => {}
+        }
+        if let Ok(id) = EventId::parse(&text) {
+            let is_bare = !text.starts_with('#');
+            return Self::After { id, is_bare };
+        }
+        GivenId::parse(&text).map_or_else(
+            |_| Self::Unknown(to_uri(&text).chars().take(Gap::MAX_REQUESTED).collect()),
+            Self::AfterGiven,
+        )
+    }
+}
+
+impl From<EventId> for ResumeFrom {
+    fn from(id: EventId) -> Self {
+        let is_bare = false;
+        Self::After { id, is_bare }
+    }
+}
+
+/// In its URI form; the `#` is kept or left out as the client sent it.
+impl fmt::Display for ResumeFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => Ok(()),
+            Self::Earliest => f.write_str(EARLIEST),
+            Self::After { id, is_bare: true } => f.write_str(&id.bare()),
+            Self::After { id, is_bare: false } => id.fmt(f),
+            Self::AfterGiven(given) => f.write_str(given.as_str()),
+            Self::Unknown(requested) => f.write_str(requested),
+        }
+    }
+}
+
+/// The names of a query's parameters that hold a last event id.
+pub(crate) const PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
+
+/// Those of the protocol's older versions.
+pub(crate) const LEGACY_PARAMETERS: [&[u8]; 2] = [b"lastEventID", b"Last-Event-ID"];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: EventId = EventId { epoch: 7, seq: 42 };
+
+    #[test]
+    fn earliest_and_nothing_have_their_own_meaning() {
+        assert_eq!(ResumeFrom::parse(b"earliest"), ResumeFrom::Earliest);
+        assert_eq!(ResumeFrom::parse(b""), ResumeFrom::Now);
+    }
+
+    #[test]
+    fn what_is_no_id_is_kept_in_a_bounded_form() {
+        let megabyte = vec![b'x'; 1 << 20];
+
+        assert_eq!(
+            ResumeFrom::parse(b"a\x01"),
+            ResumeFrom::Unknown("a\u{1}".into())
+        );
+        assert_eq!(
+            ResumeFrom::parse(&megabyte),
+            ResumeFrom::Unknown("x".repeat(Gap::MAX_REQUESTED))
+        );
+    }
+
+    #[test]
+    fn the_hubs_ids_are_read_with_and_without_the_hash_and_others_are_a_publishers() {
+        let given = |id| ResumeFrom::AfterGiven(GivenId::parse(id).unwrap());
+        let after = |is_bare| ResumeFrom::After { id: ID, is_bare };
+
+        assert_eq!(ResumeFrom::parse(b"#7-42"), after(false));
+        assert_eq!(ResumeFrom::parse(b"7-42"), after(true));
+        assert_eq!(ResumeFrom::parse(b"urn:x:1"), given("urn:x:1"));
+        for text in ["##7-42", "7-042", "7-99999999999999999999"] {
+            let unknown = ResumeFrom::Unknown(text.into());
+            assert_eq!(ResumeFrom::parse(text.as_bytes()), unknown);
+        }
+        for text in ["earliest", "#7-42", "7-42", "urn:x:1", "##7-42", ""] {
+            assert_eq!(ResumeFrom::parse(text.as_bytes()).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_id_outside_ascii_is_found_however_a_client_sends_it_back() {
+        let given = ResumeFrom::AfterGiven(GivenId::parse("caf\u{e9}-1").unwrap());
+
+        for sent in ["caf\u{e9}-1".as_bytes(), b"caf\xe9-1", b"caf%C3%A9-1"] {
+            assert_eq!(ResumeFrom::parse(sent), given, "{sent:?}");
+        }
+        assert_eq!(given.to_string(), "caf%C3%A9-1");
+        let control = ResumeFrom::parse("\u{200b}".as_bytes());
+        assert_eq!(control, ResumeFrom::Unknown("%E2%80%8B".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic_and_bounded(bytes: Vec<u8>) {
+            let written = ResumeFrom::parse(&bytes).to_string();
+
+            prop_assert!(written.is_ascii() && written.len() <= Gap::MAX_REQUESTED);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The bytes of a `text/event-stream`, as the WHATWG HTML standard defines them (section 9.2,
+//! "Server-sent events"). Everything that is sent to a subscriber is made here.
+
+use std::{io::Write as _, ops::Range, time::Duration};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::{
+    event::Event,
+    event_id::EventId,
+    gap::{self, Gap},
+};
+
+/// What a chunked body ends with.
+pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
+
+/// A piece of a stream, encoded once for everyone it is sent to: as it reads in the stream, inside
+/// the HTTP chunk (RFC 9112, section 7.1) in which most get it. The default is nothing, and never sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Frame {
+    chunk: Bytes,
+    /// The length of the chunk's header.
+    header: u8,
+}
+
+/// How a piece of a stream is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// As an HTTP chunk.
+    Chunked,
+    /// As it is: the end of the connection is that of the stream, or somebody else makes chunks.
+    Plain,
+}
+
+impl Frame {
+    /// Puts the chunk around `text`, which is not empty: an empty chunk would end the stream.
+    fn new(text: &[u8]) -> Self {
+        let mut chunk = BytesMut::with_capacity(text.len() + 8);
+        write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(GROWS);
+        let header = chunk.len() as u8;
+        chunk.extend_from_slice(text);
+        chunk.extend_from_slice(b"\r\n");
+        Self {
+            chunk: chunk.freeze(),
+            header,
+        }
+    }
+
+    /// The bytes to send.
+    pub(crate) fn bytes(&self, framing: Framing) -> Bytes {
+        self.chunk.slice(self.range(framing))
+    }
+
+    /// The length of the chunk: what is sent, and what the log keeps.
+    pub(crate) fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    fn range(&self, framing: Framing) -> Range<usize> {
+        match framing {
+            Framing::Chunked => 0..self.chunk.len(),
+            Framing::Plain => usize::from(self.header)..self.chunk.len() - b"\r\n".len(),
+        }
+    }
+}
+
+/// Frames, one after the other, to be sent at once. One alone is shared and not copied.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    framing: Framing,
+    only: Bytes,
+    joined: BytesMut,
+}
+
+impl Batch {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            only: Bytes::new(),
+            joined: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, frame: &Frame) {
+        if self.len() == 0 {
+            self.only = frame.bytes(self.framing);
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.only);
+        }
+        let range = frame.range(self.framing);
+        self.joined.extend_from_slice(&frame.chunk[range]);
+    }
+
+    /// The length so far, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.only.len().max(self.joined.len())
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        if self.joined.is_empty() {
+            self.only
+        } else {
+            self.joined.freeze()
+        }
+    }
+}
+
+/// A comment that keeps a silent stream open through proxies, and shows the server early that a
+/// client is gone. A line without a blank line behind it: common clients pass each block that a blank
+/// line ends to the application, also one without data.
+pub(crate) fn heartbeat() -> Frame {
+    Frame::new(b":\n")
+}
+
+/// The name of the in-band event that moves a client's last event id.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
+/// Moves the client's last event id to this one: the client has every event up to it that is for it.
+/// The data is there for clients that parse the data of every event.
+pub(crate) fn checkpoint(id: EventId) -> Frame {
+    let mut text = BytesMut::new();
+    put_checkpoint(&mut text, Some(id));
+    Frame::new(&text)
+}
+
+/// Tells a client that its access token ends soon, and its stream with it. It has no id: it is no
+/// event of the log.
+pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
+    let data = format!("{{\"expires_at\":{expires_at},\"in_seconds\":{in_seconds}}}");
+    Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
+}
+
+/// The beginning of a stream: how long to wait before reconnecting, and a comment, so that proxies
+/// pass the headers on and `onopen` fires before there is an event. If the client does not know the id
+/// after which its stream starts, that is `last_id`, so that it loses nothing if it is cut off before its
+/// first event. If something is missing, the gap follows.
+pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
+    let mut text = BytesMut::new();
+    put_retry(&mut text, retry);
+    text.extend_from_slice(b": connected\n");
+    if last_id.is_some() {
+        put_checkpoint(&mut text, last_id);
+    }
+    if let Some(gap) = gap {
+        put_gap(&mut text, gap);
+    }
+    Frame::new(&text)
+}
+
+/// The last block of a stream that the server ends: how long to wait before reconnecting, and after
+/// which id to resume. Without a `last_id` the client keeps the one that it has.
+pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
+    let mut text = BytesMut::new();
+    put_retry(&mut text, retry);
+    put_checkpoint(&mut text, last_id);
+    Frame::new(&text)
+}
+
+/// An event with its id.
+pub(crate) fn event(id: EventId, event: &Event) -> Frame {
+    let mut text = BytesMut::with_capacity(event.data().len() + 64);
+    match event.given_id() {
+        Some(given) => put_line(&mut text, "id", format_args!("{}", given.as_str())),
+        None => put_line(&mut text, "id", format_args!("{id}")),
+    }
+    if let Some(name) = event.name() {
+        put_line(&mut text, "event", format_args!("{}", name.as_str()));
+    }
+    if let Some(ms) = event.retry() {
+        put_line(&mut text, "retry", format_args!("{ms}"));
+    }
+    for line in lines(event.data()) {
+        put_line(&mut text, "data", format_args!("{line}"));
+    }
+    text.put_u8(b'\n');
+    Frame::new(&text)
+}
+
+/// A gap. It carries the id it resumes after, so that a client that is cut off right behind it
+/// goes on from there and is not told of the same gap again.
+pub(crate) fn gap(gap: &Gap) -> Frame {
+    let mut text = BytesMut::new();
+    put_gap(&mut text, gap);
+    Frame::new(&text)
+}
+
+fn put_retry(text: &mut BytesMut, retry: Duration) {
+    put_line(text, "retry", format_args!("{}", retry.as_millis()));
+}
+
+fn put_checkpoint(text: &mut BytesMut, last_id: Option<EventId>) {
+    put_line(text, "event", format_args!("{CHECKPOINT}"));
+    if let Some(id) = last_id {
+        put_line(text, "id", format_args!("{id}"));
+    }
+    text.extend_from_slice(b"data: {}\n\n");
+}
+
+fn put_gap(text: &mut BytesMut, gap: &Gap) {
+    let data = serde_json::to_string(gap).expect("a gap has only strings and numbers");
+    if let Some(id) = gap.resumed_after {
+        put_line(text, "id", format_args!("{id}"));
+    }
+    put_line(text, "event", format_args!("{}", gap::EVENT_NAME));
+    put_line(text, "data", format_args!("{data}"));
+    text.put_u8(b'\n');
+}
+
+const GROWS: &str = "a growing buffer takes every write";
+
+fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
+    writeln!(text.writer(), "{field}: {value}").expect(GROWS);
+}
+
+/// Splits at CR, LF and CRLF, each of which ends a line on the wire.
+fn lines(data: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\r', '\n']) else {
+            rest = None;
+            return Some(text);
+        };
+        let break_len = if text[end..].starts_with("\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = Some(&text[end + break_len..]);
+        Some(&text[..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{event::EventName, gap::GapReason};
+    use super::*;
+
+    const ID: EventId = EventId {
+        epoch: 1_763_856_000_000,
+        seq: 42,
+    };
+
+    fn text(frame: &Frame) -> String {
+        String::from_utf8(frame.bytes(Framing::Plain).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_its_id_and_its_data() {
+        let frame = event(ID, &Event::message("Message number: 42"));
+
+        assert_eq!(
+            text(&frame),
+            "id: #1763856000000-42\ndata: Message number: 42\n\n"
+        );
+    }
+
+    #[test]
+    fn a_chunk_says_how_long_it_is() {
+        let short = heartbeat();
+        let long = event(ID, &Event::message("x".repeat(5000)));
+
+        assert_eq!(short.bytes(Framing::Chunked), "2\r\n:\n\r\n");
+        let chunk = long.bytes(Framing::Chunked);
+        let header = format!("{:X}\r\n", text(&long).len());
+        assert_eq!(chunk, format!("{header}{}\r\n", text(&long)));
+    }
+
+    #[test]
+    fn a_named_event_says_its_name() {
+        let name = EventName::parse("price").unwrap();
+
+        let frame = event(ID, &Event::message("9").named(name));
+
+        assert_eq!(
+            text(&frame),
+            "id: #1763856000000-42\nevent: price\ndata: 9\n\n"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_line_break_starts_a_data_line() {
+        let frame = event(ID, &Event::message("a\nb\rc\r\nd\n\r\ne\n"));
+
+        assert_eq!(
+            text(&frame),
+            "id: #1763856000000-42\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\ndata: \n\n"
+        );
+    }
+
+    #[test]
+    fn empty_data_is_still_an_event() {
+        assert_eq!(
+            text(&event(ID, &Event::message(""))),
+            "id: #1763856000000-42\ndata: \n\n"
+        );
+    }
+
+    #[test]
+    fn a_stream_begins_with_lines_and_ends_with_a_block_that_has_data() {
+        let retry = Duration::from_millis(1500);
+
+        assert_eq!(text(&heartbeat()), ":\n");
+        assert_eq!(
+            text(&greeting(retry, None, None)),
+            "retry: 1500\n: connected\n"
+        );
+        assert_eq!(
+            text(&greeting(retry, Some(ID), None)),
+            "retry: 1500\n: connected\nevent: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
+        );
+        assert_eq!(
+            text(&checkpoint(ID)),
+            "event: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
+        );
+        assert_eq!(
+            text(&goodbye(retry, Some(ID))),
+            "retry: 1500\nevent: checkpoint\nid: #1763856000000-42\ndata: {}\n\n"
+        );
+        assert_eq!(
+            text(&goodbye(retry, None)),
+            "retry: 1500\nevent: checkpoint\ndata: {}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_gap_is_an_event_that_moves_the_cursor() {
+        let known = Gap {
+            reason: GapReason::Evicted,
+            requested: "#1763856000000-3".into(),
+            resumed_after: Some(ID),
+            missed: Some(39),
+        };
+        let unknown = Gap {
+            reason: GapReason::Epoch,
+            requested: "\"\n".into(),
+            resumed_after: None,
+            missed: None,
+        };
+
+        assert_eq!(
+            text(&gap(&known)),
+            "id: #1763856000000-42\nevent: gap\ndata: {\"reason\":\"evicted\",\
+             \"requested\":\"#1763856000000-3\",\"resumed_after\":\"#1763856000000-42\",\
+             \"missed\":39}\n\n"
+        );
+        assert_eq!(
+            text(&gap(&unknown)),
+            "event: gap\ndata: {\"reason\":\"epoch\",\"requested\":\"\\\"\\n\",\
+             \"resumed_after\":null,\"missed\":null}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_batch_is_its_frames_in_a_row_and_one_alone_is_not_copied() {
+        let (one, two) = (heartbeat(), goodbye(Duration::from_secs(1), None));
+        let mut single = Batch::new(Framing::Chunked);
+        let mut pair = Batch::new(Framing::Plain);
+
+        single.push(&one);
+        pair.push(&one);
+        pair.push(&two);
+
+        assert_eq!(pair.len(), text(&one).len() + text(&two).len());
+        assert_eq!(pair.finish(), text(&one) + &text(&two));
+        let shared = single.finish();
+        assert_eq!(shared.as_ptr(), one.chunk.as_ptr());
+        assert_eq!(shared, one.chunk);
+    }
+
+    proptest! {
+        #[test]
+        fn the_lines_joined_again_are_the_data(data in "[ab\r\n:]{0,30}") {
+            let joined = lines(&data).collect::<Vec<_>>().join("\n");
+
+            prop_assert_eq!(joined, data.replace("\r\n", "\n").replace('\r', "\n"));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `GET /metrics`: everything that is counted, in the OpenMetrics text format that Prometheus reads.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, HeaderValue},
+    web,
+};
+use prometheus_client::{
+    metrics::{
+        counter::ConstCounter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+use super::health::inspect;
+use crate::{
+    broadcaster::{Hub, Inspection},
+    event_log::Extent,
+};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers with the metrics of the application's [`Hub`], which is to be there as
+/// `web::Data<Hub>`, and of the process.
+///
+/// What only the Broadcaster knows is left out if it does not answer within a second.
+pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
+    let inspection = inspect(&hub).await.ok();
+    let present = present(inspection.as_ref(), &hub.log.extent());
+    let text = hub
+        .metrics
+        .encode(&[&present, &process()])
+        .expect("a string takes every write");
+    let mut response = HttpResponse::Ok().content_type(CONTENT_TYPE).body(text);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What is so at this moment.
+fn present(inspection: Option<&Inspection>, extent: &Extent) -> Registry {
+    let mut registry = Registry::with_prefix("broadcaster");
+    if let Some(inspection) = inspection {
+        let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
+        for (state, count) in [
+            ("live", inspection.live),
+            ("catching_up", inspection.catching_up),
+        ] {
+            subscribers
+                .get_or_create(&[("state", state)])
+                .set(count as i64);
+        }
+        registry.register("subscribers", "Subscribers there are", subscribers);
+        registry.register(
+            "subscribers_max",
+            "Subscribers there may be",
+            ConstGauge::new(inspection.max_subscribers as u64),
+        );
+    }
+    registry.register(
+        "log_events",
+        "Events that are retained",
+        ConstGauge::new(extent.events as u64),
+    );
+    registry.register_with_unit(
+        "log_size",
+        "Memory that the events take that are retained",
+        Unit::Bytes,
+        ConstGauge::new(extent.bytes as u64),
+    );
+    let age = extent.since.map_or(0.0, |since| {
+        Instant::now()
+            .saturating_duration_since(since)
+            .as_secs_f64()
+    });
+    registry.register_with_unit(
+        "log_oldest_age",
+        "Age of the oldest event that is retained, 0 if there is none",
+        Unit::Seconds,
+        ConstGauge::new(age),
+    );
+    registry.register(
+        "build",
+        "What is running",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
+    registry
+}
+
+/// The process's own figures, under the names that every Prometheus client uses. Those that the
+/// system does not tell are left out.
+fn process() -> Registry {
+    let figures = metrics_process::collector::collect();
+    let mut registry = Registry::with_prefix("process");
+    if let Some(seconds) = figures.cpu_seconds_total {
+        registry.register_with_unit(
+            "cpu",
+            "User and system CPU time",
+            Unit::Seconds,
+            ConstCounter::new(seconds),
+        );
+    }
+    let mut gauge = |name: &str, unit: Option<Unit>, help: &str, value: Option<u64>| {
+        let Some(value) = value else { return };
+        let gauge = ConstGauge::new(value);
+        match unit {
+            Some(unit) => registry.register_with_unit(name, help, unit, gauge),
+            None => registry.register(name, help, gauge),
+        }
+    };
+    let bytes = Some(Unit::Bytes);
+    gauge("open_fds", None, "Open file descriptors", figures.open_fds);
+    gauge(
+        "max_fds",
+        None,
+        "Limit on open file descriptors",
+        figures.max_fds,
+    );
+    gauge("threads", None, "Threads", figures.threads);
+    gauge(
+        "resident_memory",
+        bytes.clone(),
+        "Resident memory",
+        figures.resident_memory_bytes,
+    );
+    gauge(
+        "virtual_memory",
+        bytes,
+        "Virtual memory",
+        figures.virtual_memory_bytes,
+    );
+    gauge(
+        "start_time",
+        Some(Unit::Seconds),
+        "When the process was started, in seconds since 1970",
+        figures.start_time_seconds,
+    );
+    registry
+}

@@ -1,0 +1,39 @@
+//! What the server answers, one file for each resource: extract, authorize, ask, respond. Also how
+//! requests and refusals are written: forms, updates, problem documents, CORS.
+
+mod accept;
+mod credentials;
+mod events;
+mod form;
+mod health;
+mod metadata;
+mod metrics;
+mod page;
+mod permitted;
+mod policy;
+mod problem;
+mod publish;
+#[cfg(test)]
+mod room_tests;
+mod routes;
+mod status;
+mod subscriptions;
+mod topics;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod update;
+#[cfg(not(feature = "fuzzing"))]
+mod update;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{
+    credentials::{Malformed, Presented, comes_from_a_trusted_page, presented},
+    topics::{Asked, asked},
+};
+pub use self::{events::subscribe, metrics::metrics};
+pub(crate) use self::{
+    page::Page,
+    policy::Policy,
+    problem::explain_preflight,
+    routes::{Resources, configure, cors},
+    status::Started,
+};

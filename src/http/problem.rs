@@ -1,0 +1,313 @@
+//! Errors as every route answers them: `application/problem+json` (RFC 9457). The one place that
+//! gives errors their status.
+
+use actix_cors::CorsError;
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+};
+use serde_json::json;
+use thiserror::Error;
+
+use super::{metadata, update::InvalidUpdate};
+use crate::{broadcaster::Hub, matching::InvalidMatcher, transport::form::NotUtf8};
+
+/// Why a request is not answered as asked.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum Problem {
+    #[error("There is nothing at this address.")]
+    NotFound,
+    #[error("This resource knows the methods {0}.")]
+    MethodNotAllowed(&'static str),
+    #[error("This is a text/event-stream, which the request's Accept header excludes.")]
+    NotAcceptable,
+    #[error(
+        "An event stream is the last response on its connection: send no other request before it ends."
+    )]
+    NotAlone,
+    #[error(
+        "The request for an event stream has a body. Send none, or send the form with the method QUERY."
+    )]
+    HasBody,
+    #[error(
+        "WebSocket is not supported. Send the request without the header Upgrade: subscribe with \
+         EventSource, or with GET and Accept: text/event-stream, and publish with POST."
+    )]
+    WebSocket,
+    #[error("The CORS preflight is refused: {refusal}.{}", remedy(refusal))]
+    Preflight { refusal: CorsError },
+    #[error("Too many files are being sent.")]
+    TooManyFiles,
+    #[error("The server is shutting down.")]
+    Draining,
+    #[error("The Broadcaster gives no answer.")]
+    BroadcasterSilent,
+    #[error(
+        "The server is busy: more is waiting or being sent than it has memory for. Retry later."
+    )]
+    Busy,
+    #[error("The log cannot be used now.")]
+    LogUnavailable,
+    #[error("The memory for topics and patterns is exhausted (limits.matcher_bytes). Retry later.")]
+    MatchersExhausted,
+    #[error(
+        "The body must be a form: send Content-Type: application/x-www-form-urlencoded and fields such as \
+         topic=a&data=b, with JSON as the value of data."
+    )]
+    NotAForm,
+    #[error("The body is longer than {0} bytes (limits.body).")]
+    BodyTooLong(usize),
+    #[error(
+        "The body is longer than {0} bytes, which all that may be asked for can take \
+         (limits.matchers, limits.pattern, limits.body)."
+    )]
+    QueryTooLong(usize),
+    #[error("The body was cut off.")]
+    BodyCutOff,
+    #[error("{0}")]
+    InvalidUpdate(InvalidUpdate),
+    #[error("A topic is the hub's own: what is below the path of its URL nobody else may publish.")]
+    ReservedTopic,
+    #[error("The query: {0}.")]
+    Query(#[from] NotUtf8),
+    #[error("The parameter {name}: {reason}.")]
+    Matcher {
+        name: &'static str,
+        reason: InvalidMatcher,
+    },
+    #[error(
+        "A parameter whose name begins with `match` is `match`, `match_exact` or \
+         `match_urlpattern`."
+    )]
+    UnknownMatcher,
+    #[error("At least one `match` or `match_urlpattern` says which topics are asked for.")]
+    NoMatcher,
+    #[error("There are more than {0} matchers (limits.matchers).")]
+    TooManyMatchers(usize),
+    #[error(
+        "There are as many subscribers with this token as there may be (limits.subscriptions)."
+    )]
+    TooManySubscriptions,
+    #[error("A cookie is no proof that this is meant: the page is of another origin, or of none.")]
+    ForeignPage,
+    #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
+    Token {
+        challenge: Challenge,
+        /// Which check failed, if the client may know.
+        reason: Option<String>,
+        /// Where the hub says how to get a token.
+        metadata: String,
+    },
+}
+
+/// What to do about a refused preflight, as a sentence of its own.
+fn remedy(refusal: &CorsError) -> &'static str {
+    match refusal {
+        CorsError::OriginNotAllowed => " Add the origin of the page to cors.allowed_origins.",
+        _ => "",
+    }
+}
+
+/// A reason as a sentence of its own.
+fn reason_sentence(reason: Option<&str>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
+}
+
+/// What is wrong with a token (RFC 6750, section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    NoToken,
+    InvalidRequest,
+    InvalidToken,
+    InsufficientScope,
+}
+
+impl Challenge {
+    /// The problem, as this hub tells it.
+    pub(super) fn to(self, hub: &Hub) -> Problem {
+        self.because(hub, None)
+    }
+
+    /// The same with the check that failed.
+    pub(super) fn because(self, hub: &Hub, reason: Option<String>) -> Problem {
+        Problem::Token {
+            challenge: self,
+            reason,
+            metadata: metadata::url(hub.url()),
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::NoToken => None,
+            Self::InvalidRequest => Some("invalid_request"),
+            Self::InvalidToken => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::NoToken => "This requires an access token.",
+            Self::InvalidRequest => {
+                "The access token is malformed, or there is more than one: send one header \
+                 Authorization: Bearer <token>."
+            }
+            Self::InvalidToken => "The access token is not valid.",
+            Self::InsufficientScope => "The access token does not allow this.",
+        }
+    }
+
+    /// The challenge's header.
+    fn header(self, metadata: &str) -> String {
+        let metadata = format!("resource_metadata=\"{metadata}\"");
+        match self.code() {
+            None => format!("Bearer {metadata}"),
+            Some(code) => format!("Bearer error=\"{code}\", {metadata}"),
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InvalidUpdate(update) if update.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotAlone
+            | Self::HasBody
+            | Self::WebSocket
+            | Self::Preflight { .. }
+            | Self::NotAForm
+            | Self::QueryTooLong(_)
+            | Self::BodyCutOff
+            | Self::InvalidUpdate(_)
+            | Self::ReservedTopic
+            | Self::Query(_)
+            | Self::Matcher { .. }
+            | Self::UnknownMatcher
+            | Self::NoMatcher
+            | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
+            Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyFiles
+            | Self::Draining
+            | Self::BroadcasterSilent
+            | Self::Busy
+            | Self::MatchersExhausted
+            | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token { challenge, .. } => challenge.status(),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status)
+            .content_type("application/problem+json")
+            .body(
+                json!({
+                    "type": "about:blank",
+                    "title": status.canonical_reason(),
+                    "status": status.as_u16(),
+                    "detail": self.to_string(),
+                })
+                .to_string(),
+            );
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// Refuses WebSocket upgrades: a WebSocket client accepts nothing but an upgrade. Other offers, such as
+/// `h2c`, are ignored.
+pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
+    let upgrades = request.headers().get_all(UPGRADE);
+    let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_websocket = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    if upgrades.any(is_websocket) {
+        return Err(Problem::WebSocket);
+    }
+    Ok(())
+}
+
+/// Middleware that replaces the plain-text error of actix-cors for a refused preflight by a problem document.
+pub(crate) async fn explain_preflight(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let response = next.call(request).await?;
+    let refusal = response.response().error();
+    let refusal = refusal.and_then(|error| error.as_error::<CorsError>());
+    Ok(match refusal.cloned() {
+        None => response.map_into_left_body(),
+        Some(refusal) => {
+            let explained = Problem::Preflight { refusal }.error_response();
+            response.into_response(explained).map_into_right_body()
+        }
+    })
+}
+
+/// After how many seconds to come again.
+const SOON: HeaderValue = HeaderValue::from_static("1");
+
+impl Problem {
+    /// The header that says more.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some(match self {
+            Self::MethodNotAllowed(methods) => (ALLOW, HeaderValue::from_static(methods)),
+            Self::Token {
+                challenge,
+                metadata,
+                ..
+            } => {
+                let value = HeaderValue::try_from(challenge.header(metadata));
+                (WWW_AUTHENTICATE, value.expect("a URL is ASCII"))
+            }
+            Self::Busy
+            | Self::MatchersExhausted
+            | Self::Draining
+            | Self::BroadcasterSilent
+            | Self::LogUnavailable
+            | Self::TooManySubscriptions => (RETRY_AFTER, SOON),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_come_again_is_told_when() {
+        for problem in [
+            Problem::Busy,
+            Problem::MatchersExhausted,
+            Problem::Draining,
+            Problem::BroadcasterSilent,
+            Problem::LogUnavailable,
+        ] {
+            let response = problem.error_response();
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers().get(RETRY_AFTER), Some(&SOON));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the server answers, one file a resource: extract, authorise, ask, respond.
+
+use actix_cors::Cors;
+use actix_web::{
+    HttpResponse, Resource, Route,
+    http::{Method, header::ALLOW},
+    web,
+};
+
+use super::{
+    events::{self, subscribe},
+    health, metadata,
+    metrics::metrics,
+    page::{self, Page},
+    problem::Problem,
+    publish, status, subscriptions, topics,
+};
+use crate::matching::HubUrl;
+
+/// Which methods most resources know, those of streams, and the hub's.
+const READ: &str = "GET, HEAD, OPTIONS";
+const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
+const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
+
+/// What a listener serves.
+#[derive(Debug, Clone)]
+pub(crate) enum Resources {
+    /// The streams, and publishing. Without a page, the rest is served.
+    Public {
+        page: Option<Page>,
+        /// Whether what is for those who look after the server is served, too.
+        with_admin: bool,
+        /// Whether it is told who subscribes to what.
+        with_subscriptions: bool,
+    },
+    /// What is for those who look after the server.
+    Admin,
+}
+
+/// Adds `/healthz`; for those who look after the server `/metrics`, `/status` and `/readyz`; for the
+/// public `/events/sse`, the hub's path, active subscriptions below it, the hub's metadata
+/// (`/.well-known/oauth-protected-resource` and the hub's path) and the page's files at `/`. What is
+/// left is 404.
+pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
+    app.service(read("/healthz", || web::to(health::healthz)));
+    if let Resources::Admin
+    | Resources::Public {
+        with_admin: true, ..
+    } = resources
+    {
+        app.service(read("/metrics", || web::to(metrics)))
+            .service(read("/status", || web::to(status::status)))
+            .service(read("/readyz", || web::to(health::readyz)));
+    }
+    if let Resources::Public {
+        page,
+        with_subscriptions,
+        ..
+    } = resources
+    {
+        let streams = || web::to(subscribe);
+        app.service(
+            resource(events::PATH, SUBSCRIBE, streams)
+                .route(web::method(topics::query()).to(subscribe)),
+        );
+        let streams = || web::to(events::subscribe_to_topics);
+        app.service(
+            resource(hub.path(), HUB, streams)
+                .route(web::method(topics::query()).to(events::subscribe_to_topics))
+                .route(web::post().to(publish::publish)),
+        );
+        if *with_subscriptions {
+            for path in subscriptions::paths(hub) {
+                app.service(read(&path, || web::to(subscriptions::subscriptions)));
+            }
+        }
+        app.service(read(&metadata::path(hub), || web::to(metadata::metadata)));
+        if let Some(page) = page {
+            app.service(page::files(page));
+        }
+    }
+    app.default_service(web::to(async || -> Result<HttpResponse, Problem> {
+        Err(Problem::NotFound)
+    }));
+}
+
+fn read(path: &str, handler: impl Fn() -> Route) -> Resource {
+    resource(path, READ, handler)
+}
+
+/// A resource that answers GET and HEAD, and says to any other method which it knows.
+fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> Resource {
+    web::resource(path)
+        .route(handler().method(Method::GET))
+        .route(handler().method(Method::HEAD))
+        .route(web::method(Method::OPTIONS).to(move || async move {
+            HttpResponse::NoContent()
+                .insert_header((ALLOW, methods))
+                .finish()
+        }))
+        .default_service(web::to(move || async move {
+            Err::<HttpResponse, _>(Problem::MethodNotAllowed(methods))
+        }))
+}
+
+/// Whose pages of another origin may ask and read: those listed, with credentials, or all, without.
+/// In `legacy` they may read the older name of a header, too.
+pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
+    let exposed = ["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"];
+    let exposed = exposed.into_iter().chain(legacy.then_some("Last-Event-ID"));
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "QUERY", "POST", "OPTIONS"])
+        .allow_any_header()
+        .expose_headers(exposed)
+        .max_age(86_400)
+        .block_on_origin_mismatch(false);
+    if allowed_origins.iter().any(|origin| origin == "*") {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    allowed_origins
+        .iter()
+        .fold(cors, |cors, origin| cors.allowed_origin(origin))
+        .supports_credentials()
+}

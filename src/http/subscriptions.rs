@@ -1,0 +1,67 @@
+//! `GET` below the hub's `/subscriptions`: who subscribes to what (Mercure, chapter Subscription API).
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::BoxBody,
+    http::header::{CACHE_CONTROL, ETAG, HeaderValue, LINK},
+    web,
+};
+
+use super::{
+    credentials,
+    permitted::Permitted,
+    policy::Policy,
+    problem::{Challenge, Problem},
+};
+use crate::{
+    broadcaster::{Hub, List, Listed, told_path},
+    event::EARLIEST,
+    matching::{HubUrl, SUBSCRIPTIONS_PATH},
+};
+
+/// The paths of all lists and subscriptions, as the router has them.
+pub(super) fn paths(hub: &HubUrl) -> [String; 2] {
+    let list = format!("{}{SUBSCRIPTIONS_PATH}", hub.path());
+    let below = format!("{list}/{{below:.*}}");
+    [list, below]
+}
+
+pub(super) async fn subscriptions(
+    request: HttpRequest,
+    hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
+) -> Result<HttpResponse, Problem> {
+    let access = credentials::access(&request, &hub, &policy)?;
+    let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
+    // Who may not read it is not told either whether there is anything.
+    let asked = request.uri().path();
+    let may_read = |path: &str| access.may_read(path, hub.url());
+    let path = told_path(asked, hub.url());
+    // A token may name the path as the client encodes it.
+    let path = path.filter(|path| may_read(path) || may_read(asked));
+    let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
+    let lists = policy.lists.clone();
+    let permit = lists.try_acquire_owned().map_err(|_| Problem::Busy)?;
+    let legacy = policy.legacy;
+    let listed = hub.ask(List { path, legacy }).await;
+    let listed = listed.map_err(|_| Problem::BroadcasterSilent)?;
+    let Listed { document, last } = listed.map_err(|_| Problem::LogUnavailable)?;
+    let document = document.ok_or(Problem::NotFound)?;
+    let last = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
+    let link = format!(
+        "<{}>; rel=\"mercure\"; last-event-id=\"{last}\"; type=\"mercure\"; \
+         content-type=\"application/json\"",
+        hub.url().as_str()
+    );
+    let mut response = HttpResponse::Ok().json(document);
+    let mut put = |name, value: String| {
+        // Whatever is in it is ASCII.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    put(LINK, link);
+    put(ETAG, format!("\"{last}\""));
+    put(CACHE_CONTROL, "must-revalidate".to_owned());
+    Ok(response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit))))
+}

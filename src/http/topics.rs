@@ -1,0 +1,133 @@
+//! What a subscriber asks for: matchers and a last event id, in the query and in the body of a QUERY
+//! request (Mercure, chapter Subscription).
+
+use actix_web::http::Method;
+
+use super::problem::Problem;
+use crate::{
+    config::LimitsConfig,
+    event::{LEGACY_PARAMETERS, PARAMETERS},
+    matching::{InvalidMatcher, MatcherText, MatcherType},
+    transport::form,
+};
+
+/// The prefix of all names that are about matchers.
+const RESERVED: &[u8] = b"match";
+
+/// The method that is GET with a body.
+pub(super) fn query() -> Method {
+    Method::from_bytes(b"QUERY").expect("a word is a method")
+}
+
+/// What a subscriber asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) matchers: Vec<MatcherText>,
+    /// Whatever it is.
+    pub(crate) last_event_id: Option<Vec<u8>>,
+}
+
+/// Reads what is asked for; the parameters of query and body are taken together. A last event id in the
+/// query wins over one in the body. Within each, the last one that is not empty wins, because clients that
+/// cannot set headers append their newer id to a URL that may already have one.
+pub(crate) fn asked(
+    query: &str,
+    body: &[u8],
+    limits: &LimitsConfig,
+    legacy: bool,
+) -> Result<Asked, Problem> {
+    let mut asked = Asked::default();
+    let mut ids = [None, None];
+    let in_query = form::pairs(query.as_bytes()).map(|pair| (0, pair));
+    let in_body = form::pairs(body).map(|pair| (1, pair));
+    for (source, (name, value)) in in_query.chain(in_body) {
+        let is_id = PARAMETERS.contains(&&*name);
+        if is_id || legacy && LEGACY_PARAMETERS.contains(&&*name) {
+            if !value.is_empty() {
+                ids[source] = Some(value);
+            }
+            continue;
+        }
+        let is_reserved = name
+            .get(..RESERVED.len())
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(RESERVED));
+        let (name, kind) = match &*name {
+            b"match" => ("match", MatcherType::Exact),
+            b"match_exact" => ("match_exact", MatcherType::Exact),
+            b"match_urlpattern" => ("match_urlpattern", MatcherType::UrlPattern),
+            b"topic" if legacy => ("topic", MatcherType::Selector),
+            _ if is_reserved => return Err(Problem::UnknownMatcher),
+            _ => continue,
+        };
+        let value = form::text(value)?;
+        if asked.matchers.len() == limits.matchers {
+            return Err(Problem::TooManyMatchers(limits.matchers));
+        }
+        let matcher = MatcherText::parse(kind, &value, limits.pattern);
+        let matcher =
+            matcher.map_err(|reason: InvalidMatcher| Problem::Matcher { name, reason })?;
+        asked.matchers.push(matcher);
+    }
+    asked.last_event_id = ids.into_iter().flatten().next();
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [(&str, MatcherType); 3] = [
+        ("match", MatcherType::Exact),
+        ("match_exact", MatcherType::Exact),
+        ("match_urlpattern", MatcherType::UrlPattern),
+    ];
+
+    fn written(pairs: &[(&str, String)]) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_for_is_what_was_written_wherever_it_stands(
+            asked_for in prop::collection::vec(
+                (prop::sample::select(&NAMES[..]), "[^\\p{Cc}\\p{Cf}\\p{Cn}]{1,20}"), 0..9,
+            ),
+            others in prop::collection::vec("[a-ln-z]{1,6}", 0..3),
+            in_query: prop::sample::Index,
+        ) {
+            let mut pairs: Vec<_> = asked_for
+                .iter()
+                .map(|((name, _), text)| (*name, text.clone()))
+                .collect();
+            pairs.extend(others.iter().map(|name| (name.as_str(), "x".to_owned())));
+            let (query, body) = pairs.split_at(in_query.index(pairs.len() + 1));
+
+            let read = asked(
+                &written(query),
+                written(body).as_bytes(),
+                &LimitsConfig::default(),
+                false,
+            );
+
+            let expected = asked_for.iter().map(|((_, kind), text)| MatcherText {
+                kind: *kind,
+                text: text.as_str().into(),
+            });
+            prop_assert_eq!(read.unwrap().matchers, expected.collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_other_name_in_the_namespace_is_refused(rest in "[A-Za-z_]{0,9}") {
+            let name = format!("match{rest}");
+            let is_known = NAMES.iter().any(|(known, _)| *known == name);
+
+            let read = asked(&format!("{name}=a"), b"", &LimitsConfig::default(), false);
+
+            prop_assert_eq!(read.is_ok(), is_known);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Compiles matchers within bounds: anybody may ask for some, and they take time and memory.
+
+use std::sync::Arc;
+
+use super::{
+    hub_url::HubUrl,
+    matcher::{InvalidMatcher, Matcher, MatcherText},
+    tally::{Held, Tally},
+};
+
+/// How much memory the patterns of one request, or of one token, may take, compiled, in bytes. What
+/// takes more is refused before the rest is compiled: it is not to hold the worker, or the memory, of
+/// others.
+const MOST: usize = 1 << 20;
+
+/// Memory budget for the matchers of all tokens in the cache, in bytes. Beyond it, a request with another token
+/// gets 503, unless the token has only a few topics.
+const TOKENS_BUDGET: usize = 128 << 20;
+
+/// What a matcher takes beside its text and what it is compiled to, in bytes, about: where it is held, and where
+/// it is looked up.
+const MATCHER_OVERHEAD: usize = 192;
+
+/// The first bytes of text and overhead of each request or token are free, for a few topics. Compiled patterns
+/// always count.
+const FREE_BYTES: usize = 1024;
+
+/// Compiles matchers for as long as its budget allows.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    hub: HubUrl,
+    /// Memory of all that it compiled and that somebody still has, in bytes.
+    taken: Tally,
+    budget: usize,
+}
+
+/// Compiles the matchers of one request, or of one token.
+#[derive(Debug)]
+pub(crate) struct Compiling<'a> {
+    compiler: &'a Compiler,
+    held: Held,
+    /// Memory of what they are compiled to, in bytes.
+    compiled: usize,
+    /// Memory of the rest, in bytes.
+    written: usize,
+}
+
+impl Compiler {
+    /// Relative patterns are relative to the hub's URL.
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        Self::with_budget(hub, TOKENS_BUDGET)
+    }
+
+    /// The same with this budget, in bytes.
+    pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
+        let taken = Tally::default();
+        Self { hub, taken, budget }
+    }
+
+    pub(crate) fn hub(&self) -> &HubUrl {
+        &self.hub
+    }
+
+    /// Takes all the room that there is.
+    #[cfg(test)]
+    pub(crate) fn fill(&self) -> Held {
+        self.taken.hold(self.budget)
+    }
+
+    pub(crate) fn begin(&self) -> Compiling<'_> {
+        Compiling {
+            compiler: self,
+            held: self.taken.hold(0),
+            compiled: 0,
+            written: 0,
+        }
+    }
+}
+
+impl Compiling<'_> {
+    pub(crate) fn compile(&mut self, written: MatcherText) -> Result<Matcher, InvalidMatcher> {
+        let Compiler { hub, taken, budget } = self.compiler;
+        self.written += MATCHER_OVERHEAD + written.text.len();
+        let matcher = Matcher::compile(written, hub)?;
+        self.compiled += matcher.bytes();
+        if self.compiled > MOST {
+            return Err(InvalidMatcher::TooMuch);
+        }
+        let counted = self.compiled + self.written.saturating_sub(FREE_BYTES);
+        let more = counted - self.held.bytes();
+        self.held.grow(more);
+        if more > 0 && taken.bytes() > *budget {
+            return Err(InvalidMatcher::Crowded);
+        }
+        Ok(matcher)
+    }
+
+    /// The memory counts until what is returned is dropped.
+    pub(crate) fn finish(self) -> Arc<Held> {
+        Arc::new(self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matcher::MatcherType;
+    use super::*;
+
+    fn compiler() -> Compiler {
+        Compiler::new(HubUrl::parse("http://localhost/.well-known/mercure").unwrap())
+    }
+
+    /// Compiles patterns such as this, each a little different.
+    fn compile(
+        compiler: &Compiler,
+        count: usize,
+        pattern: &str,
+    ) -> Result<Arc<Held>, InvalidMatcher> {
+        let mut compiling = compiler.begin();
+        for n in 0..count {
+            let text = format!("/{n}/{pattern}");
+            let written = MatcherText::parse(MatcherType::UrlPattern, &text, 1024);
+            compiling.compile(written.unwrap())?;
+        }
+        Ok(compiling.finish())
+    }
+
+    #[test]
+    fn patterns_are_refused_that_take_too_much_together() {
+        let compiler = compiler();
+
+        assert!(compile(&compiler, 10, "([a-z]{300})").is_ok());
+        assert!(compile(&compiler, 100, ":id").is_ok());
+        let refused = compile(&compiler, 100, "([a-z]{300})").err();
+        assert_eq!(refused, Some(InvalidMatcher::TooMuch));
+        assert_eq!(compiler.taken.bytes(), 0, "nobody has them");
+    }
+
+    #[test]
+    fn patterns_of_every_kind_count_for_as_long_as_somebody_has_them() {
+        for pattern in ["", ":id", "*", "([a-z]{300})"] {
+            let compiler = compiler();
+            let few = compile(&compiler, 1, pattern).unwrap();
+            let one = compiler.taken.bytes();
+            assert!(one > 256, "{pattern}: {one}");
+            drop(few);
+            assert_eq!(compiler.taken.bytes(), 0);
+
+            let all = compiler.fill();
+            let refused = compile(&compiler, 1, pattern).err();
+            assert_eq!(refused, Some(InvalidMatcher::Crowded), "{pattern}");
+            drop(all);
+            assert!(compile(&compiler, 1, pattern).is_ok());
+        }
+    }
+
+    #[test]
+    fn topics_count_beyond_the_few_that_everybody_may_have() {
+        let compiler = compiler();
+        let compile = |count: usize, len: usize| {
+            let mut compiling = compiler.begin();
+            for n in 0..count {
+                let text = format!("{n:0len$}");
+                let written = MatcherText::parse(MatcherType::Exact, &text, 1024);
+                compiling.compile(written.unwrap())?;
+            }
+            Ok::<_, InvalidMatcher>(compiling.finish())
+        };
+        let few = compile(3, 100).unwrap();
+        assert_eq!(compiler.taken.bytes(), 0);
+        let many = compile(100, 1000).unwrap();
+        assert!(compiler.taken.bytes() > 100_000);
+        drop(many);
+        assert_eq!(compiler.taken.bytes(), 0);
+
+        let _all = compiler.fill();
+        assert!(compile(3, 100).is_ok());
+        assert_eq!(compile(100, 1000).err(), Some(InvalidMatcher::Crowded));
+        drop(few);
+    }
+}

@@ -1,0 +1,215 @@
+//! The hub's own URL: what relative topics and patterns are resolved against, whom tokens are for,
+//! and the paths below it, which are the hub's alone.
+
+use std::{str::FromStr, sync::Arc};
+
+use thiserror::Error;
+use url::Url;
+
+/// Where the Mercure protocol has a hub unless told otherwise.
+pub(crate) const WELL_KNOWN: &str = "/.well-known/mercure";
+
+/// Where active subscriptions are listed, below the hub's path.
+pub(crate) const SUBSCRIPTIONS_PATH: &str = "/subscriptions";
+
+/// The URL of the hub, as its clients know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubUrl(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    url: Url,
+    /// Its path, as paths are compared.
+    path: String,
+}
+
+/// The text cannot be a [`HubUrl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a hub's URL is an http or https URL with a path that is not /, without query and fragment"
+)]
+pub struct InvalidHubUrl;
+
+impl HubUrl {
+    /// Checks a URL.
+    pub fn parse(text: &str) -> Result<Self, InvalidHubUrl> {
+        let url = Url::parse(text).map_err(|_| InvalidHubUrl)?;
+        let is_plain = matches!(url.scheme(), "http" | "https")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        let path = comparable(url.path());
+        if !is_plain || path.len() < 2 || path.ends_with('/') {
+            return Err(InvalidHubUrl);
+        }
+        Ok(Self(Arc::new(Inner { url, path })))
+    }
+
+    /// The hub of a server that listens on this address, which has passed the config's check, at
+    /// this port.
+    pub(crate) fn at(address: &str, port: u16) -> Self {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = match host {
+            // Not an address that a client could use.
+            "0.0.0.0" | "[::]" | "" => "localhost",
+            host => host,
+        };
+        let parsed = Self::parse(&format!("http://{host}:{port}{WELL_KNOWN}"));
+        let local = || Self::parse(&format!("http://localhost:{port}{WELL_KNOWN}"));
+        parsed.or_else(|_| local()).expect("this is a URL")
+    }
+
+    /// The URL as text: the audience of the tokens that are for this hub.
+    pub fn as_str(&self) -> &str {
+        self.0.url.as_str()
+    }
+
+    /// Whether it is at the path that the protocol names.
+    pub fn is_well_known(&self) -> bool {
+        self.path() == WELL_KNOWN
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.0.url
+    }
+
+    /// Where it is on its host.
+    pub(crate) fn path(&self) -> &str {
+        self.0.url.path()
+    }
+
+    /// What a topic is as a URL, if it is one, absolute or relative to this.
+    pub(crate) fn resolve(&self, topic: &str) -> Option<Url> {
+        self.0.url.join(topic).ok()
+    }
+
+    /// Whether a topic names this URL, or what is below it, on whatever host: what the hub itself
+    /// says there nobody else may say.
+    pub(crate) fn reserves(&self, topic: &str) -> bool {
+        let Some(url) = self.resolve(topic) else {
+            return false;
+        };
+        comparable(url.path())
+            .strip_prefix(&self.0.path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for HubUrl {
+    type Err = InvalidHubUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// A path with its unreserved characters (RFC 3986, section 2.3) decoded. The parser of URLs has
+/// removed the dot segments; those that only show when decoded are removed here.
+fn comparable(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3);
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(c) if c.is_ascii_alphanumeric() || "-._~".contains(c) => {
+                decoded.push(c);
+                rest = &rest[at + 3..];
+            }
+            _ => {
+                decoded.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    decoded.push_str(rest);
+    without_dot_segments(&decoded)
+}
+
+fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                // The first is what stands before the first slash.
+                if kept.len() > 1 {
+                    kept.pop();
+                }
+            }
+            segment => kept.push(segment),
+        }
+    }
+    kept.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example.com/.well-known/mercure").unwrap()
+    }
+
+    #[test]
+    fn the_hubs_own_paths_are_known_in_every_spelling() {
+        for topic in [
+            "/.well-known/mercure",
+            "/.well-known/mercure/subscriptions/exact/a/b",
+            "https://hub.example.com/.well-known/mercure/x",
+            "http://other.example/.well-known/mercure",
+            "https://hub.example.com/.well-known/mercure?a=b#c",
+            "/.well-known/%6Dercure/x",
+            "/%2ewell-known/mercure",
+            "/.well-known/mercure/../mercure/x",
+            "/a/../.well-known/mercure/x",
+            "/.well-known/%2e%2e/.well-known/mercure",
+            "mercure",
+            "./mercure/x",
+            "//other/.well-known/mercure",
+            "\\.well-known\\mercure",
+            "foo://bar/.well-known/mercure/x",
+            "foo:/.well-known/%6dercure",
+            "/.well-known/mercure/",
+        ] {
+            assert!(hub().reserves(topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_anybodys() {
+        for topic in [
+            "https://example.com/books/1",
+            "/.well-known/mercury",
+            "/.well-known/mercures",
+            "/.well-known",
+            "/x/.well-known/mercure",
+            "/.well-known/mercure%2Fx",
+            "/.well-known/mercure/..",
+            "urn:uuid:bb3de268-05b0-4c65-b44e-8f9acefc29d6",
+            "http://[",
+            "books",
+            "/.Well-Known/mercure",
+        ] {
+            assert!(!hub().reserves(topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_hub_is_refused() {
+        for text in [
+            "",
+            "/.well-known/mercure",
+            "ftp://example.com/hub",
+            "https://example.com",
+            "https://example.com/hub/",
+            "https://example.com/hub?x",
+            "https://example.com/hub#x",
+            "https://me@example.com/hub",
+        ] {
+            assert_eq!(HubUrl::parse(text), Err(InvalidHubUrl), "{text}");
+        }
+    }
+}

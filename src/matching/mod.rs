@@ -1,0 +1,26 @@
+//! Which subscribers an event is for: matchers (exact topics, URL patterns, URI templates), compiled
+//! within a memory budget; the selection that subscribers with the same matchers share; and the index
+//! that routes an event to selections.
+
+mod bounded_regex;
+mod compiler;
+mod hub_url;
+mod matcher;
+mod router;
+mod selection;
+mod tally;
+mod topic_index;
+mod uri_template;
+mod url_pattern;
+
+pub use self::hub_url::{HubUrl, InvalidHubUrl};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::matcher::Subject;
+pub(crate) use self::{
+    compiler::{Compiler, Compiling},
+    hub_url::SUBSCRIPTIONS_PATH,
+    matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
+    router::Router,
+    selection::{Selection, Selections},
+    tally::{Held, Tally},
+};

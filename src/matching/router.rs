@@ -1,0 +1,218 @@
+//! Which group of subscribers an event is for: those that asked for one of its topics and may read it.
+//! Pure.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    hub_url::HubUrl,
+    selection::Selection,
+    topic_index::{Group, TopicIndex},
+};
+use crate::event::Audience;
+
+/// The groups there are, found by what they get.
+#[derive(Debug)]
+pub(crate) struct Router {
+    /// The group of each selection. Selections are shared, so that their address tells them.
+    groups: HashMap<*const Selection, Group>,
+    asked: TopicIndex,
+    /// Of which topics the groups may read what is private.
+    readable: TopicIndex,
+    /// For which event each group was last found to be allowed to read it, by the count of those.
+    readers: Vec<u64>,
+    private_events: u64,
+}
+
+impl Router {
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        Self {
+            asked: TopicIndex::new(hub.clone()),
+            readable: TopicIndex::new(hub),
+            groups: HashMap::new(),
+            readers: Vec::new(),
+            private_events: 0,
+        }
+    }
+
+    /// The group that has this very selection.
+    pub(crate) fn group_of(&self, selection: &Arc<Selection>) -> Option<Group> {
+        self.groups.get(&Arc::as_ptr(selection)).copied()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.groups.capacity() + self.readers.capacity()
+    }
+
+    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        self.asked.effort() + self.readable.effort()
+    }
+
+    /// Adds a group, whose number is free.
+    pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
+        self.groups.insert(Arc::as_ptr(selection), group);
+        self.asked.add(group, selection.matchers());
+        self.readable.add(group, selection.readable());
+        if self.readers.len() <= group {
+            self.readers.resize(group + 1, 0);
+        }
+        self.readers[group] = 0;
+    }
+
+    /// Removes a group that was added with this selection.
+    pub(crate) fn remove(&mut self, group: Group, selection: &Arc<Selection>) {
+        self.groups.remove(&Arc::as_ptr(selection));
+        self.asked.remove(group, selection.matchers());
+        self.readable.remove(group, selection.readable());
+        if self.groups.is_empty() {
+            // Gives the memory of those who left back.
+            self.groups.shrink_to_fit();
+            self.readers = Vec::new();
+        }
+    }
+
+    /// Gives `each` the groups that an event is for; the same one maybe more than once.
+    pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
+        let Self { asked, readers, .. } = self;
+        if !audience.private {
+            asked.find(audience, each);
+            return;
+        }
+        self.private_events += 1;
+        let this = self.private_events;
+        self.readable.find(audience, |group| readers[group] = this);
+        asked.find(audience, |group| {
+            if readers[group] == this {
+                each(group);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::LazyLock,
+    };
+
+    use proptest::{prelude::*, sample::select};
+
+    use super::super::matcher::{Matcher, MatcherText, MatcherType};
+    use super::*;
+    use crate::event::Topic;
+
+    type Written = (MatcherType, &'static str);
+
+    const MATCHERS: &[Written] = &[
+        (MatcherType::Exact, "a"),
+        (MatcherType::Exact, "/x/1"),
+        (MatcherType::Exact, "/x/{id}"),
+        (MatcherType::Exact, "https://hub.example/x/1"),
+        (MatcherType::Exact, "*"),
+        (MatcherType::UrlPattern, "/x/:id"),
+        (MatcherType::UrlPattern, "/x/:id(\\d+)"),
+        (MatcherType::UrlPattern, "/x/*"),
+        (MatcherType::UrlPattern, "https://*.example.com/*"),
+        (MatcherType::UrlPattern, "*"),
+        (MatcherType::Selector, "a"),
+        (MatcherType::Selector, "/x/{id}"),
+        (MatcherType::Selector, "{+any}"),
+        (MatcherType::Selector, "*"),
+    ];
+
+    const TOPICS: &[&str] = &[
+        "a",
+        "b",
+        "/x/",
+        "/x/1",
+        "/x/y",
+        "/x/y/z",
+        "/x/{id}",
+        "https://hub.example/x/1",
+        "https://www.example.com/x/1",
+        "https://[",
+    ];
+
+    /// Each is compiled once: that takes its time.
+    static COMPILED: LazyLock<BTreeMap<Written, Matcher>> = LazyLock::new(|| {
+        let compile = |written: &Written| {
+            let text = MatcherText::parse(written.0, written.1, 100).unwrap();
+            (*written, Matcher::compile(text, &hub()).unwrap())
+        };
+        MATCHERS.iter().map(compile).collect()
+    });
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example/.well-known/mercure").unwrap()
+    }
+
+    fn compiled(written: &[Written]) -> Vec<Matcher> {
+        let compiled = written.iter().map(|written| &COMPILED[written]);
+        compiled.cloned().collect()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Removes the group, if it is there, or else adds it.
+        PresenceChange {
+            group: Group,
+            matchers: Vec<Written>,
+            readable: Vec<Written>,
+        },
+        Ask(Audience),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let matchers = prop::collection::vec(select(MATCHERS), 1..4);
+        let readable = prop::collection::vec(select(MATCHERS), 0..3);
+        let change = (0..6_usize, matchers, readable).prop_map(|(group, matchers, readable)| {
+            Step::PresenceChange {
+                group,
+                matchers,
+                readable,
+            }
+        });
+        let topics = prop::collection::vec(select(TOPICS).prop_map(Topic::of_hub), 1..4);
+        let ask = (topics, any::<bool>())
+            .prop_map(|(topics, private)| Step::Ask(Audience { topics, private }));
+        prop_oneof![1 => change, 2 => ask]
+    }
+
+    proptest! {
+        #[test]
+        fn those_groups_are_found_whose_selection_selects(
+            steps in prop::collection::vec(step(), 1..50),
+        ) {
+            let mut router = Router::new(hub());
+            let mut groups: BTreeMap<Group, Arc<Selection>> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::PresenceChange { group, matchers, readable } => {
+                        if let Some(selection) = groups.remove(&group) {
+                            router.remove(group, &selection);
+                            prop_assert_eq!(router.group_of(&selection), None);
+                            continue;
+                        }
+                        let [matchers, readable] = [matchers, readable].map(|it| compiled(&it));
+                        let selection = Arc::new(Selection::new(hub(), matchers, readable));
+                        router.add(group, &selection);
+                        prop_assert_eq!(router.group_of(&selection), Some(group));
+                        groups.insert(group, selection);
+                    }
+                    Step::Ask(audience) => {
+                        let mut found = BTreeSet::new();
+                        router.find(&audience, |group| {
+                            found.insert(group);
+                        });
+                        let selects = |selection: &Selection| selection.selects(&audience);
+                        let expected = groups.iter().filter(|(_, selection)| selects(selection));
+                        let expected: BTreeSet<_> = expected.map(|(group, _)| *group).collect();
+                        prop_assert_eq!(found, expected, "{:?}", audience);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Whom an event is for: found by its topics, not by asking each. Pure.
+//!
+//! Exact matchers are looked up. Patterns are tried once for each topic that comes, and what came of
+//! it is kept, for the topics that come often; a pattern that is new is tried when its turn comes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use quick_cache::{Weighter, unsync::Cache};
+
+use super::{
+    hub_url::HubUrl,
+    matcher::{Matcher, MatcherText, Meaning, Subject},
+};
+use crate::event::Audience;
+
+/// How much of what patterns said of topics is kept, in bytes, about. A flood of topics that come
+/// once does not drive out those that come often.
+const MEMORY: u64 = 8 << 20;
+
+/// How many topics that is, about: what the cache is laid out for.
+const TOPICS: usize = 16 * 1024;
+
+/// Whoever shares one set of matchers, by a number that is the caller's.
+pub(crate) type Group = usize;
+
+/// Which groups asked for which topics.
+#[derive(Debug)]
+pub(crate) struct TopicIndex {
+    hub: HubUrl,
+    all: Vec<Group>,
+    exact: HashMap<Arc<str>, Vec<Group>>,
+    patterns: Patterns,
+}
+
+#[derive(Debug)]
+struct Patterns {
+    /// In the order in which they came.
+    known: BTreeMap<u64, Pattern>,
+    numbers: HashMap<MatcherText, u64>,
+    next: u64,
+    /// What it may take to try all of them.
+    effort: usize,
+    /// `None` while there is no pattern.
+    tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    matcher: Matcher,
+    groups: Vec<Group>,
+}
+
+/// What patterns said of a topic.
+#[derive(Debug, Clone, Default)]
+struct Tried {
+    /// Every pattern before this number was tried.
+    before: u64,
+    /// The numbers of those that match; some may be gone.
+    matching: Vec<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct ByMemory;
+
+impl Weighter<Arc<str>, Tried> for ByMemory {
+    fn weight(&self, topic: &Arc<str>, tried: &Tried) -> u64 {
+        (topic.len() + 8 * tried.matching.len() + 128) as u64
+    }
+}
+
+impl TopicIndex {
+    pub(crate) fn new(hub: HubUrl) -> Self {
+        Self {
+            hub,
+            all: Vec::new(),
+            exact: HashMap::new(),
+            patterns: Patterns {
+                known: BTreeMap::new(),
+                numbers: HashMap::new(),
+                next: 0,
+                effort: 0,
+                tried: None,
+            },
+        }
+    }
+
+    /// Adds a group with what it asks for.
+    pub(crate) fn add(&mut self, group: Group, matchers: &[Matcher]) {
+        for matcher in matchers {
+            match matcher.meaning() {
+                Meaning::All => self.all.push(group),
+                Meaning::Exact => {
+                    let topic = matcher.written().text.clone();
+                    self.exact.entry(topic).or_default().push(group);
+                }
+                Meaning::Pattern(_) | Meaning::Template(_) => self.patterns.add(group, matcher),
+            }
+        }
+    }
+
+    /// Removes a group that was added with these matchers.
+    pub(crate) fn remove(&mut self, group: Group, matchers: &[Matcher]) {
+        for matcher in matchers {
+            match matcher.meaning() {
+                Meaning::All => forget(&mut self.all, group),
+                Meaning::Exact => {
+                    let topic = &matcher.written().text;
+                    if let Some(groups) = self.exact.get_mut(topic) {
+                        forget(groups, group);
+                        if groups.is_empty() {
+                            self.exact.remove(topic);
+                            if self.exact.is_empty() {
+                                self.exact.shrink_to_fit();
+                            }
+                        }
+                    }
+                }
+                Meaning::Pattern(_) | Meaning::Template(_) => {
+                    self.patterns.remove(group, matcher.written())
+                }
+            }
+        }
+    }
+
+    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    pub(crate) fn effort(&self) -> usize {
+        self.patterns.effort
+    }
+
+    /// Gives `each` the groups that asked for one of these topics; the same one maybe more than once.
+    pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
+        self.all.iter().copied().for_each(&mut each);
+        for topic in &audience.topics {
+            if let Some(groups) = self.exact.get(topic.as_str()) {
+                groups.iter().copied().for_each(&mut each);
+            }
+            if !self.patterns.known.is_empty() {
+                self.patterns.find(topic.as_str(), &self.hub, &mut each);
+            }
+        }
+    }
+}
+
+fn forget(groups: &mut Vec<Group>, group: Group) {
+    if let Some(place) = groups.iter().position(|known| *known == group) {
+        groups.swap_remove(place);
+    }
+}
+
+impl Patterns {
+    fn add(&mut self, group: Group, matcher: &Matcher) {
+        let number = *self
+            .numbers
+            .entry(matcher.written().clone())
+            .or_insert(self.next);
+        if number == self.next {
+            self.next += 1;
+            self.effort += matcher.effort();
+            let pattern = Pattern {
+                matcher: matcher.clone(),
+                groups: Vec::new(),
+            };
+            self.known.insert(number, pattern);
+        }
+        if let Some(pattern) = self.known.get_mut(&number) {
+            pattern.groups.push(group);
+        }
+    }
+
+    fn remove(&mut self, group: Group, written: &MatcherText) {
+        let Some(number) = self.numbers.get(written).copied() else {
+            return;
+        };
+        let Some(pattern) = self.known.get_mut(&number) else {
+            return;
+        };
+        forget(&mut pattern.groups, group);
+        if pattern.groups.is_empty() {
+            self.effort -= pattern.matcher.effort();
+            self.known.remove(&number);
+            self.numbers.remove(written);
+        }
+        if self.known.is_empty() {
+            self.tried = None;
+        }
+    }
+
+    fn find(&mut self, topic: &str, hub: &HubUrl, each: &mut impl FnMut(Group)) {
+        let mut report = |tried: &Tried| {
+            let groups = tried
+                .matching
+                .iter()
+                .filter_map(|number| self.known.get(number));
+            groups
+                .flat_map(|pattern| &pattern.groups)
+                .copied()
+                .for_each(&mut *each);
+        };
+        let cache = self
+            .tried
+            .get_or_insert_with(|| Cache::with_weighter(TOPICS, MEMORY, ByMemory));
+        let known = cache.get(topic);
+        if let Some(tried) = known.filter(|tried| tried.before == self.next) {
+            report(tried);
+            return;
+        }
+        let mut tried = known.cloned().unwrap_or_default();
+        let subject = Subject::new(topic, hub);
+        let new = self.known.range(tried.before..);
+        let matching = new.filter(|(_, pattern)| pattern.matcher.matches(&subject));
+        let matching: Vec<_> = matching.map(|(number, _)| *number).collect();
+        tried
+            .matching
+            .retain(|number| self.known.contains_key(number));
+        tried.matching.extend(matching);
+        tried.before = self.next;
+        report(&tried);
+        cache.insert(topic.into(), tried);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::super::matcher::MatcherType;
+    use super::*;
+    use crate::event::Topic;
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example/.well-known/mercure").unwrap()
+    }
+
+    fn template(text: &str) -> Matcher {
+        let written = MatcherText::parse(MatcherType::Selector, text, 100).unwrap();
+        Matcher::compile(written, &hub()).unwrap()
+    }
+
+    fn find(index: &mut TopicIndex, topic: &str) -> Vec<Group> {
+        let audience = Audience {
+            topics: vec![Topic::of_hub(topic)],
+            private: false,
+        };
+        let mut found = Vec::new();
+        index.find(&audience, |group| found.push(group));
+        found
+    }
+
+    fn cache(index: &TopicIndex) -> &Cache<Arc<str>, Tried, ByMemory> {
+        index.patterns.tried.as_ref().unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_new_topics_does_not_drive_out_those_that_come_often() {
+        // More than there is room for.
+        const FILLS: usize = 70_000;
+        let mut index = TopicIndex::new(hub());
+        index.add(1, &[template("often/{id}")]);
+        let often: Vec<_> = (0..100).map(|n| format!("often/{n}")).collect();
+        let flood = |index: &mut TopicIndex, new: Range<usize>| {
+            for n in new {
+                assert!(find(index, &format!("new/{n}")).is_empty());
+                assert!(cache(index).weight() <= MEMORY);
+            }
+        };
+
+        flood(&mut index, 0..FILLS);
+        let kept = cache(&index).len();
+        assert!(kept < FILLS, "it is not full");
+        for _ in 0..3 {
+            for topic in &often {
+                assert_eq!(find(&mut index, topic), [1]);
+            }
+        }
+        flood(&mut index, FILLS..FILLS + 200_000);
+
+        for topic in &often {
+            assert!(cache(&index).contains_key(&**topic), "{topic}");
+            assert_eq!(find(&mut index, topic), [1]);
+        }
+        assert!(cache(&index).len() > kept / 2, "it was emptied");
+    }
+}

@@ -1,0 +1,329 @@
+//! URI Templates (RFC 6570) read backwards: which topics one can be expanded to. The protocol's older
+//! versions had them in the place of URL Patterns. As for those, matching takes linear time, and what
+//! a template may cost is bounded.
+
+use std::{fmt, sync::LazyLock};
+
+use regex::Regex;
+use thiserror::Error;
+
+use super::bounded_regex::BoundedRegex;
+
+/// What is a template (RFC 6570, section 2), with at least one expression. Its literals may hold
+/// anything: they are compared as they are.
+static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
+    let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
+    let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
+    Regex::new(&template).expect("this is a regular expression")
+});
+
+/// How much memory one may take, compiled, in bytes. Short ones take much: `{id:100}` some 40 KiB.
+const MOST_BYTES: usize = 128 << 10;
+
+/// A compiled template: which texts it can be expanded to.
+pub(crate) struct UriTemplate(BoundedRegex);
+
+/// Why a text is not matched as a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum NoTemplate {
+    #[error("there is no expression in it, or one that is malformed")]
+    Plain,
+    #[error("it is too complex")]
+    TooComplex,
+}
+
+/// How an operator has its values written (RFC 6570, section 3.2.1 and appendix A).
+struct Operator {
+    /// What stands before the first.
+    first: &'static str,
+    separator: &'static str,
+    /// Whether each is written with its variable's name.
+    named: bool,
+    /// Whether reserved characters stand as they are.
+    reserved: bool,
+}
+
+impl Operator {
+    /// That of an expression, and what follows it there.
+    fn of(expression: &str) -> (Self, &str) {
+        let (first, separator, named, reserved) = match expression.as_bytes().first() {
+            Some(b'+') => ("", ",", false, true),
+            Some(b'#') => ("#", ",", false, true),
+            Some(b'.') => (".", ".", false, false),
+            Some(b'/') => ("/", "/", false, false),
+            Some(b';') => (";", ";", true, false),
+            Some(b'?') => ("?", "&", true, false),
+            Some(b'&') => ("&", "&", true, false),
+            _ => ("", ",", false, false),
+        };
+        let is_written = named || reserved || !first.is_empty();
+        let operator = Self {
+            first,
+            separator,
+            named,
+            reserved,
+        };
+        (operator, &expression[usize::from(is_written)..])
+    }
+}
+
+/// A variable as an expression has it.
+struct Variable<'a> {
+    name: &'a str,
+    /// Whether each value of a list is written by itself.
+    exploded: bool,
+    /// How many characters of its value are written.
+    prefix: Option<&'a str>,
+}
+
+impl<'a> Variable<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (name, prefix) = match text.split_once(':') {
+            Some((name, prefix)) => (name, Some(prefix)),
+            None => (text, None),
+        };
+        let (name, exploded) = match name.strip_suffix('*') {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        Self {
+            name,
+            exploded,
+            prefix,
+        }
+    }
+}
+
+impl UriTemplate {
+    pub(crate) fn parse(text: &str) -> Result<Self, NoTemplate> {
+        if !TEMPLATE.is_match(text) {
+            return Err(NoTemplate::Plain);
+        }
+        let mut expansions = String::from("^");
+        let mut rest = text;
+        while let Some((literal, (expression, behind))) = rest
+            .split_once('{')
+            .and_then(|(literal, rest)| Some((literal, rest.split_once('}')?)))
+        {
+            expansions += &regex::escape(literal);
+            expansions += &values_of(expression);
+            rest = behind;
+        }
+        expansions += &regex::escape(rest);
+        expansions += "$";
+        let regex =
+            BoundedRegex::parse(&expansions, MOST_BYTES).map_err(|_| NoTemplate::TooComplex)?;
+        Ok(Self(regex))
+    }
+
+    /// How much memory it takes, compiled, in bytes: without what matching keeps.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// Whether it can be expanded to this text.
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        self.0.is_match(topic)
+    }
+}
+
+/// A regular expression for what an expression can be expanded to: nothing, or values of some of its
+/// variables. That they come in their order, each once, is not looked at.
+fn values_of(expression: &str) -> String {
+    let (operator, variables) = Operator::of(expression);
+    let [first, separator] = [operator.first, operator.separator].map(regex::escape);
+    let variables: Vec<_> = variables
+        .split(',')
+        .map(|variable| value_of(&Variable::parse(variable), &operator, &separator))
+        .collect();
+    let value = variables.join("|");
+    let further = variables.len() - 1;
+    format!("(?:{first}(?:{value})(?:{separator}(?:{value})){{0,{further}}})?")
+}
+
+/// A regular expression for what is written of one variable that has a value.
+fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> String {
+    const UNRESERVED: &str = r"\-.0-9A-Z_a-z~";
+    const RESERVED: &str = r"!#$&-,/:;=?@\[\]";
+    const ENCODED: &str = "%[[:xdigit:]]{2}";
+    let class = if operator.reserved {
+        format!("{UNRESERVED}{RESERVED}")
+    } else {
+        UNRESERVED.to_owned()
+    };
+    let character = format!("(?:[{class}]|{ENCODED})");
+    // Lists that are not exploded have commas, and so have associations, which have `=` if they are.
+    let value = match variable.prefix {
+        // A character may take four bytes.
+        Some(most) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{most}}}"),
+        None => format!("(?:[{class},]|{ENCODED})*"),
+    };
+    let name = regex::escape(variable.name);
+    match (operator.named, variable.exploded) {
+        (true, false) => format!("{name}(?:={value})?"),
+        // The names may be those of an association.
+        (true, true) => {
+            let pair = format!("{character}*(?:={character}*)?");
+            format!("{pair}(?:{separator}{pair})*")
+        }
+        (false, true) => {
+            let pair = format!("(?:[{class}=]|{ENCODED})*");
+            format!("{pair}(?:{separator}{pair})*")
+        }
+        (false, false) => value,
+    }
+}
+
+impl fmt::Debug for UriTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UriTemplate")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iri_string::{
+        spec::UriSpec,
+        template::{
+            UriTemplateStr,
+            simple_context::{SimpleContext, Value},
+        },
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(template: &str, topic: &str) -> bool {
+        UriTemplate::parse(template).unwrap().matches(topic)
+    }
+
+    #[test]
+    fn a_template_matches_what_it_can_be_expanded_to() {
+        for (template, topic) in [
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/1",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/%C3%A9",
+            ),
+            ("https://example.com/{a}/{b}", "https://example.com/1/2"),
+            ("{+base}/books", "https://example.com/books"),
+            ("{x,y}", "1,2"),
+            ("{x,y}", ""),
+            ("/a{#x}", "/a#b/c?d"),
+            ("/a{.x}", "/a.json"),
+            ("/a{/x,y}", "/a/b/c"),
+            ("/a{/x*}", "/a/b/c/d"),
+            ("/a{;x,y}", "/a;x=1;y"),
+            ("/a{?x,y}", "/a?x=1&y="),
+            ("/a{?x,y}", "/a?y=2"),
+            ("/a{?x*}", "/a?any=1&thing=2"),
+            ("/a?z{&x}", "/a?z&x=1"),
+            ("/a{x:3}", "/aabc"),
+            ("/a{x*}", "/ab=1,c=2"),
+            ("/.*{x}", "/.*1"),
+        ] {
+            assert!(matches(template, topic), "{template} {topic}");
+        }
+    }
+
+    #[test]
+    fn and_nothing_else() {
+        for (template, topic) in [
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/1/2",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/1?q",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/Books/1",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "xhttps://example.com/books/1",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/1\n",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/%zz",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://example.com/books/{id}",
+            ),
+            (
+                "https://example.com/books/{id}",
+                "https://exampleXcom/books/1",
+            ),
+            ("/a{.x}", "/a/b"),
+            ("/a{/x,y}", "/a/b/c/d"),
+            ("/a{?x}", "/a?y=1"),
+            ("/a{?x}", "/a?x=1&x=2"),
+            ("/a{x:3}", "/aabcd"),
+            ("{x,y}", "1/2"),
+        ] {
+            assert!(!matches(template, topic), "{template} {topic}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_template_is_told_from_one_that_costs_too_much() {
+        for text in [
+            "", "/a", "/{", "/{}", "/{x", "/{=x}", "/{x y}", "/{x:}", "}{",
+        ] {
+            let parsed = UriTemplate::parse(text);
+            assert_eq!(parsed.err(), Some(NoTemplate::Plain), "{text}");
+        }
+        let many = format!("{{{}}}", vec!["x"; 500].join(","));
+        for text in ["/{x:9999}", &"{x}".repeat(1000), &many] {
+            let parsed = UriTemplate::parse(text);
+            assert_eq!(parsed.err(), Some(NoTemplate::TooComplex), "{text}");
+        }
+    }
+
+    // ASCII without `%`: the library panics where it is to leave others as they are.
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            "[ -$&-~]{0,6}".prop_map(Value::String),
+            prop::collection::vec("[ -$&-~]{0,4}", 0..4).prop_map(Value::List),
+            prop::collection::vec(("[ -$&-~]{1,4}", "[ -$&-~]{0,4}"), 0..4).prop_map(Value::Assoc),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_library_expands_a_template_to_matches(
+            template in "[a-z/.]{0,4}(\\{[+#./;?&]?[xyz](:[1-9]|\\*)?(,[xyz]\\*?){0,2}\\}[a-z/.]{0,4}){1,3}",
+            values in prop::collection::hash_map("[xyz]", value(), 0..4),
+        ) {
+            let mut context = SimpleContext::new();
+            for (name, value) in &values {
+                context.insert(name, value.clone());
+            }
+            let expanded = UriTemplateStr::new(&template).unwrap().expand::<UriSpec, _>(&context);
+            // A prefix of what is no text is an error.
+            if let Ok(expanded) = expanded {
+                let topic = expanded.to_string();
+                prop_assert!(matches(&template, &topic), "{} {}", template, topic);
+            }
+        }
+
+        #[test]
+        fn any_text_is_taken_or_refused(text in "[{}a-z+#./;?&,:*0-9%]{0,40}|\\PC{0,20}") {
+            let _ = UriTemplate::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) with a bound on what one may cost: they are
+//! compiled to regular expressions whose matching takes linear time, of a bounded size.
+
+use std::{fmt, panic::catch_unwind};
+
+use thiserror::Error;
+use url::{Url, quirks};
+use urlpattern::{
+    UrlPattern as Parsed, UrlPatternInit, UrlPatternOptions,
+    matcher::{InnerMatcher, Matcher},
+    regexp::RegExp,
+};
+
+use super::{bounded_regex::BoundedRegex, hub_url::HubUrl};
+
+/// How much memory a part of a pattern may take, compiled, in bytes.
+const PART_BYTES: usize = 32 << 10;
+
+/// A compiled pattern: what each part of a URL has to be.
+pub(crate) struct UrlPattern {
+    protocol: Matcher<Bounded>,
+    username: Matcher<Bounded>,
+    password: Matcher<Bounded>,
+    hostname: Matcher<Bounded>,
+    port: Matcher<Bounded>,
+    pathname: Matcher<Bounded>,
+    search: Matcher<Bounded>,
+    hash: Matcher<Bounded>,
+}
+
+/// The text is no URL Pattern, or one that would cost too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a URL Pattern, or one that is too complex")]
+pub(crate) struct InvalidUrlPattern;
+
+impl UrlPattern {
+    /// Compiles a pattern; a relative one is meant relative to the hub. Upper and lower case differ,
+    /// but in a host.
+    pub(crate) fn parse(text: &str, hub: &HubUrl) -> Result<Self, InvalidUrlPattern> {
+        // The text is anybody's: should the parser not be ready for it, it is the text that is wrong.
+        let parsed = catch_unwind(|| {
+            let base = Some(hub.url().clone());
+            let init = UrlPatternInit::parse_constructor_string::<Bounded>(text, base)?;
+            Parsed::parse(init, UrlPatternOptions::default())
+        });
+        let Ok(Ok(parsed)) = parsed else {
+            return Err(InvalidUrlPattern);
+        };
+        Ok(Self {
+            protocol: parsed.protocol.matcher,
+            username: parsed.username.matcher,
+            password: parsed.password.matcher,
+            hostname: parsed.hostname.matcher,
+            port: parsed.port.matcher,
+            pathname: parsed.pathname.matcher,
+            search: parsed.search.matcher,
+            hash: parsed.hash.matcher,
+        })
+    }
+
+    /// How much memory it takes, in bytes, beside what it was written as: without what matching keeps.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts = [
+            &self.protocol,
+            &self.username,
+            &self.password,
+            &self.hostname,
+            &self.port,
+            &self.pathname,
+            &self.search,
+            &self.hash,
+        ];
+        size_of::<Self>() + parts.into_iter().map(bytes).sum::<usize>()
+    }
+
+    /// Whether it may match a URL on the hub's own host whose path begins with this.
+    pub(crate) fn may_match_path_below(&self, path: &str, hub: &HubUrl) -> bool {
+        let url = hub.url();
+        let literal = match &self.pathname.inner {
+            InnerMatcher::Literal { literal } if self.pathname.prefix.is_empty() => literal,
+            _ => &self.pathname.prefix,
+        };
+        may_begin_both(literal, path)
+            && is_match(&self.hostname, url.host_str().unwrap_or_default())
+            && is_match(&self.protocol, url.scheme())
+            && is_match(&self.port, quirks::port(url))
+    }
+
+    /// Whether it matches. The parser's own test would collect the groups, which nobody asks for.
+    pub(crate) fn matches(&self, url: &Url) -> bool {
+        is_match(&self.pathname, url.path())
+            && is_match(&self.hostname, url.host_str().unwrap_or_default())
+            && is_match(&self.protocol, url.scheme())
+            && is_match(&self.port, quirks::port(url))
+            && is_match(&self.search, url.query().unwrap_or_default())
+            && is_match(&self.hash, url.fragment().unwrap_or_default())
+            && is_match(&self.username, url.username())
+            && is_match(&self.password, url.password().unwrap_or_default())
+    }
+}
+
+/// Those on the heap.
+fn bytes(matcher: &Matcher<Bounded>) -> usize {
+    let inner = match &matcher.inner {
+        InnerMatcher::Literal { literal } => literal.len(),
+        InnerMatcher::RegExp { regexp: Ok(regexp) } => regexp.0.bytes(),
+        InnerMatcher::SingleCapture { .. } | InnerMatcher::RegExp { regexp: Err(_) } => 0,
+    };
+    matcher.prefix.len() + matcher.suffix.len() + inner
+}
+
+fn is_match(matcher: &Matcher<Bounded>, part: &str) -> bool {
+    let inner = part.strip_prefix(matcher.prefix.as_str());
+    let Some(inner) = inner.and_then(|rest| rest.strip_suffix(matcher.suffix.as_str())) else {
+        return false;
+    };
+    match &matcher.inner {
+        InnerMatcher::Literal { literal } => inner == literal,
+        InnerMatcher::SingleCapture {
+            filter,
+            allow_empty,
+        } => (*allow_empty || !inner.is_empty()) && filter.is_none_or(|c| !inner.contains(c)),
+        InnerMatcher::RegExp { regexp } => regexp.as_ref().is_ok_and(|it| it.0.is_match(inner)),
+    }
+}
+
+impl fmt::Debug for UrlPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UrlPattern")
+    }
+}
+
+/// A regular expression as the parser of patterns wants it.
+#[derive(Debug)]
+struct Bounded(BoundedRegex);
+
+impl RegExp for Bounded {
+    fn syntax() -> urlpattern::RegexSyntax {
+        urlpattern::RegexSyntax::Rust
+    }
+
+    fn parse(pattern: &str, _flags: &str, _force_eval: bool) -> Result<Self, ()> {
+        BoundedRegex::parse(pattern, PART_BYTES)
+            .map(Self)
+            .map_err(|_| ())
+    }
+
+    fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
+        self.0.is_match(text).then(Vec::new)
+    }
+
+    fn pattern_string(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// Whether some text may begin with both.
+pub(crate) fn may_begin_both(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use urlpattern::UrlPatternMatchInput;
+
+    use super::*;
+
+    fn hub() -> HubUrl {
+        HubUrl::parse("https://hub.example.com/.well-known/mercure").unwrap()
+    }
+
+    fn matches(pattern: &str, topic: &str) -> bool {
+        let pattern = UrlPattern::parse(pattern, &hub()).unwrap();
+        hub()
+            .resolve(topic)
+            .is_some_and(|topic| pattern.matches(&topic))
+    }
+
+    #[test]
+    fn patterns_match_as_the_standard_says() {
+        let books = "https://example.com/books/:id";
+        assert!(matches(books, "https://example.com/books/1"));
+        assert!(matches(books, "https://EXAMPLE.com/books/1"), "the host");
+        assert!(matches(books, "https://example.com/books/1?q#f"));
+        assert!(!matches(books, "https://example.com/books/"));
+        assert!(!matches(books, "https://example.com/books/1/2"));
+        assert!(!matches(books, "https://example.com/Books/1"), "the path");
+        assert!(!matches(books, "http://example.com/books/1"));
+        assert!(matches(
+            "https://*.example.com/*",
+            "https://a.example.com/b/c"
+        ));
+        assert!(matches(
+            "/books/:id(\\d+)",
+            "https://hub.example.com/books/12"
+        ));
+        assert!(!matches("/books/:id(\\d+)", "/books/x"));
+        assert!(matches("/books/{:id/}?edit", "/books/edit"));
+        assert!(matches(
+            "/.well-known/mercure/subscriptions/exact/:topic/:subscriber",
+            "/.well-known/mercure/subscriptions/exact/a%2Fb/urn%3Auuid%3A1"
+        ));
+    }
+
+    #[test]
+    fn patterns_that_would_cost_too_much_are_refused() {
+        // What is around the pattern's own group counts for four levels.
+        let nested = |groups| format!("/({}a{})", "(?:".repeat(groups), ")".repeat(groups));
+        for pattern in ["/((?:a{10}){10})", &nested(20)] {
+            assert!(UrlPattern::parse(pattern, &hub()).is_ok(), "{pattern}");
+        }
+        for pattern in [
+            "/((?:a{1000}){1000})",
+            "/(\\p{L})",
+            "/((?i:books))",
+            "/((?u:\\w))",
+            &nested(21),
+            "/(",
+            "/{",
+            "https://exa mple/",
+            "/:id/:id",
+        ] {
+            let parsed = UrlPattern::parse(pattern, &hub());
+            assert_eq!(parsed.err(), Some(InvalidUrlPattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_standard() {
+        // That has them of ASCII, too; what is not ASCII is percent-encoded in a URL.
+        assert!(matches("/(\\w+)", "/books_1"));
+        assert!(!matches("/(\\w+)", "/b%C3%BCcher"));
+        assert!(!matches("/(\\w+)", "/bücher"));
+        assert!(matches("/([^x]+)", "/bücher"));
+        assert!(matches("/(.*)", "/bücher"));
+        assert!(matches("/bücher/:id", "/b%C3%BCcher/1"));
+        assert!(!matches("/(books)", "/BOOKS"));
+    }
+
+    #[test]
+    fn what_is_exponential_elsewhere_is_linear_here() {
+        let pattern = UrlPattern::parse("/((?:a+)+)b", &hub()).unwrap();
+        let topic = hub().resolve(&format!("/{}", "a".repeat(4000))).unwrap();
+
+        assert!(!pattern.matches(&topic));
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_matches_one_segment_and_a_wildcard_any(
+            host in "[a-z]{1,8}",
+            segments in prop::collection::vec("[a-z0-9é~]{1,6}", 1..5),
+            at: prop::sample::Index,
+        ) {
+            let at = at.index(segments.len());
+            let url = |segments: &[String]| format!("https://{host}/{}", segments.join("/"));
+            let mut with_group = segments.clone();
+            with_group[at] = ":name".to_owned();
+            let topic = url(&segments);
+
+            prop_assert!(matches(&topic, &topic));
+            prop_assert!(matches(&url(&with_group), &topic));
+            let below = url(&segments[..at]) + if at == 0 { "*" } else { "/*" };
+            prop_assert!(matches(&below, &topic));
+            let (mut more, mut other) = (segments.clone(), segments.clone());
+            more[at] += "/x";
+            other[at] += "x";
+            prop_assert!(!matches(&url(&with_group), &url(&more)));
+            prop_assert!(!matches(&topic, &url(&other)));
+        }
+
+        #[test]
+        fn any_text_matches_what_the_librarys_own_test_matches_or_is_refused(
+            text in "[a-z:/*?+(){}\\[\\]\\\\|.^$#&é-]{0,40}",
+        ) {
+            let topic = hub().resolve("/books/1?a#b").unwrap();
+            if let Ok(pattern) = UrlPattern::parse(&text, &hub()) {
+                let base = Some(hub().url().clone());
+                let init = UrlPatternInit::parse_constructor_string::<Bounded>(&text, base);
+                let parsed = Parsed::<Bounded>::parse(init.unwrap(), UrlPatternOptions::default());
+                let expected = parsed.unwrap().test(UrlPatternMatchInput::Url(topic.clone()));
+
+                prop_assert_eq!(pattern.matches(&topic), expected.unwrap());
+            }
+        }
+    }
+}

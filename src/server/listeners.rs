@@ -1,0 +1,231 @@
+//! HTTP on each connection, and the event stream that it may turn into.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_http::{HttpService, KeepAlive, Protocol, error::DispatchError};
+use actix_service::{
+    IntoServiceFactory as _, Service, ServiceFactory, apply_fn_factory, map_config,
+};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
+use tokio::{net::TcpStream, sync::Semaphore};
+
+use super::descriptors::Room;
+use crate::{
+    broadcaster::Hub,
+    config::Config,
+    delivery::FanOut,
+    http::{self, Page, Policy, Resources, Started},
+    transport::{ClientIo, NewStream, Shared, Stream, track_response},
+};
+
+/// Threads for each worker that read the files of the page.
+const FILE_THREADS: usize = 8;
+
+/// By how much actix-http's clock may be late. It would answer a request in good time with 408, where
+/// the connection's own bound is as short as that.
+const CLOCK_LATE: Duration = Duration::from_millis(500);
+
+/// How much is written to a socket at a time. Small, because every connection may hold as much.
+const WRITE_BUFFER: usize = 4096;
+
+/// How many may ask at once how the server is; whoever comes then waits.
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
+
+/// What is served, and to whom.
+#[derive(Clone)]
+struct Site {
+    hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
+    shared: Arc<Shared>,
+    started: Started,
+    allowed_origins: Vec<String>,
+    resources: Resources,
+    request_timeout: Duration,
+}
+
+/// What accepts connections and serves subscribers, when it is polled.
+pub(crate) fn public_server(
+    config: &Config,
+    workers: usize,
+    room: Room,
+    listener: TcpListener,
+    hub: &Hub,
+    policy: &Arc<Policy>,
+    shared: &Arc<Shared>,
+) -> io::Result<actix_server::Server> {
+    let page = static_dir(&config.server.static_dir).map(|folder| Page {
+        folder,
+        policy: config.server.content_security_policy(),
+        open_files: Arc::new(Semaphore::new(room.files)),
+    });
+    let resources = Resources::Public {
+        page,
+        with_admin: config.server.admin_bind.is_none(),
+        with_subscriptions: config.hub.subscriptions,
+    };
+    let mut site = Site::new(config, hub, policy, shared, resources);
+    site.allowed_origins
+        .clone_from(&config.cors.allowed_origins);
+    let server = builder(config)
+        .workers(workers)
+        .worker_max_blocking_threads(FILE_THREADS)
+        .max_concurrent_connections(room.connections.div_ceil(workers))
+        .listen("http", listener, move || {
+            site.service(Some(FanOut::start(site.hub.get_ref().clone())))
+        })?;
+    Ok(server.run())
+}
+
+/// The same for those who look after the server: a thread of its own answers them, whatever the
+/// subscribers do. No page of another origin may read what it says.
+pub(crate) fn admin_server(
+    config: &Config,
+    listener: TcpListener,
+    hub: &Hub,
+    policy: &Arc<Policy>,
+    shared: &Arc<Shared>,
+) -> io::Result<actix_server::Server> {
+    let site = Site::new(config, hub, policy, shared, Resources::Admin);
+    let server = builder(config)
+        .workers(1)
+        .max_concurrent_connections(ADMIN_CONNECTIONS)
+        .listen("admin", listener, move || site.service(None))?;
+    Ok(server.run())
+}
+
+fn builder(config: &Config) -> actix_server::ServerBuilder {
+    actix_server::Server::build()
+        .shutdown_timeout(config.server.drain_timeout.as_secs() + 1)
+        .disable_signals()
+}
+
+impl Site {
+    fn new(
+        config: &Config,
+        hub: &Hub,
+        policy: &Arc<Policy>,
+        shared: &Arc<Shared>,
+        resources: Resources,
+    ) -> Self {
+        Self {
+            hub: web::Data::new(hub.clone()),
+            policy: web::Data::from(policy.clone()),
+            shared: shared.clone(),
+            started: Started(Instant::now()),
+            allowed_origins: Vec::new(),
+            resources,
+            request_timeout: config.server.request_timeout,
+        }
+    }
+
+    /// What serves the connections of one thread. Without a fan-out there are no streams.
+    fn service(
+        &self,
+        fan_out: Option<FanOut>,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+        Service: Service<TcpStream, Response = (), Error = DispatchError, Future: 'static>
+                     + 'static,
+        Future: 'static,
+    > + use<> {
+        let resources = self.resources.clone();
+        let app = App::new()
+            .app_data(self.hub.clone())
+            .app_data(self.policy.clone())
+            .app_data(web::Data::from(self.shared.clone()))
+            .app_data(web::Data::new(self.started))
+            .wrap(http::cors(&self.allowed_origins, self.policy.legacy))
+            .wrap(from_fn(http::explain_preflight))
+            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .wrap(from_fn(track_response))
+            .configure(|app| http::configure(app, &resources, self.hub.url()));
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(self.request_timeout))
+            .client_request_timeout(self.request_timeout + CLOCK_LATE)
+            .client_disconnect_timeout(self.request_timeout)
+            // A client that closed its half is gone: there is nothing to wait for.
+            .h1_allow_half_closed(false)
+            .h1_write_buffer_size(WRITE_BUFFER)
+            .on_connect_ext(|io: &ClientIo, data: &mut _| {
+                actix_http::Extensions::insert(data, io.connection());
+            })
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+        let shared = self.shared.clone();
+        apply_fn_factory(http, move |socket: TcpStream, http| {
+            serve(http, socket, shared.clone(), fan_out.clone())
+        })
+    }
+}
+
+/// Serves one connection until it is to be closed.
+fn serve<H>(
+    http: &H,
+    socket: TcpStream,
+    shared: Arc<Shared>,
+    fan_out: Option<FanOut>,
+) -> impl Future<Output = Result<(), DispatchError>> + use<H>
+where
+    H: Service<(ClientIo, Protocol, Option<SocketAddr>), Response = (), Error = DispatchError>,
+{
+    let peer = socket.peer_addr().ok();
+    let socket = Rc::new(socket);
+    let started = ClientIo::new(socket.clone(), shared.clone()).map(|io| {
+        let connection = io.connection();
+        // On the heap, so that what HTTP takes of memory is given back when a stream begins.
+        let requests = Box::pin(http.call((io, Protocol::Http1, peer)));
+        (connection, requests)
+    });
+    async move {
+        let (connection, requests) = started.map_err(DispatchError::Io)?;
+        requests.await?;
+        let (Some(fan_out), Some(mut begun)) = (fan_out, connection.take_stream()) else {
+            return Ok(());
+        };
+        drop(connection);
+        // Its token is given back after the socket is closed.
+        let NewStream {
+            subscriber,
+            head,
+            revocation,
+            ..
+        } = &mut *begun;
+        subscriber.begin_with(std::mem::take(head).freeze());
+        let stream = Stream {
+            socket,
+            subscriber,
+            revocation: revocation.take(),
+            write_timeout: shared.limits.write_timeout,
+        };
+        // On the heap, too: here it would be held for a connection that has no stream, and twice.
+        Box::pin(stream.run(&fan_out)).await;
+        Ok(())
+    }
+}
+
+fn static_dir(folder: &Path) -> Option<PathBuf> {
+    if folder.is_dir() {
+        return Some(folder.to_owned());
+    }
+    log::warn!(
+        "there is no folder {} (server.static_dir): no page is served, everything else is",
+        folder.display()
+    );
+    None
+}

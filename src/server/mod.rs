@@ -1,0 +1,18 @@
+//! The whole server: builds it from a config, runs it until it is told to stop, reloads its config and
+//! checks what its host allows.
+
+mod descriptors;
+mod host;
+mod listeners;
+mod reload;
+#[allow(
+    clippy::module_inception,
+    reason = "the server itself, beside its parts"
+)]
+mod server;
+pub mod token;
+
+pub use self::{
+    reload::Reloader,
+    server::{Reloadable, Server},
+};

@@ -1,0 +1,310 @@
+//! The whole server: build it from a config, ask its address, run it until it is told to stop.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    descriptors::{self, Room},
+    host,
+    listeners::{ADMIN_CONNECTIONS, admin_server, public_server},
+};
+use crate::{
+    auth::{Authority, Grants, Signer},
+    broadcaster::{Gone, Hub, HubSettings},
+    config::Config,
+    http::Policy,
+    matching::{HubUrl, MatcherText, Tally},
+    transport::{ConnectionLimits, Shared},
+};
+
+/// Connections that wait to be accepted, beyond what the workers hold. The kernel allows no more than
+/// `net.core.somaxconn`, so that is where it is set.
+const BACKLOG: i32 = 65_535;
+
+/// With fewer, a burst of newcomers waits for a second or more, for the kernel to try again.
+const SHORTEST_BACKLOG: u64 = 4096;
+
+/// How long the log's disk may take when the streams are closed.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// A server that is bound to its address and not yet running.
+pub struct Server {
+    addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    hub: Hub,
+    policy: Arc<Policy>,
+    first_token: Option<String>,
+    gone: Gone,
+    running: actix_server::Server,
+    admin: Option<actix_server::Server>,
+    shared: Arc<Shared>,
+    drain_timeout: Duration,
+}
+
+/// The part of a running server that a changed config is applied to.
+#[derive(Debug, Clone)]
+pub struct Reloadable {
+    pub(crate) hub: Hub,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Reloadable {
+    /// The Broadcaster's hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+}
+
+impl Server {
+    /// Binds the addresses and starts the Broadcaster. Needs a running actix `System`, and blocks as
+    /// [`Hub::start_with_log`] does.
+    ///
+    /// Fails if an address cannot be bound, the limit on open files leaves no room for subscribers, an
+    /// issuer's keys cannot be read ([`KeyError`](crate::KeyError)), or the log cannot be used
+    /// ([`LogError`](crate::LogError)).
+    pub fn build(config: &Config) -> anyhow::Result<Self> {
+        let listener = bind(&config.server.bind, "server.bind")?;
+        let addr = listener.local_addr()?;
+        let admin_bind = config.server.admin_bind.as_deref();
+        let admin_listener = admin_bind
+            .map(|address| bind(address, "server.admin_bind"))
+            .transpose()?;
+        let admin_addr = admin_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
+        let workers = workers(config.server.workers);
+        let admin_connections = admin_listener.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
+        let room = descriptors::room(workers, admin_connections)?;
+        let max_subscribers = max_subscribers(config.server.max_subscribers, room);
+        let asked = config.server.max_subscribers;
+        host::check((asked > 0).then_some(max_subscribers), SHORTEST_BACKLOG);
+        let url = config.hub_url_at(Some(addr.port()));
+        let policy = Arc::new(Policy::new(config, url.clone()));
+        let first_token = match config.auth.issuers.as_slice() {
+            [] => Some(first_token(&policy.authority, &url)?),
+            issuers => {
+                policy.authority.trust(issuers)?;
+                None
+            }
+        };
+        let settings = HubSettings {
+            live: config.live_settings(),
+            retention: config.retention(),
+            max_subscribers,
+            max_with_token: config.limits.subscriptions,
+            retry: config.stream.retry,
+            topic: config.ticker.topic.clone(),
+            subscriptions: config.hub.subscriptions,
+            matcher_bytes: config.limits.matcher_bytes,
+            url,
+        };
+        let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
+        let shared = Arc::new(Shared {
+            limits: ConnectionLimits {
+                request_timeout: config.server.request_timeout,
+                write_timeout: config.server.write_timeout,
+            },
+            streams: TaskTracker::new(),
+            unfinished: Tally::default(),
+        });
+        let running = public_server(config, workers, room, listener, &hub, &policy, &shared)?;
+        let admin = admin_listener
+            .map(|listener| admin_server(config, listener, &hub, &policy, &shared))
+            .transpose()?;
+        Ok(Self {
+            addr,
+            admin_addr,
+            hub,
+            policy,
+            first_token,
+            gone,
+            running,
+            admin,
+            shared,
+            drain_timeout: config.server.drain_timeout,
+        })
+    }
+
+    /// The address that was bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The address of those who look after the server, if they have one of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The Broadcaster's hub: to publish through, or to change settings.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// A token that allows everything for a day, with a key that nobody else has: where no issuer is
+    /// configured, it is the only way to publish.
+    pub fn first_token(&self) -> Option<&str> {
+        self.first_token.as_deref()
+    }
+
+    /// What a change of the config is applied to.
+    pub fn reloadable(&self) -> Reloadable {
+        Reloadable {
+            hub: self.hub.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and
+    /// returns when they are closed, or after `server.drain_timeout`. An error means that the
+    /// server could not go on.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self {
+            hub,
+            mut gone,
+            running,
+            admin,
+            shared,
+            drain_timeout,
+            ..
+        } = self;
+        let handle = running.handle();
+        let mut serving = JoinSet::new();
+        serving.spawn(running);
+        // Answers to the end, so that it can be seen that the server drains.
+        if let Some(admin) = admin {
+            serving.spawn(admin);
+        }
+        tokio::select! {
+            () = shutdown => {}
+            _ = &mut gone => return Err(broadcaster_died()),
+            Some(ended) = serving.join_next() => {
+                return Err(match ended {
+                    Ok(Ok(())) => anyhow!("the HTTP server stopped by itself"),
+                    Ok(Err(err)) => anyhow!(err).context("the HTTP server failed"),
+                    Err(err) => anyhow!(err).context("the HTTP server died"),
+                });
+            }
+        }
+        // Closes the listener: whoever connects from now on is refused, and not left waiting in the
+        // backlog. The connections there are go on, as long as the server is not dropped.
+        let _stopping = handle.stop(true);
+        let streams = &shared.streams;
+        log::info!(
+            "shutting down: {} streams are ended, for at most {}",
+            streams.len(),
+            humantime::format_duration(drain_timeout)
+        );
+        streams.close();
+        // What is left of the time is for the exit itself.
+        let patience = drain_timeout - (drain_timeout / 10).min(Duration::from_millis(500));
+        tokio::select! {
+            _ = tokio::time::timeout(patience, async {
+                hub.drain().await?;
+                streams.wait().await;
+                anyhow::Ok(())
+            }) => {}
+            _ = &mut gone => return Err(broadcaster_died()),
+        }
+        if tokio::time::timeout(FLUSH.min(drain_timeout), hub.flush())
+            .await
+            .is_err()
+        {
+            log::warn!("the log gives no answer; what was not acknowledged may be lost");
+        }
+        match streams.len() {
+            0 => log::info!("shut down: every stream was ended"),
+            left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),
+        }
+        Ok(())
+    }
+}
+
+/// Makes up a key, which is forgotten when the process ends, and a token that allows everything.
+fn first_token(authority: &Authority, hub: &HubUrl) -> anyhow::Result<String> {
+    const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).context("the system has no randomness to make a key of")?;
+    let issuer = hub.as_str().to_owned();
+    authority.trust_secret(issuer.clone(), &secret);
+    let all = || vec![MatcherText::wildcard()];
+    let grants = Grants {
+        publish: all(),
+        subscribe: all(),
+    };
+    let signer = Signer::with_secret(issuer, &secret);
+    Ok(signer.sign(hub, &grants, LIFETIME)?)
+}
+
+fn broadcaster_died() -> anyhow::Error {
+    anyhow!(
+        "the Broadcaster died, or a thread's fan-out; without it nobody would get a message (its \
+         panic is logged above)"
+    )
+}
+
+fn bind(address: &str, key: &str) -> anyhow::Result<TcpListener> {
+    bind_to_first(address).with_context(|| format!("cannot listen on {address} ({key})"))
+}
+
+fn bind_to_first(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for addr in address.to_socket_addrs()? {
+        match bind_to(addr) {
+            Ok(listener) => return Ok(listener),
+            Err(err) => failure = err,
+        }
+    }
+    Err(failure)
+}
+
+fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM,
+        Some(Transport::TCP),
+    )?;
+    // A restart need not wait for the old process's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn max_subscribers(configured: usize, room: Room) -> usize {
+    if configured > room.subscribers {
+        log::warn!(
+            "server.max_subscribers is {configured}, but the limit on open files allows {}; \
+             raise it (ulimit -n, LimitNOFILE=)",
+            room.subscribers
+        );
+    }
+    match configured {
+        0 => room.subscribers,
+        configured => configured.min(room.subscribers),
+    }
+}
+
+/// actix-server accepts no more.
+const MAX_WORKERS: usize = 512;
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism()
+            .map_or(1, NonZeroUsize::get)
+            .min(MAX_WORKERS),
+        workers => workers,
+    }
+}

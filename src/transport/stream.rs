@@ -1,0 +1,198 @@
+//! A subscriber's connection, from the end of the response's head on: what it is sent, what it may
+//! send, and how it ends.
+
+use std::{
+    io,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, Bytes};
+use futures_util::future::OptionFuture;
+use socket2::SockRef;
+use tokio::{
+    net::TcpStream,
+    task::coop::consume_budget,
+    time::{sleep_until, timeout},
+};
+
+use super::connection::MAX_STRAY;
+use crate::{
+    auth::Revocation,
+    broadcaster::BroadcasterGone,
+    delivery::{FanOut, Next, Subscriber},
+    event::{Framing, LAST_CHUNK},
+    metrics::Close,
+};
+
+/// How long a stream whose time is over may take to end properly.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the server is draining")]
+    Drained,
+    #[error("its access token has expired, or stream.max_lifetime is over")]
+    Expired,
+    #[error("the key that signed its access token is trusted no more")]
+    Revoked,
+    #[error("the client closed it")]
+    Left,
+    #[error("its socket took nothing for server.write_timeout")]
+    Stalled,
+    #[error("its host acknowledges nothing")]
+    Vanished,
+    #[error("the client sent something")]
+    Intruded,
+    #[error("the connection failed: {0}")]
+    Failed(io::Error),
+    #[error(transparent)]
+    Orphaned(#[from] BroadcasterGone),
+}
+
+impl End {
+    /// As what it is counted.
+    fn close(&self) -> Close {
+        match self {
+            Self::Drained => Close::Drained,
+            Self::Expired => Close::Expired,
+            Self::Revoked => Close::Revoked,
+            Self::Left => Close::Left,
+            Self::Stalled => Close::Stalled,
+            Self::Vanished => Close::Vanished,
+            Self::Intruded => Close::Intruded,
+            Self::Failed(_) | Self::Orphaned(_) => Close::Failed,
+        }
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(err: io::Error) -> Self {
+        match err.kind() {
+            io::ErrorKind::TimedOut => Self::Vanished,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Left,
+            _ => Self::Failed(err),
+        }
+    }
+}
+
+/// A stream that is being sent.
+pub(crate) struct Stream<'a> {
+    pub(crate) socket: Rc<TcpStream>,
+    pub(crate) subscriber: &'a mut Subscriber,
+    /// Present if it is to end with a key.
+    pub(crate) revocation: Option<Box<Revocation>>,
+    /// A socket that takes nothing for this long is closed.
+    pub(crate) write_timeout: Duration,
+}
+
+impl Stream<'_> {
+    /// Sends until the end. A client that closes its half of the connection is gone.
+    pub(crate) async fn run(mut self, fan_out: &FanOut) {
+        let socket = self.socket.clone();
+        // Who reads slowly is not to get more than who reads fast.
+        let latest = self.subscriber.end().map(|end| end + FAREWELL);
+        let mut over = over(latest, self.revocation.take());
+        let end = tokio::select! {
+            Err(end) = listen(&socket) => end,
+            Some(end) = OptionFuture::from(over.as_mut()) => end,
+            sent = self.send_all(fan_out) => match sent {
+                Ok(()) if self.subscriber.is_over() => End::Expired,
+                sent => sent.err().unwrap_or(End::Drained),
+            },
+        };
+        log::debug!("a stream ended: {end}");
+        self.subscriber.count_close(end.close());
+    }
+
+    async fn send_all(&mut self, fan_out: &FanOut) -> Result<(), End> {
+        loop {
+            match self.subscriber.next() {
+                Next::Bytes(bytes) => self.send(bytes).await?,
+                Next::Nothing => consume_budget().await,
+                Next::Older => {
+                    let bytes = Box::pin(self.subscriber.fetch()).await?;
+                    self.send(bytes).await?;
+                }
+                Next::Wait if self.subscriber.framing() == Framing::Chunked => {
+                    let socket = self.socket.clone();
+                    let behind = fan_out.live(socket, self.subscriber).await??;
+                    self.subscriber.fell_behind(behind.place);
+                    self.send(behind.rest).await?;
+                }
+                Next::Wait => {
+                    if let Some(comment) = Box::pin(self.subscriber.wait()).await? {
+                        self.send(comment).await?;
+                    }
+                }
+                Next::End(bytes) => {
+                    self.send(bytes).await?;
+                    if self.subscriber.framing() == Framing::Chunked {
+                        self.send(LAST_CHUNK).await?;
+                    }
+                    let socket = SockRef::from(&*self.socket);
+                    if let Err(err) = socket.shutdown(std::net::Shutdown::Write) {
+                        log::trace!("a client was gone when its stream ended: {err}");
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
+        // Who takes everything at once would never let the thread's other tasks run.
+        consume_budget().await;
+        while !bytes.is_empty() {
+            match self.socket.try_write(&bytes) {
+                Ok(taken) => {
+                    self.subscriber.count_sent(taken);
+                    bytes.advance(taken);
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = timeout(self.write_timeout, self.socket.writable());
+                    // What seldom has to wait is on the heap then, and takes no room of all streams.
+                    Box::pin(writable).await.map_err(|_| End::Stalled)??;
+                }
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What resolves when it is to end whatever there is to send: with its time, or with a key. On the heap:
+/// few have either.
+fn over(
+    latest: Option<Instant>,
+    revocation: Option<Box<Revocation>>,
+) -> Option<Pin<Box<dyn Future<Output = End>>>> {
+    let is_bounded = latest.is_some() || revocation.is_some();
+    is_bounded.then(|| -> Pin<Box<dyn Future<Output = End>>> {
+        let expired = latest.map(|latest| sleep_until(latest.into()));
+        let revoked = revocation.map(|revocation| revocation.happens());
+        Box::pin(async {
+            tokio::select! {
+                Some(()) = OptionFuture::from(expired) => End::Expired,
+                Some(()) = OptionFuture::from(revoked) => End::Revoked,
+            }
+        })
+    })
+}
+
+/// Returns when the client has closed its half, or said too much.
+async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, End> {
+    let mut left = MAX_STRAY;
+    loop {
+        socket.readable().await?;
+        let mut bytes = [0; MAX_STRAY];
+        match socket.try_read(&mut bytes) {
+            Ok(0) => return Err(End::Left),
+            Ok(read) => left = left.checked_sub(read).ok_or(End::Intruded)?,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+}
