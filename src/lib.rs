@@ -56,8 +56,8 @@ mod transport;
 
 pub use self::auth::{KeyError, check_issuers};
 pub use self::broadcaster::{
-    Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings, Publish,
-    PublishError, Reconfigure,
+    Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings, PublishError,
+    Reconfigure,
 };
 pub use self::event::{
     Event, EventId, EventName, GivenId, InvalidEventId, InvalidEventName, InvalidGivenId,

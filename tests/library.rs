@@ -9,7 +9,7 @@ use std::{net::SocketAddr, pin::pin, sync::mpsc, thread, time::Duration};
 use actix_web::{App, HttpServer, web};
 use eventsource_stream::Eventsource as _;
 use futures_util::{StreamExt as _, stream};
-use sse_broadcaster::{Event, EventName, Hub, HubSettings, Publish, metrics, subscribe};
+use sse_broadcaster::{Event, EventName, Hub, HubSettings, metrics, subscribe};
 use support::{
     client::{Stream, get},
     server::{TestServer, block_on},
@@ -44,11 +44,7 @@ fn the_handler_works_in_an_app_of_ones_own() {
 
     let mut stream = Stream::request(addr, "/mine", b"");
     stream.chunk();
-    let id = block_on(hub.broadcaster().send(Publish {
-        event: Event::message("hello"),
-    }))
-    .unwrap()
-    .unwrap();
+    let id = block_on(hub.publish(Event::message("hello"))).unwrap();
     let live = stream.event().unwrap();
     block_on(hub.drain()).unwrap();
 

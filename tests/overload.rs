@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sse_broadcaster::{Event, Publish};
+use sse_broadcaster::Reconfigure;
 use support::{
     client::{Stream, connect, get},
     process::{Process, command, finish},
@@ -151,13 +151,12 @@ fn all_open_files_taken_by_idle_connections_are_free_again_in_time() {
 #[test]
 fn a_request_that_comes_while_a_stream_is_being_opened_gets_no_answer_inside_it() {
     let server = TestServer::quiet();
-    let large = Event::message("x".repeat(10_000));
+    let settings = quiet().live_settings();
     for (next, its_answer) in [("/healthz", "alive"), ("/events/sse", ": connected")] {
         // Keeps the Broadcaster busy, so that the stream has to wait to be opened.
-        for _ in 0..500 {
-            server.hub.broadcaster().do_send(Publish {
-                event: large.clone(),
-            });
+        for _ in 0..50_000 {
+            let settings = settings.clone();
+            server.hub.broadcaster().do_send(Reconfigure { settings });
         }
         let mut socket = connect(server.addr);
         write!(socket, "GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

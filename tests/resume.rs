@@ -8,10 +8,10 @@ mod support;
 use std::io::Write as _;
 
 use serde_json::json;
-use sse_broadcaster::{Event, EventId, Publish};
+use sse_broadcaster::{Event, EventId};
 use support::{
     client::{Stream, connect},
-    server::{TestServer, quiet},
+    server::{TestServer, block_on, quiet},
 };
 
 /// An id as it is written in a query, where a bare `#` would begin a fragment.
@@ -243,9 +243,7 @@ fn a_history_of_any_length_is_read_at_the_readers_pace() {
     config.stream.history_bytes = 1 << 30;
     let server = TestServer::start(config);
     for n in 0..EVENTS {
-        server.hub.broadcaster().do_send(Publish {
-            event: Event::message(n.to_string()),
-        });
+        server.publish(&n.to_string());
     }
 
     let mut stream = Stream::resume(server.addr, Some("earliest"));
@@ -270,9 +268,7 @@ fn publishing_meanwhile_leaves_no_hole_and_no_duplicate() {
 
     let publishing = std::thread::spawn(move || {
         for n in 0..EVENTS {
-            publisher.broadcaster().do_send(Publish {
-                event: Event::message(n.to_string()),
-            });
+            block_on(publisher.publish(Event::message(n.to_string()))).unwrap();
         }
     });
     let readers: Vec<_> = (0..8)

@@ -11,7 +11,7 @@ use std::{
 };
 
 use socket2::SockRef;
-use sse_broadcaster::{Event, Publish, config::Config};
+use sse_broadcaster::config::Config;
 use support::{
     client::{Stream, connect, connect_small},
     eventually,
@@ -28,9 +28,7 @@ fn with_history(events: usize) -> Config {
 /// Publishes events of a kilobyte each, as fast as they are taken.
 fn flood(server: &TestServer, events: usize) {
     for _ in 0..events {
-        server.hub.broadcaster().do_send(Publish {
-            event: Event::message("x".repeat(1000)),
-        });
+        server.publish(&"x".repeat(1000));
     }
 }
 

@@ -11,7 +11,8 @@ use aws_lc_rs::{
 };
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-use super::keys::MIN_SECRET_BYTES;
+/// An HMAC secret is no shorter (RFC 7518, section 3.2), in bytes.
+pub(super) const MIN_SECRET_BYTES: usize = 32;
 
 /// Checks a key of a family that is supported. The error never holds the key.
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {

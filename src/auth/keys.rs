@@ -20,9 +20,6 @@ use super::{
 /// The longest key file, in bytes. A longer one is something else.
 const LONGEST: u64 = 1 << 20;
 
-/// An HMAC secret is no shorter (RFC 7518, section 3.2), in bytes.
-pub(super) const MIN_SECRET_BYTES: usize = 32;
-
 /// Somebody whose tokens are trusted.
 pub(super) struct Issuer {
     pub(super) name: String,

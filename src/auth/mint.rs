@@ -9,11 +9,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
 use serde_json::json;
 use thiserror::Error;
 
-use super::{
-    access::DETAIL_TYPE,
-    keys::{self, MIN_SECRET_BYTES},
-    rules::TOKEN_TYPE,
-};
+use super::{access::DETAIL_TYPE, key_check::MIN_SECRET_BYTES, keys, rules::TOKEN_TYPE};
 use crate::{
     event::urn,
     matching::{HubUrl, MatcherText},

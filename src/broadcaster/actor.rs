@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{dev::MessageResponse, prelude::*};
+use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 
 use super::{live_settings::LiveSettings, presence::Presence, seats::Seats};
 use crate::{
-    event::{Event, EventId, PresenceChange},
+    event::{Event, PresenceChange},
     event_log::{
-        Appender, Archive, Done, Later, LogUnavailable, MemoryLog, Numbering, Opened, Ticker,
+        Appender, Archive, LogUnavailable, MemoryLog, Opened, Tick, Ticker, TickerSettings,
     },
     metrics::Metrics,
 };
@@ -30,7 +30,8 @@ const MOST_IN_FLIGHT: usize = 64;
 pub struct Broadcaster {
     pub(super) log: Arc<MemoryLog>,
     pub(super) appender: Arc<dyn Appender>,
-    pub(super) numbering: Numbering,
+    /// Present if the log appends the ticker's messages itself.
+    pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
     pub(super) archive: Option<Archive>,
     pub(super) seats: Seats,
     /// Present if it is told who subscribes to what.
@@ -77,23 +78,20 @@ impl Broadcaster {
         let Opened {
             memory,
             appender,
-            numbering,
+            ticking: ticking_by_log,
             archive,
             gone: log_gone,
         } = log;
-        let next = match &numbering {
-            Numbering::Here { next, .. } => *next,
-            Numbering::ByLog(_) => 0,
-        };
+        let ticker = Ticker::new(settings.ticker, memory.ticks(), Instant::now());
         Self {
             log: memory,
             appender,
-            numbering,
+            ticking_by_log,
             archive,
             seats,
             presence,
             news,
-            ticker: Ticker::new(settings.ticker, next, Instant::now()),
+            ticker,
             ticks_in_flight: 0,
             refusals: 0,
             ticking: SpawnHandle::default(),
@@ -115,49 +113,45 @@ impl Broadcaster {
 
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
-        let appender = match &self.numbering {
-            Numbering::Here { appender, .. } => appender.clone(),
-            Numbering::ByLog(told) => {
-                let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
-                told.send_replace(settings);
-                return;
-            }
-        };
+        if let Some(ticking) = &self.ticking_by_log {
+            let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
+            ticking.send_replace(settings);
+            return;
+        }
         if self.is_draining() || self.ticks_in_flight >= MOST_IN_FLIGHT {
             return;
         }
         if let Some(due) = self.ticker.due() {
             let wait = due.saturating_duration_since(Instant::now());
-            let wait = wait.max(appender.rest());
-            self.ticking = ctx.run_later(wait, move |this, ctx| {
+            let wait = wait.max(self.appender.tick_pause());
+            self.ticking = ctx.run_later(wait, |this, ctx| {
                 let now = Instant::now();
                 while this.ticks_in_flight < MOST_IN_FLIGHT
                     && let Some(tick) = this.ticker.fire(now)
                 {
-                    let event = Event::message(tick.message);
-                    match appender.append(event, tick.number, now) {
-                        Some(later) => this.wait_for_append(later, tick.lateness, ctx),
-                        None => this.metrics.observe_tick(tick.lateness),
-                    }
+                    this.publish_tick(tick, ctx);
                 }
                 this.wait_for_tick(ctx);
             });
         }
     }
 
-    /// Waits until a numbered message is in the log. If it is refused, so are those behind it, and the
-    /// ticker goes on with the number that the log is to get next.
-    fn wait_for_append(&mut self, later: Later, lateness: Duration, ctx: &mut Context<Self>) {
+    /// Appends a ticker message. If the log refuses it, it also refuses those behind it, and the ticker goes on
+    /// with the number that the log expects next.
+    fn publish_tick(&mut self, tick: Tick, ctx: &mut Context<Self>) {
+        let (done, appended) = oneshot::channel();
+        let event = Event::tick(tick.number, tick.message);
+        self.appender.append(event, Some(done));
         self.ticks_in_flight += 1;
         let refusals = self.refusals;
-        let appended = later.into_actor(self).map(move |appended, this, ctx| {
+        let appended = appended.into_actor(self).map(move |appended, this, ctx| {
             let was_full = this.ticks_in_flight == MOST_IN_FLIGHT;
             this.ticks_in_flight -= 1;
             match appended {
-                Ok(Ok(())) => this.metrics.observe_tick(lateness),
-                Ok(Err(next)) if refusals == this.refusals => {
+                Ok(Ok(_)) => this.metrics.observe_tick(tick.lateness),
+                Ok(Err(LogUnavailable)) if refusals == this.refusals => {
                     this.refusals += 1;
-                    this.ticker.go_on_from(next);
+                    this.ticker.go_on_from(this.log.ticks());
                 }
                 _ => {}
             }
@@ -178,36 +172,6 @@ impl Actor for Broadcaster {
             ctx.spawn(gone.into_actor(self).map(|_, _, ctx| ctx.terminate()));
         }
         self.wait_for_tick(ctx);
-    }
-}
-
-/// Publishes an event; answers with its id once it is in the log, as safe as the log makes it.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<EventId, LogUnavailable>")]
-pub struct Publish {
-    /// What to publish.
-    pub event: Event,
-}
-
-impl Handler<Publish> for Broadcaster {
-    type Result = Publishing;
-
-    fn handle(&mut self, Publish { event }: Publish, _: &mut Self::Context) -> Publishing {
-        let appender = self.appender.clone();
-        Publishing { event, appender }
-    }
-}
-
-/// An event that goes into the log, which itself tells whoever waits for it.
-#[derive(Debug)]
-pub struct Publishing {
-    event: Event,
-    appender: Arc<dyn Appender>,
-}
-
-impl MessageResponse<Broadcaster, Publish> for Publishing {
-    fn handle(self, _: &mut Context<Broadcaster>, waits: Option<Done>) {
-        self.appender.append(self.event, waits);
     }
 }
 

@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+#[cfg(test)]
+use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
-    actor::{Broadcaster, Drain, GiveUp, Inspect, News, Publish, Reconfigure},
+    actor::{Broadcaster, Drain, GiveUp, Inspect, News, Reconfigure},
     live_settings::LiveSettings,
     presence::Presence,
     seats::Seats,
@@ -90,7 +92,7 @@ pub struct BroadcasterGone;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PublishError {
     /// There is more to publish than can be taken in. To be tried again a little later.
-    #[error("more messages wait for the Broadcaster than may")]
+    #[error("too many updates are being published: try again later")]
     Busy,
     /// It is to be published elsewhere, or after the restart.
     #[error("the server is draining")]
@@ -103,9 +105,9 @@ pub enum PublishError {
     Gone(#[from] BroadcasterGone),
 }
 
-/// How many messages may wait for the Broadcaster when there is another event to publish. Beyond,
-/// it is refused, and the publisher told to come again.
-pub(crate) const MOST_WAITING: usize = 4096;
+/// Maximum number of updates that publishers wait for at once. Beyond it, publishing returns 503 with
+/// `Retry-After`.
+const MAX_PUBLISHES_IN_FLIGHT: usize = 4096;
 
 /// A running Broadcaster and what belongs to it.
 #[derive(Debug, Clone)]
@@ -113,6 +115,8 @@ pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
     appender: Arc<dyn Appender>,
+    /// Permits for updates from the network.
+    publish_permits: Arc<Semaphore>,
     /// Where older events are than those in the log, if they are anywhere.
     pub(crate) archive: Option<Archive>,
     pub(crate) metrics: Arc<Metrics>,
@@ -183,6 +187,7 @@ impl Hub {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
             appender,
+            publish_permits: Arc::new(Semaphore::new(MAX_PUBLISHES_IN_FLIGHT)),
             archive,
             metrics,
             news: hears_news,
@@ -198,7 +203,7 @@ impl Hub {
         self.selections.hub()
     }
 
-    /// The actor's address: it takes [`Publish`], [`Reconfigure`] and [`Drain`].
+    /// The actor's address: it takes [`Reconfigure`] and [`Drain`].
     pub fn broadcaster(&self) -> &Addr<Broadcaster> {
         &self.broadcaster
     }
@@ -214,7 +219,13 @@ impl Hub {
     /// [`PublishError::Unavailable`]: the log has no room, or is not there. Where only Redis' answer was
     /// lost, the event is delivered all the same. [`PublishError::Gone`]: the Broadcaster has stopped.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
-        Ok(self.ask(Publish { event }).await??)
+        if !self.broadcaster.connected() {
+            return Err(BroadcasterGone.into());
+        }
+        let (done, appended) = oneshot::channel();
+        self.appender.append(event, Some(done));
+        let appended = appended.await.map_err(|_| BroadcasterGone)?;
+        Ok(appended?)
     }
 
     /// The same, but only if it can be taken in now.
@@ -222,10 +233,20 @@ impl Hub {
         if self.news.borrow().draining {
             return Err(PublishError::Draining);
         }
-        if self.appender.is_full() || self.metrics.waiting() >= MOST_WAITING {
+        let permit = self.publish_permits.try_acquire();
+        let (Ok(_permit), false) = (permit, self.appender.is_full()) else {
             return Err(PublishError::Busy);
-        }
+        };
         self.publish(event).await
+    }
+
+    /// Takes every permit, as so many publishers would.
+    #[cfg(test)]
+    pub(crate) async fn hold_publish_permits(&self) -> SemaphorePermit<'_> {
+        let permits = self
+            .publish_permits
+            .acquire_many(MAX_PUBLISHES_IN_FLIGHT as u32);
+        permits.await.expect("the semaphore is never closed")
     }
 
     /// Whether events are taken in, as far as is known.
@@ -302,12 +323,13 @@ mod tests {
     fn what_is_published_while_too_much_waits_is_refused_and_nothing_of_it_is_done() {
         System::new().block_on(async {
             let (hub, _gone) = Hub::start(HubSettings::default());
-            let waiting: Vec<_> = (0..MOST_WAITING)
-                .map(|_| hub.metrics.mark_message())
-                .collect();
+            let all = hub
+                .publish_permits
+                .acquire_many(MAX_PUBLISHES_IN_FLIGHT as u32)
+                .await;
 
             let refused = hub.publish_now(Event::message("0")).await;
-            drop(waiting);
+            drop(all);
             let taken = hub.publish_now(Event::message("1")).await;
 
             assert_eq!(refused, Err(PublishError::Busy));

@@ -10,10 +10,8 @@ mod presence;
 mod seats;
 mod subscribing;
 
-#[cfg(test)]
-pub(crate) use self::hub::MOST_WAITING;
 pub use self::{
-    actor::{Broadcaster, Drain, Publish, Reconfigure},
+    actor::{Broadcaster, Drain, Reconfigure},
     hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
     live_settings::LiveSettings,
 };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::value;
+use super::value::{self, Choice};
 use crate::event_log::{LogKind, LogSync, RedisSettings, RedisUrl};
 
 /// Two logs: the one that operators read, and that of the events.
@@ -19,13 +19,19 @@ pub struct LogConfig {
     )]
     pub level: log::LevelFilter,
     /// Where events live.
-    #[serde(with = "value::log_kind")]
+    #[serde(
+        deserialize_with = "value::choice",
+        serialize_with = "value::write_choice"
+    )]
     pub kind: LogPlace,
     /// The file of a log that is in one.
     #[serde(deserialize_with = "value::file")]
     pub path: PathBuf,
     /// Whether an event is safe from a crash before it is acknowledged.
-    #[serde(with = "value::log_sync")]
+    #[serde(
+        deserialize_with = "value::choice",
+        serialize_with = "value::write_choice"
+    )]
     pub sync: SyncPolicy,
     /// How long after that it is safe at the latest, otherwise.
     #[serde(with = "value::sync_interval")]
@@ -55,6 +61,14 @@ pub enum LogPlace {
     Redis,
 }
 
+impl Choice for LogPlace {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("memory", Self::Memory),
+        ("file", Self::File),
+        ("redis", Self::Redis),
+    ];
+}
+
 /// When an event that is appended to a file is safe from a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -62,6 +76,11 @@ pub enum SyncPolicy {
     Always,
     /// Some time after it was acknowledged.
     Interval,
+}
+
+impl Choice for SyncPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("interval", Self::Interval)];
 }
 
 impl Default for LogConfig {

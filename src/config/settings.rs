@@ -6,7 +6,11 @@ use std::{path::PathBuf, time::Duration};
 use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
-use super::{host_value, log_config::LogConfig, value};
+use super::{
+    host_value,
+    log_config::LogConfig,
+    value::{self, Choice},
+};
 use crate::{
     auth::IssuerConfig,
     broadcaster::LiveSettings,
@@ -218,7 +222,10 @@ pub struct HubConfig {
 #[non_exhaustive]
 pub struct AuthConfig {
     /// Who may subscribe.
-    #[serde(with = "value::subscribe")]
+    #[serde(
+        deserialize_with = "value::choice",
+        serialize_with = "value::write_choice"
+    )]
     pub subscribe: SubscribePolicy,
     /// The cookie that a token may come in; `None`, written `"off"`: none.
     #[serde(with = "value::cookie")]
@@ -238,6 +245,11 @@ pub enum SubscribePolicy {
     Anonymous,
     /// Whoever has a token.
     Token,
+}
+
+impl Choice for SubscribePolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("anonymous", Self::Anonymous), ("token", Self::Token)];
 }
 
 impl Default for AuthConfig {

@@ -7,11 +7,7 @@ use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
-use super::{
-    error::found as shown,
-    log_config::{LogPlace, SyncPolicy},
-    settings::SubscribePolicy,
-};
+use super::error::found as shown;
 use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::HubUrl};
 
 /// The longest message, in bytes.
@@ -201,40 +197,33 @@ pub(super) mod topic {
     }
 }
 
-/// A module for `#[serde(with)]`: one of some words.
-macro_rules! one_of {
-    ($name:ident: $kind:ident, $allowed:literal, $($word:literal => $variant:ident),+) => {
-        pub(super) mod $name {
-            use super::*;
-
-            pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<$kind, D::Error> {
-                let found = Value::deserialize(deserializer)?;
-                match found.as_str() {
-                    $(Some($word) => Ok($kind::$variant),)+
-                    _ => Err(refused(&found, $allowed)),
-                }
-            }
-
-            pub(in crate::config) fn serialize<S: Serializer>(
-                kind: &$kind,
-                serializer: S,
-            ) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(match kind {
-                    $($kind::$variant => $word),+
-                })
-            }
-        }
-    };
+/// A setting that is one of some words.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    const WORDS: &'static [(&'static str, Self)];
 }
 
-one_of!(subscribe: SubscribePolicy, "\"anonymous\" or \"token\"",
-    "anonymous" => Anonymous, "token" => Token);
-one_of!(log_kind: LogPlace, "\"memory\", \"file\" or \"redis\"",
-    "memory" => Memory, "file" => File, "redis" => Redis);
-one_of!(log_sync: SyncPolicy, "\"always\" or \"interval\"",
-    "always" => Always, "interval" => Interval);
+pub(super) fn choice<'de, D: Deserializer<'de>, C: Choice>(deserializer: D) -> Result<C, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    let chosen = C::WORDS
+        .iter()
+        .find(|(word, _)| found.as_str() == Some(word));
+    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = C::WORDS
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        let (last, others) = words.split_last().expect("there are words");
+        refused(&found, format_args!("{} or {last}", others.join(", ")))
+    })
+}
+
+pub(super) fn write_choice<S: Serializer, C: Choice>(
+    chosen: &C,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let word = C::WORDS.iter().find(|(_, choice)| choice == chosen);
+    serializer.serialize_str(word.expect("every choice has a word").0)
+}
 
 /// The name of a cookie (RFC 6265, section 4.1.1), or `off`.
 pub(super) mod cookie {

@@ -88,6 +88,8 @@ pub struct Event {
     data: String,
     /// In milliseconds.
     retry: Option<u64>,
+    /// Present on the ticker's messages: which number this is, from 0.
+    tick: Option<u64>,
 }
 
 impl Event {
@@ -101,7 +103,21 @@ impl Event {
             name: None,
             data: data.into(),
             retry: None,
+            tick: None,
         }
+    }
+
+    /// The ticker's message of this number, from 0.
+    pub(crate) fn tick(number: u64, message: String) -> Self {
+        Self {
+            tick: Some(number),
+            ..Self::message(message)
+        }
+    }
+
+    /// The number of the ticker's message; `None`: the event is none.
+    pub(crate) fn tick_number(&self) -> Option<u64> {
+        self.tick
     }
 
     /// Whether it tells of a subscription. Publishers cannot use its name.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{error::LogError, redis_url::RedisUrl, writer::LogSync};
+use super::{error::LogError, redis_url::RedisUrl};
 
 /// Where a log lives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +22,15 @@ pub enum LogKind {
     },
     /// In Redis, where any number of processes share it.
     Redis(RedisSettings),
+}
+
+/// When what is appended is safe from a crash of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSync {
+    /// Before it is acknowledged.
+    Always,
+    /// So long after it was acknowledged, at most.
+    Within(Duration),
 }
 
 /// How a log in Redis is kept.

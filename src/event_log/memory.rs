@@ -1,6 +1,7 @@
 //! The log in memory: bounded, and gone with the process. Written by one, read by every subscriber that
 //! catches up.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{
     ops::Range,
     sync::Arc,
@@ -32,6 +33,9 @@ pub(crate) struct MemoryLog {
     /// Whom events are for that name no topics.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
+    /// Number of ticker messages that this process appended or found in the log. Unused with Redis, which
+    /// counts them itself.
+    ticks: AtomicU64,
 }
 
 impl MemoryLog {
@@ -51,7 +55,17 @@ impl MemoryLog {
                 private: false,
             }),
             retained: RwLock::new(Retained::starting_at(first)),
+            ticks: AtomicU64::new(0),
         }
+    }
+
+    /// The number of the next ticker message.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_ticks(&self, ticks: u64) {
+        self.ticks.store(ticks, Ordering::Release);
     }
 
     /// Computes the newer half from the smaller of this log's bounds and those of the archive behind it.

@@ -22,6 +22,7 @@ mod lane;
 mod lineage;
 mod memory;
 pub(crate) mod once;
+mod open;
 mod placing;
 mod read;
 mod record;
@@ -35,20 +36,19 @@ mod waiting;
 mod writer;
 
 pub(crate) use self::{
-    appender::{Appender, Later, Listener, Numbering, Opened, open},
+    appender::{Appender, Listener, Opened},
     archive::{Archive, Asked, Beginning, Item, Reached},
     memory::MemoryLog,
+    open::open,
     placing::{Placed, Start, place},
     read::{Entry, Extent, Placement, Portion, Read, ReadFrom},
-    ticker::Ticker,
-    waiting::Done,
+    ticker::{Tick, Ticker},
 };
 pub use self::{
     error::LogError,
-    kind::{LogKind, RedisSettings},
+    kind::{LogKind, LogSync, RedisSettings},
     read::Retention,
     redis_url::{InvalidRedisUrl, RedisUrl},
     ticker::TickerSettings,
     waiting::LogUnavailable,
-    writer::LogSync,
 };

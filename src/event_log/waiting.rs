@@ -1,4 +1,4 @@
-//! Who waits for an event to be appended to a store, and whose turn it is.
+//! Events that wait to be appended to a store, and their publishers.
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -15,18 +15,6 @@ pub struct LogUnavailable;
 
 /// Is told of an event's fate: its id, once it is in the log.
 pub(crate) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
-
-/// The same of a numbered message; or which number is to come next instead.
-pub(super) type TickDone = oneshot::Sender<Result<(), u64>>;
-
-/// Who waits for an event to be appended.
-pub(super) enum Waits {
-    /// Its publisher, if anybody does.
-    Publisher(Option<Done>),
-    /// The ticker, for the message of this number. One whose turn it is not is refused: those before
-    /// it were, or it is in the log already.
-    Ticker { number: u64, done: TickDone },
-}
 
 /// How much waits to be appended, whether or not anybody still waits for it.
 #[derive(Debug, Clone, Default)]
@@ -54,25 +42,26 @@ impl Queue {
 /// An event that waits to be appended.
 pub(super) struct Waiting {
     pub(super) event: Event,
-    pub(super) waits: Waits,
+    /// Its publisher, if anybody waits for the answer.
+    pub(super) done: Option<Done>,
     /// Kept until it was.
     pub(super) _queued: Held,
 }
 
-/// What is to be appended after so many numbered messages, what is not, because it is not its turn,
-/// and how many there are then.
+/// Separates the ticker messages that are out of turn: one before them was refused, or they are in the log
+/// already. Also returns the number of the next ticker message after those that are in turn. `ticks` is the
+/// number of the next one now.
 pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
     let mut next = ticks;
-    let (in_turn, out_of_turn) = waiting
-        .into_iter()
-        .partition(|waiting| match waiting.waits {
-            Waits::Publisher(_) => true,
-            Waits::Ticker { number, .. } => {
-                let is_next = number == next;
-                next += u64::from(is_next);
-                is_next
-            }
-        });
+    let is_in_turn = |waiting: &Waiting| match waiting.event.tick_number() {
+        None => true,
+        Some(number) => {
+            let is_next = number == next;
+            next += u64::from(is_next);
+            is_next
+        }
+    };
+    let (in_turn, out_of_turn) = waiting.into_iter().partition(is_in_turn);
     (in_turn, out_of_turn, next)
 }
 

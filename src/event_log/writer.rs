@@ -19,11 +19,12 @@ use tokio::sync::oneshot;
 mod reopening;
 
 use super::{
-    appender::{Appender, Listener},
+    appender::{Appender, Listener, TICK_PAUSE},
     file::{About, Batch, FileStore},
+    kind::LogSync,
     memory::MemoryLog,
     record::Record,
-    waiting::{Done, LogUnavailable, Queue, Waiting, Waits, in_turn},
+    waiting::{Done, LogUnavailable, Queue, Waiting, in_turn},
 };
 use crate::event::Event;
 
@@ -39,15 +40,6 @@ const MOST_UNSYNCED: usize = 8 << 20;
 
 /// When there is nothing to wait for but an event.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// When what is appended is safe from a crash of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogSync {
-    /// Before it is acknowledged.
-    Always,
-    /// So long after it was acknowledged, at most.
-    Within(Duration),
-}
 
 enum Command {
     Append(Waiting),
@@ -67,7 +59,7 @@ impl Writer {
     /// Starts the thread. The second value tells of its end.
     pub(super) fn start(
         path: &Path,
-        (store, stored, ticks): (FileStore, Stored, u64),
+        (store, stored): (FileStore, Stored),
         memory: Arc<MemoryLog>,
         sync: LogSync,
         listener: Listener,
@@ -80,7 +72,6 @@ impl Writer {
             store: Some(store),
             stored,
             memory,
-            ticks,
             sync,
             retry_at: Instant::now(),
             unsynced: Unsynced::default(),
@@ -102,26 +93,26 @@ impl Writer {
         };
         Ok((writer, gone))
     }
-
-    pub(super) fn enqueue(&self, event: Event, waits: Waits) {
-        let queued = self.queue.add(&event);
-        let waiting = Waiting {
-            event,
-            waits,
-            _queued: queued,
-        };
-        // Where the thread is gone, `waits` is dropped, and whoever it is is told so.
-        self.inbox.send(Command::Append(waiting)).ok();
-    }
 }
 
 impl Appender for Writer {
-    fn append(&self, event: Event, waits: Option<Done>) {
-        self.enqueue(event, Waits::Publisher(waits));
+    fn append(&self, event: Event, done: Option<Done>) {
+        let queued = self.queue.add(&event);
+        let waiting = Waiting {
+            event,
+            done,
+            _queued: queued,
+        };
+        // Where the thread is gone, `done` is dropped, which tells the publisher.
+        self.inbox.send(Command::Append(waiting)).ok();
     }
 
     fn queued_bytes(&self) -> usize {
         self.queue.bytes()
+    }
+
+    fn tick_pause(&self) -> Duration {
+        TICK_PAUSE
     }
 
     fn is_writable(&self) -> bool {
@@ -149,8 +140,6 @@ struct Thread {
     retry_at: Instant,
     stored: Stored,
     memory: Arc<MemoryLog>,
-    /// Numbered messages there were.
-    ticks: u64,
     sync: LogSync,
     unsynced: Unsynced,
     /// Whether the store says that all is synced. Before it is not, the store says so.
@@ -289,7 +278,7 @@ impl Thread {
             self.refuse(waiting);
             return;
         };
-        let (waiting, out_of_turn, ticks) = in_turn(waiting, self.ticks);
+        let (waiting, out_of_turn, ticks) = in_turn(waiting, self.memory.ticks());
         let now = SystemTime::now();
         let records: Vec<_> = waiting
             .iter()
@@ -323,7 +312,7 @@ impl Thread {
         for (seq, record) in (first..).zip(&records) {
             self.stored.add(seq, record);
         }
-        self.ticks = ticks;
+        self.memory.set_ticks(ticks);
         if synced {
             self.unsynced = Unsynced::default();
             self.says_synced = !unsynced;
@@ -337,16 +326,9 @@ impl Thread {
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());
-        for (id, Waiting { waits, .. }) in appended.into_iter().zip(waiting) {
+        for (id, Waiting { done, .. }) in appended.into_iter().zip(waiting) {
             // Nobody may wait for it any more.
-            match waits {
-                Waits::Publisher(done) => {
-                    done.map(|done| done.send(Ok(id)));
-                }
-                Waits::Ticker { done, .. } => {
-                    done.send(Ok(())).ok();
-                }
-            }
+            done.map(|done| done.send(Ok(id)));
         }
         self.refuse(out_of_turn);
     }
@@ -359,15 +341,8 @@ impl Thread {
     }
 
     fn refuse(&self, waiting: Vec<Waiting>) {
-        for Waiting { waits, .. } in waiting {
-            match waits {
-                Waits::Publisher(done) => {
-                    done.map(|done| done.send(Err(LogUnavailable)));
-                }
-                Waits::Ticker { done, .. } => {
-                    done.send(Err(self.ticks)).ok();
-                }
-            }
+        for Waiting { done, .. } in waiting {
+            done.map(|done| done.send(Err(LogUnavailable)));
         }
     }
 }

@@ -15,7 +15,7 @@ use actix_web::{
 use super::{events, policy::Policy, publish, topics};
 use crate::{
     auth::{Grants, Signer},
-    broadcaster::{Hub, HubSettings, MOST_WAITING},
+    broadcaster::{Hub, HubSettings},
     config::Config,
     matching::{MatcherText, MatcherType},
 };
@@ -83,15 +83,13 @@ fn while_too_much_waits_nothing_is_published() {
         let (hub, _gone) = Hub::start(HubSettings::default());
         let app = app(&hub, &policy(&hub)).await;
         let token = token(&hub, MatcherType::Exact, "*");
-        let waiting: Vec<_> = (0..MOST_WAITING)
-            .map(|_| hub.metrics.mark_message())
-            .collect();
+        let all = hub.hold_publish_permits().await;
 
         let refused = call_service(&app, publishing(&token)).await;
         assert_is_told_to_come_again(refused, "The server is busy").await;
         assert_eq!(hub.log.next(), 1);
 
-        drop(waiting);
+        drop(all);
         let taken = call_service(&app, publishing(&token)).await;
         assert_eq!(taken.status(), 200);
         assert_eq!(hub.log.next(), 2);

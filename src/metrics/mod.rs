@@ -312,11 +312,6 @@ impl Metrics {
         Mark::new(&self.mailbox)
     }
 
-    /// How many messages are on their way to the Broadcaster.
-    pub(crate) fn waiting(&self) -> usize {
-        usize::try_from(self.mailbox.get()).unwrap_or(0)
-    }
-
     /// How many subscribers are live.
     pub(crate) fn live(&self) -> usize {
         usize::try_from(self.live.get()).unwrap_or(0)

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{reload::watch::Watch, server::Reloadable};
 use crate::{
-    BroadcasterGone,
+    broadcaster::BroadcasterGone,
     config::{Config, DEFAULT_PATH, Found, RELOADABLE, Sources, changed_keys},
     event_log::once,
 };

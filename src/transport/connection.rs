@@ -24,7 +24,9 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub(crate) use super::connection::{
+pub(super) use self::state::MAX_STRAY;
+use self::state::too_much;
+pub(crate) use self::{
     responses::track_response,
     state::{Connection, NewStream},
 };
@@ -36,10 +38,6 @@ use crate::matching::{Held, Tally};
 /// connection.
 const MAX_AHEAD: usize = 16 * 1024;
 
-/// What the client of an event stream may send, which has nothing more to say, and what may follow a body
-/// whose end is not known.
-pub(crate) const MAX_STRAY: usize = 1024;
-
 /// Memory budget for requests of which only a part has come, on all connections together, in bytes. Beyond
 /// it, connections whose part is longer than [`MAX_AHEAD`] are closed.
 const UNFINISHED_BUDGET: usize = 64 << 20;
@@ -47,9 +45,6 @@ const UNFINISHED_BUDGET: usize = 64 << 20;
 /// How much actix-http receives before it must process it, in bytes. Otherwise its buffer grows to 128 KiB,
 /// and stays that large until the connection is closed.
 const MAX_READ_AT_ONCE: usize = 8 * 1024;
-
-/// What may stand behind the request for an event stream: some clients end their requests so.
-const LINE_BREAK: usize = "\r\n".len();
 
 /// The head of a stream's response is far smaller; whatever else is written there is none.
 const MAX_HEAD: usize = 8 * 1024;
@@ -223,10 +218,6 @@ impl ClientIo {
         }
         Ok(())
     }
-}
-
-fn too_much() -> io::Error {
-    io::Error::other("the client sends more than is answered")
 }
 
 fn timed_out(what: &'static str) -> io::Error {

@@ -21,7 +21,8 @@ use super::{
         read::Retention,
     },
     entry::{Entry, Foreign, entries, entries_of_only_stream},
-    link::{Link, reason},
+    error::reason,
+    link::Link,
     scripts::{LARGEST_EPOCH, Most, Pulse},
 };
 use crate::event::{Event, EventId, Topic};

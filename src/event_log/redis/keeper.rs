@@ -7,8 +7,9 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     super::memory::MemoryLog,
     link::Link,
-    orders::{Order, Subscriptions, Task},
+    orders::{Order, Task},
     scripts::Pulse,
+    subscriptions::Subscriptions,
 };
 
 /// How often a node says that it is there.

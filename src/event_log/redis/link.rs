@@ -19,8 +19,12 @@ use tokio::{
 };
 
 use super::{
-    super::redis_url::{Finder, RedisUrl},
-    super::{memory::MemoryLog, once},
+    super::{
+        memory::MemoryLog,
+        once,
+        redis_url::{Finder, RedisUrl},
+    },
+    error::{Lost, reason},
     process::Process,
     scripts::{Pulse, Scripts},
 };
@@ -31,10 +35,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same where Sentinels have to be asked first.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Redis is not there, or cannot do it. It may have done it all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lost;
 
 /// What the tasks of a node share.
 pub(super) struct Link {
@@ -235,19 +235,4 @@ fn unexpected() -> RedisError {
         "an answer that a script does not give",
     )
         .into()
-}
-
-/// What went wrong, without what was sent.
-pub(super) fn reason(err: &RedisError) -> String {
-    match err.code() {
-        Some("FORMAT") => format!(
-            "what is there has the format {}, which this version does not know: use the version \
-             that wrote it, or another log.prefix",
-            err.detail().unwrap_or_default()
-        ),
-        Some("WRONGTYPE") => {
-            "its keys are in use for something else: use another log.prefix".to_owned()
-        }
-        _ => err.to_string(),
-    }
 }

@@ -2,6 +2,7 @@
 //! has the newest part of in memory. Everything that has to happen in one step is a script.
 
 mod entry;
+mod error;
 mod follower;
 mod keeper;
 mod link;
@@ -10,6 +11,7 @@ mod orders;
 mod process;
 mod reader;
 mod scripts;
+mod subscriptions;
 mod ticking;
 
 use std::{
@@ -30,7 +32,7 @@ use tokio::{
 };
 
 use super::{
-    appender::{Appender, Listener, Numbering, Opened, Subscriptions},
+    appender::{Appender, Listener, Opened, Subscriptions},
     archive::{Archive, Reached},
     error::LogError,
     kind::RedisSettings,
@@ -40,9 +42,10 @@ use super::{
         follower::{Follower, load},
         keeper::{Keeper, PULSE},
         link::Link,
-        orders::{Clerk, Order, Subscriptions as Own, Task},
+        orders::{Clerk, Order, Task},
         reader::Reader,
         scripts::Scripts,
+        subscriptions::Subscriptions as Own,
         ticking::Ticking,
     },
     waiting::{Done, Queue},
@@ -173,7 +176,7 @@ impl Node {
             .settings
             .url
             .finder()
-            .map_err(|err| link::reason(&err))?;
+            .map_err(|err| error::reason(&err))?;
         let link = Link::new(self.settings.url.clone(), finder, scripts);
         let began = Instant::now();
         loop {
@@ -214,7 +217,7 @@ impl Node {
         let ready = Opened {
             memory: memory.clone(),
             appender: Arc::new(log),
-            numbering: Numbering::ByLog(tell),
+            ticking: Some(tell),
             archive: Some(archive),
             gone: Some(gone),
         };

@@ -1,12 +1,6 @@
 //! What a node has to tell Redis, in its order and as much at once as there is.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -17,8 +11,10 @@ use super::{
         memory::MemoryLog,
         waiting::{Done, LogUnavailable},
     },
-    link::{Link, Lost},
+    error::Lost,
+    link::Link,
     reader::Reader,
+    subscriptions::{Subscriptions, documents},
 };
 use crate::{
     event::{Event, EventId, PresenceChange},
@@ -62,50 +58,6 @@ pub(super) struct Clerk {
     pub(super) listener: Arc<Listener>,
     /// This node's subscriptions, by their paths.
     pub(super) subscriptions: Rc<Subscriptions>,
-}
-
-/// The subscriptions of a node, as its clients have them.
-#[derive(Debug, Default)]
-pub(super) struct Subscriptions {
-    active: RefCell<BTreeMap<String, Value>>,
-    /// Whether Redis may know others.
-    unsure: Cell<bool>,
-    /// Whether an order of the keeper's is not carried out yet: another would wait behind it.
-    pub(super) is_busy: Cell<bool>,
-}
-
-impl Subscriptions {
-    /// Whether Redis, which knows so many, is to be told anew.
-    pub(super) fn are_other_than(&self, known: usize) -> bool {
-        self.unsure.get() || self.active.borrow().len() != known
-    }
-
-    /// Has Redis be told anew, whatever it knows.
-    pub(super) fn doubt(&self) {
-        self.unsure.set(true);
-    }
-
-    fn change(&self, change: &PresenceChange) {
-        let mut active = self.active.borrow_mut();
-        if change.is_active() {
-            active.insert(change.path().to_owned(), change.document.clone());
-        } else {
-            active.remove(change.path());
-        }
-    }
-
-    /// What makes of what Redis knows what there is.
-    fn since(&self, known: Vec<(String, Value)>) -> Vec<PresenceChange> {
-        let active = self.active.borrow();
-        let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();
-        let new = active.iter().filter(|(path, _)| !paths.contains(*path));
-        let new = new.map(|(_, document)| PresenceChange::new(document.clone(), true));
-        let ended = known
-            .into_iter()
-            .filter(|(path, _)| !active.contains_key(path));
-        let ended = ended.map(|(_, document)| PresenceChange::new(document, false));
-        new.chain(ended).collect()
-    }
 }
 
 impl Clerk {
@@ -258,64 +210,4 @@ async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, Value)>, Lost> 
         link.query::<usize>(&remove).await?;
     }
     Ok(known)
-}
-
-/// The documents among these, by their paths, and the names of what is none.
-pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, Value)>, Vec<String>) {
-    let mut documents = Vec::new();
-    let mut strange = Vec::new();
-    for (path, text) in known {
-        match serde_json::from_str::<Value>(&text) {
-            Ok(document) if document["id"] == *path => documents.push((path, document)),
-            _ => strange.push(path),
-        }
-    }
-    (documents, strange)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn document(path: &str) -> Value {
-        json!({ "id": path, "active": true })
-    }
-
-    #[test]
-    fn what_is_no_document_of_ours_is_told_from_what_is() {
-        let field = |path: &str, text: &str| (path.to_owned(), text.to_owned());
-        let a = document("/a");
-
-        let (known, strange) = documents(vec![
-            field("/a", &a.to_string()),
-            field("/b", &a.to_string()),
-            field("/c", "1"),
-            field("/d", "[]"),
-            field("/e", "\"/e\""),
-            field("/f", "{"),
-        ]);
-
-        assert_eq!(known, [("/a".to_owned(), a)]);
-        assert_eq!(strange, ["/b", "/c", "/d", "/e", "/f"]);
-    }
-
-    #[test]
-    fn what_redis_knows_is_made_into_what_there_is() {
-        let own = Subscriptions::default();
-        for path in ["/a", "/b"] {
-            own.change(&PresenceChange::new(document(path), true));
-        }
-        own.change(&PresenceChange::new(document("/a"), false));
-        assert!(own.are_other_than(2) && !own.are_other_than(1));
-
-        let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path)));
-        let none = own.since(known[..1].to_vec());
-        let changes = own.since(vec![known[1].clone()]);
-
-        assert!(none.is_empty());
-        let told = changes.iter().map(|it| (it.path(), it.is_active()));
-        assert!(told.eq([("/b", true), ("/c", false)]));
-    }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use redis::aio::ConnectionLike;
 
+use super::error::reason;
+
 /// What Redis says of itself.
 #[derive(Debug)]
 pub(super) struct Process(HashMap<String, String>);
@@ -17,7 +19,7 @@ impl Process {
         info.arg("server").arg("replication").arg("memory");
         let info = info.query_async::<String>(connection).await;
         info.map(|text| Self::parse(&text))
-            .map_err(|err| super::link::reason(&err))
+            .map_err(|err| reason(&err))
     }
 
     fn parse(info: &str) -> Self {

@@ -12,9 +12,10 @@ use super::{
         waiting::LogUnavailable,
     },
     entry::{Foreign, entries},
-    link::{Link, reason},
-    orders::documents,
+    error::reason,
+    link::Link,
     scripts::Most,
+    subscriptions::documents,
 };
 use crate::event::EventId;
 

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     super::{
-        appender::{Listener, REST},
+        appender::{Listener, TICK_PAUSE},
         memory::MemoryLog,
         ticker::TickerSettings,
     },
@@ -74,7 +74,7 @@ impl Ticking {
         }
         let wait = Duration::from_micros(wait);
         if appended > 0 {
-            wait.max(REST / 2)
+            wait.max(TICK_PAUSE / 2)
         } else {
             wait + LEAD.mul_f64(1.0 + fastrand::f64())
         }

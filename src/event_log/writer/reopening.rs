@@ -61,7 +61,7 @@ impl Thread {
             records,
             evicted: nothing,
             evicted_presence: &[],
-            ticks: ticks.max(self.ticks),
+            ticks: ticks.max(self.memory.ticks()),
             unsynced: about.unsynced,
         };
         if next >= known {
@@ -73,7 +73,7 @@ impl Thread {
             self.memory
                 .append_all(events.iter().map(|event| (event, now)));
             self.appended(events.len());
-            self.ticks = ticks;
+            self.memory.set_ticks(ticks);
         } else {
             let lost = (known - next) as usize;
             let kept = self.unsynced.records.len().checked_sub(lost);

@@ -10,8 +10,15 @@ use std::{
 use bytes::BytesMut;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{super::request_scan::RequestScan, LINE_BREAK, MAX_STRAY, too_much};
+use super::super::request_scan::RequestScan;
 use crate::{auth::Revocation, delivery::Subscriber};
+
+/// What the client of an event stream may send, which has nothing more to say, and what may follow a body
+/// whose end is not known.
+pub(in crate::transport) const MAX_STRAY: usize = 1024;
+
+/// What may stand behind the request for an event stream: some clients end their requests so.
+const LINE_BREAK: usize = "\r\n".len();
 
 /// What a request handler knows of the connection it answers on.
 #[derive(Debug, Clone, Default)]
@@ -114,4 +121,8 @@ impl Connection {
             task.wake();
         }
     }
+}
+
+pub(super) fn too_much() -> io::Error {
+    io::Error::other("the client sends more than is answered")
 }

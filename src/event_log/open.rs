@@ -1,0 +1,146 @@
+//! Opens a log of the kind that the config asks for.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    appender::{Appender, Listener, Opened},
+    error::LogError,
+    file::{About, FileStore},
+    kind::LogKind,
+    memory::MemoryLog,
+    read::Retention,
+    record::millis_since_1970,
+    redis,
+    waiting::Done,
+    writer::{Stored, Writer},
+};
+use crate::event::{Event, EventId, Topic};
+
+/// Opens a log, and reads what is in it.
+pub(crate) fn open(
+    kind: LogKind,
+    retention: Retention,
+    topic: Topic,
+    listener: Listener,
+) -> Result<Opened, LogError> {
+    match kind {
+        LogKind::Memory => {
+            let epoch = millis_since_1970(SystemTime::now());
+            let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
+            let log = memory.clone();
+            Ok(Opened {
+                memory,
+                appender: Arc::new(ToMemory { log, listener }),
+                ticking: None,
+                archive: None,
+                gone: None,
+            })
+        }
+        LogKind::File { path, sync } => {
+            let now = SystemTime::now();
+            let (memory, stored, store) = read_file(&path, retention, topic, now)?;
+            let memory = Arc::new(memory);
+            let writer = Writer::start(&path, (store, stored), memory.clone(), sync, listener);
+            let (writer, gone) = writer.map_err(|err| {
+                LogError::in_file(&path, format!("has no thread to write it: {err}"))
+            })?;
+            Ok(Opened {
+                memory,
+                appender: Arc::new(writer),
+                ticking: None,
+                archive: None,
+                gone: Some(gone),
+            })
+        }
+        LogKind::Redis(settings) => redis::open(settings, retention, topic, listener),
+    }
+}
+
+fn read_file(
+    path: &Path,
+    retention: Retention,
+    topic: Topic,
+    now: SystemTime,
+) -> Result<(MemoryLog, Stored, FileStore), LogError> {
+    let epoch = millis_since_1970(now);
+    let mut store = FileStore::open(path, epoch)?;
+    let damaged = |err: redb::Error| LogError::damaged(path, &err);
+    let about = begin(&mut store, epoch, path).map_err(damaged)?;
+    let (memory, stored) = read(&store, about, retention, topic, now).map_err(damaged)?;
+    Ok((memory, stored, store))
+}
+
+/// What a store says of its log, in an epoch of its own if events of the last one may be lost.
+fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Error> {
+    if let Some(loss) = store.loss(path)? {
+        log::warn!(
+            "the log in {} {loss}: a new epoch begins, and every subscriber that resumes receives a gap",
+            path.display()
+        );
+        store.begin_epoch(store.new_epoch(now))?;
+    }
+    store.about()
+}
+
+/// The events of a store, in memory, and which they are.
+fn read(
+    store: &FileStore,
+    about: About,
+    retention: Retention,
+    topic: Topic,
+    now: SystemTime,
+) -> Result<(MemoryLog, Stored), redb::Error> {
+    let first = EventId {
+        epoch: about.epoch,
+        seq: about.first,
+    };
+    let memory = MemoryLog::starting_at(first, retention, topic);
+    let moment = Instant::now();
+    let records = store.events()?;
+    let stored = Stored::of(about, &records);
+    for (seq, record) in records {
+        let age = record.age(now);
+        let appended = moment.checked_sub(age).unwrap_or(moment);
+        let event = record.event();
+        memory.skip_presence_until(seq);
+        memory.append(&event, appended);
+    }
+    memory.skip_presence_until(about.next);
+    memory.set_ticks(about.ticks);
+    Ok((memory, stored))
+}
+
+/// Appends at once.
+#[derive(Debug)]
+struct ToMemory {
+    log: Arc<MemoryLog>,
+    listener: Listener,
+}
+
+impl Appender for ToMemory {
+    fn append(&self, event: Event, done: Option<Done>) {
+        let id = self.log.append(&event, Instant::now());
+        if let Some(number) = event.tick_number() {
+            self.log.set_ticks(number + 1);
+        }
+        self.listener.appended(1);
+        // Nobody may wait for it any more.
+        done.map(|done| done.send(Ok(id)));
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn flush(&self) -> oneshot::Receiver<()> {
+        let (done, flushed) = oneshot::channel();
+        done.send(()).ok();
+        flushed
+    }
+}
