@@ -130,9 +130,16 @@ fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
 /// of them or a gap.
 #[track_caller]
 fn assert_no_id_comes_twice_and_losses_are_told(break_it: impl Fn(&Cluster)) {
+    assert_the_same_after(|_| (), break_it);
+}
+
+/// The same with something that is done after the first event.
+#[track_caller]
+fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)) {
     let cluster = Cluster::start(2, QUIET);
     let mut ids = vec![cluster.published(0, "topic=a&data=first")];
     let mut streams = [cluster.resume(0, &ids[0]), cluster.resume(1, &ids[0])];
+    prepare(&cluster);
     ids.extend((0..3).map(|n| cluster.published(n % 2, &format!("topic=a&data={n}"))));
     let before = ids.len();
     for stream in &mut streams {
@@ -207,6 +214,63 @@ fn counters_that_are_missing_stop_nobody() {
             stream.event().filter(|event| event.name.is_none())
         });
         assert_eq!(event.id, Some(next));
+    }
+}
+
+#[test]
+fn an_older_copy_in_a_redis_that_goes_on_is_noticed() {
+    let about = "{broadcaster}:about";
+    let copies = ["{broadcaster}:log~", "{broadcaster}:about~"];
+    let copy = |cluster: &Cluster| {
+        for (key, copy) in [LOG, about].into_iter().zip(copies) {
+            assert_eq!(cluster.redis.command(&["COPY", key, copy]), "1");
+        }
+    };
+    let put_back = |cluster: &Cluster| {
+        let script =
+            "redis.call('RENAME', KEYS[1], KEYS[3]) return redis.call('RENAME', KEYS[2], KEYS[4])";
+        let [log_copy, about_copy] = copies;
+        let eval = ["EVAL", script, "4", log_copy, about_copy, LOG, about];
+        assert_eq!(cluster.redis.command(&eval), "OK");
+    };
+    assert_the_same_after(copy, put_back);
+}
+
+#[test]
+fn what_somebody_else_writes_to_its_other_keys_stops_nobody() {
+    let about = "{broadcaster}:about";
+    for command in [
+        ["HSET", about, "seq", "foo"],
+        ["HSET", about, "seq", "-5"],
+        ["HSET", about, "seq", "1e300"],
+        ["HSET", about, "epoch", "foo"],
+        ["HSET", about, "epoch", ""],
+        ["HSET", about, "others", "foo"],
+        ["HSET", about, "ticks", "foo"],
+        ["HSET", about, "last_tick", "foo"],
+        ["LPUSH", "{broadcaster}:presence", "foo", "foo"],
+        ["RPUSH", "{broadcaster}:presence", "foo", "foo"],
+        ["ZADD", "{broadcaster}:times", "1", "foo"],
+    ] {
+        let mut cluster = Cluster::start(1, "history_age = '1h'\n[ticker]\ninterval = '20ms'\n");
+        let first = cluster.published(0, "topic=a&data=first");
+
+        cluster.redis.command(&command);
+        let next = cluster.published_at_last(0, "topic=a&data=next");
+        // Each comes and goes, which appends presence events.
+        drop(cluster.resume(0, ""));
+        cluster.nodes[0].stop();
+        cluster.nodes[0].start();
+        let last = cluster.published_at_last(0, "topic=a&data=last");
+
+        let mut stream = cluster.resume(0, &last);
+        assert_ne!(first, next, "{command:?}");
+        assert_ne!(next, last, "{command:?}");
+        let id = cluster.published(0, "topic=a&data=live");
+        let event = eventually("the event", || {
+            stream.event().filter(|event| event.data == "live")
+        });
+        assert_eq!(event.id, Some(id), "{command:?}");
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     },
     error::{Lost, reason},
     process::Process,
-    scripts::{Pulse, Scripts},
+    scripts::{Head, Pulse, Scripts},
 };
 use crate::event::EventId;
 
@@ -47,7 +47,7 @@ pub(super) struct Link {
     process: RefCell<String>,
     epoch: Cell<u64>,
     /// The newest event that was acknowledged, if any was.
-    pub(super) acknowledged: Cell<Option<EventId>>,
+    acknowledged: Cell<Option<EventId>>,
     /// How many numbered messages there were, as far as is known.
     pub(super) ticks: Cell<u64>,
     /// Wakes whoever looks after the connection.
@@ -141,13 +141,31 @@ impl Link {
         Ok(pulse)
     }
 
+    /// The newest id that this node has read or was acknowledged.
+    fn last_known(&self, memory: Option<&MemoryLog>) -> Option<EventId> {
+        let read = memory.and_then(|memory| memory.id_before(memory.next()));
+        read.max(self.acknowledged.get())
+    }
+
+    /// Notes that the log has an event of this id.
+    pub(super) fn note_acknowledged(&self, id: EventId) {
+        let newest = self.acknowledged.get().max(Some(id));
+        self.acknowledged.set(newest);
+    }
+
+    fn head(&self, memory: &MemoryLog) -> Head {
+        let epoch = self.epoch();
+        let last = self.last_known(Some(memory));
+        let seq = last.filter(|id| id.epoch == epoch).map_or(0, |id| id.seq);
+        Head { epoch, seq }
+    }
+
     async fn pulse_by(
         &self,
         connection: &mut MultiplexedConnection,
         memory: Option<&MemoryLog>,
     ) -> Result<Pulse, RedisError> {
-        let last = memory.and_then(|memory| memory.id_before(memory.next()));
-        let last = last.max(self.acknowledged.get());
+        let last = self.last_known(memory);
         let last = last.map_or_else(|| "0-0".to_owned(), EventId::bare);
         let process = self.process.borrow().clone();
         let call = self
@@ -184,12 +202,14 @@ impl Link {
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,
-        script: impl Fn(u64) -> ScriptInvocation<'a>,
+        script: impl Fn(Head) -> ScriptInvocation<'a>,
     ) -> Result<Value, Lost> {
         let mut is_known = false;
         loop {
             let (number, mut connection) = self.connected()?;
-            let answer = script(self.epoch()).invoke_async(&mut connection).await;
+            let answer = script(self.head(memory))
+                .invoke_async(&mut connection)
+                .await;
             match answer {
                 Err(err) if err.code() == Some("STALE") && !is_known => {
                     self.pulse(memory).await?;

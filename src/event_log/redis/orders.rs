@@ -133,9 +133,9 @@ impl Clerk {
             return;
         }
         let began = Instant::now();
-        let append = |epoch| {
+        let append = |head| {
             let events = events.iter().map(|(event, ..)| event);
-            self.link.scripts.append(epoch, events)
+            self.link.scripts.append(head, events)
         };
         let answer = self.link.call(&self.memory, append).await;
         let metrics = &self.listener.metrics;
@@ -146,8 +146,9 @@ impl Clerk {
         let mut ids = ids.unwrap_or_default().into_iter();
         for (_, done, _) in events {
             let id = ids.next().and_then(|id| EventId::parse(&id).ok());
-            let newest = self.link.acknowledged.get().max(id);
-            self.link.acknowledged.set(newest);
+            if let Some(id) = id {
+                self.link.note_acknowledged(id);
+            }
             // Nobody may wait for it any more.
             done.map(|done| done.send(id.ok_or(LogUnavailable)));
         }
@@ -165,8 +166,12 @@ impl Clerk {
 
     async fn announce(&self, node: &str, changes: &[PresenceChange]) -> Result<(), Lost> {
         for changes in changes.chunks(BATCH_CHANGES) {
-            let announce = |epoch| self.link.scripts.announce(epoch, node, changes);
-            self.link.call(&self.memory, announce).await?;
+            let announce = |head| self.link.scripts.announce(head, node, changes);
+            let answer = self.link.call(&self.memory, announce).await?;
+            if let Ok(seq) = redis::from_redis_value::<u64>(answer) {
+                let epoch = self.link.epoch();
+                self.link.note_acknowledged(EventId { epoch, seq });
+            }
         }
         Ok(())
     }

@@ -49,6 +49,15 @@ pub(super) struct Scripts {
     tick: Script,
 }
 
+/// How far a node knows the log. A script that finds it shorter appends nothing: an older copy was put in
+/// its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) epoch: u64,
+    /// The largest number of this epoch that the node has read or was acknowledged; 0: none.
+    pub(super) seq: u64,
+}
+
 /// What a node hears when it says that it is there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pulse {
@@ -71,6 +80,8 @@ pub(super) struct Ticked {
     pub(super) wait: u64,
     /// How late the latest was, in microseconds.
     pub(super) late: u64,
+    /// The last number of the epoch.
+    pub(super) seq: u64,
 }
 
 impl Scripts {
@@ -113,11 +124,11 @@ impl Scripts {
     /// Answers with the ids, in their order.
     pub(super) fn append<'a>(
         &self,
-        epoch: u64,
+        head: Head,
         events: impl Iterator<Item = &'a Event>,
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.append);
-        call.arg(epoch).arg(self.events);
+        call.arg(head.epoch).arg(head.seq).arg(self.events);
         for event in events {
             let (record, data) = written(event);
             let given = event.given_id().map_or("", |given| given.as_str());
@@ -129,13 +140,14 @@ impl Scripts {
     /// Tells of changes among a node's subscriptions.
     pub(super) fn announce(
         &self,
-        epoch: u64,
+        head: Head,
         node: &str,
         changes: &[PresenceChange],
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.announce);
         call.key(self.names.subscriptions(node));
-        call.arg(epoch).arg(self.events).arg(self.presence);
+        call.arg(head.epoch).arg(head.seq);
+        call.arg(self.events).arg(self.presence);
         for change in changes {
             let (record, data) = written(&change.event);
             // What is told is the document.
@@ -171,12 +183,13 @@ impl Scripts {
     }
 
     /// Appends the numbered messages that are due.
-    pub(super) fn tick(&self, epoch: u64, settings: &TickerSettings) -> ScriptInvocation<'_> {
+    pub(super) fn tick(&self, head: Head, settings: &TickerSettings) -> ScriptInvocation<'_> {
         let event = Event::message(settings.message.clone());
         let (record, message) = written(&event);
         let [interval, grace] = [settings.interval, GRACE].map(|time| time.as_micros() as u64);
         let mut call = self.on_log(&self.tick);
-        call.arg(epoch).arg(self.events).arg(interval).arg(grace);
+        call.arg(head.epoch).arg(head.seq).arg(self.events);
+        call.arg(interval).arg(grace);
         call.arg(MOST_TICKS).arg(record).arg(message);
         call
     }
@@ -203,12 +216,14 @@ impl Pulse {
 
 impl Ticked {
     pub(super) fn read(value: Value) -> Option<Self> {
-        let (appended, wait, late) = redis::from_redis_value::<(usize, i64, u64)>(value).ok()?;
+        let (appended, wait, late, seq) =
+            redis::from_redis_value::<(usize, i64, u64, u64)>(value).ok()?;
         let wait = u64::try_from(wait).unwrap_or(0);
         Some(Self {
             appended,
             wait,
             late,
+            seq,
         })
     }
 }

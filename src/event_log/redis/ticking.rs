@@ -14,6 +14,7 @@ use super::{
     link::Link,
     scripts::Ticked,
 };
+use crate::event::EventId;
 
 /// A node that came too late gives the others so much of a lead, so that not all ask every time: from
 /// this to twice this. So late a message may be whose node has just died.
@@ -53,17 +54,20 @@ impl Ticking {
 
     /// Has what is due appended, and says how long to wait.
     async fn tick(&self, settings: &TickerSettings) -> Duration {
-        let tick = |epoch| self.link.scripts.tick(epoch, settings);
+        let tick = |head| self.link.scripts.tick(head, settings);
         let answer = self.link.call(&self.memory, tick).await;
         let ticked = answer.ok().and_then(Ticked::read);
         let Some(Ticked {
             appended,
             wait,
             late,
+            seq,
         }) = ticked
         else {
             return RETRY;
         };
+        let epoch = self.link.epoch();
+        self.link.note_acknowledged(EventId { epoch, seq });
         let late = Duration::from_micros(late);
         for n in 0..appended as u32 {
             // The first is the one that is late by that.

@@ -1,14 +1,15 @@
 -- Appends events, all of them in the epoch that the caller knows, and answers with their ids.
--- KEYS: log, about, ids, presence. ARGV: epoch, how many events are kept; then for each event its record, its
+-- KEYS: log, about, ids, presence. ARGV: epoch, the largest number that the caller knows
+-- of it, how many events are kept; then for each event its record, its
 -- data, and its given id or nothing.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
-local to = begin_appending(log, about, ARGV[1])
+local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
 local now = text(millis(now_us()))
 local ids = {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local id, err
   if ARGV[i + 2] == '' then
     id, err = append(to, false, 'r', ARGV[i], 'd', ARGV[i + 1], 't', now)
@@ -25,5 +26,5 @@ for i = 3, #ARGV, 3 do
   ids[#ids + 1] = id
 end
 save_counters(to)
-trim_to(log, given, KEYS[4], tonumber(ARGV[2]))
+trim_to(log, given, KEYS[4], tonumber(ARGV[3]))
 return ids

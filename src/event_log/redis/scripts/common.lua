@@ -41,11 +41,20 @@ end
 
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
--- Begins to append to a log in this epoch; nil: it is in another.
-local function begin_appending(log, about, epoch)
-  local known = redis.call('HMGET', about, 'epoch', 'seq', 'others')
-  if known[1] == epoch and known[2] and known[3] then
-    return {log = log, about = about, epoch = epoch, seq = tonumber(known[2]), others = tonumber(known[3])}
+-- A number that is exact in Lua; nil: the text is none, so another program wrote it.
+local function count(digits)
+  if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
+    return tonumber(digits)
+  end
+end
+
+-- Begins to append to the log in this epoch. nil: it is in another epoch; or its last number is smaller than the
+-- caller knows (`known`), because an older copy was put in its place; or its counters are damaged.
+local function begin_appending(log, about, epoch, known)
+  local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others')
+  local seq, others = count(counters[2]), count(counters[3])
+  if counters[1] == epoch and seq and others and seq >= tonumber(known) then
+    return {log = log, about = about, epoch = epoch, seq = seq, others = others}
   end
 end
 
@@ -90,7 +99,9 @@ local function trim_to(log, ids, presence, max_others)
   -- Entries that went with older ones are still in the list.
   for _ = 1, 100 do
     local oldest = redis.call('LINDEX', presence, 0)
-    if not oldest or redis.call('XRANGE', log, oldest, oldest)[1] then
+    -- An error: another program wrote to the list.
+    local entry = oldest and redis.pcall('XRANGE', log, oldest, oldest)
+    if not oldest or (entry[1] and not entry.err) then
       break
     end
     redis.call('LPOP', presence)

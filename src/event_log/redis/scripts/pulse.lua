@@ -45,6 +45,11 @@ end
 local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
+if old and not parts(old) then
+  -- Another program wrote it.
+  redis.call('ZREM', times, old)
+  old = nil
+end
 if age > 0 and old then
   -- What is too much for once goes at the next pulse.
   local is_rest = false
@@ -71,7 +76,10 @@ if type(said) == 'table' and said.err then
 end
 
 local was = redis.call('HMGET', about, 'epoch', 'seq', 'process', 'others')
-local epoch, seq = was[1] or nil, was[2] or '0'
+-- What is no number was written by another program.
+local epoch = count(was[1]) and was[1] or nil
+local is_counted = count(was[2]) and count(was[4])
+local seq = count(was[2]) and was[2] or '0'
 -- Where the scripts left the log.
 local left = epoch and (epoch .. '-' .. seq) or '0-0'
 local function is_ours(other)
@@ -88,7 +96,6 @@ local is_gone = last == '0-0' or not is_ours(last_epoch)
 local ended = redis.call('HGET', about, 'end:' .. known_epoch)
 local is_older = is_gone or is_before(last, known) or is_before(last, left)
   or (ended and is_less(ended, known_seq))
-local is_counted = was[2] and was[4]
 if is_older or last ~= left or not is_counted or was[3] ~= process then
   local after = ''
   if epoch and not is_older then
@@ -128,7 +135,7 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'others', '0',
     'process', process)
 end
-if tonumber(ticks) > tonumber(redis.call('HGET', about, 'ticks') or 0) then
+if tonumber(ticks) > (count(redis.call('HGET', about, 'ticks')) or -1) then
   redis.call('HSET', about, 'ticks', ticks)
 end
 
