@@ -1,72 +1,97 @@
-//! Regular expressions that are made of what anybody sends: compiling one takes a bounded time, and it
-//! becomes of a bounded size. Their matching takes linear time.
+//! Regular expressions that anybody may send: compiling takes a bounded time, the result has a bounded size
+//! that includes what matching keeps, and matching takes linear time.
 
-use regex::bytes::{Regex, RegexBuilder};
+use parking_lot::Mutex;
+use regex_automata::{
+    Input,
+    meta::{Cache, Config, Regex},
+    util::syntax,
+};
 use regex_syntax::ast::{self, Ast, parse::ParserBuilder};
 use thiserror::Error;
 
-/// How large one may become, in bytes. The smallest of these that is enough is what it counts: for one
-/// such as that of `/books/:id` the first.
-const SIZES: [usize; 5] = [4 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
+/// Maximum size of the automaton states that matching keeps for the next match, in bytes, for each direction.
+/// When it is full, it is emptied.
+const CACHE_BYTES: usize = 16 * 1024;
 
-/// How much one may keep of what it worked out while matching, in bytes: for each direction, on each
-/// thread that uses it.
-const CACHE_BYTES: usize = 32 * 1024;
+/// Size up to which an expression is matched without such states, in bytes. That is fast enough for a small
+/// one, and nothing is kept.
+const MAX_BYTES_WITHOUT_CACHE: usize = 2 * 1024;
 
-/// How deep groups may be nested.
-const DEPTH: u32 = 24;
+/// Maximum nesting of groups.
+const MAX_DEPTH: u32 = 24;
 
-/// One that is small enough.
+/// A compiled expression.
 #[derive(Debug)]
 pub(crate) struct BoundedRegex {
     regex: Regex,
-    bytes: usize,
+    /// One for all threads, so that its size does not depend on how many there are. `None`: nothing is kept.
+    cache: Option<Box<Mutex<Cache>>>,
+    text: Box<str>,
 }
 
-/// It is malformed, too large or has flags.
+/// The expression is malformed, too large, or has flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a regular expression, or one that is too complex")]
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles one that takes so many bytes at most. Its classes, such as `\w`, are those of ASCII: the
-    /// tables of Unicode would cost some hundred times as much, also where what is made of them is
-    /// thrown away.
-    pub(crate) fn parse(pattern: &str, most: usize) -> Result<Self, InvalidRegex> {
+    /// Compiles an expression into an automaton of at most `max_bytes`. Classes such as `\w` match ASCII only:
+    /// compiling the tables of Unicode would take some hundred times as long.
+    pub(crate) fn parse(pattern: &str, max_bytes: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
-            .nest_limit(DEPTH)
+            .nest_limit(MAX_DEPTH)
             .build()
             .parse(pattern);
         let parsed = parsed.map_err(|_| InvalidRegex)?;
         ast::visit(&parsed, NoFlags)?;
-        let compile = |bytes| {
-            let mut regex = RegexBuilder::new(pattern);
-            regex.unicode(false).nest_limit(DEPTH);
-            regex.size_limit(bytes).dfa_size_limit(CACHE_BYTES);
-            regex.build().map(|regex| Self { regex, bytes })
+        let syntax = syntax::Config::new()
+            .unicode(false)
+            .utf8(false)
+            .nest_limit(MAX_DEPTH);
+        let compile = |keeps_states| {
+            let config = Config::new()
+                .nfa_size_limit(Some(max_bytes))
+                .hybrid(keeps_states)
+                .hybrid_cache_capacity(CACHE_BYTES)
+                .utf8_empty(false)
+                .dfa(false)
+                .onepass(false);
+            let mut builder = Regex::builder();
+            let built = builder.configure(config).syntax(syntax).build(pattern);
+            built.map_err(|_| InvalidRegex)
         };
-        let [first, larger @ ..] = SIZES;
-        let larger = larger.into_iter().filter(|bytes| *bytes <= most);
-        larger
-            .fold(compile(first), |result, bytes| match result {
-                Err(regex::Error::CompiledTooBig(_)) => compile(bytes),
-                result => result,
-            })
-            .map_err(|_| InvalidRegex)
+        let mut regex = compile(false)?;
+        let mut cache = None;
+        if regex.memory_usage() > MAX_BYTES_WITHOUT_CACHE {
+            regex = compile(true)?;
+            cache = Some(Box::new(Mutex::new(regex.create_cache())));
+        }
+        let text = pattern.into();
+        Ok(Self { regex, cache, text })
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text.as_bytes())
+        let input = Input::new(text).earliest(true);
+        let found = match &self.cache {
+            Some(cache) => self.regex.search_half_with(&mut cache.lock(), &input),
+            None => {
+                let mut cache = self.regex.create_cache();
+                self.regex.search_half_with(&mut cache, &input)
+            }
+        };
+        found.is_some()
     }
 
-    /// How large it may be, compiled, in bytes: without what matching keeps.
+    /// Maximum size of the compiled expression with what matching keeps, in bytes, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        let cache = self.cache.as_ref().map_or(0, |_| 2 * CACHE_BYTES);
+        self.regex.memory_usage() + cache + self.text.len()
     }
 
-    /// What it was compiled from.
+    /// The text that it was compiled from.
     pub(crate) fn as_str(&self) -> &str {
-        self.regex.as_str()
+        &self.text
     }
 }
 

@@ -4,17 +4,16 @@
 
 use std::{fmt, sync::LazyLock};
 
-use regex::Regex;
 use thiserror::Error;
 
 use super::bounded_regex::BoundedRegex;
 
 /// What is a template (RFC 6570, section 2), with at least one expression. Its literals may hold
 /// anything: they are compared as they are.
-static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
+static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
     let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
-    Regex::new(&template).expect("this is a regular expression")
+    BoundedRegex::parse(&template, MOST_BYTES).expect("this is a regular expression")
 });
 
 /// How much memory one may take, compiled, in bytes. Short ones take much: `{id:100}` some 40 KiB.
@@ -105,11 +104,11 @@ impl UriTemplate {
             .split_once('{')
             .and_then(|(literal, rest)| Some((literal, rest.split_once('}')?)))
         {
-            expansions += &regex::escape(literal);
+            expansions += &regex_syntax::escape(literal);
             expansions += &values_of(expression);
             rest = behind;
         }
-        expansions += &regex::escape(rest);
+        expansions += &regex_syntax::escape(rest);
         expansions += "$";
         let regex =
             BoundedRegex::parse(&expansions, MOST_BYTES).map_err(|_| NoTemplate::TooComplex)?;
@@ -131,7 +130,7 @@ impl UriTemplate {
 /// variables. That they come in their order, each once, is not looked at.
 fn values_of(expression: &str) -> String {
     let (operator, variables) = Operator::of(expression);
-    let [first, separator] = [operator.first, operator.separator].map(regex::escape);
+    let [first, separator] = [operator.first, operator.separator].map(regex_syntax::escape);
     let variables: Vec<_> = variables
         .split(',')
         .map(|variable| value_of(&Variable::parse(variable), &operator, &separator))
@@ -158,7 +157,7 @@ fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> St
         Some(most) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{most}}}"),
         None => format!("(?:[{class},]|{ENCODED})*"),
     };
-    let name = regex::escape(variable.name);
+    let name = regex_syntax::escape(variable.name);
     match (operator.named, variable.exploded) {
         (true, false) => format!("{name}(?:={value})?"),
         // The names may be those of an association.

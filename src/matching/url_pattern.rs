@@ -58,7 +58,7 @@ impl UrlPattern {
         })
     }
 
-    /// How much memory it takes, in bytes, beside what it was written as: without what matching keeps.
+    /// How much memory it takes, in bytes, beside what it was written as.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,
