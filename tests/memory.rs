@@ -18,7 +18,7 @@ use serde_json::json;
 use support::{
     client::{Stream, connect, connect_small, get, try_connect},
     eventually,
-    mercure::{Client, HUB, HubProcess, PATH, bearer, form, grant, request, token_for},
+    mercure::{Client, HUB, HubProcess, PATH, bearer, detail, form, grant, request, token_for},
 };
 
 const MIB: u64 = 1 << 10;
@@ -143,6 +143,76 @@ fn active_subscriptions_have_a_budget_of_their_own() {
         .count();
     assert!((1..10).contains(&taken), "{taken}");
     assert!(growth < 25 * MIB, "{growth} KiB");
+}
+
+#[test]
+fn payloads_of_tokens_take_no_more_memory_than_their_text() {
+    const SUBSCRIBERS: usize = 400;
+    let more = "[hub]\nsubscriptions = true\n[limits]\nmatcher_bytes = 1048576\n\
+                [stream]\nhistory_bytes = 1048576\n";
+    let server = Server::start(more);
+    // Parsed, each of these objects takes some hundred times its text.
+    let payload = json!({ "a": vec![json!({ "": 0 }); 400] });
+    let topics = json!([{ "match": "*" }]);
+    let mut detail = detail(&["subscribe"], topics);
+    detail["payload"] = payload;
+    let token = token_for(HUB, json!([detail]));
+
+    let (growth, streams) = server.growth(|| {
+        let subscribe = |_| {
+            let mut socket = server.connect();
+            let headers = bearer(&token);
+            let target = format!("{PATH}?match=a");
+            socket
+                .write_all(&request("GET", &target, &headers, ""))
+                .unwrap();
+            let mut head = [0; 12];
+            socket.read_exact(&mut head).unwrap();
+            socket
+        };
+        (0..SUBSCRIBERS).map(subscribe).collect::<Vec<_>>()
+    });
+
+    println!("{SUBSCRIBERS} subscribers with payloads: {growth} KiB");
+    assert!(growth < 25 * MIB, "{growth} KiB");
+    drop(streams);
+}
+
+#[test]
+fn regular_expressions_keep_nothing_beyond_their_budget() {
+    let server =
+        Server::start("[limits]\nmatcher_bytes = 8388608\n[stream]\nhistory_bytes = 1048576\n");
+    let token = token_for(HUB, json!([grant("publish", &["*"])]));
+    let mut publisher = Client::connect(server.addr());
+
+    let (growth, streams) = server.growth(|| {
+        let query = |name: usize| {
+            // Each keeps many states of its automaton for the next match.
+            let pattern = |n| format!("match_urlpattern=/{name}{n}([^!]*a[^!]{{0,60}}(?:N)?[A-Z])");
+            let body = (0..20).map(pattern).collect::<Vec<_>>().join("&");
+            let mut socket = server.connect();
+            socket
+                .write_all(&request("QUERY", PATH, "", &body))
+                .unwrap();
+            let mut head = [0; 12];
+            socket.read_exact(&mut head).unwrap();
+            socket
+        };
+        let streams: Vec<_> = (0..100).map(query).collect();
+        for n in 0..200 {
+            let topic = format!(
+                "https://hub.example.com/{}{n}aaaaaabcaNaAaaNaaaaaAAaaNNaaaaaZ",
+                n % 100
+            );
+            let update = form(&[("topic", &topic), ("data", "x")]);
+            assert_eq!(publisher.post(&bearer(&token), &update).status(), 200);
+        }
+        streams
+    });
+
+    println!("regular expressions: {growth} KiB");
+    assert!(growth < 32 * MIB, "{growth} KiB");
+    drop(streams);
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(crate) struct Access {
 #[derive(Debug)]
 struct Payload {
     topics: Vec<Matcher>,
-    payload: Option<Value>,
+    /// A JSON object as text: parsed, it may take some fifty times as much memory.
+    payload: Option<Arc<str>>,
 }
 
 /// Why details are refused.
@@ -113,7 +114,7 @@ impl Access {
         }
         if actions.contains(&"subscribe") {
             self.allow_subscribe(topics.clone());
-            self.tell(topics, payload.cloned());
+            self.tell(topics, payload.map(|payload| payload.to_string().into()));
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl Access {
     }
 
     /// Says what is to be told of subscriptions to these topics, if that was not said before.
-    pub(super) fn tell(&mut self, topics: Vec<Matcher>, payload: Option<Value>) {
+    pub(super) fn tell(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
     }
 
@@ -156,9 +157,9 @@ impl Access {
         &self.subscribe
     }
 
-    /// What is to be told of a subscription: the payload of the first detail that means what was
+    /// What is to be told of a subscription, as JSON: the payload of the first detail that means what was
     /// subscribed to, as if that were a topic. (Mercure, chapter Payloads)
-    pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&Value> {
+    pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&str> {
         self.payloads
             .iter()
             .find(|detail| {
@@ -166,7 +167,7 @@ impl Access {
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })
-            .and_then(|detail| detail.payload.as_ref())
+            .and_then(|detail| detail.payload.as_deref())
     }
 }
 

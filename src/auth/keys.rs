@@ -2,7 +2,7 @@
 //! for (RFC 8725). Read from files, anew whenever the config is.
 
 use std::{
-    collections::hash_map::RandomState, fs::File, hash::BuildHasher as _, io::Read as _,
+    collections::hash_map::RandomState, fs, fs::File, hash::BuildHasher as _, io::Read as _,
     path::Path, sync::LazyLock,
 };
 
@@ -82,6 +82,11 @@ impl Issuer {
 
 /// Reads a key's file, which is no longer than keys are.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let metadata = fs::metadata(path).map_err(|err| err.to_string())?;
+    if !metadata.is_file() {
+        // Opening a FIFO would wait for its writer.
+        return Err("it is not a regular file".to_owned());
+    }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|err| err.to_string())?;
     let read = file.take(LONGEST + 1).read_to_end(&mut bytes);

@@ -1,6 +1,8 @@
 //! Access tokens of the protocol's older versions: a JWT of any type with a claim `mercure`, or
 //! `https://mercure.rocks/`, that lists topic selectors and matchers.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -89,12 +91,14 @@ impl MercureClaim {
         let mut access = Access::default();
         access.allow_publish(publish);
         access.allow_subscribe(subscribe.clone());
+        let text = |payload: &Value| Arc::from(payload.to_string());
+        let of_claim: Option<Arc<str>> = self.payload.as_ref().map(text);
         for (selector, matcher) in selectors.iter().zip(subscribe) {
-            let payload = selector.payload().or(self.payload.as_ref());
-            access.tell(vec![matcher], payload.cloned());
+            let payload = selector.payload().map(text);
+            access.tell(vec![matcher], payload.or_else(|| of_claim.clone()));
         }
         let all = compiling.compile(MatcherText::wildcard())?;
-        access.tell(vec![all], self.payload);
+        access.tell(vec![all], of_claim);
         Ok(access)
     }
 }

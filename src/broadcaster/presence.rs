@@ -19,15 +19,18 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// How many subscriptions are listed at once; the rest is left out, and the list says so.
-const MOST_LISTED: usize = 10_000;
+/// Maximum number of subscriptions in a list, and its size in bytes. The rest is left out, and the list
+/// says so.
+const MAX_LISTED: usize = 10_000;
+const MAX_LIST_BYTES: usize = 4 << 20;
 
 /// Every subscription there is.
 #[derive(Debug)]
 pub(crate) struct Presence {
     hub: HubUrl,
     /// By their paths, which are the topics on which they are told of.
-    active: BTreeMap<String, Value>,
+    /// Documents as JSON text: parsed, a document may take some fifty times as much memory.
+    active: BTreeMap<String, Box<str>>,
     subscribers: HashMap<String, Subscriber>,
     /// Memory of what is above, in bytes, about, without what each subscriber has free.
     bytes: usize,
@@ -65,14 +68,10 @@ impl Presence {
     }
 
     /// The same with these subscriptions, which nobody leaves.
-    pub(crate) fn of(hub: HubUrl, documents: Vec<Value>) -> Self {
-        let path = |document: &Value| Some(document["id"].as_str()?.to_owned());
-        let active = documents
-            .into_iter()
-            .filter_map(|document| Some((path(&document)?, document)))
-            .collect();
+    pub(crate) fn of(hub: HubUrl, documents: Vec<(String, String)>) -> Self {
+        let documents = documents.into_iter();
         Self {
-            active,
+            active: documents.map(|(path, text)| (path, text.into())).collect(),
             ..Self::new(hub, 0)
         }
     }
@@ -95,6 +94,7 @@ impl Presence {
         let subscriber = urn::random();
         let list = format!("{}{SUBSCRIPTIONS_PATH}", self.hub.path());
         let mut paths = Vec::new();
+        let mut changes = Vec::new();
         for MatcherText { kind, text } in matchers {
             let encode = |text| utf8_percent_encode(text, ENCODED);
             let (topic, name) = (encode(text), encode(&subscriber));
@@ -115,14 +115,13 @@ impl Presence {
             document["id"] = json!(path);
             let payload = access.and_then(|access| access.payload(text, &self.hub));
             if let Some(payload) = payload {
-                document["payload"] = payload.clone();
+                document["payload"] = serde_json::from_str(payload).unwrap_or_default();
             }
-            self.active.insert(path.clone(), document);
+            let change = PresenceChange::new(document, true);
+            self.active.insert(path.clone(), change.document().into());
+            changes.push(change);
             paths.push(path);
         }
-        let joined = paths.iter().filter_map(|path| self.active.get(path));
-        let changes = joined.map(|document| PresenceChange::new(document.clone(), true));
-        let changes = changes.collect();
         let of_subscriber = Subscriber { paths, bytes };
         self.subscribers.insert(subscriber.clone(), of_subscriber);
         Ok((subscriber, changes))
@@ -134,7 +133,7 @@ impl Presence {
         let cost = |MatcherText { text, .. }: &MatcherText| {
             let encoded: usize = utf8_percent_encode(text, ENCODED).map(str::len).sum();
             let payload = access.and_then(|access| access.payload(text, &self.hub));
-            let payload = payload.map_or(0, |payload| payload.to_string().len());
+            let payload = payload.map_or(0, str::len);
             SUBSCRIPTION_BYTES + 3 * encoded + text.len() + payload
         };
         matchers.iter().map(cost).sum()
@@ -145,15 +144,15 @@ impl Presence {
         let Subscriber { paths, bytes } = self.subscribers.remove(subscriber).unwrap_or_default();
         self.bytes -= bytes;
         let gone = paths.iter().filter_map(|path| self.active.remove(path));
-        gone.map(|document| PresenceChange::new(document, false))
+        gone.filter_map(|document| PresenceChange::of_text(&document, false))
             .collect()
     }
 
-    /// The document at a path: a subscription, or a list of those below it. `None`: neither. In
+    /// The JSON document at a path: a subscription, or a list of those below it. `None`: neither. In
     /// `legacy` there are lists of the subscriptions to a topic, too.
-    pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<Value> {
+    pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<String> {
         if let Some(document) = self.active.get(path) {
-            return Some(document.clone());
+            return Some(document.to_string());
         }
         let below = path
             .strip_prefix(self.hub.path())?
@@ -169,20 +168,36 @@ impl Presence {
             _ => return None,
         };
         let prefix = format!("{path}/");
-        let listed = self.active.range(prefix.clone()..);
-        let listed = listed.take_while(|(path, _)| path.starts_with(&prefix));
-        let mut listed = listed
-            .map(|(_, document)| document)
-            // A topic may be called `exact`, and other paths begin with `/subscriptions/exact/`: keep only
-            // documents that have a `topic`.
-            .filter(|document| !is_of_topic || document.get("topic").is_some());
-        let first: Vec<_> = listed.by_ref().take(MOST_LISTED).collect();
-        let mut list = json!({ "id": path, "type": "subscriptions", "subscriptions": first });
-        if listed.next().is_some() {
-            list["truncated"] = Value::Bool(true);
-        }
-        Some(list)
+        let below = self.active.range(prefix.clone()..);
+        let below =
+            below.map_while(|(path, document)| Some((path.strip_prefix(&prefix)?, document)));
+        // A topic may be called `exact`, and other paths begin with `/subscriptions/exact/`.
+        let listed = below.filter(|(rest, _)| !is_of_topic || !rest.contains('/'));
+        Some(list(path, listed.map(|(_, document)| &**document)))
     }
+}
+
+/// A list of subscriptions as JSON. One that exceeds a limit is cut and says so.
+fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    let mut is_truncated = false;
+    for (count, document) in documents.enumerate() {
+        if count == MAX_LISTED || text.len() + document.len() > MAX_LIST_BYTES {
+            is_truncated = true;
+            break;
+        }
+        if count > 0 {
+            text.push(',');
+        }
+        text.push_str(document);
+    }
+    let id = Value::from(path);
+    let truncated = if is_truncated {
+        ",\"truncated\":true"
+    } else {
+        ""
+    };
+    format!("{{\"id\":{id},\"subscriptions\":[{text}]{truncated},\"type\":\"subscriptions\"}}")
 }
 
 /// A path as subscriptions are told of at it: each part of what was asked for may be percent-encoded in
@@ -206,6 +221,11 @@ pub(crate) fn told_path(asked: &str, hub: &HubUrl) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The document at a path.
+    fn at(presence: &Presence, path: &str) -> Value {
+        serde_json::from_str(&presence.at(path, false).unwrap()).unwrap()
+    }
 
     fn presence() -> Presence {
         let hub = HubUrl::parse("https://example.com/.well-known/mercure").unwrap();
@@ -246,9 +266,9 @@ mod tests {
         let audience = event.audience.as_ref().unwrap();
         assert!(audience.private && audience.topics[0].as_str() == path);
         assert!(changes[0].path() == path && changes[0].is_active());
-        assert_eq!(presence.at(&path, false), Some(document));
+        assert_eq!(at(&presence, &path), document);
         let count = |presence: &Presence, path: &str| {
-            presence.at(path, false).unwrap()["subscriptions"]
+            at(presence, path)["subscriptions"]
                 .as_array()
                 .unwrap()
                 .len()
@@ -257,7 +277,9 @@ mod tests {
         assert_eq!(count(&presence, &of_pattern), 2);
         assert_eq!(count(&presence, &format!("{list}/urlpattern/a%20b")), 1);
         assert_eq!(count(&presence, &format!("{list}/exact/a%20b")), 0);
-        let documents = presence.active.values().cloned().collect();
+        let documents = presence.active.iter();
+        let documents = documents.map(|(path, text)| (path.clone(), text.to_string()));
+        let documents = documents.collect();
         let same = Presence::of(presence.hub.clone(), documents);
         assert_eq!(same.at(list, false), presence.at(list, false));
         assert_eq!(presence.at(&format!("{list}/urlpattern"), false), None);
@@ -279,18 +301,31 @@ mod tests {
     fn a_list_that_leaves_something_out_says_so() {
         let mut presence = presence();
         let list = "/.well-known/mercure/subscriptions";
-        for _ in 0..MOST_LISTED {
+        for _ in 0..MAX_LISTED {
             presence.join(&[pattern("a")], None).unwrap();
         }
 
-        let all = presence.at(list, false).unwrap();
+        let all = at(&presence, list);
         presence.join(&[pattern("a")], None).unwrap();
-        let not_all = presence.at(list, false).unwrap();
+        let not_all = at(&presence, list);
 
         assert_eq!(all.get("truncated"), None);
         assert_eq!(not_all["truncated"], true);
         let length = |list: &Value| list["subscriptions"].as_array().unwrap().len();
-        assert_eq!([length(&all), length(&not_all)], [MOST_LISTED; 2]);
+        assert_eq!([length(&all), length(&not_all)], [MAX_LISTED; 2]);
+    }
+
+    #[test]
+    fn a_list_is_cut_at_its_size_in_bytes() {
+        let document = format!("{{\"id\":\"{}\"}}", "x".repeat(100_000));
+        let text = list("/a\"b", std::iter::repeat_n(&*document, 100));
+
+        let list: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&list["id"], &list["truncated"]),
+            (&json!("/a\"b"), &json!(true))
+        );
+        assert_eq!(list["subscriptions"].as_array().unwrap().len(), 41);
     }
 
     #[test]

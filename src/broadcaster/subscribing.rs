@@ -142,8 +142,8 @@ pub(crate) struct List {
 /// The active subscriptions at a path, at a moment.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    /// `None`: there are none.
-    pub(crate) document: Option<serde_json::Value>,
+    /// JSON. `None`: there are none.
+    pub(crate) document: Option<String>,
     /// The newest event at that moment.
     pub(crate) last: Option<EventId>,
 }

@@ -47,7 +47,8 @@ impl EventName {
         if has_invisible(&name) {
             return Err(InvalidEventName::Invisible);
         }
-        if Self::RESERVED.contains(&&*name) {
+        // Some clients trim it.
+        if Self::RESERVED.contains(&name.trim()) {
             return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name))
@@ -225,7 +226,9 @@ mod tests {
         assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::Invisible));
         assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::Invisible));
         for name in EventName::RESERVED {
-            assert_eq!(EventName::parse(name), Err(InvalidEventName::Reserved));
+            for name in [name.to_owned(), format!("{name} "), format!(" {name}")] {
+                assert_eq!(EventName::parse(name), Err(InvalidEventName::Reserved));
+            }
         }
         assert_eq!(
             EventName::parse("x".repeat(EventName::MAX_BYTES + 1)),

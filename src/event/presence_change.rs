@@ -7,39 +7,45 @@ use super::{
     topic::Topic,
 };
 
-/// A subscription that begins, or ends.
+/// A subscription that begins or ends.
 #[derive(Debug)]
 pub(crate) struct PresenceChange {
-    /// As it is now told of: whether it is active, too.
-    pub(crate) document: Value,
-    /// What is to be published.
+    is_active: bool,
+    /// What the hub publishes: private, on the subscription's path, with its document as data.
     pub(crate) event: Event,
 }
 
 impl PresenceChange {
-    pub(crate) fn new(mut document: Value, active: bool) -> Self {
-        document["active"] = Value::Bool(active);
-        let event = told(&document);
-        Self { document, event }
+    /// `document`: a JSON object whose `id` is the subscription's path. Its `active` is set.
+    pub(crate) fn new(mut document: Value, is_active: bool) -> Self {
+        document["active"] = Value::Bool(is_active);
+        let path = document["id"].as_str().unwrap_or_default();
+        let topics = vec![Topic::of_hub(path)];
+        let mut event = Event::of_hub(document.to_string());
+        event.audience = Some(Audience {
+            topics,
+            private: true,
+        });
+        Self { is_active, event }
     }
 
-    /// The subscription's path, which is also the topic on which it is told of.
+    /// The same for a document as text. `None`: it is not a JSON object.
+    pub(crate) fn of_text(document: &str, is_active: bool) -> Option<Self> {
+        let document: Value = serde_json::from_str(document).ok()?;
+        document.is_object().then(|| Self::new(document, is_active))
+    }
+
+    /// The subscription's path, which is also the topic of the event.
     pub(crate) fn path(&self) -> &str {
-        self.document["id"].as_str().unwrap_or_default()
+        self.event.topics().first().map_or("", Topic::as_str)
     }
 
     pub(crate) fn is_active(&self) -> bool {
-        self.document["active"] == Value::Bool(true)
+        self.is_active
     }
-}
 
-/// What is published of a subscription: private, and by the hub alone.
-fn told(document: &Value) -> Event {
-    let path = document["id"].as_str().unwrap_or_default();
-    let mut event = Event::of_hub(document.to_string());
-    event.audience = Some(Audience {
-        topics: vec![Topic::of_hub(path)],
-        private: true,
-    });
-    event
+    /// The subscription as JSON text.
+    pub(crate) fn document(&self) -> &str {
+        self.event.data()
+    }
 }

@@ -178,6 +178,13 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     Frame::new(&text)
 }
 
+/// Size of data in an event stream, in bytes, beside what every event has: each line break in it becomes a
+/// line break and the name of a field.
+pub(crate) fn data_bytes(data: &str) -> usize {
+    const FIELD: usize = "data: ".len();
+    data.len() + FIELD * (lines(data).count() - 1)
+}
+
 /// A gap. It carries the id it resumes after, so that a client that is cut off right behind it
 /// goes on from there and is not told of the same gap again.
 pub(crate) fn gap(gap: &Gap) -> Frame {

@@ -53,8 +53,8 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
     fn flush(&self) -> oneshot::Receiver<()>;
 }
 
-/// Resolves to the documents of subscriptions, unless they cannot be had.
-pub(crate) type Subscriptions = oneshot::Receiver<Vec<serde_json::Value>>;
+/// Resolves to the paths and the JSON documents of subscriptions, unless they cannot be had.
+pub(crate) type Subscriptions = oneshot::Receiver<Vec<(String, String)>>;
 
 /// A log that is kept takes in numbered messages no more often than this: what came due meanwhile goes
 /// in together, at one transaction. At 1,000 a second to 1,000 subscribers a transaction for each took

@@ -21,6 +21,10 @@ impl LogError {
         Self { place, reason }
     }
 
+    pub(super) fn not_a_file(path: &Path) -> Self {
+        Self::in_file(path, "is not a regular file: name another path".to_owned())
+    }
+
     pub(super) fn damaged(path: &Path, what: &impl ToString) -> Self {
         Self::in_file(path, damaged(&what.to_string()))
     }

@@ -2,7 +2,13 @@
 
 mod acknowledged;
 
-use std::{fmt::Display, fs, io, ops::Range, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fmt::Display,
+    fs, io,
+    ops::Range,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
 
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
@@ -69,11 +75,33 @@ pub(super) struct Batch<'a> {
 /// A file that is open. No other process can use it meanwhile.
 #[derive(Debug)]
 pub(super) struct FileStore {
+    path: PathBuf,
     db: Database,
+    /// What was at `path` after the last commit.
+    identity: Identity,
     epoch: u64,
     acknowledged: AcknowledgedFile,
     /// What the file beside it said when it was opened.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
+}
+
+/// Tells a file at a path from another one, and from itself after somebody else changed its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    length: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+        })
+    }
 }
 
 /// Why acknowledged events may be missing from a file.
@@ -105,6 +133,7 @@ impl FileStore {
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
+            Ok(file) if !file.is_file() => Err(LogError::not_a_file(path)),
             Ok(file) if file.len() == 0 => Err(error(
                 "is empty, so it was cut off: put a backup in its place, or remove it to begin anew"
                     .to_owned(),
@@ -127,14 +156,26 @@ impl FileStore {
             // This may be left over from another log.
             let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
+            if let Ok(Acknowledged { next, .. }) = acknowledged_at_open {
+                log::warn!(
+                    "the log in {} is missing, although {} says that event {} was acknowledged: a new log \
+                     begins, and every subscriber that resumes receives a gap",
+                    path.display(),
+                    acknowledged::path(path).display(),
+                    next - 1,
+                );
+            }
             let mut store = Self {
+                path: path.to_owned(),
                 db,
+                identity: Identity::of(path)?,
                 epoch: 0,
                 acknowledged,
                 acknowledged_at_open,
             };
             store.epoch = store.new_epoch(now);
             store.prepare()?;
+            store.identity = Identity::of(path)?;
             // Nothing of this log can be lost.
             let (epoch, next) = (store.epoch, 1);
             store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
@@ -164,7 +205,10 @@ impl FileStore {
         }
         let beside = |err| error(cannot_open_beside(path, &err));
         Ok(Self {
+            path: path.to_owned(),
             epoch: number(&db, EPOCH).map_err(damaged)?,
+            identity: Identity::of(path)
+                .map_err(|err| error(format!("cannot be opened: {err}")))?,
             db,
             acknowledged_at_open: Acknowledged::read(path).map_err(beside)?,
             acknowledged: AcknowledgedFile::open(path).map_err(beside)?,
@@ -218,6 +262,7 @@ impl FileStore {
         }
         txn.commit()?;
         self.epoch = epoch;
+        self.identity = Identity::of(&self.path)?;
         self.record_acknowledged(number(&self.db, NEXT)?)
     }
 
@@ -273,6 +318,7 @@ impl FileStore {
             ticks,
             unsynced,
         } = batch;
+        self.check_identity()?;
         let mut txn = self.db.begin_write()?;
         txn.set_durability(if synced {
             Durability::Immediate
@@ -303,7 +349,19 @@ impl FileStore {
             about.insert(UNSYNCED, u64::from(unsynced))?;
         }
         txn.commit()?;
+        self.identity = Identity::of(&self.path)?;
         self.record_acknowledged(first + records.len() as u64)
+    }
+
+    /// Fails if the file was deleted, moved, replaced or cut while it is open: what is written to it would be
+    /// lost.
+    fn check_identity(&self) -> Result<(), io::Error> {
+        if Identity::of(&self.path).is_ok_and(|identity| identity == self.identity) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it was deleted, moved, replaced or cut by another program. Put it back, or restart the server",
+        ))
     }
 }
 

@@ -57,7 +57,10 @@ impl LogKind {
             _ => Path::new("."),
         };
         if folder.is_dir() {
-            return Ok(());
+            return match path.metadata() {
+                Ok(metadata) if !metadata.is_file() => Err(LogError::not_a_file(path)),
+                _ => Ok(()),
+            };
         }
         let reason = format!("has no place: {} is not there", folder.display());
         Err(LogError::in_file(path, reason))

@@ -297,14 +297,13 @@ impl Thread {
         };
         let began = Instant::now();
         let committed = store.commit(batch, synced);
-        let metrics = &self.listener.metrics;
-        metrics.observe_commit(began.elapsed());
         if let Err(err) = committed {
             self.fail(&err);
             self.refuse(waiting);
             self.refuse(out_of_turn);
             return;
         }
+        self.listener.metrics.observe_commit(began.elapsed());
         if std::mem::take(&mut self.is_failing) {
             log::info!("the log in {} can be written again", self.path.display());
         }

@@ -31,7 +31,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What only the Broadcaster knows is left out if it does not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
-    let present = present(inspection.as_ref(), &hub.log.extent());
+    let present = present(inspection.as_ref(), &hub.log.extent(), hub.is_writable());
     let text = hub
         .metrics
         .encode(&[&present, &process()])
@@ -44,7 +44,7 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
 }
 
 /// What is so at this moment.
-fn present(inspection: Option<&Inspection>, extent: &Extent) -> Registry {
+fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
         let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
@@ -63,6 +63,11 @@ fn present(inspection: Option<&Inspection>, extent: &Extent) -> Registry {
             ConstGauge::new(inspection.max_subscribers as u64),
         );
     }
+    registry.register(
+        "log_writable",
+        "1 while events can be appended to the log, 0 while publishing is refused",
+        ConstGauge::new(u64::from(is_writable)),
+    );
     registry.register(
         "log_events",
         "Events that are retained",

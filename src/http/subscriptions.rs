@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BoxBody,
-    http::header::{CACHE_CONTROL, ETAG, HeaderValue, LINK},
+    http::header::{CACHE_CONTROL, ContentType, ETAG, HeaderValue, LINK},
     web,
 };
 
@@ -53,7 +53,9 @@ pub(super) async fn subscriptions(
          content-type=\"application/json\"",
         hub.url().as_str()
     );
-    let mut response = HttpResponse::Ok().json(document);
+    let mut response = HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(document);
     let mut put = |name, value: String| {
         // Whatever is in it is ASCII.
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -6,6 +6,7 @@ use crate::{
     config::LimitsConfig,
     event::{
         Audience, Event, EventName, GivenId, InvalidEventName, InvalidGivenId, InvalidTopic, Topic,
+        wire,
     },
     transport::form::{self, NotUtf8},
 };
@@ -29,6 +30,10 @@ pub(crate) enum InvalidUpdate {
     Twice(&'static str),
     #[error("A field is longer than {0} bytes (limits.field).")]
     FieldTooLong(usize),
+    #[error(
+        "The field `data` is longer than {0} bytes (limits.field), with each of its line breaks counted as 7."
+    )]
+    DataTooLong(usize),
     #[error("There are more than {0} topics (limits.topics).")]
     TooManyTopics(usize),
 }
@@ -39,6 +44,7 @@ impl InvalidUpdate {
         matches!(
             self,
             Self::FieldTooLong(_)
+                | Self::DataTooLong(_)
                 | Self::TooManyTopics(_)
                 | Self::Topic(InvalidTopic::TooLong)
                 | Self::Id(InvalidGivenId::TooLong)
@@ -84,7 +90,11 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
         return Err(InvalidUpdate::NoTopic);
     }
     let given = |field: Option<String>| field.filter(|value| !value.is_empty());
-    let mut event = Event::message(data.unwrap_or_default());
+    let data = data.unwrap_or_default();
+    if wire::data_bytes(&data) > limits.field {
+        return Err(InvalidUpdate::DataTooLong(limits.field));
+    }
+    let mut event = Event::message(data);
     event.audience = Some(Audience { topics, private });
     if let Some(id) = given(id) {
         event = event.with_id(GivenId::parse(&id)?);

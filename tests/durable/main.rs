@@ -8,6 +8,7 @@ mod support;
 mod full_disk;
 mod killed;
 mod refusals;
+mod replaced;
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 

@@ -1,5 +1,7 @@
 //! What is refused at the start: never a silent new beginning.
 
+use std::{os::unix::fs::symlink, process::Command};
+
 use rustix::process::Signal;
 
 use super::*;
@@ -59,4 +61,51 @@ fn a_file_in_use_is_refused() {
     let second = run(node.folder.path(), &["--bind", "127.0.0.1:0"]);
 
     assert_refused(&second, "is in use by another process");
+}
+
+#[test]
+fn a_file_beside_the_log_that_is_no_regular_file_is_refused_at_once() {
+    let node = Node::new(QUIET);
+    let mut server = node.start();
+    let id = node.publish("topic=a&data=x").body;
+    server.signal(Signal::TERM);
+    server.wait();
+    let beside = node.folder.path().join("events.redb.acknowledged");
+    let record = fs::read(&beside).unwrap();
+
+    fs::remove_file(&beside).unwrap();
+    let made = Command::new("mkfifo").arg(&beside).status().unwrap();
+    assert!(made.success());
+    assert_refused(&run(node.folder.path(), &[]), "it is not a regular file");
+    fs::remove_file(&beside).unwrap();
+    symlink("events.redb", &beside).unwrap();
+    assert_refused(&run(node.folder.path(), &[]), "it is not a regular file");
+    fs::remove_file(&beside).unwrap();
+    fs::write(&beside, record).unwrap();
+
+    let server = node.start();
+    assert!(!server.stderr().contains("epoch"), "{}", server.stderr());
+    let next = node.publish("topic=a&data=y").body;
+    let mut stream = node.resume(&format!("{HUB}?match=a"), &id);
+    assert_eq!(stream.event().unwrap().id, Some(next));
+}
+
+#[test]
+fn a_path_or_a_key_that_is_no_regular_file_is_refused_at_once() {
+    let node = Node::with_path("folder", QUIET);
+    let folder = node.folder.path();
+    fs::create_dir(folder.join("folder")).unwrap();
+    for arguments in [&[][..], &["--check-config"]] {
+        assert_refused(
+            &run(folder, arguments),
+            "folder (log.path) is not a regular file",
+        );
+    }
+    fs::remove_dir(folder.join("folder")).unwrap();
+    fs::remove_file(folder.join("secret")).unwrap();
+    let made = Command::new("mkfifo").arg(folder.join("secret")).status();
+    assert!(made.unwrap().success());
+    for arguments in [&[][..], &["--check-config"]] {
+        assert_refused(&run(folder, arguments), "it is not a regular file");
+    }
 }

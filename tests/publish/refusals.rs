@@ -280,6 +280,9 @@ fn what_exceeds_a_limit_is_refused_as_too_large() {
 
     let body = format!("topic=a{}", "&x=y".repeat(300));
     let mut forms = vec![body, "topic=a&topic=b&topic=c&topic=d".to_owned()];
+    // Each line break becomes a line of its own with the name of the field.
+    let lines = "\n".repeat(37);
+    forms.push(form(&[("topic", "a"), ("data", &lines)]));
     for name in ["topic", "data", "id", "type", "retry", "private", "foo"] {
         forms.push(form(&[("topic", "a"), (name, &long)]));
     }
@@ -294,6 +297,8 @@ fn what_keeps_to_the_limits_is_taken() {
     let text = "x".repeat(256);
 
     publisher.publish(&form(&[("topic", "a"), ("data", &text), ("foo", &text)]));
+    let lines = format!("{}xxxx", "\n".repeat(36));
+    publisher.publish(&form(&[("topic", "a"), ("data", &lines)]));
     publisher.publish(&form(&[("topic", &text), ("topic", "b"), ("topic", "c")]));
     let body = format!("topic=a{}", "&".repeat(1024 - "topic=a".len()));
     assert_eq!(body.len(), 1024);

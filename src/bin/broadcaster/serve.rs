@@ -44,6 +44,8 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     // Before anything is said about being up: a signal sent then must find its listener.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // By default it would kill a server that is starting. What it asks for is done when the server is up.
+    let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     // By default it kills the process that writes to a file beyond the limit on its size. Now the write
     // fails, as on a full disk.
     let _file_too_large =

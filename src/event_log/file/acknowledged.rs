@@ -7,7 +7,7 @@
 //! `interval` it may be ahead after a crash, which the log notices by itself (`unsynced`).
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -51,8 +51,12 @@ impl Acknowledged {
 
     /// What the file beside the log at this path says.
     pub(super) fn read(log: &Path) -> io::Result<Result<Self, Unknown>> {
-        match std::fs::read(path(log)) {
-            Ok(bytes) => Ok(Self::from_bytes(&bytes).ok_or(Unknown::Damaged)),
+        match length(log) {
+            Ok(length) if length == BYTES as u64 => {
+                let bytes = fs::read(path(log))?;
+                Ok(Self::from_bytes(&bytes).ok_or(Unknown::Damaged))
+            }
+            Ok(_) => Ok(Err(Unknown::Damaged)),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Err(Unknown::Missing)),
             Err(err) => Err(err),
         }
@@ -66,6 +70,10 @@ pub(super) struct AcknowledgedFile(File);
 impl AcknowledgedFile {
     /// Opens the file beside the log at this path, or makes it.
     pub(super) fn open(log: &Path) -> io::Result<Self> {
+        match length(log) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path(log))?;
@@ -78,6 +86,16 @@ impl AcknowledgedFile {
     pub(super) fn write(&self, acknowledged: Acknowledged) -> io::Result<()> {
         self.0.write_all_at(&acknowledged.to_bytes(), 0)
     }
+}
+
+/// The length of the file beside a log. An error if it is not a regular file: opening a FIFO would wait, and a
+/// link could lead to the log itself.
+fn length(log: &Path) -> io::Result<u64> {
+    let metadata = fs::symlink_metadata(path(log))?;
+    if metadata.is_file() {
+        return Ok(metadata.len());
+    }
+    Err(io::Error::other("it is not a regular file"))
 }
 
 /// The path of the file beside a log.

@@ -6,6 +6,9 @@ use redis::RedisError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
+/// What to say of a Redis that is a replica.
+pub(super) const REPLICA: &str = "it is a replica: name the master, or Sentinels that know it";
+
 /// What went wrong, without what was sent.
 pub(super) fn reason(err: &RedisError) -> String {
     match err.code() {
@@ -14,6 +17,7 @@ pub(super) fn reason(err: &RedisError) -> String {
              that wrote it, or another log.prefix",
             err.detail().unwrap_or_default()
         ),
+        Some("READONLY") => REPLICA.to_owned(),
         Some("WRONGTYPE") => {
             "its keys are in use for something else: use another log.prefix".to_owned()
         }

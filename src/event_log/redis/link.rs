@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +37,9 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The same where Sentinels have to be asked first.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many reasons are logged from one failure of Redis to its end.
+const MAX_REASONS: usize = 8;
+
 /// What the tasks of a node share.
 pub(super) struct Link {
     url: RedisUrl,
@@ -53,8 +57,8 @@ pub(super) struct Link {
     /// Wakes whoever looks after the connection.
     pub(super) lost: Notify,
     is_writable: Arc<AtomicBool>,
-    /// Whether it was said that it cannot be reached.
-    is_failing: Cell<bool>,
+    /// Why Redis could not be used since it last could, as far as that was logged.
+    reasons: RefCell<BTreeSet<String>>,
 }
 
 impl Link {
@@ -71,7 +75,7 @@ impl Link {
             ticks: Cell::new(0),
             lost: Notify::new(),
             is_writable: Arc::default(),
-            is_failing: Cell::new(false),
+            reasons: RefCell::default(),
         }
     }
 
@@ -135,7 +139,7 @@ impl Link {
         self.connections.set(self.connections.get() + 1);
         self.connection.replace(Some(connection));
         self.is_writable.store(true, Ordering::Relaxed);
-        if self.is_failing.replace(false) {
+        if !self.reasons.take().is_empty() {
             log::info!("the log in {} can be written again", self.url);
         }
         Ok(pulse)
@@ -238,11 +242,12 @@ impl Link {
         Lost
     }
 
-    /// Says why Redis cannot be used: once, however often it is tried.
+    /// Says why Redis cannot be used: each reason once, however often it is tried.
     pub(super) fn say(&self, reason: &str) {
-        let is_first = !self.is_failing.replace(true);
+        let mut reasons = self.reasons.borrow_mut();
+        let is_new = reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned());
         log::log!(
-            once::level(is_first),
+            once::level(is_new),
             "the log in {} cannot be written, so publishing is refused until it can: {reason}",
             self.url
         );

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -45,7 +44,7 @@ pub(super) enum Task {
     /// To end the subscriptions of nodes that are gone.
     Bury(Vec<String>),
     /// To be answered with everybody's subscriptions.
-    List(oneshot::Sender<Vec<Value>>),
+    List(oneshot::Sender<Vec<(String, String)>>),
     /// To be answered when all before it is done.
     Flush(oneshot::Sender<()>),
 }
@@ -138,8 +137,9 @@ impl Clerk {
             self.link.scripts.append(head, events)
         };
         let answer = self.link.call(&self.memory, append).await;
-        let metrics = &self.listener.metrics;
-        metrics.observe_commit(began.elapsed());
+        if answer.is_ok() {
+            self.listener.metrics.observe_commit(began.elapsed());
+        }
         let ids = answer
             .ok()
             .and_then(|ids| redis::from_redis_value::<Vec<String>>(ids).ok());
@@ -194,7 +194,7 @@ impl Clerk {
         };
         let ended = known
             .into_iter()
-            .map(|(_, document)| PresenceChange::new(document, false));
+            .filter_map(|(_, document)| PresenceChange::of_text(&document, false));
         let ended: Vec<_> = ended.collect();
         log::warn!("a node is gone: {} subscriptions end", ended.len());
         // What fails is tried again at the next pulse.
@@ -203,7 +203,7 @@ impl Clerk {
 }
 
 /// The subscriptions that Redis knows of a node, by their paths. What else there is is removed.
-async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, Value)>, Lost> {
+async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, String)>, Lost> {
     let name = link.scripts.names().subscriptions(node);
     let mut all = redis::cmd("HGETALL");
     all.arg(&name);

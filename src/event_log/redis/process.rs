@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::aio::ConnectionLike;
 
-use super::error::reason;
+use super::error::{REPLICA, reason};
 
 /// What Redis says of itself.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Process {
             return Err(format!("it is version {version}, and {OLDEST} is needed"));
         }
         if self.get("role") != "master" {
-            return Err("it is a replica: name the master, or Sentinels that know it".to_owned());
+            return Err(REPLICA.to_owned());
         }
         let is_bounded = self.get("maxmemory") != "0";
         let policy = self.get("maxmemory_policy");

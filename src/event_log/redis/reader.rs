@@ -130,7 +130,7 @@ impl Reader {
     pub(super) async fn subscriptions(
         &self,
         is_over: impl Fn() -> bool,
-    ) -> Result<Vec<serde_json::Value>, LogUnavailable> {
+    ) -> Result<Vec<(String, String)>, LogUnavailable> {
         let _alone = self.listing.lock().await;
         let names = self.link.scripts.names();
         let mut nodes = redis::cmd("ZRANGE");
@@ -149,7 +149,7 @@ impl Reader {
                 .ask(async |connection| of_node.query_async(connection).await)
                 .await?;
             let (known, _) = documents(known);
-            all.extend(known.into_iter().map(|(_, document)| document));
+            all.extend(known);
         }
         Ok(all)
     }

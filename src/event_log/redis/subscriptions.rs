@@ -12,7 +12,8 @@ use crate::event::PresenceChange;
 /// The subscriptions of a node, as its clients have them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    active: RefCell<BTreeMap<String, Value>>,
+    /// Documents as JSON text, by path.
+    active: RefCell<BTreeMap<String, String>>,
     /// Whether Redis may know others.
     pub(super) unsure: Cell<bool>,
     /// Whether an order of the keeper's is not carried out yet: another would wait behind it.
@@ -33,33 +34,33 @@ impl Subscriptions {
     pub(super) fn change(&self, change: &PresenceChange) {
         let mut active = self.active.borrow_mut();
         if change.is_active() {
-            active.insert(change.path().to_owned(), change.document.clone());
+            active.insert(change.path().to_owned(), change.document().to_owned());
         } else {
             active.remove(change.path());
         }
     }
 
     /// What makes of what Redis knows what there is.
-    pub(super) fn since(&self, known: Vec<(String, Value)>) -> Vec<PresenceChange> {
+    pub(super) fn since(&self, known: Vec<(String, String)>) -> Vec<PresenceChange> {
         let active = self.active.borrow();
         let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();
         let new = active.iter().filter(|(path, _)| !paths.contains(*path));
-        let new = new.map(|(_, document)| PresenceChange::new(document.clone(), true));
+        let new = new.filter_map(|(_, document)| PresenceChange::of_text(document, true));
         let ended = known
             .into_iter()
             .filter(|(path, _)| !active.contains_key(path));
-        let ended = ended.map(|(_, document)| PresenceChange::new(document, false));
+        let ended = ended.filter_map(|(_, document)| PresenceChange::of_text(&document, false));
         new.chain(ended).collect()
     }
 }
 
 /// The documents among these, by their paths, and the names of what is none.
-pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, Value)>, Vec<String>) {
+pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, String)>, Vec<String>) {
     let mut documents = Vec::new();
     let mut strange = Vec::new();
     for (path, text) in known {
         match serde_json::from_str::<Value>(&text) {
-            Ok(document) if document["id"] == *path => documents.push((path, document)),
+            Ok(document) if document["id"] == *path => documents.push((path, text)),
             _ => strange.push(path),
         }
     }
@@ -90,7 +91,7 @@ mod tests {
             field("/f", "{"),
         ]);
 
-        assert_eq!(known, [("/a".to_owned(), a)]);
+        assert_eq!(known, [("/a".to_owned(), a.to_string())]);
         assert_eq!(strange, ["/b", "/c", "/d", "/e", "/f"]);
     }
 
@@ -103,7 +104,7 @@ mod tests {
         own.change(&PresenceChange::new(document("/a"), false));
         assert!(own.are_other_than(2) && !own.are_other_than(1));
 
-        let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path)));
+        let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path).to_string()));
         let none = own.since(known[..1].to_vec());
         let changes = own.since(vec![known[1].clone()]);
 
