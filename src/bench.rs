@@ -15,7 +15,7 @@ use crate::{
     event::{Batch, Event, EventId, Framing, GivenId, ResumeFrom, Topic, wire},
     event_log::{MemoryLog, Portion, Read, ReadFrom, Retention},
     matching::{HubUrl, Matcher, MatcherText, MatcherType, Selection},
-    metrics::{HandOver, Metrics},
+    metrics::{DeliveryStats, Metrics},
 };
 
 /// Encodes an event as it is sent, and returns how long that is.
@@ -194,7 +194,7 @@ pub struct Counting(Metrics);
 impl Counting {
     /// Counts a round.
     pub fn round(&self, delivered: u64, took: Duration) {
-        self.0.count_hand_over(&HandOver {
+        self.0.count_hand_over(&DeliveryStats {
             delivered,
             bytes: delivered * 50,
             fell_behind: 0,
@@ -236,7 +236,7 @@ impl History {
     /// Finds the place of an id that a publisher gave.
     pub fn place_given(&self, id: &str) -> u64 {
         let from = ResumeFrom::parse(id.as_bytes());
-        self.log.place(&from, &self.own).cursor
+        self.log.resume(&from, &self.own).cursor
     }
 
     /// Reads a batch from `cursor` on, as a subscriber that is behind does, and returns the cursor
@@ -268,7 +268,7 @@ impl History {
     /// Finds the place of an id, as a subscriber that resumes asks for it.
     pub fn place(&self, seq: u64) -> u64 {
         let from = self.log.id(seq).into();
-        self.log.place(&from, &self.own).cursor
+        self.log.resume(&from, &self.own).cursor
     }
 }
 

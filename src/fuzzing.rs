@@ -11,7 +11,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Authority, TokenRules},
+    auth::{TokenRules, TokenVerifier},
     config::LimitsConfig,
     event::{
         Event, EventId, Framing, GivenId, LEGACY_PARAMETERS, PARAMETERS, ResumeFrom, Topic, wire,
@@ -118,10 +118,13 @@ pub fn token(bytes: &[u8]) {
         topics: 100,
         pattern: 1024,
     };
-    let authority = Authority::new(hub(), rules);
-    authority.trust_secret("https://example.com".to_owned(), &[7; 32]);
+    let token_verifier = TokenVerifier::new(hub(), rules);
+    token_verifier.trust_secret("https://example.com".to_owned(), &[7; 32]);
     let text = String::from_utf8_lossy(bytes);
-    assert!(authority.verify(&text).is_err(), "it was signed by nobody");
+    assert!(
+        token_verifier.verify(&text).is_err(),
+        "it was signed by nobody"
+    );
     // What an issuer would have signed may be anything, too.
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
@@ -145,7 +148,7 @@ pub fn token(bytes: &[u8]) {
         };
         let key = EncodingKey::from_secret(&[7; 32]);
         let token = encode(&header, &all, &key).expect("JSON can be signed");
-        let _ = authority.verify(&token);
+        let _ = token_verifier.verify(&token);
     }
 }
 
@@ -198,7 +201,7 @@ pub fn last_event_id(bytes: &[u8]) {
     // Whatever is not `Unknown` may be repeated in a header of the response.
     let is_header = HeaderValue::from_str(&from.to_string()).is_ok();
     assert!(is_header || matches!(from, ResumeFrom::Unknown(_)));
-    let placement = log.place(&from, &selection);
+    let placement = log.resume(&from, &selection);
     assert!((3..=7).contains(&placement.cursor));
     if let Some(gap) = placement.gap {
         let sent = wire::gap(&gap).bytes(Framing::Plain);

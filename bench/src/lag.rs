@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::load::{Order, Request, Scan, check_head};
+use crate::load::{Command, Request, Scan, check_head};
 
 /// How long the last may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,9 +69,9 @@ impl Lag {
         let listener = std::thread::spawn(move || {
             let mut scan = Scan::default();
             let mut buffer = [0; 4096];
-            let mut order = Order {
+            let mut order = Command {
                 next: Some(0),
-                ..Order::default()
+                ..Command::default()
             };
             while order.next < Some(updates as u64) {
                 let Ok(length @ 1..) = stream.read(&mut buffer) else {

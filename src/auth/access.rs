@@ -10,7 +10,8 @@ use super::rules::TokenRules;
 use crate::{
     event::Topic,
     matching::{
-        Compiling, Held, HubUrl, InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches,
+        Compiling, HubUrl, InvalidMatcher, Matcher, MatcherText, MatcherType, Reservation,
+        any_matches,
     },
 };
 
@@ -30,7 +31,7 @@ pub(crate) struct Access {
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
     /// What its patterns take of what those of all tokens may.
-    pub(super) compiled: Option<Arc<Held>>,
+    pub(super) compiled: Option<Arc<Reservation>>,
 }
 
 /// What is told of the subscriptions that a detail allows.
@@ -148,12 +149,12 @@ impl Access {
     }
 
     /// What its patterns take, for whoever goes on with them.
-    pub(crate) fn compiled(&self) -> Option<Arc<Held>> {
+    pub(crate) fn compiled(&self) -> Option<Arc<Reservation>> {
         self.compiled.clone()
     }
 
     /// The topics of which it may read what is private.
-    pub(crate) fn readable(&self) -> &[Matcher] {
+    pub(crate) fn authorized(&self) -> &[Matcher] {
         &self.subscribe
     }
 

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The longest key file, in bytes. A longer one is something else.
-const LONGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Somebody whose tokens are trusted.
 pub(super) struct Issuer {
@@ -89,10 +89,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|err| err.to_string())?;
-    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|err| err.to_string())?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("the file is longer than {LONGEST} bytes"));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"));
     }
     Ok(bytes)
 }

@@ -20,7 +20,7 @@ pub(crate) use self::{
     mint::{Grants, MintError, Signer},
     revocation::Revocation,
     rules::TokenRules,
-    verifier::Authority,
+    verifier::TokenVerifier,
 };
 pub use self::{
     issuer::{IssuerConfig, KeySource},

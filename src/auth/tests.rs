@@ -49,13 +49,13 @@ fn pem(issuer_name: &str, key: &str) -> IssuerConfig {
     issuer(issuer_name, KeySource::Pem(path))
 }
 
-fn trusting(issuers: &[IssuerConfig]) -> Authority {
-    let authority = Authority::new(hub(), RULES);
-    authority.trust(issuers).unwrap();
-    authority
+fn trusting(issuers: &[IssuerConfig]) -> TokenVerifier {
+    let token_verifier = TokenVerifier::new(hub(), RULES);
+    token_verifier.trust(issuers).unwrap();
+    token_verifier
 }
 
-fn authority() -> Authority {
+fn token_verifier() -> TokenVerifier {
     trusting(&[
         pem(ISSUER, "p256"),
         pem(OTHER_ISSUER, "p256-other"),
@@ -140,8 +140,8 @@ fn mac(header: &Value, claims: &Value, secret: &[u8]) -> String {
 }
 
 /// `good`, or the name of what is wrong.
-fn verdict_at(authority: &Authority, token: &str, now: f64) -> String {
-    let reason = match authority.verify_at(token, now) {
+fn verdict_at(token_verifier: &TokenVerifier, token: &str, now: f64) -> String {
+    let reason = match token_verifier.verify_at(token, now) {
         Ok(_) => return "good".to_owned(),
         Err(InvalidToken::Details(reason)) => return format!("{reason:?}"),
         Err(InvalidToken::Invalid(err)) => format!("{:?}", err.kind()),
@@ -150,13 +150,13 @@ fn verdict_at(authority: &Authority, token: &str, now: f64) -> String {
     reason.split('(').next().unwrap().to_owned()
 }
 
-fn verdict(authority: &Authority, token: &str) -> String {
-    verdict_at(authority, token, NOW as f64)
+fn verdict(token_verifier: &TokenVerifier, token: &str) -> String {
+    verdict_at(token_verifier, token, NOW as f64)
 }
 
 #[test]
 fn each_kind_of_key_verifies_its_own_algorithm() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (algorithm, key, expected) in [
         ("ES256", "p256", "good"),
@@ -176,26 +176,30 @@ fn each_kind_of_key_verifies_its_own_algorithm() {
             &claims(),
             key,
         );
-        assert_eq!(verdict(&authority, &token), expected, "{algorithm} {key}");
+        assert_eq!(
+            verdict(&token_verifier, &token),
+            expected,
+            "{algorithm} {key}"
+        );
     }
 }
 
 #[test]
 fn an_rsa_key_is_for_rs256_alone() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let (_, key) = signing_key("rsa2048");
 
     for (name, algorithm) in [("PS256", Algorithm::PS256), ("RS512", Algorithm::RS512)] {
         let header = json!({ "alg": name, "typ": "at+jwt" }).to_string();
         let key = (algorithm, key.clone());
         let token = sign_bytes(header.as_bytes(), claims().to_string().as_bytes(), &key);
-        assert_eq!(verdict(&authority, &token), "NoKey", "{name}");
+        assert_eq!(verdict(&token_verifier, &token), "NoKey", "{name}");
     }
 }
 
 #[test]
 fn the_type_is_at_jwt_in_any_spelling() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (typ, expected) in [
         (json!("at+jwt"), "good"),
@@ -218,15 +222,15 @@ fn the_type_is_at_jwt_in_any_spelling() {
         (json!(["at+jwt"]), "Header"),
     ] {
         let token = sign(&with(header(), json!({ "typ": typ })), &claims(), "p256");
-        assert_eq!(verdict(&authority, &token), expected, "{typ}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{typ}");
     }
     let token = sign(&without(header(), "typ"), &claims(), "p256");
-    assert_eq!(verdict(&authority, &token), "Type");
+    assert_eq!(verdict(&token_verifier, &token), "Type");
 }
 
 #[test]
 fn a_token_without_a_known_algorithm_is_refused() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for algorithm in [
         json!("none"),
@@ -242,12 +246,12 @@ fn a_token_without_a_known_algorithm_is_refused() {
         let header = with(header(), json!({ "alg": algorithm }));
         let signed = sign(&header, &claims(), "p256");
         let (message, _) = signed.rsplit_once('.').unwrap();
-        assert_eq!(verdict(&authority, &signed), "Header", "{algorithm}");
-        let unsigned = verdict(&authority, &format!("{message}."));
+        assert_eq!(verdict(&token_verifier, &signed), "Header", "{algorithm}");
+        let unsigned = verdict(&token_verifier, &format!("{message}."));
         assert_eq!(unsigned, "Header", "{algorithm}");
     }
     let token = sign(&without(header(), "alg"), &claims(), "p256");
-    assert_eq!(verdict(&authority, &token), "Header");
+    assert_eq!(verdict(&token_verifier, &token), "Header");
 }
 
 #[test]
@@ -266,7 +270,7 @@ fn a_public_key_is_never_taken_for_a_secret() {
         let public = std::fs::read(key_file(name)).unwrap();
         for secret in [&*public, public.trim_ascii_end()] {
             let token = mac(&header, &claims(), secret);
-            assert_eq!(verdict(&authority(), &token), "NoKey", "{name}");
+            assert_eq!(verdict(&token_verifier(), &token), "NoKey", "{name}");
             assert_eq!(verdict(&mixed, &token), "Signature", "{name}");
         }
     }
@@ -280,7 +284,7 @@ fn a_public_key_is_never_taken_for_a_secret() {
 
 #[test]
 fn header_members_that_are_not_understood_do_no_harm() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let (_, other) = signing_key("p256-other");
     let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&other, Algorithm::ES256).unwrap();
 
@@ -308,13 +312,17 @@ fn header_members_that_are_not_understood_do_no_harm() {
         (json!({ "foo": 1 }), "p256", "good"),
     ] {
         let token = sign(&with(header(), members.clone()), &claims(), key);
-        assert_eq!(verdict(&authority, &token), expected, "{members} {key}");
+        assert_eq!(
+            verdict(&token_verifier, &token),
+            expected,
+            "{members} {key}"
+        );
     }
 }
 
 #[test]
 fn a_token_that_was_changed_is_refused() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let token = sign(&header(), &claims(), "p256");
     let parts: Vec<_> = token.split('.').collect();
     let [head, payload, signature] = parts[..] else {
@@ -350,7 +358,7 @@ fn a_token_that_was_changed_is_refused() {
         ("..".to_owned(), "Header"),
         ("a.b.c".to_owned(), "Header"),
     ] {
-        assert_eq!(verdict(&authority, &changed), expected, "{changed}");
+        assert_eq!(verdict(&token_verifier, &changed), expected, "{changed}");
     }
 }
 
@@ -359,8 +367,8 @@ fn a_token_that_is_too_long_is_not_read() {
     let token = sign(&header(), &claims(), "p256");
 
     for (bytes, expected) in [(token.len(), "good"), (token.len() - 1, "TooLong")] {
-        let authority = Authority::new(hub(), TokenRules { bytes, ..RULES });
-        authority.trust(&[pem(ISSUER, "p256")]).unwrap();
-        assert_eq!(verdict(&authority, &token), expected);
+        let token_verifier = TokenVerifier::new(hub(), TokenRules { bytes, ..RULES });
+        token_verifier.trust(&[pem(ISSUER, "p256")]).unwrap();
+        assert_eq!(verdict(&token_verifier, &token), expected);
     }
 }

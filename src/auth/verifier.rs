@@ -35,14 +35,14 @@ use crate::matching::{Compiler, HubUrl};
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
 /// How much is kept of tokens that were verified, in bytes, about.
-const REMEMBERED: u64 = 16 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 
 /// How many those are, about: the cache is laid out for so many in eight parts at most, each of which
 /// has room for the largest.
-const TOKENS: usize = 256;
+const CACHE_TOKENS: usize = 256;
 
 /// Verifies tokens. One for all threads.
-pub(crate) struct Authority {
+pub(crate) struct TokenVerifier {
     compiler: Compiler,
     rules: TokenRules,
     trusted: RwLock<Trusted>,
@@ -127,14 +127,14 @@ pub fn check_issuers(issuers: &[IssuerConfig]) -> Result<(), KeyError> {
         .try_for_each(|issuer| Issuer::load(issuer).map(drop))
 }
 
-impl Authority {
+impl TokenVerifier {
     pub(crate) fn new(hub: HubUrl, rules: TokenRules) -> Self {
         Self {
             compiler: Compiler::new(hub),
             rules,
             trusted: RwLock::default(),
             marks: watch::Sender::default(),
-            verified: Cache::with_weighter(TOKENS, REMEMBERED, BySize),
+            verified: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES, BySize),
             tell_apart: RandomState::new(),
         }
     }
@@ -176,7 +176,7 @@ impl Authority {
 
     /// Takes all the room that there is for patterns.
     #[cfg(test)]
-    pub(crate) fn fill(&self) -> crate::matching::Held {
+    pub(crate) fn fill(&self) -> crate::matching::Reservation {
         self.compiler.fill()
     }
 
@@ -333,9 +333,9 @@ fn claims(
     result
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authority")
+        f.write_str("TokenVerifier")
     }
 }
 

@@ -12,17 +12,15 @@ use std::{
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 
-use super::{live_settings::LiveSettings, presence::Presence, seats::Seats};
+use super::{client_registry::ClientRegistry, live_settings::LiveSettings};
 use crate::{
     event::{Event, PresenceChange},
-    event_log::{
-        Appender, Archive, LogUnavailable, MemoryLog, Opened, Tick, Ticker, TickerSettings,
-    },
+    event_log::{Appender, LogUnavailable, MemoryLog, Opened, Tick, Ticker, TickerSettings},
     metrics::Metrics,
 };
 
 /// How many numbered messages may be on their way into the log. Those that are due beyond wait.
-const MOST_IN_FLIGHT: usize = 64;
+const MAX_TICKS_IN_FLIGHT: usize = 64;
 
 /// The actor that appends each event to the log and tells of it; each worker thread writes it to its
 /// own subscribers. Start it with [`Hub::start`](crate::Hub).
@@ -32,11 +30,7 @@ pub struct Broadcaster {
     pub(super) appender: Arc<dyn Appender>,
     /// Present if the log appends the ticker's messages itself.
     pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
-    pub(super) archive: Option<Archive>,
-    pub(super) seats: Seats,
-    /// Present if it is told who subscribes to what.
-    pub(super) presence: Option<Presence>,
-    pub(super) news: Arc<watch::Sender<News>>,
+    pub(super) clients: ClientRegistry,
     pub(super) ticker: Ticker,
     /// Numbered messages that are on their way into the log.
     pub(super) ticks_in_flight: usize,
@@ -52,25 +46,10 @@ pub struct Broadcaster {
     pub(super) _alive: oneshot::Sender<Infallible>,
 }
 
-/// What everyone who sends to subscribers has to know. It is sent anew with each event, so that
-/// whoever waits looks into the log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct News {
-    /// A subscriber that got nothing for this long is sent a comment.
-    pub(crate) heartbeat: Duration,
-    /// Whether an idle subscriber gets a checkpoint instead of the comment when its last id is in the older
-    /// half of the history.
-    pub(crate) checkpoints: bool,
-    /// Every stream is to end after the newest event.
-    pub(crate) draining: bool,
-}
-
 impl Broadcaster {
     pub(crate) fn new(
         log: Opened,
-        news: Arc<watch::Sender<News>>,
-        seats: Seats,
-        presence: Option<Presence>,
+        clients: ClientRegistry,
         settings: LiveSettings,
         metrics: Arc<Metrics>,
         alive: oneshot::Sender<Infallible>,
@@ -79,7 +58,7 @@ impl Broadcaster {
             memory,
             appender,
             ticking: ticking_by_log,
-            archive,
+            archive: _,
             gone: log_gone,
         } = log;
         let ticker = Ticker::new(settings.ticker, memory.ticks(), Instant::now());
@@ -87,10 +66,7 @@ impl Broadcaster {
             log: memory,
             appender,
             ticking_by_log,
-            archive,
-            seats,
-            presence,
-            news,
+            clients,
             ticker,
             ticks_in_flight: 0,
             refusals: 0,
@@ -99,10 +75,6 @@ impl Broadcaster {
             log_gone,
             _alive: alive,
         }
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.news.borrow().draining
     }
 
     pub(super) fn announce_all(&mut self, changes: Vec<PresenceChange>) {
@@ -114,11 +86,11 @@ impl Broadcaster {
     fn wait_for_tick(&mut self, ctx: &mut Context<Self>) {
         ctx.cancel_future(self.ticking);
         if let Some(ticking) = &self.ticking_by_log {
-            let settings = (!self.is_draining()).then(|| self.ticker.settings().clone());
+            let settings = (!self.clients.is_draining()).then(|| self.ticker.settings().clone());
             ticking.send_replace(settings);
             return;
         }
-        if self.is_draining() || self.ticks_in_flight >= MOST_IN_FLIGHT {
+        if self.clients.is_draining() || self.ticks_in_flight >= MAX_TICKS_IN_FLIGHT {
             return;
         }
         if let Some(due) = self.ticker.due() {
@@ -126,7 +98,7 @@ impl Broadcaster {
             let wait = wait.max(self.appender.tick_pause());
             self.ticking = ctx.run_later(wait, |this, ctx| {
                 let now = Instant::now();
-                while this.ticks_in_flight < MOST_IN_FLIGHT
+                while this.ticks_in_flight < MAX_TICKS_IN_FLIGHT
                     && let Some(tick) = this.ticker.fire(now)
                 {
                     this.publish_tick(tick, ctx);
@@ -145,7 +117,7 @@ impl Broadcaster {
         self.ticks_in_flight += 1;
         let refusals = self.refusals;
         let appended = appended.into_actor(self).map(move |appended, this, ctx| {
-            let was_full = this.ticks_in_flight == MOST_IN_FLIGHT;
+            let was_full = this.ticks_in_flight == MAX_TICKS_IN_FLIGHT;
             this.ticks_in_flight -= 1;
             match appended {
                 Ok(Ok(_)) => this.metrics.observe_tick(tick.lateness),
@@ -188,9 +160,9 @@ impl Handler<Reconfigure> for Broadcaster {
 
     fn handle(&mut self, Reconfigure { settings }: Reconfigure, ctx: &mut Self::Context) {
         let settings = settings.in_range();
-        self.news.send_modify(|news| {
-            news.heartbeat = settings.heartbeat;
-            news.checkpoints = settings.checkpoints;
+        self.clients.send(|state| {
+            state.heartbeat = settings.heartbeat;
+            state.checkpoints = settings.checkpoints;
         });
         self.ticker.change(settings.ticker, Instant::now());
         self.wait_for_tick(ctx);
@@ -206,7 +178,7 @@ impl Handler<Drain> for Broadcaster {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
-        self.news.send_modify(|news| news.draining = true);
+        self.clients.send(|state| state.draining = true);
         self.wait_for_tick(ctx);
     }
 }
@@ -248,9 +220,9 @@ impl Handler<Inspect> for Broadcaster {
         let live = self.metrics.live();
         Inspection {
             live,
-            catching_up: self.seats.taken().saturating_sub(live),
-            max_subscribers: self.seats.most(),
-            draining: self.is_draining(),
+            catching_up: self.clients.len().saturating_sub(live),
+            max_subscribers: self.clients.max_clients(),
+            draining: self.clients.is_draining(),
             ticker_enabled: ticker.enabled,
             ticker_interval: ticker.interval,
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::event::{Frame, wire};
 
 /// A stream ends so long before its token does: it must not outlast it.
-const EARLY: Duration = Duration::from_millis(200);
+const NOTICE_MARGIN: Duration = Duration::from_millis(200);
 
 /// When a stream is to end.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ impl Expiry {
         notice: Duration,
         now: Instant,
     ) -> Self {
-        let end = now + left.saturating_sub(EARLY);
+        let end = now + left.saturating_sub(NOTICE_MARGIN);
         let at = end.checked_sub(notice).map_or(now, |at| at.max(now));
         let notice = Some(Notice { at, expires_at });
         Self { end, notice }

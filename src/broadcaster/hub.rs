@@ -10,10 +10,11 @@ use tokio::sync::SemaphorePermit;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
-    actor::{Broadcaster, Drain, GiveUp, Inspect, News, Reconfigure},
+    actor::{Broadcaster, Drain, GiveUp, Inspect, Reconfigure},
+    client_registry::ClientRegistry,
+    hub_state::HubState,
     live_settings::LiveSettings,
     presence::Presence,
-    seats::Seats,
 };
 use crate::{
     auth::Access,
@@ -26,7 +27,7 @@ use crate::{
     metrics::{Metrics, Totals},
 };
 
-const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 /// How a [`Hub`] is set up. The default has no ticker: it sends what is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,7 @@ pub struct Hub {
     /// Where older events are than those in the log, if they are anywhere.
     pub(crate) archive: Option<Archive>,
     pub(crate) metrics: Arc<Metrics>,
-    news: watch::Receiver<News>,
+    state: watch::Receiver<HubState>,
     retry: Duration,
     pub(crate) selections: Arc<Selections>,
     /// What subscribers get that ask for no topic.
@@ -154,15 +155,15 @@ impl Hub {
         let own = vec![Matcher::exact(&settings.topic)];
         let own = Selection::new(settings.url.clone(), own, Vec::new());
         let metrics = Arc::new(Metrics::default());
-        let (news, hears_news) = watch::channel(News {
+        let (channels, state) = watch::channel(HubState {
             heartbeat: settings.live.heartbeat,
             checkpoints: settings.live.checkpoints,
             draining: false,
         });
-        let news = Arc::new(news);
+        let channels = Arc::new(channels);
         let told = {
-            let news = news.clone();
-            move || news.send_modify(|_| ())
+            let channels = channels.clone();
+            move || channels.send_modify(|_| ())
         };
         let listener = Listener {
             metrics: metrics.clone(),
@@ -172,17 +173,12 @@ impl Hub {
         let (log, appender) = (opened.memory.clone(), opened.appender.clone());
         let archive = opened.archive.clone();
         let (alive, gone) = oneshot::channel();
-        let broadcaster = Broadcaster::new(
-            opened,
-            news,
-            Seats::new(settings.max_subscribers, settings.max_with_token),
-            settings
-                .subscriptions
-                .then(|| Presence::new(settings.url.clone(), settings.matcher_bytes)),
-            settings.live,
-            metrics.clone(),
-            alive,
-        );
+        let presence = settings.subscriptions;
+        let presence =
+            presence.then(|| Presence::new(settings.url.clone(), settings.matcher_bytes));
+        let (max, max_with_token) = (settings.max_subscribers, settings.max_with_token);
+        let clients = ClientRegistry::new(channels, max, max_with_token, presence);
+        let broadcaster = Broadcaster::new(opened, clients, settings.live, metrics.clone(), alive);
         let hub = Self {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
             log,
@@ -190,8 +186,8 @@ impl Hub {
             publish_permits: Arc::new(Semaphore::new(MAX_PUBLISHES_IN_FLIGHT)),
             archive,
             metrics,
-            news: hears_news,
-            retry: settings.retry.min(LONGEST_RETRY),
+            state,
+            retry: settings.retry.min(MAX_RETRY),
             selections: Arc::new(Selections::new(settings.url, settings.matcher_bytes)),
             own: Arc::new(own),
         };
@@ -230,7 +226,7 @@ impl Hub {
 
     /// The same, but only if it can be taken in now.
     pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
-        if self.news.borrow().draining {
+        if self.state.borrow().draining {
             return Err(PublishError::Draining);
         }
         let permit = self.publish_permits.try_acquire();
@@ -280,14 +276,14 @@ impl Hub {
         matchers: Vec<MatcherText>,
         access: Option<&Access>,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
-        let readable = access.map_or(&[][..], Access::readable);
+        let authorized = access.map_or(&[][..], Access::authorized);
         let granted = access.and_then(Access::compiled);
-        self.selections.select(matchers, readable, granted).await
+        self.selections.select(matchers, authorized, granted).await
     }
 
     /// Tells of each event, and of whatever else those who send to subscribers have to know.
-    pub(crate) fn news(&self) -> watch::Receiver<News> {
-        self.news.clone()
+    pub(crate) fn state(&self) -> watch::Receiver<HubState> {
+        self.state.clone()
     }
 
     /// Ends the Broadcaster, and with it the process.

@@ -3,11 +3,12 @@
 //! the ticking timer.
 
 mod actor;
+mod client_registry;
 mod expiry;
 mod hub;
+mod hub_state;
 mod live_settings;
 mod presence;
-mod seats;
 mod subscribing;
 
 pub use self::{
@@ -16,8 +17,9 @@ pub use self::{
     live_settings::LiveSettings,
 };
 pub(crate) use self::{
-    actor::{Inspect, Inspection, News},
+    actor::{Inspect, Inspection},
     expiry::Expiry,
+    hub_state::HubState,
     presence::told_path,
-    subscribing::{List, Listed, Seat, Subscribe, Subscribed},
+    subscribing::{List, Listed, Permit, Subscribe},
 };

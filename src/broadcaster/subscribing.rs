@@ -1,132 +1,84 @@
-//! Who subscribes, and who leaves.
+//! Registering and removing subscribers, and listing their subscriptions.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{actor::Broadcaster, expiry::Expiry, presence::Presence};
+use super::{actor::Broadcaster, client_registry::ClientId, presence::Presence};
 use crate::{
     auth::Access,
-    event::{EventId, ResumeFrom},
-    event_log::{self, LogUnavailable, Placed},
+    event::EventId,
+    event_log::LogUnavailable,
     matching::Selection,
-    metrics::{Mark, Metrics, TurnedAway},
+    metrics::{Mark, Metrics, Rejection},
 };
 
-/// Asks to become a subscriber.
+/// Registers a subscriber.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Subscribed, TurnedAway>")]
+#[rtype(result = "Result<Permit, Rejection>")]
 pub(crate) struct Subscribe {
-    pub(crate) from: ResumeFrom,
     pub(crate) selection: Arc<Selection>,
     /// What its token allows, if it has one.
     pub(crate) access: Option<Arc<Access>>,
-    pub(crate) expiry: Option<Expiry>,
 }
 
-/// A place among the subscribers, given back when it is dropped: also by an answer that nobody
-/// waited for.
+/// The permit of a registered subscriber. Dropping it removes the subscriber, also if nobody waited for the
+/// answer.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Permit {
     broadcaster: Addr<Broadcaster>,
     metrics: Arc<Metrics>,
-    /// Boxed, for few have it.
-    known_as: Option<Box<KnownAs>>,
+    client: ClientId,
 }
 
-/// By what the Broadcaster knows a subscriber, beside that it is there.
-#[derive(Debug, Clone, Default)]
-struct KnownAs {
-    token: Option<u64>,
-    /// Its name among the active subscriptions.
-    subscriber: Option<String>,
-}
-
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         let _waiting = self.metrics.mark_message();
         self.broadcaster.do_send(Leave {
-            known_as: self.known_as.take(),
+            client: self.client,
             _waiting,
         });
     }
 }
 
-/// A subscription, and how it starts.
-#[derive(Debug)]
-pub(crate) struct Subscribed {
-    pub(crate) seat: Seat,
-    pub(crate) selection: Arc<Selection>,
-    pub(crate) expiry: Option<Expiry>,
-    pub(crate) placed: Placed,
-}
-
 impl Handler<Subscribe> for Broadcaster {
-    type Result = Result<Subscribed, TurnedAway>;
+    type Result = Result<Permit, Rejection>;
 
     fn handle(&mut self, message: Subscribe, ctx: &mut Self::Context) -> Self::Result {
-        let Subscribe {
-            from,
-            selection,
-            access,
-            expiry,
-        } = message;
-        let token = access.as_ref().map(|access| access.token);
-        let seat = if self.is_draining() {
-            Err(TurnedAway::Draining)
-        } else if self.presence.is_some() && self.appender.is_full() {
-            // Each that comes and goes is told of, and that is not to wait without bound.
-            Err(TurnedAway::Full)
+        let Subscribe { selection, access } = message;
+        let is_full = self.clients.presence().is_some() && self.appender.is_full();
+        let registered = if is_full && !self.clients.is_draining() {
+            // Each subscriber appends presence events, and the queue for these is bounded.
+            Err(Rejection::Full)
         } else {
-            self.seats.take(token)
+            self.clients.register(&selection, access.as_deref())
         };
-        if let Err(refusal) = seat {
-            self.metrics.count_turned_away(refusal);
-            return Err(refusal);
-        }
-        let placed = event_log::place(&self.log, self.archive.as_ref(), &from, &selection);
-        let presence = self.presence.as_mut();
-        let joined = presence.map(|it| it.join(&selection.written(), access.as_deref()));
-        let Ok(joined) = joined.transpose() else {
-            self.seats.give_back(token);
-            self.metrics.count_turned_away(TurnedAway::Matchers);
-            return Err(TurnedAway::Matchers);
-        };
-        let (subscriber, changes) = joined.unzip();
-        self.announce_all(changes.unwrap_or_default());
-        let known_as = (token.is_some() || subscriber.is_some())
-            .then(|| Box::new(KnownAs { token, subscriber }));
-        Ok(Subscribed {
-            seat: Seat {
-                broadcaster: ctx.address(),
-                metrics: self.metrics.clone(),
-                known_as,
-            },
-            selection,
-            expiry,
-            placed,
+        let (client, changes) = registered.inspect_err(|rejection| {
+            self.metrics.count_rejection(*rejection);
+        })?;
+        self.announce_all(changes);
+        Ok(Permit {
+            broadcaster: ctx.address(),
+            metrics: self.metrics.clone(),
+            client,
         })
     }
 }
 
-/// Sent when a [`Seat`] is dropped.
+/// Sent when a [`Permit`] is dropped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Leave {
-    known_as: Option<Box<KnownAs>>,
+    client: ClientId,
     _waiting: Mark,
 }
 
 impl Handler<Leave> for Broadcaster {
     type Result = ();
 
-    fn handle(&mut self, Leave { known_as, .. }: Leave, _: &mut Self::Context) {
-        let KnownAs { token, subscriber } = known_as.map(|known| *known).unwrap_or_default();
-        self.seats.give_back(token);
-        if let (Some(presence), Some(subscriber)) = (&mut self.presence, subscriber) {
-            let changes = presence.leave(&subscriber);
-            self.announce_all(changes);
-        }
+    fn handle(&mut self, Leave { client, .. }: Leave, _: &mut Self::Context) {
+        let changes = self.clients.unregister(client);
+        self.announce_all(changes);
     }
 }
 
@@ -153,7 +105,7 @@ impl Handler<List> for Broadcaster {
 
     fn handle(&mut self, List { path, legacy }: List, _: &mut Self::Context) -> Self::Result {
         let last = self.log.id_before(self.log.next());
-        let presence = self.presence.as_ref();
+        let presence = self.clients.presence();
         let hub = presence.map(|presence| presence.hub().clone());
         match hub.zip(self.appender.subscriptions()) {
             Some((hub, everybodys)) => Box::pin(async move {

@@ -8,10 +8,10 @@ use toml::Value;
 use super::value::{refused, text_or_off};
 
 /// The longest name of a host, in bytes: DNS knows no longer one.
-const LONGEST_HOST: usize = 253;
+const MAX_HOST_BYTES: usize = 253;
 
 /// The longest scheme of an origin, in bytes: the HTTP library takes no longer one.
-const LONGEST_SCHEME: usize = 64;
+const MAX_SCHEME_BYTES: usize = 64;
 
 /// How many origins there may be.
 const ORIGINS: usize = 1000;
@@ -50,7 +50,7 @@ fn is_address(text: &str) -> bool {
     }
     text.rsplit_once(':').is_some_and(|(host, port)| {
         let is_host = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-        (1..=LONGEST_HOST).contains(&host.len()) && host.chars().all(is_host) && is_port(port)
+        (1..=MAX_HOST_BYTES).contains(&host.len()) && host.chars().all(is_host) && is_port(port)
     })
 }
 
@@ -97,7 +97,7 @@ fn is_origin(text: &str) -> bool {
             Some((host, port)) if !rest.ends_with(']') => (host, Some(port)),
             _ => (rest, None),
         };
-        let scheme_is_good = scheme.len() <= LONGEST_SCHEME
+        let scheme_is_good = scheme.len() <= MAX_SCHEME_BYTES
             && scheme.starts_with(|c: char| c.is_ascii_lowercase())
             && scheme.bytes().all(|b| lower(b) || b"+-.".contains(&b));
         let host_is_good = match host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')) {
@@ -105,7 +105,7 @@ fn is_origin(text: &str) -> bool {
                 .parse()
                 .is_ok_and(|ip: Ipv6Addr| ip.to_string() == text),
             None => {
-                (1..=LONGEST_HOST).contains(&host.len())
+                (1..=MAX_HOST_BYTES).contains(&host.len())
                     && host.bytes().all(|b| lower(b) || b"-_.".contains(&b))
             }
         };

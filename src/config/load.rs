@@ -24,7 +24,7 @@ pub const DEFAULT_PATH: &str = "config/default.toml";
 const ENVIRONMENT_PREFIX: &str = "BROADCASTER__";
 
 /// The longest config file, in bytes. A longer one is refused: it is something else.
-const LONGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A flag that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,10 +163,10 @@ fn read(path: &Path) -> io::Result<String> {
     }
     let mut bytes = Vec::new();
     File::open(path)?
-        .take(LONGEST + 1)
+        .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        let reason = format!("it is longer than {LONGEST} bytes");
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let reason = format!("it is longer than {MAX_FILE_BYTES} bytes");
         return Err(io::Error::other(reason));
     }
     String::from_utf8(bytes).map_err(|err| {

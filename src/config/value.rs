@@ -11,10 +11,10 @@ use super::error::found as shown;
 use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::HubUrl};
 
 /// The longest message, in bytes.
-const LONGEST_MESSAGE: usize = 65_536;
+const MAX_MESSAGE_BYTES: usize = 65_536;
 
 /// The longest path, in bytes: the system takes no longer one.
-const LONGEST_PATH: usize = 4096;
+const MAX_PATH_BYTES: usize = 4096;
 
 pub(super) fn refused<E: Error>(found: &Value, allowed: impl fmt::Display) -> E {
     E::custom(format!("found {}, allowed is {allowed}", shown(found)))
@@ -50,12 +50,12 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBu
     let found = Value::deserialize(deserializer)?;
     found
         .as_str()
-        .filter(|path| (1..=LONGEST_PATH).contains(&path.len()) && !path.contains('\0'))
+        .filter(|path| (1..=MAX_PATH_BYTES).contains(&path.len()) && !path.contains('\0'))
         .map(PathBuf::from)
         .ok_or_else(|| {
             refused(
                 &found,
-                format_args!("the path of a {what}, at most {LONGEST_PATH} bytes long"),
+                format_args!("the path of a {what}, at most {MAX_PATH_BYTES} bytes long"),
             )
         })
 }
@@ -105,10 +105,10 @@ pub(super) mod redis_url {
 pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
     match found.as_str() {
-        Some(message) if message.len() <= LONGEST_MESSAGE => Ok(message.to_owned()),
+        Some(message) if message.len() <= MAX_MESSAGE_BYTES => Ok(message.to_owned()),
         _ => Err(refused(
             &found,
-            format_args!("a text of at most {LONGEST_MESSAGE} bytes"),
+            format_args!("a text of at most {MAX_MESSAGE_BYTES} bytes"),
         )),
     }
 }
@@ -269,7 +269,7 @@ pub(super) mod issuers {
     use super::*;
 
     /// How many there may be.
-    const MOST: usize = 100;
+    const MAX_ISSUERS: usize = 100;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
@@ -278,13 +278,13 @@ pub(super) mod issuers {
         let issuer = |issuer: &Value| issuer.as_str()?.parse().ok();
         found
             .as_array()
-            .filter(|list| list.len() <= MOST)
+            .filter(|list| list.len() <= MAX_ISSUERS)
             .and_then(|list| list.iter().map(issuer).collect::<Option<_>>())
             .ok_or_else(|| {
                 refused(
                     &found,
                     format_args!(
-                        "a list of at most {MOST} issuers with a key, \"<issuer> secret:<path>\", \
+                        "a list of at most {MAX_ISSUERS} issuers with a key, \"<issuer> secret:<path>\", \
                          pem:<path> or jwks:<path>, such as \
                          [\"https://example.org pem:keys/example.pem\"]"
                     ),

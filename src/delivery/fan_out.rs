@@ -17,10 +17,10 @@ use super::{
     subscriber::Subscriber,
 };
 use crate::{
-    broadcaster::{BroadcasterGone, Hub, News},
+    broadcaster::{BroadcasterGone, Hub, HubState},
     event::wire,
     event_log::{Portion, Read, ReadFrom},
-    metrics::HandOver,
+    metrics::DeliveryStats,
 };
 
 /// How much is read from the log at once, in bytes, and so the most that is written to a live
@@ -44,13 +44,13 @@ const SLOTS_A_TURN: usize = 4 * SLOTS_AT_ONCE;
 /// it: one system call for each subscriber, and not one for each of its events. At 1,000 events a
 /// second to 1,000 subscribers this took the CPU time of a delivery from 1.3 to 0.4 us and also the
 /// time until the last had got it from 50 to 35 ms (docs/PERFORMANCE.md).
-const REST: u32 = 4;
+const PAUSE_FACTOR: u32 = 4;
 
 /// However long a round took, the next one waits no longer than this.
-const LONGEST_REST: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a timer can measure; there is no shorter rest. With few subscribers there is nothing to gain.
-const SHORTEST_REST: Duration = Duration::from_millis(1);
+const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 impl Outlet for Rc<TcpStream> {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -112,14 +112,14 @@ impl FanOut {
     async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
-        let mut news = self.0.hub.news();
+        let mut news = self.0.hub.state();
         let mut look_for_idle = Instant::now();
         let mut from = ReadFrom {
             cursor,
             presence: cursor,
         };
         loop {
-            let News {
+            let HubState {
                 heartbeat,
                 checkpoints,
                 draining,
@@ -154,7 +154,7 @@ impl FanOut {
         let mut entries = Vec::new();
         let portion = Portion {
             bytes: PORTION_BYTES,
-            topics: 1 + TRIES / registry.borrow().effort().max(1),
+            topics: 1 + TRIES / registry.borrow().match_cost().max(1),
         };
         let read = log.read(from, portion, |entry| {
             entries.push(entry.clone());
@@ -201,7 +201,7 @@ impl FanOut {
     async fn send(&self, rounds: &[(GroupId, Round)]) {
         let now = Instant::now();
         let mut turn = 0;
-        let mut handed_over = HandOver::default();
+        let mut handed_over = DeliveryStats::default();
         for (group, round) in rounds {
             handed_over += self
                 .each_part(*group, &mut turn, |registry, part| {
@@ -227,7 +227,7 @@ impl FanOut {
         };
         let groups = self.0.registry.borrow().groups();
         let mut turn = 0;
-        let mut handed_over = HandOver::default();
+        let mut handed_over = DeliveryStats::default();
         for group in groups {
             handed_over += self
                 .each_part(group, &mut turn, |registry, part| {
@@ -244,10 +244,10 @@ impl FanOut {
         &self,
         group: GroupId,
         turn: &mut usize,
-        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> HandOver,
-    ) -> HandOver {
+        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> DeliveryStats,
+    ) -> DeliveryStats {
         let registry = &self.0.registry;
-        let mut handed_over = HandOver::default();
+        let mut handed_over = DeliveryStats::default();
         let all = registry.borrow_mut().slots(group);
         let mut first = 0;
         while first < all {
@@ -280,8 +280,8 @@ impl Drop for Guard<'_> {
 }
 
 async fn rest(round: Duration) {
-    let rest = (round * REST).min(LONGEST_REST);
-    if rest >= SHORTEST_REST {
+    let rest = (round * PAUSE_FACTOR).min(MAX_PAUSE);
+    if rest >= MIN_PAUSE {
         tokio::time::sleep(rest).await;
     }
 }

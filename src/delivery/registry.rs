@@ -22,7 +22,7 @@ use crate::{
     event::{Frame, Framing},
     event_log::Entry,
     matching::{HubUrl, Router, Selection},
-    metrics::HandOver,
+    metrics::DeliveryStats,
 };
 
 /// What a live client's bytes are written to. Never waits.
@@ -226,8 +226,8 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// What it may take to try all patterns on a topic, in tries of a simple one.
-    pub(crate) fn effort(&self) -> usize {
-        self.router.effort()
+    pub(crate) fn match_cost(&self) -> usize {
+        self.router.match_cost()
     }
 
     /// The groups there are.
@@ -247,7 +247,7 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Hands a round to some of the clients of the group that it is for, to each what it lacks.
-    pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> HandOver {
+    pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
             let (events, start) = round.lacked(client.place.cursor);
             if events == 0 {
@@ -284,7 +284,7 @@ impl<O: Outlet> Registry<O> {
         part: Part,
         idle: Duration,
         now: Instant,
-    ) -> HandOver {
+    ) -> DeliveryStats {
         let handed_over = self.handed_over;
         self.each(part, |client, result| {
             if now.saturating_duration_since(client.served) < idle {
@@ -312,9 +312,9 @@ impl<O: Outlet> Registry<O> {
     fn each(
         &mut self,
         part: Part,
-        mut act: impl FnMut(&mut Live<O>, &mut HandOver) -> io::Result<Option<Behind>>,
-    ) -> HandOver {
-        let mut result = HandOver::default();
+        mut act: impl FnMut(&mut Live<O>, &mut DeliveryStats) -> io::Result<Option<Behind>>,
+    ) -> DeliveryStats {
+        let mut result = DeliveryStats::default();
         let Some(group) = self.find(part.group) else {
             return result;
         };

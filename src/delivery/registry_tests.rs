@@ -99,15 +99,15 @@ fn at(cursor: u64) -> Place {
 }
 
 /// Hands out events on the topic `x`.
-fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> HandOver {
+fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> DeliveryStats {
     let audience = audience(&["x"], false);
     let entries: Vec<_> = events.clone().map(|seq| entry(seq, &audience)).collect();
     hand_out(registry, events.start, &entries)
 }
 
-fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> HandOver {
+fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> DeliveryStats {
     let now = Instant::now();
-    let mut handed_over = HandOver::default();
+    let mut handed_over = DeliveryStats::default();
     for (group, round) in registry.route(entries, now) {
         let slots = 0..registry.slots(group);
         handed_over += registry.deliver(&round, Part { group, slots }, now);
@@ -138,7 +138,7 @@ fn each_gets_what_it_lacks_of_a_round() {
     assert_eq!(none.0.text(), "", "it has them all");
     assert_eq!(
         handed_over,
-        HandOver {
+        DeliveryStats {
             delivered: 4,
             bytes: (chunks(0..3).len() + chunks(2..3).len()) as u64,
             fell_behind: 0,
@@ -179,7 +179,7 @@ fn a_client_that_fails_learns_why() {
 
     let handed_over = deliver(&mut registry, 0..1);
 
-    assert_eq!(handed_over, HandOver::default());
+    assert_eq!(handed_over, DeliveryStats::default());
     let failure = end.try_recv().unwrap().unwrap_err();
     assert_eq!(failure.kind(), io::ErrorKind::BrokenPipe);
 }
@@ -214,7 +214,7 @@ fn taken_off_means_going_on_where_one_was() {
 
     let behind = behind.try_recv().unwrap().unwrap();
     assert_eq!((behind.rest.len(), behind.place), (0, at(2)));
-    assert_eq!(deliver(&mut registry, 2..3), HandOver::default());
+    assert_eq!(deliver(&mut registry, 2..3), DeliveryStats::default());
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
     assert_eq!(gone.group.slot, next.group.slot);
     assert_eq!(
         (handed_over, reader.text()),
-        (HandOver::default(), String::new())
+        (DeliveryStats::default(), String::new())
     );
     assert!(registry.route(&[entry(1, &audience)], now).is_empty());
 }

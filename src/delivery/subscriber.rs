@@ -13,9 +13,9 @@ mod fetching;
 
 use super::{older::Older, place::Place};
 use crate::{
-    broadcaster::{BroadcasterGone, Expiry, Hub, News, Seat},
+    broadcaster::{BroadcasterGone, Expiry, Hub, HubState, Permit},
     event::{Audience, Batch, EventId, Frame, Framing, wire},
-    event_log::{Beginning, Placement, Portion, Read, ReadFrom, Start},
+    event_log::{Cursor, Portion, Read, ReadFrom, ResumePoint},
     matching::Selection,
     metrics::{Close, Mark},
 };
@@ -33,8 +33,8 @@ const TRIES: usize = 256;
 pub(crate) struct Subscriber {
     hub: Hub,
     /// Given back when the subscriber is dropped.
-    _seat: Seat,
-    news: watch::Receiver<News>,
+    _permit: Permit,
+    state: watch::Receiver<HubState>,
     framing: Framing,
     selection: Arc<Selection>,
     /// Present if it may go on only for some time. On the heap: few have it.
@@ -58,10 +58,10 @@ pub(crate) struct Subscriber {
 /// What a subscriber is made of.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) seat: Seat,
+    pub(crate) permit: Permit,
     pub(crate) selection: Arc<Selection>,
     pub(crate) expiry: Option<Expiry>,
-    pub(crate) start: Start,
+    pub(crate) start: ResumePoint<Cursor>,
 }
 
 /// What comes next.
@@ -82,25 +82,19 @@ pub(crate) enum Next {
 impl Subscriber {
     pub(crate) fn new(hub: Hub, subscription: Subscription, framing: Framing) -> Self {
         let Subscription {
-            seat,
+            permit,
             selection,
             expiry,
             start,
         } = subscription;
-        let (cursor, older, gap, is_announced) = match start {
-            Start::Here(Placement {
-                cursor,
-                is_announced,
-                gap,
-            }) => (cursor, None, gap, is_announced),
-            Start::Older(Beginning {
-                after,
-                is_announced,
-                gap,
-            }) => {
-                let oldest = hub.log.extent().oldest;
-                (oldest, Some(Older::new(after)), gap, is_announced)
-            }
+        let ResumePoint {
+            cursor,
+            is_announced,
+            gap,
+        } = start;
+        let (cursor, older) = match cursor {
+            Cursor::Memory(cursor) => (cursor, None),
+            Cursor::Archive(after) => (hub.log.extent().oldest, Some(Older::new(after))),
         };
         if let Some(gap) = &gap {
             hub.metrics.count_gap(gap.reason);
@@ -113,9 +107,9 @@ impl Subscriber {
         let last_id = last_id(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
         let greeting = wire::greeting(hub.jittered_retry(), last_id, gap.as_ref());
         Self {
-            news: hub.news(),
+            state: hub.state(),
             hub,
-            _seat: seat,
+            _permit: permit,
             framing,
             selection,
             expiry: expiry.map(Box::new),
@@ -214,7 +208,7 @@ impl Subscriber {
             }
         }
         // Asked before the log is: whatever was appended before the drain is in it by then.
-        let draining = self.news.borrow_and_update().draining;
+        let draining = self.state.borrow_and_update().draining;
         if self.older.is_some() {
             // It resumes elsewhere.
             return if draining {
@@ -284,7 +278,7 @@ impl Subscriber {
 
     /// How many topics of events it looks at before others have their turn.
     fn topics_at_a_time(&self) -> usize {
-        1 + TRIES / self.selection.effort().max(1)
+        1 + TRIES / self.selection.match_cost().max(1)
     }
 
     /// Goes on at a later place, and tells it what it missed.
@@ -341,7 +335,7 @@ impl Subscriber {
             return Ok(Some(self.keep_alive().bytes(self.framing)));
         }
         let patience = self.patience(until_heartbeat);
-        match timeout(patience, self.news.changed()).await {
+        match timeout(patience, self.state.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
             Err(_) => Ok(None),
@@ -350,7 +344,7 @@ impl Subscriber {
 
     /// How long it may still be sent nothing.
     fn until_heartbeat(&mut self) -> Duration {
-        let heartbeat = self.news.borrow().heartbeat;
+        let heartbeat = self.state.borrow().heartbeat;
         let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
         heartbeat.saturating_sub(quiet_since.elapsed())
     }
@@ -368,7 +362,7 @@ impl Subscriber {
         let newer_half = log.newer_half(Instant::now());
         let is_at_risk = self.place.is_at_risk(cursor, newer_half);
         let id = log.id_before(cursor).filter(|_| is_at_risk);
-        match id.filter(|_| self.news.borrow().checkpoints) {
+        match id.filter(|_| self.state.borrow().checkpoints) {
             Some(id) => {
                 self.place.announced = cursor;
                 wire::checkpoint(id)

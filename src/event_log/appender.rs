@@ -8,7 +8,7 @@ use super::{
     archive::Archive,
     memory::MemoryLog,
     ticker::TickerSettings,
-    waiting::{Done, MOST_QUEUED_BYTES},
+    waiting::{AckSender, MAX_QUEUED_BYTES},
 };
 use crate::{
     event::{Event, PresenceChange},
@@ -19,7 +19,7 @@ use crate::{
 /// every log has in front.
 pub(crate) trait Appender: Send + Sync + fmt::Debug {
     /// Appends an event, and tells whoever waits for it.
-    fn append(&self, event: Event, waits: Option<Done>);
+    fn append(&self, event: Event, waits: Option<AckSender>);
 
     /// Tells of a change among the active subscriptions.
     fn announce(&self, change: PresenceChange) {
@@ -38,7 +38,7 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
 
     /// Whether so much waits that whoever can come again later is to.
     fn is_full(&self) -> bool {
-        self.queued_bytes() >= MOST_QUEUED_BYTES
+        self.queued_bytes() >= MAX_QUEUED_BYTES
     }
 
     /// The shortest time from one append of ticker messages to the next.

@@ -3,8 +3,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::waiting::LogUnavailable;
-use crate::event::{Event, EventId, Gap, GapReason, GivenId, ResumeFrom};
+use super::{resume_point::ResumePoint, waiting::LogUnavailable};
+use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
 
 /// How far a reader has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,17 +155,6 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, LogUnavailable>>;
 /// Resolves to what was asked for.
 pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
-/// Where a subscriber starts that asked for something older.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Beginning {
-    /// It starts after this; `None`: with the oldest.
-    pub(crate) after: Option<Reached>,
-    /// Whether the client already has that id, from its request or from the gap.
-    pub(crate) is_announced: bool,
-    /// The gap that comes first, if it asked for something that is not retained.
-    pub(crate) gap: Option<Gap>,
-}
-
 /// Reads what is retained beyond memory. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive(mpsc::UnboundedSender<Ask>);
@@ -218,32 +207,31 @@ impl Archive {
 
     /// Finds where a subscriber starts. One that asks for what never was gets all that is retained,
     /// after a gap; one that asks for what is no more gets what comes after it.
-    pub(crate) async fn place(
+    pub(crate) async fn resume(
         &self,
         from: &ResumeFrom,
         wants_presence: bool,
-    ) -> Result<Beginning, LogUnavailable> {
+    ) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         match from {
-            ResumeFrom::Now | ResumeFrom::Earliest => Ok(Beginning {
-                after: self.first(None).await?.map(|first| first.before()),
-                is_announced: false,
-                gap: None,
-            }),
+            ResumeFrom::Now | ResumeFrom::Earliest => {
+                let oldest = self.first(None).await?.map(|first| first.before());
+                Ok(ResumePoint::at(oldest, false))
+            }
             ResumeFrom::Unknown(_) => self.all(from).await,
             ResumeFrom::AfterGiven(given) => match self.given(given.clone()).await? {
-                Some(id) => self.place_after(id, from, wants_presence).await,
+                Some(id) => self.resume_after(id, from, wants_presence).await,
                 None => self.all(from).await,
             },
-            ResumeFrom::After { id, .. } => self.place_after(*id, from, wants_presence).await,
+            ResumeFrom::After { id, .. } => self.resume_after(*id, from, wants_presence).await,
         }
     }
 
-    async fn place_after(
+    async fn resume_after(
         &self,
         id: EventId,
         from: &ResumeFrom,
         wants_presence: bool,
-    ) -> Result<Beginning, LogUnavailable> {
+    ) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         let Some(first) = self.first(Some(id)).await? else {
             return self.all(from).await;
         };
@@ -255,29 +243,25 @@ impl Archive {
         };
         let reason = missing.and_then(|missing| missing.reason(wants_presence));
         Ok(match reason {
-            None => Beginning {
-                after: Some(after),
-                is_announced: true,
-                gap: None,
-            },
+            None => ResumePoint::at(Some(after), true),
             Some(reason) => with_gap(reason, from, Some(first.before())),
         })
     }
 
     /// Everything, to one that asked for what never was.
-    async fn all(&self, from: &ResumeFrom) -> Result<Beginning, LogUnavailable> {
+    async fn all(&self, from: &ResumeFrom) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         let after = self.first(None).await?.map(|first| first.before());
         Ok(with_gap(GapReason::Unknown, from, after))
     }
 }
 
-fn with_gap(reason: GapReason, from: &ResumeFrom, after: Option<Reached>) -> Beginning {
-    let resumed_after = after.map(|after| after.id);
-    Beginning {
-        after,
-        is_announced: after.is_some(),
-        gap: Some(Gap::new(reason, from, resumed_after, None)),
-    }
+fn with_gap(
+    reason: GapReason,
+    from: &ResumeFrom,
+    after: Option<Reached>,
+) -> ResumePoint<Option<Reached>> {
+    let last = after.map(|after| after.id);
+    ResumePoint::after_gap(after, reason, from, last, None)
 }
 
 #[cfg(test)]

@@ -15,11 +15,15 @@ fn event(epoch: u64, seq: u64) -> Item {
 }
 
 /// Who asks, answered for from a list of items.
-fn place(items: &[Item], from: &ResumeFrom) -> Beginning {
+fn place(items: &[Item], from: &ResumeFrom) -> ResumePoint<Option<Reached>> {
     place_wanting(items, from, false)
 }
 
-fn place_wanting(items: &[Item], from: &ResumeFrom, wants_presence: bool) -> Beginning {
+fn place_wanting(
+    items: &[Item],
+    from: &ResumeFrom,
+    wants_presence: bool,
+) -> ResumePoint<Option<Reached>> {
     let (archive, mut asked) = Archive::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -48,7 +52,7 @@ fn place_wanting(items: &[Item], from: &ResumeFrom, wants_presence: bool) -> Beg
     };
     runtime.block_on(async {
         tokio::select! {
-            place = archive.place(from, wants_presence) => place.unwrap(),
+            place = archive.resume(from, wants_presence) => place.unwrap(),
             () = answering => unreachable!(),
         }
     })
@@ -82,7 +86,9 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
         (id(4, 100), gap(id(5, 9), epoch)),
         (id(8, 2), gap(id(5, 9), GapReason::Unknown)),
     ] {
-        let Beginning { after, gap, .. } = place(&items, &asked.into());
+        let ResumePoint {
+            cursor: after, gap, ..
+        } = place(&items, &asked.into());
         let after = after.map(|after| after.id);
 
         let told = gap.map(|gap| {
@@ -94,13 +100,16 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
     }
     let given = GivenId::parse("urn:7").unwrap();
     let given = place(&items, &ResumeFrom::AfterGiven(given));
-    assert_eq!((given.after.unwrap().id, given.gap), (id(5, 11), None));
+    assert_eq!((given.cursor.unwrap().id, given.gap), (id(5, 11), None));
     let unknown = GivenId::parse("urn:x").unwrap();
     let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
-    assert_eq!(unknown.after.unwrap().id, id(5, 9));
+    assert_eq!(unknown.cursor.unwrap().id, id(5, 9));
     assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
     let earliest = place(&items, &ResumeFrom::Earliest);
-    assert_eq!((earliest.after.unwrap().id, earliest.gap), (id(5, 9), None));
+    assert_eq!(
+        (earliest.cursor.unwrap().id, earliest.gap),
+        (id(5, 9), None)
+    );
     assert!(!earliest.is_announced);
 }
 
@@ -137,7 +146,7 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
             let placed = place_wanting(&items, &asked.into(), wants_presence);
 
             assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{asked}");
-            assert!(expected.is_some() || placed.after.unwrap().id == asked);
+            assert!(expected.is_some() || placed.cursor.unwrap().id == asked);
         }
     }
 

@@ -118,7 +118,7 @@ fn presence_pushes_nothing_else_out() {
     // A subscriber that resumes before them, or at one of them, misses nothing else.
     for seq in [1, 2, 500, 998, 1001] {
         let from = ResumeFrom::from(log.id(seq));
-        let placement = log.place(&from, &selection("own"));
+        let placement = log.resume(&from, &selection("own"));
         assert_eq!((placement.cursor, placement.gap), (seq + 1, None));
     }
 }

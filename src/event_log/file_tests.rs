@@ -46,7 +46,7 @@ fn a_file_goes_on_where_it_ended() {
         assert_eq!(sent(&log, 1), before);
         assert_eq!((log.memory.epoch(), log.memory.ticks()), (epoch, 1));
         let given = ResumeFrom::AfterGiven(GivenId::parse("urn:1").unwrap());
-        assert_eq!(log.memory.place(&given, &own()).cursor, 4);
+        assert_eq!(log.memory.resume(&given, &own()).cursor, 4);
         assert_eq!(append(&log, Event::message("next")).seq, 6);
     }
 }
@@ -99,7 +99,7 @@ fn what_may_have_been_lost_begins_a_new_epoch() {
     let log = opened(&kind, keeping(100));
 
     assert!(log.memory.epoch() > last.epoch);
-    let placement = log.memory.place(&last.into(), &own());
+    let placement = log.memory.resume(&last.into(), &own());
     assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
     assert_eq!((placement.cursor, sent(&log, 1).len()), (1, 3));
 }
@@ -117,7 +117,7 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
     // One more than that: what is evicted goes with the next that comes.
     assert_eq!(wider.memory.extent().oldest, 47);
     assert_eq!(append_numbers(&wider, 50..51)[0].seq, 51);
-    let gap = wider.memory.place(&wider.memory.id(10).into(), &own()).gap;
+    let gap = wider.memory.resume(&wider.memory.id(10).into(), &own()).gap;
     assert_eq!(gap.unwrap().reason, GapReason::Evicted);
 }
 
@@ -159,7 +159,7 @@ fn presence_that_was_evicted_is_no_gap_for_others_after_a_restart_either() {
     append(&log, Event::of_hub("{}".to_owned()));
     let places = |log: &Opened| {
         [30, 51, 52, 53, 54].map(|seq| {
-            let placement = log.memory.place(&log.memory.id(seq).into(), &own());
+            let placement = log.memory.resume(&log.memory.id(seq).into(), &own());
             (placement.cursor, placement.gap)
         })
     };

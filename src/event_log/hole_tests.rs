@@ -24,7 +24,7 @@ fn log_with_a_hole(retention: Retention) -> MemoryLog {
 #[test]
 fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
     let log = log_with_a_hole(keeping(100));
-    let from = log.place(&event_id(5, 3).into(), &selection("own"));
+    let from = log.resume(&event_id(5, 3).into(), &selection("own"));
     assert_eq!((from.cursor, from.gap), (4, None));
     let mut ids = Vec::new();
 
@@ -54,14 +54,14 @@ fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
 fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
     let log = log_with_a_hole(keeping(100));
 
-    let before = log.place(&event_id(6, 1).into(), &selection("own"));
+    let before = log.resume(&event_id(6, 1).into(), &selection("own"));
     assert_eq!(before.gap.unwrap().reason, GapReason::Evicted);
     for unknown in [event_id(6, 4), event_id(5, 5), event_id(6, 10)] {
-        let placement = log.place(&unknown.into(), &selection("own"));
+        let placement = log.resume(&unknown.into(), &selection("own"));
         assert!(placement.gap.is_some(), "{unknown}");
         assert_eq!(log.cursor_after(unknown, &selection("own")), None);
     }
-    let behind = log.place(&event_id(6, 8).into(), &selection("own"));
+    let behind = log.resume(&event_id(6, 8).into(), &selection("own"));
     assert_eq!((behind.cursor, behind.gap), (7, None));
 }
 

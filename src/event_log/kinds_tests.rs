@@ -186,7 +186,7 @@ fn what_is_beyond_the_retention_is_gone() {
         let log = opened(&kind, keeping(5));
         let ids = append_numbers(&log, 0..12);
 
-        let gap = log.memory.place(&ids[2].into(), &own()).gap;
+        let gap = log.memory.resume(&ids[2].into(), &own()).gap;
         assert_eq!(gap.unwrap().reason, GapReason::Evicted, "{kind:?}");
         assert_eq!(log.memory.id(log.memory.extent().oldest), ids[7]);
     }

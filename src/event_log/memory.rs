@@ -12,7 +12,8 @@ use parking_lot::RwLock;
 
 use super::{
     lane::{Bounds, Lane},
-    read::{Entry, Extent, Placement, Portion, Read, ReadFrom, Retention},
+    read::{Entry, Extent, Portion, Read, ReadFrom, Retention},
+    resume_point::ResumePoint,
     retained::Retained,
 };
 use crate::{
@@ -86,7 +87,7 @@ impl MemoryLog {
 
     /// The epoch that the next event is in.
     pub(crate) fn epoch(&self) -> u64 {
-        self.retained.read().lineage.epoch()
+        self.retained.read().epoch_history.epoch()
     }
 
     /// Has the next event get this id. Unless it follows what is here, events are missing in between:
@@ -109,7 +110,7 @@ impl MemoryLog {
             retained.unknown_audience_before = retained.next;
         }
         let next = retained.next;
-        retained.lineage.go_on(next, first, follows);
+        retained.epoch_history.go_on(next, first, follows);
     }
 
     /// Skips the places before this one: they belong to presence events that are already evicted.
@@ -146,7 +147,7 @@ impl MemoryLog {
 
     fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) -> EventId {
         let place = retained.next;
-        let id = retained.lineage.id(place);
+        let id = retained.epoch_history.id(place);
         let frame = wire::event(id, event);
         let entry = Entry {
             place,
@@ -195,12 +196,12 @@ impl MemoryLog {
 
     /// The id of the event at this place.
     pub(crate) fn id(&self, place: u64) -> EventId {
-        self.retained.read().lineage.id(place)
+        self.retained.read().epoch_history.id(place)
     }
 
     /// The id after which somebody goes on who is at this place, if any event came before.
     pub(crate) fn id_before(&self, place: u64) -> Option<EventId> {
-        self.retained.read().lineage.id_before(place)
+        self.retained.read().epoch_history.id_before(place)
     }
 
     /// The number of the oldest event in the newer half of the history. Events before it may soon be
@@ -211,7 +212,11 @@ impl MemoryLog {
     }
 
     /// The cursor for this resume point, if memory has every event after it.
-    pub(crate) fn find(&self, from: &ResumeFrom, selection: &Selection) -> Option<Placement> {
+    pub(crate) fn find(
+        &self,
+        from: &ResumeFrom,
+        selection: &Selection,
+    ) -> Option<ResumePoint<u64>> {
         let retained = self.retained.read();
         retained.find(from, selection.may_select_presence())
     }
@@ -224,33 +229,29 @@ impl MemoryLog {
 
     /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
     /// retained, after a gap that says why; unless nothing that is missing was for it.
-    pub(crate) fn place(&self, from: &ResumeFrom, selection: &Selection) -> Placement {
+    pub(crate) fn resume(&self, from: &ResumeFrom, selection: &Selection) -> ResumePoint<u64> {
         let retained = self.retained.read();
         // Missing presence events are reported when the subscriber reads.
-        if let Some(placement) = retained.find(from, false) {
-            return placement;
+        if let Some(point) = retained.find(from, false) {
+            return point;
         }
         let (oldest, next) = (retained.oldest(), retained.next);
         let all_with_gap = |reason, missed| {
-            let resumed_after = retained.lineage.id_before(oldest);
-            let gap = Gap::new(reason, from, resumed_after, missed);
-            Placement {
-                gap: Some(gap),
-                ..Placement::at(oldest, true)
-            }
+            let last = retained.epoch_history.id_before(oldest);
+            ResumePoint::after_gap(oldest, reason, from, last, missed)
         };
         match from {
-            ResumeFrom::Now | ResumeFrom::Earliest => Placement::at(oldest, false),
+            ResumeFrom::Now | ResumeFrom::Earliest => ResumePoint::at(oldest, false),
             ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
             ResumeFrom::AfterGiven(given) => match retained.given.get(given.as_str()) {
-                Some(place) => Placement::at(place + 1, true),
+                Some(place) => ResumePoint::at(place + 1, true),
                 None => all_with_gap(GapReason::Unknown, None),
             },
-            ResumeFrom::After { id, .. } => match retained.lineage.after(*id) {
+            ResumeFrom::After { id, .. } => match retained.epoch_history.after(*id) {
                 None => all_with_gap(GapReason::Epoch, None),
                 Some(place) if place > next => all_with_gap(GapReason::Unknown, None),
                 Some(place) => match self.missed(&retained, place..oldest, selection) {
-                    Some(0) => Placement::at(oldest, false),
+                    Some(0) => ResumePoint::at(oldest, false),
                     missed => all_with_gap(GapReason::Evicted, missed),
                 },
             },
@@ -314,8 +315,8 @@ impl MemoryLog {
     pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
         let retained = self.retained.read();
         let missed = self.missed(&retained, lost.clone(), selection);
-        let before = retained.lineage.id_before(lost.start);
-        let after = retained.lineage.id_before(lost.end);
+        let before = retained.epoch_history.id_before(lost.start);
+        let after = retained.epoch_history.id_before(lost.end);
         let is_same = |before: EventId, after: EventId| before.epoch == after.epoch;
         let reason = match before.zip(after) {
             Some((before, after)) if !is_same(before, after) => GapReason::Epoch,
@@ -327,7 +328,7 @@ impl MemoryLog {
 
     /// The gap for a subscriber at this place that misses presence events, and no others.
     pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
-        let last = self.retained.read().lineage.id_before(cursor);
+        let last = self.retained.read().epoch_history.id_before(cursor);
         let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         Gap::new(GapReason::Evicted, &requested, last, None)
     }

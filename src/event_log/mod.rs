@@ -8,6 +8,7 @@ mod archive;
 mod bounds_tests;
 #[cfg(test)]
 mod damage_tests;
+mod epoch_history;
 mod error;
 mod file;
 #[cfg(test)]
@@ -19,15 +20,15 @@ mod kind;
 #[cfg(test)]
 mod kinds_tests;
 mod lane;
-mod lineage;
 mod memory;
 pub(crate) mod once;
 mod open;
-mod placing;
 mod read;
 mod record;
 mod redis;
 mod redis_url;
+mod resume_lookup;
+mod resume_point;
 mod retained;
 #[cfg(test)]
 mod tests;
@@ -37,11 +38,12 @@ mod writer;
 
 pub(crate) use self::{
     appender::{Appender, Listener, Opened},
-    archive::{Archive, Asked, Beginning, Item, Reached},
+    archive::{Archive, Asked, Item, Reached},
     memory::MemoryLog,
     open::open,
-    placing::{Placed, Start, place},
-    read::{Entry, Extent, Placement, Portion, Read, ReadFrom},
+    read::{Entry, Extent, Portion, Read, ReadFrom},
+    resume_lookup::{Cursor, ResumeLookup, look_up},
+    resume_point::ResumePoint,
     ticker::{Tick, Ticker},
 };
 pub use self::{

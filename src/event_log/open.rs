@@ -17,7 +17,7 @@ use super::{
     read::Retention,
     record::millis_since_1970,
     redis,
-    waiting::Done,
+    waiting::AckSender,
     writer::{Stored, Writer},
 };
 use crate::event::{Event, EventId, Topic};
@@ -124,7 +124,7 @@ struct ToMemory {
 }
 
 impl Appender for ToMemory {
-    fn append(&self, event: Event, done: Option<Done>) {
+    fn append(&self, event: Event, done: Option<AckSender>) {
         let id = self.log.append(&event, Instant::now());
         if let Some(number) = event.tick_number() {
             self.log.set_ticks(number + 1);

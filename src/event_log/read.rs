@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::event::{Audience, Frame, Gap};
+use crate::event::{Audience, Frame};
 
 /// How much a log retains: beyond a bound the oldest event is evicted; the newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,28 +24,6 @@ pub struct Retention {
     /// Number of the newest events that connected subscribers may read even if the other bounds have evicted them.
     /// `bytes` takes precedence.
     pub queue: usize,
-}
-
-/// Where a new subscriber starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Placement {
-    /// The place of the first event it gets.
-    pub(crate) cursor: u64,
-    /// Whether the client already has the id before `cursor`, from its request or from the gap. Otherwise
-    /// the greeting announces it.
-    pub(crate) is_announced: bool,
-    /// The gap that comes first, if it asked for something that is not retained.
-    pub(crate) gap: Option<Gap>,
-}
-
-impl Placement {
-    pub(super) fn at(cursor: u64, is_announced: bool) -> Self {
-        Self {
-            cursor,
-            is_announced,
-            gap: None,
-        }
-    }
 }
 
 /// One event that is retained, or a hole where events are missing. Cheap to clone.

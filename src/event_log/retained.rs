@@ -6,17 +6,18 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    epoch_history::EpochHistory,
     given_ids::GivenIds,
     lane::{Bounds, Lane},
-    lineage::Lineage,
-    read::{Entry, Placement, Retention},
+    read::{Entry, Retention},
+    resume_point::ResumePoint,
 };
 use crate::event::{Audience, EventId, ResumeFrom};
 
 /// The entries of a log, and where they stand in it.
 #[derive(Debug)]
 pub(super) struct Retained {
-    pub(super) lineage: Lineage,
+    pub(super) epoch_history: EpochHistory,
     /// All except presence events. Where events are missing there is a hole, at a place of its own.
     pub(super) events: Lane,
     /// Presence events.
@@ -36,7 +37,7 @@ impl Retained {
     pub(super) fn starting_at(first: EventId) -> Self {
         let place = first.seq.min(u64::MAX / 2);
         Self {
-            lineage: Lineage::new(place, first),
+            epoch_history: EpochHistory::new(place, first),
             events: Lane::starting_at(place),
             presence: Lane::starting_at(place),
             next: place,
@@ -59,22 +60,22 @@ impl Retained {
         self.events.get(place).is_some_and(Entry::is_hole)
     }
 
-    pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<Placement> {
+    pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
         match from {
-            ResumeFrom::Now => Some(Placement::at(self.next, false)),
+            ResumeFrom::Now => Some(ResumePoint::at(self.next, false)),
             // Not decided here. A given id that was used more than once means the oldest event with it,
             // which may be outside memory.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id, wants_presence)?;
-                Some(Placement::at(cursor, true))
+                Some(ResumePoint::at(cursor, true))
             }
         }
     }
 
     /// The cursor after this id, if everything after it is retained that the subscriber may want.
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
-        let place = self.lineage.after(id)?;
+        let place = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
             self.oldest().max(self.presence.first_retained())
         } else {
@@ -157,7 +158,7 @@ impl Retained {
         {
             self.events.drop_oldest();
         }
-        self.lineage.forget_before(self.events.first_held());
+        self.epoch_history.forget_before(self.events.first_held());
     }
 
     /// The place of the oldest event in the newer half of the history.

@@ -28,8 +28,8 @@ pub(super) fn selection(topic: &str) -> Selection {
     Selection::new(hub, vec![matcher], Vec::new())
 }
 
-fn place(log: &MemoryLog, from: &ResumeFrom) -> Placement {
-    log.place(from, &selection("own"))
+fn place(log: &MemoryLog, from: &ResumeFrom) -> ResumePoint<u64> {
+    log.resume(from, &selection("own"))
 }
 
 /// Reads about so many bytes, and takes every event.
@@ -100,7 +100,7 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
 
         assert_eq!(
             placement,
-            Placement {
+            ResumePoint {
                 cursor: seq + 1,
                 is_announced: true,
                 gap: None
@@ -136,7 +136,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
 
         assert_eq!(
             placement,
-            Placement {
+            ResumePoint {
                 cursor: 7,
                 is_announced: true,
                 gap: Some(Gap {
@@ -256,7 +256,7 @@ fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
     }
     assert_eq!(gap(&log, 2..5, "own").unwrap().missed, Some(3));
     assert_eq!(gap(&log, 2..5, "other"), None, "nothing was for it");
-    assert_eq!(log.place(&after(EPOCH, 1), &selection("other")).gap, None);
+    assert_eq!(log.resume(&after(EPOCH, 1), &selection("other")).gap, None);
 
     log.append(&Event::message("9").on(topic("other")), Instant::now());
     for n in 10..15 {
@@ -264,7 +264,7 @@ fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
     }
     for topic in ["own", "other"] {
         assert_eq!(gap(&log, 5..11, topic).unwrap().missed, None, "{topic}");
-        let placement = log.place(&after(EPOCH, 7), &selection(topic));
+        let placement = log.resume(&after(EPOCH, 7), &selection(topic));
         assert_eq!(placement.gap.unwrap().missed, None, "{topic}");
     }
     assert_eq!(gap(&log, 10..11, "own").unwrap().missed, Some(1));

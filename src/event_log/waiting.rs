@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     event::{Event, EventId},
-    matching::{Held, Tally},
+    matching::{MemoryBudget, Reservation},
 };
 
 /// The log cannot be used now. What was to be appended may have been, all the same.
@@ -14,28 +14,28 @@ use crate::{
 pub struct LogUnavailable;
 
 /// Is told of an event's fate: its id, once it is in the log.
-pub(crate) type Done = oneshot::Sender<Result<EventId, LogUnavailable>>;
+pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
 /// How much waits to be appended, whether or not anybody still waits for it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Queue(Tally);
+pub(super) struct Queue(MemoryBudget);
 
 /// How much may wait, in bytes, about: also of publishers that have given up. Beyond, publishers are told
 /// to come again.
-pub(super) const MOST_QUEUED_BYTES: usize = 64 << 20;
+pub(super) const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// What an event takes while it waits, beside itself, in bytes, about.
 const EVENT_BYTES: usize = 512;
 
 impl Queue {
     /// Counts an event until what is returned is dropped.
-    pub(super) fn add(&self, event: &Event) -> Held {
-        self.0.hold(EVENT_BYTES + event.bytes())
+    pub(super) fn add(&self, event: &Event) -> Reservation {
+        self.0.reserve(EVENT_BYTES + event.bytes())
     }
 
     /// In bytes, about.
     pub(super) fn bytes(&self) -> usize {
-        self.0.bytes()
+        self.0.reserved()
     }
 }
 
@@ -43,9 +43,9 @@ impl Queue {
 pub(super) struct Waiting {
     pub(super) event: Event,
     /// Its publisher, if anybody waits for the answer.
-    pub(super) done: Option<Done>,
+    pub(super) done: Option<AckSender>,
     /// Kept until it was.
-    pub(super) _queued: Held,
+    pub(super) _queued: Reservation,
 }
 
 /// Separates the ticker messages that are out of turn: one before them was refused, or they are in the log

@@ -24,7 +24,7 @@ use super::{
     kind::LogSync,
     memory::MemoryLog,
     record::Record,
-    waiting::{Done, LogUnavailable, Queue, Waiting, in_turn},
+    waiting::{AckSender, LogUnavailable, Queue, Waiting, in_turn},
 };
 use crate::event::Event;
 
@@ -33,13 +33,13 @@ const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// How often a store that failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How much may be acknowledged and not synced, in bytes of memory: it is kept, should the store lose it.
-const MOST_UNSYNCED: usize = 8 << 20;
+const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
 /// When there is nothing to wait for but an event.
-const LONG: Duration = Duration::from_secs(3600);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
     Append(Waiting),
@@ -96,7 +96,7 @@ impl Writer {
 }
 
 impl Appender for Writer {
-    fn append(&self, event: Event, done: Option<Done>) {
+    fn append(&self, event: Event, done: Option<AckSender>) {
         let queued = self.queue.add(&event);
         let waiting = Waiting {
             event,
@@ -242,7 +242,7 @@ impl Thread {
             if self.store.is_none() && self.retry_at <= Instant::now() {
                 self.reopen();
             }
-            let is_much = self.unsynced.bytes + bytes >= MOST_UNSYNCED;
+            let is_much = self.unsynced.bytes + bytes >= MAX_UNSYNCED_BYTES;
             let need = if !flushed.is_empty() {
                 Need::Rest
             } else if self.sync == LogSync::Always || self.patience().is_zero() || is_much {
@@ -262,7 +262,7 @@ impl Thread {
         match (self.sync, self.unsynced.since) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
             (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
-            _ => LONG,
+            _ => IDLE_TIMEOUT,
         }
     }
 

@@ -72,7 +72,7 @@ fn verified(
         Presented::Header(token) | Presented::Cookie(token) => *token,
         Presented::Query(token) => token,
     };
-    match policy.authority.verify(token) {
+    match policy.token_verifier.verify(token) {
         Ok(access) => Ok(Some(access)),
         Err(reason) => {
             log::debug!("refused a token: {reason}");

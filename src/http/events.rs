@@ -28,13 +28,13 @@ use super::{
 };
 use crate::{
     auth::{Access, Revocation},
-    broadcaster::{Expiry, Hub, Subscribe, Subscribed},
+    broadcaster::{Expiry, Hub, Subscribe},
     config::{LimitsConfig, SubscribePolicy},
     delivery::{Subscriber, Subscription},
     event::{EARLIEST, Framing, ResumeFrom, wire},
-    event_log::{self, Placed},
-    matching::{InvalidMatcher, MatcherText, Selection, Tally},
-    metrics::TurnedAway,
+    event_log::{self, ResumeLookup},
+    matching::{InvalidMatcher, MatcherText, MemoryBudget, Selection},
+    metrics::Rejection,
     transport::{Connection, Shared, body},
 };
 
@@ -104,7 +104,7 @@ async fn answer(
         last_event_id,
     } = topics::asked(request.query_string(), form, &limits, legacy)?;
     drop(body);
-    let has_grants = |access: &Access| !access.readable().is_empty();
+    let has_grants = |access: &Access| !access.authorized().is_empty();
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
         true if !access.as_deref().is_some_and(has_grants) => Ok(hub.own.clone()),
@@ -120,7 +120,7 @@ async fn answer(
     let from = requested.map_or(ResumeFrom::Now, ResumeFrom::parse);
     let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
     let revocation = policy.zip(access.as_deref());
-    let revocation = revocation.map(|(policy, access)| policy.authority.revocation(access));
+    let revocation = revocation.map(|(policy, access)| policy.token_verifier.revocation(access));
     // A browser would give up for good on an error. Only clients of our protocol send QUERY.
     let is_to_wait = *request.method() != topics::query()
         && matches!(selection, Err(Problem::MatchersExhausted));
@@ -137,12 +137,12 @@ async fn answer(
         revocation,
     };
     if is_to_wait {
-        hub.metrics.count_turned_away(TurnedAway::Matchers);
+        hub.metrics.count_rejection(Rejection::Matchers);
         return Ok(asks.turn_away(hub, event_stream()));
     }
     if request.method() == Method::HEAD {
         let mut head = event_stream();
-        asks.tell_place(&mut head, asks.would_have_gap(hub).await);
+        asks.put_last_event_id(&mut head, asks.would_have_gap(hub).await);
         return Ok(head.body(actix_web::body::None::new()));
     }
     open(request, hub, asks).await
@@ -172,7 +172,7 @@ async fn query_body(
 ) -> Result<form::Body, Problem> {
     let longest = limits.matchers * (3 * limits.pattern + "match_urlpattern=&".len());
     let longest = limits.body.min(4096 + longest);
-    let of_app = Tally::default();
+    let of_app = MemoryBudget::default();
     let queries = policy.map_or(&of_app, |policy| &policy.queries);
     form::read(request, payload, queries, longest, Problem::QueryTooLong).await
 }
@@ -240,19 +240,19 @@ struct Asking {
 
 impl Asking {
     /// Where its stream would begin now.
-    fn place(&self, hub: &Hub) -> Placed {
-        event_log::place(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
+    fn look_up(&self, hub: &Hub) -> ResumeLookup {
+        event_log::look_up(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
     }
 
     /// Whether there would be a gap, as far as is known.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
-        let start = self.place(hub).start(&self.from).await;
-        start.is_ok_and(|start| start.gap().is_some())
+        let start = self.look_up(hub).finish(&self.from).await;
+        start.is_ok_and(|start| start.gap.is_some())
     }
 
     /// Says after which event the stream begins, to one that asked for a place: the one that was
     /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
-    fn tell_place(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
+    fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let has_preceding = match &self.from {
             ResumeFrom::Now => return,
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
@@ -271,11 +271,8 @@ impl Asking {
     /// A stream that only tells the client when to reconnect. Only memory is searched for
     /// its place, not the archive: many clients may be turned away at once.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
-        let is_known = match self.place(hub) {
-            Placed::Here(placement) => placement.gap.is_none(),
-            Placed::Older { .. } => false,
-        };
-        self.tell_place(&mut head, !is_known);
+        let has_gap = !self.look_up(hub).is_found_without_gap();
+        self.put_last_event_id(&mut head, has_gap);
         let goodbye = wire::goodbye(hub.jittered_retry(), None);
         head.body(goodbye.bytes(Framing::Plain))
     }
@@ -292,18 +289,17 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     // From here on a drain waits for it.
     let token = shared.map(|shared| shared.streams.token());
     let mut head = event_stream();
-    let answer = hub
-        .ask(Subscribe {
-            from: asks.from.clone(),
-            selection: asks.selection.clone(),
-            access: asks.access.clone(),
-            expiry: asks.expiry.take(),
-        })
-        .await;
-    let subscribed = match answer.map_err(|_| Problem::BroadcasterSilent)? {
-        Ok(subscribed) => subscribed,
-        Err(TurnedAway::Token) => return Err(Problem::TooManySubscriptions),
-        Err(TurnedAway::Matchers) if *request.method() == topics::query() => {
+    // Before it is registered, so that the events that announce it are among those that it receives.
+    let lookup = asks.look_up(hub);
+    let subscribe = Subscribe {
+        selection: asks.selection.clone(),
+        access: asks.access.clone(),
+    };
+    let answer = hub.ask(subscribe).await;
+    let permit = match answer.map_err(|_| Problem::BroadcasterSilent)? {
+        Ok(permit) => permit,
+        Err(Rejection::Token) => return Err(Problem::TooManySubscriptions),
+        Err(Rejection::Matchers) if *request.method() == topics::query() => {
             return Err(Problem::MatchersExhausted);
         }
         Err(reason) => {
@@ -311,17 +307,11 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
             return Ok(asks.turn_away(hub, head));
         }
     };
-    let Subscribed {
-        seat,
-        selection,
-        expiry,
-        placed,
-    } = subscribed;
-    let start = match placed.start(&asks.from).await {
+    let start = match lookup.finish(&asks.from).await {
         Ok(start) => start,
         Err(reason) => {
             log::debug!("turned a subscriber away that asked for older events: {reason}");
-            hub.metrics.count_turned_away(TurnedAway::Log);
+            hub.metrics.count_rejection(Rejection::Log);
             return Ok(asks.turn_away(hub, head));
         }
     };
@@ -329,11 +319,11 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
-    asks.tell_place(&mut head, start.gap().is_some());
+    asks.put_last_event_id(&mut head, start.gap.is_some());
     let subscription = Subscription {
-        seat,
-        selection,
-        expiry,
+        permit,
+        selection: asks.selection.clone(),
+        expiry: asks.expiry.take(),
         start,
     };
     let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, http::header::CONTENT_TYPE, web};
 use futures_util::StreamExt as _;
 
 use super::problem::Problem;
-use crate::matching::{Held, Tally};
+use crate::matching::{MemoryBudget, Reservation};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -17,7 +17,7 @@ const BODIES_BUDGET: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: web::Bytes,
-    _held: Held,
+    _held: Reservation,
 }
 
 /// The request's body, which is to be a form of so many bytes at most; `too_long` says what is wrong with
@@ -25,7 +25,7 @@ pub(super) struct Body {
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: web::Payload,
-    bodies: &Tally,
+    bodies: &MemoryBudget,
     max_bytes: usize,
     too_long: impl FnOnce(usize) -> Problem,
 ) -> Result<Body, Problem> {
@@ -38,7 +38,7 @@ pub(super) async fn read(
     if !is_form {
         return Err(Problem::NotAForm);
     }
-    let mut held = bodies.hold(0);
+    let mut held = bodies.reserve(0);
     let mut body = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::BodyCutOff)?;
@@ -47,7 +47,7 @@ pub(super) async fn read(
         }
         body.extend_from_slice(&chunk);
         held.set(body.capacity());
-        if bodies.bytes() > BODIES_BUDGET {
+        if bodies.reserved() > BODIES_BUDGET {
             return Err(Problem::Busy);
         }
     }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::broadcaster::{Hub, Inspect, Inspection};
 
 /// How long the Broadcaster may take to answer before it counts as dead.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Alive: the Broadcaster answers.
 pub(super) async fn healthz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem> {
@@ -30,7 +30,7 @@ pub(super) async fn readyz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem>
 
 /// Asks the Broadcaster how it is.
 pub(super) async fn inspect(hub: &Hub) -> Result<Inspection, Problem> {
-    match tokio::time::timeout(PATIENCE, hub.ask(Inspect)).await {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, hub.ask(Inspect)).await {
         Ok(Ok(inspection)) => Ok(inspection),
         Ok(Err(_)) | Err(_) => Err(Problem::BroadcasterSilent),
     }

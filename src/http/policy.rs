@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use crate::{
-    auth::{Authority, TokenRules},
+    auth::{TokenRules, TokenVerifier},
     config::{AuthConfig, Config, LimitsConfig, SubscribePolicy},
-    matching::{HubUrl, Tally},
+    matching::{HubUrl, MemoryBudget},
 };
 
 /// How many lists of subscriptions may be made or sent at once. Each is several megabytes long at most.
@@ -16,7 +16,7 @@ const MAX_LISTS: usize = 16;
 /// What a request handler goes by.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    pub(crate) authority: Authority,
+    pub(crate) token_verifier: TokenVerifier,
     pub(crate) subscribe: SubscribePolicy,
     /// The cookie that a token may come in.
     pub(crate) cookie: Option<String>,
@@ -31,9 +31,9 @@ pub(crate) struct Policy {
     /// Lists of subscriptions that may be made or sent at once; more: 503.
     pub(crate) lists: Arc<Semaphore>,
     /// The bodies of `QUERY` requests, which anybody may send, while they are read.
-    pub(crate) queries: Tally,
+    pub(crate) queries: MemoryBudget,
     /// The bodies of updates while they are read, and the events until they are in the log.
-    pub(crate) updates: Tally,
+    pub(crate) updates: MemoryBudget,
     /// The origins whose pages may act with a cookie, beside the hub's own.
     pub(crate) origins: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Policy {
             pattern: limits.pattern,
         };
         Self {
-            authority: Authority::new(hub, tokens),
+            token_verifier: TokenVerifier::new(hub, tokens),
             subscribe: *subscribe,
             cookie: cookie.clone(),
             legacy: config.hub.legacy,
@@ -65,8 +65,8 @@ impl Policy {
             limits,
             subscriptions: config.hub.subscriptions,
             lists: Arc::new(Semaphore::new(MAX_LISTS)),
-            queries: Tally::default(),
-            updates: Tally::default(),
+            queries: MemoryBudget::default(),
+            updates: MemoryBudget::default(),
             origins: config.cors.allowed_origins.clone(),
         }
     }

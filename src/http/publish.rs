@@ -27,7 +27,7 @@ pub(super) async fn publish(
     let form = form::read(&request, payload, updates, most, Problem::BodyTooLong).await?;
     let event = update::parse(&form.bytes, &policy.limits).map_err(Problem::InvalidUpdate)?;
     // From here on the event counts, for as long as it waits.
-    let _waiting = updates.hold(event.bytes());
+    let _waiting = updates.reserve(event.bytes());
     drop(form);
     let topics = event.topics();
     if let Some(topic) = topics

@@ -25,7 +25,9 @@ const SECRET: [u8; 32] = [7; 32];
 
 fn policy(hub: &Hub) -> web::Data<Policy> {
     let policy = Policy::new(&Config::default(), hub.url().clone());
-    policy.authority.trust_secret(ISSUER.to_owned(), &SECRET);
+    policy
+        .token_verifier
+        .trust_secret(ISSUER.to_owned(), &SECRET);
     web::Data::new(policy)
 }
 
@@ -104,7 +106,7 @@ fn while_the_memory_for_patterns_is_exhausted_new_ones_have_to_wait_and_topics_h
         let app = app(&hub, &policy).await;
         let with_pattern = token(&hub, MatcherType::UrlPattern, "/:x");
         let with_topic = token(&hub, MatcherType::Exact, "/a");
-        let others = (hub.selections.fill(), policy.authority.fill());
+        let others = (hub.selections.fill(), policy.token_verifier.fill());
 
         let refused = call_service(&app, asking("match_urlpattern=/:x")).await;
         assert_is_told_to_come_again(refused, "patterns is exhausted").await;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::{
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText},
-    tally::{Held, Tally},
+    memory_budget::{MemoryBudget, Reservation},
 };
 
 /// How much memory the patterns of one request, or of one token, may take, compiled, in bytes. What
 /// takes more is refused before the rest is compiled: it is not to hold the worker, or the memory, of
 /// others.
-const MOST: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Memory budget for the matchers of all tokens in the cache, in bytes. Beyond it, a request with another token
 /// gets 503, unless the token has only a few topics.
-const TOKENS_BUDGET: usize = 128 << 20;
+const TOKEN_MATCHERS_BUDGET: usize = 128 << 20;
 
 /// What a matcher takes beside its text and what it is compiled to, in bytes, about: where it is held, and where
 /// it is looked up.
@@ -30,7 +30,7 @@ const FREE_BYTES: usize = 1024;
 pub(crate) struct Compiler {
     hub: HubUrl,
     /// Memory of all that it compiled and that somebody still has, in bytes.
-    taken: Tally,
+    taken: MemoryBudget,
     budget: usize,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Compiler {
 #[derive(Debug)]
 pub(crate) struct Compiling<'a> {
     compiler: &'a Compiler,
-    held: Held,
+    held: Reservation,
     /// Memory of what they are compiled to, in bytes.
     compiled: usize,
     /// Memory of the rest, in bytes.
@@ -48,12 +48,12 @@ pub(crate) struct Compiling<'a> {
 impl Compiler {
     /// Relative patterns are relative to the hub's URL.
     pub(crate) fn new(hub: HubUrl) -> Self {
-        Self::with_budget(hub, TOKENS_BUDGET)
+        Self::with_budget(hub, TOKEN_MATCHERS_BUDGET)
     }
 
     /// The same with this budget, in bytes.
     pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
-        let taken = Tally::default();
+        let taken = MemoryBudget::default();
         Self { hub, taken, budget }
     }
 
@@ -63,14 +63,14 @@ impl Compiler {
 
     /// Takes all the room that there is.
     #[cfg(test)]
-    pub(crate) fn fill(&self) -> Held {
-        self.taken.hold(self.budget)
+    pub(crate) fn fill(&self) -> Reservation {
+        self.taken.reserve(self.budget)
     }
 
     pub(crate) fn begin(&self) -> Compiling<'_> {
         Compiling {
             compiler: self,
-            held: self.taken.hold(0),
+            held: self.taken.reserve(0),
             compiled: 0,
             written: 0,
         }
@@ -83,20 +83,20 @@ impl Compiling<'_> {
         self.written += MATCHER_OVERHEAD + written.text.len();
         let matcher = Matcher::compile(written, hub)?;
         self.compiled += matcher.bytes();
-        if self.compiled > MOST {
+        if self.compiled > MAX_BYTES {
             return Err(InvalidMatcher::TooMuch);
         }
         let counted = self.compiled + self.written.saturating_sub(FREE_BYTES);
         let more = counted - self.held.bytes();
         self.held.grow(more);
-        if more > 0 && taken.bytes() > *budget {
+        if more > 0 && taken.reserved() > *budget {
             return Err(InvalidMatcher::Crowded);
         }
         Ok(matcher)
     }
 
     /// The memory counts until what is returned is dropped.
-    pub(crate) fn finish(self) -> Arc<Held> {
+    pub(crate) fn finish(self) -> Arc<Reservation> {
         Arc::new(self.held)
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         compiler: &Compiler,
         count: usize,
         pattern: &str,
-    ) -> Result<Arc<Held>, InvalidMatcher> {
+    ) -> Result<Arc<Reservation>, InvalidMatcher> {
         let mut compiling = compiler.begin();
         for n in 0..count {
             let text = format!("/{n}/{pattern}");
@@ -133,7 +133,7 @@ mod tests {
         assert!(compile(&compiler, 100, ":id").is_ok());
         let refused = compile(&compiler, 100, "([a-z]{300})").err();
         assert_eq!(refused, Some(InvalidMatcher::TooMuch));
-        assert_eq!(compiler.taken.bytes(), 0, "nobody has them");
+        assert_eq!(compiler.taken.reserved(), 0, "nobody has them");
     }
 
     #[test]
@@ -141,10 +141,10 @@ mod tests {
         for pattern in ["", ":id", "*", "([a-z]{300})"] {
             let compiler = compiler();
             let few = compile(&compiler, 1, pattern).unwrap();
-            let one = compiler.taken.bytes();
+            let one = compiler.taken.reserved();
             assert!(one > 256, "{pattern}: {one}");
             drop(few);
-            assert_eq!(compiler.taken.bytes(), 0);
+            assert_eq!(compiler.taken.reserved(), 0);
 
             let all = compiler.fill();
             let refused = compile(&compiler, 1, pattern).err();
@@ -167,11 +167,11 @@ mod tests {
             Ok::<_, InvalidMatcher>(compiling.finish())
         };
         let few = compile(3, 100).unwrap();
-        assert_eq!(compiler.taken.bytes(), 0);
+        assert_eq!(compiler.taken.reserved(), 0);
         let many = compile(100, 1000).unwrap();
-        assert!(compiler.taken.bytes() > 100_000);
+        assert!(compiler.taken.reserved() > 100_000);
         drop(many);
-        assert_eq!(compiler.taken.bytes(), 0);
+        assert_eq!(compiler.taken.reserved(), 0);
 
         let _all = compiler.fill();
         assert!(compile(3, 100).is_ok());

@@ -175,7 +175,7 @@ impl Matcher {
     }
 
     /// What it may take to try it on a topic, in tries of a simple one.
-    pub(crate) fn effort(&self) -> usize {
+    pub(crate) fn match_cost(&self) -> usize {
         // The larger it is, the more may have to be done for each byte of a topic; the most part of
         // those that are written takes far less.
         const SIMPLE: usize = 8 << 10;

@@ -6,9 +6,9 @@ mod bounded_regex;
 mod compiler;
 mod hub_url;
 mod matcher;
+mod memory_budget;
 mod router;
 mod selection;
-mod tally;
 mod topic_index;
 mod uri_template;
 mod url_pattern;
@@ -20,7 +20,7 @@ pub(crate) use self::{
     compiler::{Compiler, Compiling},
     hub_url::SUBSCRIPTIONS_PATH,
     matcher::{InvalidMatcher, Matcher, MatcherText, MatcherType, any_matches},
+    memory_budget::{MemoryBudget, Reservation},
     router::Router,
     selection::{Selection, Selections},
-    tally::{Held, Tally},
 };

@@ -17,7 +17,7 @@ pub(crate) struct Router {
     groups: HashMap<*const Selection, Group>,
     asked: TopicIndex,
     /// Of which topics the groups may read what is private.
-    readable: TopicIndex,
+    authorized: TopicIndex,
     /// For which event each group was last found to be allowed to read it, by the count of those.
     readers: Vec<u64>,
     private_events: u64,
@@ -27,7 +27,7 @@ impl Router {
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self {
             asked: TopicIndex::new(hub.clone()),
-            readable: TopicIndex::new(hub),
+            authorized: TopicIndex::new(hub),
             groups: HashMap::new(),
             readers: Vec::new(),
             private_events: 0,
@@ -45,15 +45,15 @@ impl Router {
     }
 
     /// What it may take to try all patterns on a topic, in tries of a simple one.
-    pub(crate) fn effort(&self) -> usize {
-        self.asked.effort() + self.readable.effort()
+    pub(crate) fn match_cost(&self) -> usize {
+        self.asked.match_cost() + self.authorized.match_cost()
     }
 
     /// Adds a group, whose number is free.
     pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.insert(Arc::as_ptr(selection), group);
         self.asked.add(group, selection.matchers());
-        self.readable.add(group, selection.readable());
+        self.authorized.add(group, selection.authorized());
         if self.readers.len() <= group {
             self.readers.resize(group + 1, 0);
         }
@@ -64,7 +64,7 @@ impl Router {
     pub(crate) fn remove(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.remove(&Arc::as_ptr(selection));
         self.asked.remove(group, selection.matchers());
-        self.readable.remove(group, selection.readable());
+        self.authorized.remove(group, selection.authorized());
         if self.groups.is_empty() {
             // Gives the memory of those who left back.
             self.groups.shrink_to_fit();
@@ -81,7 +81,8 @@ impl Router {
         }
         self.private_events += 1;
         let this = self.private_events;
-        self.readable.find(audience, |group| readers[group] = this);
+        self.authorized
+            .find(audience, |group| readers[group] = this);
         asked.find(audience, |group| {
             if readers[group] == this {
                 each(group);
@@ -156,24 +157,25 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         /// Removes the group, if it is there, or else adds it.
-        PresenceChange {
+        Change {
             group: Group,
             matchers: Vec<Written>,
-            readable: Vec<Written>,
+            authorized: Vec<Written>,
         },
         Ask(Audience),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let matchers = prop::collection::vec(select(MATCHERS), 1..4);
-        let readable = prop::collection::vec(select(MATCHERS), 0..3);
-        let change = (0..6_usize, matchers, readable).prop_map(|(group, matchers, readable)| {
-            Step::PresenceChange {
-                group,
-                matchers,
-                readable,
-            }
-        });
+        let authorized = prop::collection::vec(select(MATCHERS), 0..3);
+        let change =
+            (0..6_usize, matchers, authorized).prop_map(|(group, matchers, authorized)| {
+                Step::Change {
+                    group,
+                    matchers,
+                    authorized,
+                }
+            });
         let topics = prop::collection::vec(select(TOPICS).prop_map(Topic::of_hub), 1..4);
         let ask = (topics, any::<bool>())
             .prop_map(|(topics, private)| Step::Ask(Audience { topics, private }));
@@ -189,14 +191,14 @@ mod tests {
             let mut groups: BTreeMap<Group, Arc<Selection>> = BTreeMap::new();
             for step in steps {
                 match step {
-                    Step::PresenceChange { group, matchers, readable } => {
+                    Step::Change { group, matchers, authorized } => {
                         if let Some(selection) = groups.remove(&group) {
                             router.remove(group, &selection);
                             prop_assert_eq!(router.group_of(&selection), None);
                             continue;
                         }
-                        let [matchers, readable] = [matchers, readable].map(|it| compiled(&it));
-                        let selection = Arc::new(Selection::new(hub(), matchers, readable));
+                        let [matchers, authorized] = [matchers, authorized].map(|it| compiled(&it));
+                        let selection = Arc::new(Selection::new(hub(), matchers, authorized));
                         router.add(group, &selection);
                         prop_assert_eq!(router.group_of(&selection), Some(group));
                         groups.insert(group, selection);

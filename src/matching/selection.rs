@@ -14,7 +14,7 @@ use super::{
     compiler::Compiler,
     hub_url::HubUrl,
     matcher::{InvalidMatcher, Matcher, MatcherText, any_matches},
-    tally::Held,
+    memory_budget::Reservation,
 };
 use crate::event::Audience;
 
@@ -24,24 +24,28 @@ use crate::event::Audience;
 pub(crate) struct Selection {
     hub: HubUrl,
     matchers: Vec<Matcher>,
-    readable: Vec<Matcher>,
+    authorized: Vec<Matcher>,
     /// What it may take to try all on a topic, in tries of a simple one.
-    effort: usize,
+    match_cost: usize,
     /// What its matchers take of the budget of all, and what those of its token do.
-    memory: [Option<Arc<Held>>; 2],
+    memory: [Option<Arc<Reservation>>; 2],
     may_select_presence: bool,
 }
 
 impl Selection {
-    pub(crate) fn new(hub: HubUrl, matchers: Vec<Matcher>, readable: Vec<Matcher>) -> Self {
-        let effort = matchers.iter().chain(&readable).map(Matcher::effort).sum();
+    pub(crate) fn new(hub: HubUrl, matchers: Vec<Matcher>, authorized: Vec<Matcher>) -> Self {
+        let match_cost = matchers
+            .iter()
+            .chain(&authorized)
+            .map(Matcher::match_cost)
+            .sum();
         let may = |matchers: &[Matcher]| matchers.iter().any(|it| it.may_match_presence(&hub));
         Self {
-            may_select_presence: may(&matchers) && may(&readable),
+            may_select_presence: may(&matchers) && may(&authorized),
             hub,
-            effort,
+            match_cost,
             matchers,
-            readable,
+            authorized,
             memory: [None, None],
         }
     }
@@ -52,8 +56,8 @@ impl Selection {
     }
 
     /// The topics of which what is private may be sent.
-    pub(crate) fn readable(&self) -> &[Matcher] {
-        &self.readable
+    pub(crate) fn authorized(&self) -> &[Matcher] {
+        &self.authorized
     }
 
     /// What was asked for, as it was written.
@@ -70,7 +74,7 @@ impl Selection {
     /// Whether an event of these topics may be sent, be it asked for or not: it is public, or one
     /// of its topics is granted. (Mercure, chapter Subscribers)
     pub(crate) fn may_read(&self, audience: &Audience) -> bool {
-        !audience.private || any(&self.readable, audience, &self.hub)
+        !audience.private || any(&self.authorized, audience, &self.hub)
     }
 
     /// Whether it may select presence events, which are private. `true` is possible for a pattern that
@@ -80,8 +84,8 @@ impl Selection {
     }
 
     /// What it may take to try all on a topic, in tries of a simple one.
-    pub(crate) fn effort(&self) -> usize {
-        self.effort
+    pub(crate) fn match_cost(&self) -> usize {
+        self.match_cost
     }
 }
 
@@ -126,7 +130,7 @@ impl Selections {
 
     /// Takes all the room that there is for matchers.
     #[cfg(test)]
-    pub(crate) fn fill(&self) -> Held {
+    pub(crate) fn fill(&self) -> Reservation {
         self.compiler.fill()
     }
 
@@ -135,15 +139,15 @@ impl Selections {
     pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
-        readable: &[Matcher],
-        granted: Option<Arc<Held>>,
+        authorized: &[Matcher],
+        granted: Option<Arc<Reservation>>,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         matchers.sort_unstable();
         matchers.dedup();
-        let mut readable = readable.to_vec();
-        readable.sort_unstable_by(|one, other| one.written().cmp(other.written()));
-        readable.dedup();
-        if let Some(selection) = self.known.lock().find(&matchers, &readable) {
+        let mut authorized = authorized.to_vec();
+        authorized.sort_unstable_by(|one, other| one.written().cmp(other.written()));
+        authorized.dedup();
+        if let Some(selection) = self.known.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
         // Not under the lock, and not at once: a pattern may take a millisecond to compile.
@@ -157,7 +161,7 @@ impl Selections {
             compiled.push(matcher);
         }
         let hub = self.compiler.hub().clone();
-        let mut selection = Selection::new(hub, compiled, readable);
+        let mut selection = Selection::new(hub, compiled, authorized);
         selection.memory = [Some(compiling.finish()), granted];
         Ok(self.known.lock().add(Arc::new(selection)))
     }
@@ -167,26 +171,26 @@ impl Known {
     fn hash<'a>(
         &self,
         matchers: impl ExactSizeIterator<Item = &'a MatcherText>,
-        readable: &[Matcher],
+        authorized: &[Matcher],
     ) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         matchers.len().hash(&mut hasher);
         matchers.for_each(|matcher| matcher.hash(&mut hasher));
-        readable.hash(&mut hasher);
+        authorized.hash(&mut hasher);
         hasher.finish()
     }
 
-    fn find(&self, matchers: &[MatcherText], readable: &[Matcher]) -> Option<Arc<Selection>> {
-        let hash = self.hash(matchers.iter(), readable);
+    fn find(&self, matchers: &[MatcherText], authorized: &[Matcher]) -> Option<Arc<Selection>> {
+        let hash = self.hash(matchers.iter(), authorized);
         let selection = self.selections.get(&hash)?.upgrade()?;
         let is_it = selection.matchers.iter().map(Matcher::written).eq(matchers)
-            && selection.readable == readable;
+            && selection.authorized == authorized;
         is_it.then_some(selection)
     }
 
     /// Keeps the one that is there, if there is one meanwhile.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
-        if let Some(known) = self.find(&selection.written(), &selection.readable) {
+        if let Some(known) = self.find(&selection.written(), &selection.authorized) {
             return known;
         }
         if self.selections.len() >= self.crowded {
@@ -195,7 +199,7 @@ impl Known {
             self.crowded = (2 * self.selections.len()).max(FEW);
         }
         let written = selection.matchers.iter().map(Matcher::written);
-        let hash = self.hash(written, &selection.readable);
+        let hash = self.hash(written, &selection.authorized);
         self.selections.insert(hash, Arc::downgrade(&selection));
         selection
     }

@@ -18,7 +18,7 @@ use crate::event::Audience;
 
 /// How much of what patterns said of topics is kept, in bytes, about. A flood of topics that come
 /// once does not drive out those that come often.
-const MEMORY: u64 = 8 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// How many topics that is, about: what the cache is laid out for.
 const TOPICS: usize = 16 * 1024;
@@ -42,7 +42,7 @@ struct Patterns {
     numbers: HashMap<MatcherText, u64>,
     next: u64,
     /// What it may take to try all of them.
-    effort: usize,
+    match_cost: usize,
     /// `None` while there is no pattern.
     tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
 }
@@ -81,7 +81,7 @@ impl TopicIndex {
                 known: BTreeMap::new(),
                 numbers: HashMap::new(),
                 next: 0,
-                effort: 0,
+                match_cost: 0,
                 tried: None,
             },
         }
@@ -126,8 +126,8 @@ impl TopicIndex {
     }
 
     /// What it may take to try all patterns on a topic, in tries of a simple one.
-    pub(crate) fn effort(&self) -> usize {
-        self.patterns.effort
+    pub(crate) fn match_cost(&self) -> usize {
+        self.patterns.match_cost
     }
 
     /// Gives `each` the groups that asked for one of these topics; the same one maybe more than once.
@@ -158,7 +158,7 @@ impl Patterns {
             .or_insert(self.next);
         if number == self.next {
             self.next += 1;
-            self.effort += matcher.effort();
+            self.match_cost += matcher.match_cost();
             let pattern = Pattern {
                 matcher: matcher.clone(),
                 groups: Vec::new(),
@@ -179,7 +179,7 @@ impl Patterns {
         };
         forget(&mut pattern.groups, group);
         if pattern.groups.is_empty() {
-            self.effort -= pattern.matcher.effort();
+            self.match_cost -= pattern.matcher.match_cost();
             self.known.remove(&number);
             self.numbers.remove(written);
         }
@@ -201,7 +201,7 @@ impl Patterns {
         };
         let cache = self
             .tried
-            .get_or_insert_with(|| Cache::with_weighter(TOPICS, MEMORY, ByMemory));
+            .get_or_insert_with(|| Cache::with_weighter(TOPICS, CACHE_BYTES, ByMemory));
         let known = cache.get(topic);
         if let Some(tried) = known.filter(|tried| tried.before == self.next) {
             report(tried);
@@ -263,7 +263,7 @@ mod tests {
         let flood = |index: &mut TopicIndex, new: Range<usize>| {
             for n in new {
                 assert!(find(index, &format!("new/{n}")).is_empty());
-                assert!(cache(index).weight() <= MEMORY);
+                assert!(cache(index).weight() <= CACHE_BYTES);
             }
         };
 

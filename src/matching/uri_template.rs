@@ -13,11 +13,11 @@ use super::bounded_regex::BoundedRegex;
 static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
     let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
-    BoundedRegex::parse(&template, MOST_BYTES).expect("this is a regular expression")
+    BoundedRegex::parse(&template, MAX_BYTES).expect("this is a regular expression")
 });
 
 /// How much memory one may take, compiled, in bytes. Short ones take much: `{id:100}` some 40 KiB.
-const MOST_BYTES: usize = 128 << 10;
+const MAX_BYTES: usize = 128 << 10;
 
 /// A compiled template: which texts it can be expanded to.
 pub(crate) struct UriTemplate(BoundedRegex);
@@ -111,7 +111,7 @@ impl UriTemplate {
         expansions += &regex_syntax::escape(rest);
         expansions += "$";
         let regex =
-            BoundedRegex::parse(&expansions, MOST_BYTES).map_err(|_| NoTemplate::TooComplex)?;
+            BoundedRegex::parse(&expansions, MAX_BYTES).map_err(|_| NoTemplate::TooComplex)?;
         Ok(Self(regex))
     }
 

@@ -97,7 +97,7 @@ impl Close {
 
 /// Why a subscriber was told to come again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
+pub(crate) enum Rejection {
     /// There are as many as there may be.
     Full,
     /// There are as many with its token as there may be.
@@ -110,7 +110,7 @@ pub(crate) enum TurnedAway {
     Log,
 }
 
-impl TurnedAway {
+impl Rejection {
     const ALL: [Self; 5] = [
         Self::Full,
         Self::Token,
@@ -133,7 +133,7 @@ impl TurnedAway {
 
 /// What became of a hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct HandOver {
+pub(crate) struct DeliveryStats {
     /// Events taken, counted once for each client.
     pub(crate) delivered: u64,
     /// Bytes taken.
@@ -142,7 +142,7 @@ pub(crate) struct HandOver {
     pub(crate) fell_behind: u64,
 }
 
-impl AddAssign for HandOver {
+impl AddAssign for DeliveryStats {
     fn add_assign(&mut self, other: Self) {
         self.delivered += other.delivered;
         self.bytes += other.bytes;
@@ -197,7 +197,7 @@ impl Default for Metrics {
         for reason in Close::ALL {
             drop(metrics.closes.get_or_create(&reason.label()));
         }
-        for reason in TurnedAway::ALL {
+        for reason in Rejection::ALL {
             drop(metrics.turned_away.get_or_create(&reason.label()));
         }
         metrics.register();
@@ -270,7 +270,7 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn count_hand_over(&self, handed_over: &HandOver) {
+    pub(crate) fn count_hand_over(&self, handed_over: &DeliveryStats) {
         self.deliveries.inc_by(handed_over.delivered);
         self.sent_bytes.inc_by(handed_over.bytes);
         self.fell_behind.inc_by(handed_over.fell_behind);
@@ -284,7 +284,7 @@ impl Metrics {
         self.closes.get_or_create(&reason.label()).inc();
     }
 
-    pub(crate) fn count_turned_away(&self, reason: TurnedAway) {
+    pub(crate) fn count_rejection(&self, reason: Rejection) {
         self.turned_away.get_or_create(&reason.label()).inc();
     }
 
@@ -340,7 +340,7 @@ impl Metrics {
             caught_up: self.catch_ups.get(),
             gaps: sum(&self.gaps, &GapReason::ALL.map(gap_label)),
             timed_out: closed(Close::Stalled) + closed(Close::Vanished),
-            turned_away: sum(&self.turned_away, &TurnedAway::ALL.map(TurnedAway::label)),
+            turned_away: sum(&self.turned_away, &Rejection::ALL.map(Rejection::label)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// What the server needs besides: listener, log, config watch, and some to spare.
+/// What the server needs besides: listener, log, and some to spare.
 const RESERVED: u64 = 64;
 
 /// What each worker's event loop needs.

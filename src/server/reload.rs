@@ -1,8 +1,7 @@
-//! Takes a changed config over into the running server: on SIGHUP, and when the file changes.
+//! Applies a changed config to the running server: on SIGHUP, and when the file changes. The file is read
+//! every [`POLL_INTERVAL`], which works on every file system and costs next to nothing.
 
-mod watch;
-
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -10,50 +9,42 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{reload::watch::Watch, server::Reloadable};
+use super::server::Reloadable;
 use crate::{
     broadcaster::BroadcasterGone,
-    config::{Config, DEFAULT_PATH, Found, RELOADABLE, Sources, changed_keys},
+    config::{Config, Found, RELOADABLE, Sources, changed_keys},
     event_log::once,
 };
 
-/// A changed file is taken over once it stayed the same for this long: whoever saves it may write
-/// more than once.
-const QUIET: Duration = Duration::from_millis(100);
+/// How often the file is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The same for a file that is gone, empty, or that somebody has not ended to write: it will be
-/// there again in a moment, and half a file is often a good one, an empty one always.
-const SUSPICIOUS: Duration = Duration::from_secs(2);
+/// A changed file is applied when it has stayed the same for this long: an editor may write it in parts.
+const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// A file that keeps changing is taken over as it is by then, unless it is gone or empty.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a file that is missing or empty, as it is for a moment while some programs save it.
+const EMPTY_DEBOUNCE: Duration = Duration::from_secs(2);
 
-/// How often a file that is changing is looked at.
-const GLANCE: Duration = Duration::from_millis(20);
+/// A file that keeps changing is applied after this long, unless it is missing or empty.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(5);
 
-/// How often the file is looked at without any news of it: not every change can be watched, such as
-/// that of a file on a network, or of a folder that is made anew.
-const POLL: Duration = Duration::from_secs(2);
-
-/// Watches for changes of the config.
+/// Applies changes of the config.
 pub struct Reloader {
     sources: Sources,
-    /// What the server started with: the keys that need a restart are in effect as they are here.
+    /// The config that the server started with. It still applies for keys that need a restart.
     started: Config,
-    /// What was loaded last.
+    /// The config that was loaded last.
     current: Config,
     target: Reloadable,
     hang_up: Signal,
-    watch: Watch,
-    /// What the file held when it was last taken over or refused.
+    /// What the file held when it was last applied or refused.
     seen: Found,
-    /// Whether it was refused for want of a key.
+    /// Whether the last config was refused because a key could not be read.
     lacks_key: bool,
 }
 
 impl Reloader {
-    /// Starts to watch. `current` is what the server was built from, loaded from `sources` and what
-    /// they `found`.
+    /// `current`: the config that the server was built from, loaded from `sources` and what they `found`.
     pub fn new(
         sources: Sources,
         found: Found,
@@ -61,30 +52,20 @@ impl Reloader {
         target: Reloadable,
     ) -> anyhow::Result<Self> {
         let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        let (watch, err) = Watch::begin(path(&found));
-        if let (Some(err), Found::Text(path, _)) = (err, &found) {
-            log::warn!(
-                "cannot watch {}, but look at it every {}: {err}",
-                path.display(),
-                humantime::format_duration(POLL)
-            );
-        }
         Ok(Self {
             sources,
             started: current.clone(),
             current,
             target,
             hang_up,
-            watch,
             seen: found,
             lacks_key: false,
         })
     }
 
-    /// Takes changes over until the Broadcaster is gone.
+    /// Applies changes until the Broadcaster has stopped.
     pub async fn run(mut self) {
         loop {
-            // First of all: it may have changed between the start and the beginning of the watch.
             let found = self.look();
             let (cause, found) = if found != self.seen {
                 self.lacks_key = false;
@@ -92,24 +73,26 @@ impl Reloader {
             } else {
                 tokio::select! {
                     Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
-                    () = self.watch.news() => continue,
-                    () = sleep(POLL) => (Cause::PresenceChange, self.look()),
+                    // A missing key is tried again although the config is the same.
+                    () = sleep(POLL_INTERVAL) => if self.lacks_key {
+                        (Cause::Change, found)
+                    } else {
+                        continue;
+                    }
                 }
             };
-            if cause == Cause::PresenceChange && found == self.seen && !self.lacks_key {
+            if cause == Cause::Change && found == self.seen && !self.lacks_key {
+                // It changed back.
                 continue;
             }
             self.seen = found;
-            // The way to it may be another one now.
-            (self.watch, _) = Watch::begin(path(&self.seen));
-            if self.take_over(cause).await.is_err() {
+            if self.apply(cause).await.is_err() {
                 return;
             }
         }
     }
 
-    /// What is found in the file now. A file that was once there remains the one that is meant, and
-    /// is not made up for by defaults when it is gone.
+    /// What the file holds now. If it was there once, it is not replaced by defaults when it is missing.
     fn look(&self) -> Found {
         match self.seen.path() {
             Some(path) => Found::at(path.to_owned()),
@@ -117,24 +100,22 @@ impl Reloader {
         }
     }
 
-    /// Waits until a file that has changed is likely to be written to its end. A SIGHUP says that
-    /// it is.
+    /// Waits until a file that has changed is likely to be complete. SIGHUP says that it is.
     async fn settle(&mut self, mut found: Found) -> (Cause, Found) {
         let begin = Instant::now();
         let mut changed = begin;
         loop {
             let state = State {
                 has_text: matches!(&found, Found::Text(_, text) if !text.trim().is_empty()),
-                is_being_written: self.watch.is_being_written(),
                 unchanged: changed.elapsed(),
                 waited: begin.elapsed(),
             };
             if state.is_settled() {
-                return (Cause::PresenceChange, found);
+                return (Cause::Change, found);
             }
             tokio::select! {
                 Some(()) = self.hang_up.recv() => return (Cause::HangUp, self.look()),
-                () = sleep(GLANCE) => {}
+                () = sleep(POLL_INTERVAL) => {}
             }
             let now = self.look();
             if now != found {
@@ -144,7 +125,7 @@ impl Reloader {
         }
     }
 
-    async fn take_over(&mut self, cause: Cause) -> Result<(), BroadcasterGone> {
+    async fn apply(&mut self, cause: Cause) -> Result<(), BroadcasterGone> {
         let new = match self.sources.load(&self.seen) {
             Ok(new) => new,
             Err(err) => {
@@ -156,7 +137,7 @@ impl Reloader {
         // Without an issuer before and after, the key that was made up is good as long as the
         // process lives.
         if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
-            && let Err(err) = self.target.policy.authority.trust(issuers)
+            && let Err(err) = self.target.policy.token_verifier.trust(issuers)
         {
             // Once: it is tried until the key is there, or another config.
             let is_first = !std::mem::replace(&mut self.lacks_key, true);
@@ -205,26 +186,25 @@ impl Reloader {
     }
 }
 
-/// A file that has changed, as it is now.
+/// A file that has changed.
 #[derive(Debug, Clone, Copy)]
 struct State {
     has_text: bool,
-    is_being_written: bool,
-    /// For how long it stayed the same.
+    /// How long it has stayed the same.
     unchanged: Duration,
-    /// Since its first change.
+    /// Time since its first change.
     waited: Duration,
 }
 
 impl State {
-    /// Whether to take it over.
+    /// Whether to apply it.
     fn is_settled(self) -> bool {
-        let quiet = if self.has_text && !self.is_being_written {
-            QUIET
+        let debounce = if self.has_text {
+            DEBOUNCE
         } else {
-            SUSPICIOUS
+            EMPTY_DEBOUNCE
         };
-        self.unchanged >= quiet || (self.has_text && self.waited >= PATIENCE)
+        self.unchanged >= debounce || (self.has_text && self.waited >= MAX_DEBOUNCE)
     }
 }
 
@@ -232,21 +212,16 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     HangUp,
-    PresenceChange,
+    Change,
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HangUp => "SIGHUP",
-            Self::PresenceChange => "the config file has changed",
+            Self::Change => "the config file has changed",
         })
     }
-}
-
-/// The file to watch for, there or not.
-fn path(found: &Found) -> &Path {
-    found.path().unwrap_or(Path::new(DEFAULT_PATH))
 }
 
 #[cfg(test)]
@@ -255,63 +230,38 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A file with text that was written to its end just now.
-    const WRITTEN: State = State {
-        has_text: true,
-        is_being_written: false,
-        unchanged: Duration::ZERO,
-        waited: Duration::ZERO,
-    };
-
-    #[test]
-    fn a_file_is_settled_once_it_is_quiet() {
-        let quiet_for = |unchanged| State {
-            unchanged,
-            waited: unchanged,
-            ..WRITTEN
-        };
-
-        assert!(!quiet_for(QUIET - MS).is_settled());
-        assert!(quiet_for(QUIET).is_settled());
-    }
-
-    #[test]
-    fn what_is_empty_or_unfinished_has_to_be_quiet_for_longer() {
-        for suspicious in [
-            State {
-                has_text: false,
-                ..WRITTEN
-            },
-            State {
-                is_being_written: true,
-                ..WRITTEN
-            },
-        ] {
-            let quiet_for = |unchanged| State {
-                unchanged,
-                ..suspicious
-            };
-
-            assert!(!quiet_for(SUSPICIOUS - MS).is_settled());
-            assert!(quiet_for(SUSPICIOUS).is_settled());
+    /// A file that has just changed.
+    fn changed(has_text: bool) -> State {
+        State {
+            has_text,
+            unchanged: Duration::ZERO,
+            waited: Duration::ZERO,
         }
     }
 
     #[test]
-    fn what_keeps_changing_is_settled_in_the_end_unless_it_is_empty() {
-        let changing_for = |waited| State { waited, ..WRITTEN };
-        let unfinished = State {
-            is_being_written: true,
-            ..changing_for(PATIENCE)
-        };
-        let empty = State {
-            has_text: false,
-            ..changing_for(PATIENCE)
+    fn a_file_is_settled_once_it_stays_the_same_and_an_empty_one_later() {
+        for (has_text, debounce) in [(true, DEBOUNCE), (false, EMPTY_DEBOUNCE)] {
+            let same_for = |unchanged| State {
+                unchanged,
+                waited: unchanged,
+                ..changed(has_text)
+            };
+
+            assert!(!same_for(debounce - MS).is_settled());
+            assert!(same_for(debounce).is_settled());
+        }
+    }
+
+    #[test]
+    fn a_file_that_keeps_changing_is_settled_in_the_end_unless_it_is_empty() {
+        let changing_for = |waited, has_text| State {
+            waited,
+            ..changed(has_text)
         };
 
-        assert!(!changing_for(PATIENCE - MS).is_settled());
-        assert!(changing_for(PATIENCE).is_settled());
-        assert!(unfinished.is_settled());
-        assert!(!empty.is_settled());
+        assert!(!changing_for(MAX_DEBOUNCE - MS, true).is_settled());
+        assert!(changing_for(MAX_DEBOUNCE, true).is_settled());
+        assert!(!changing_for(MAX_DEBOUNCE, false).is_settled());
     }
 }

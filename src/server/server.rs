@@ -20,11 +20,11 @@ use super::{
     listeners::{ADMIN_CONNECTIONS, admin_server, public_server},
 };
 use crate::{
-    auth::{Authority, Grants, Signer},
+    auth::{Grants, Signer, TokenVerifier},
     broadcaster::{Gone, Hub, HubSettings},
     config::Config,
     http::Policy,
-    matching::{HubUrl, MatcherText, Tally},
+    matching::{HubUrl, MatcherText, MemoryBudget},
     transport::{ConnectionLimits, Shared},
 };
 
@@ -33,10 +33,10 @@ use crate::{
 const BACKLOG: i32 = 65_535;
 
 /// With fewer, a burst of newcomers waits for a second or more, for the kernel to try again.
-const SHORTEST_BACKLOG: u64 = 4096;
+const MIN_BACKLOG: u64 = 4096;
 
 /// How long the log's disk may take when the streams are closed.
-const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that is bound to its address and not yet running.
 pub struct Server {
@@ -89,13 +89,13 @@ impl Server {
         let room = descriptors::room(workers, admin_connections)?;
         let max_subscribers = max_subscribers(config.server.max_subscribers, room);
         let asked = config.server.max_subscribers;
-        host::check((asked > 0).then_some(max_subscribers), SHORTEST_BACKLOG);
+        host::check((asked > 0).then_some(max_subscribers), MIN_BACKLOG);
         let url = config.hub_url_at(Some(addr.port()));
         let policy = Arc::new(Policy::new(config, url.clone()));
         let first_token = match config.auth.issuers.as_slice() {
-            [] => Some(first_token(&policy.authority, &url)?),
+            [] => Some(first_token(&policy.token_verifier, &url)?),
             issuers => {
-                policy.authority.trust(issuers)?;
+                policy.token_verifier.trust(issuers)?;
                 None
             }
         };
@@ -117,7 +117,7 @@ impl Server {
                 write_timeout: config.server.write_timeout,
             },
             streams: TaskTracker::new(),
-            unfinished: Tally::default(),
+            unfinished: MemoryBudget::default(),
         });
         let running = public_server(config, workers, room, listener, &hub, &policy, &shared)?;
         let admin = admin_listener
@@ -217,7 +217,7 @@ impl Server {
             }) => {}
             _ = &mut gone => return Err(broadcaster_died()),
         }
-        if tokio::time::timeout(FLUSH.min(drain_timeout), hub.flush())
+        if tokio::time::timeout(FLUSH_TIMEOUT.min(drain_timeout), hub.flush())
             .await
             .is_err()
         {
@@ -232,12 +232,12 @@ impl Server {
 }
 
 /// Makes up a key, which is forgotten when the process ends, and a token that allows everything.
-fn first_token(authority: &Authority, hub: &HubUrl) -> anyhow::Result<String> {
+fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<String> {
     const LIFETIME: Duration = Duration::from_secs(24 * 3600);
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).context("the system has no randomness to make a key of")?;
     let issuer = hub.as_str().to_owned();
-    authority.trust_secret(issuer.clone(), &secret);
+    token_verifier.trust_secret(issuer.clone(), &secret);
     let all = || vec![MatcherText::wildcard()];
     let grants = Grants {
         publish: all(),

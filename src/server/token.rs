@@ -81,7 +81,7 @@ impl From<MintError> for TokenError {
 /// larger than the config's limits; and if there is no key, or one that cannot be read or cannot sign.
 /// [`TokenError`] says which.
 pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenError> {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let hub = config.hub_url();
     let compiler = Compiler::new(hub.clone());
     let mut compiling = compiler.begin();
@@ -95,7 +95,7 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     if grants.publish.is_empty() && grants.subscribe.is_empty() {
         return Err(TokenError::Nothing);
     }
-    if !(Duration::from_secs(1)..=LONGEST).contains(&request.lifetime) {
+    if !(Duration::from_secs(1)..=MAX_LIFETIME).contains(&request.lifetime) {
         return Err(TokenError::Lifetime);
     }
     let key = request.key.clone().or_else(|| configured(config));

@@ -31,7 +31,7 @@ pub(crate) use self::{
     state::{Connection, NewStream},
 };
 use super::request_scan::RequestScan;
-use crate::matching::{Held, Tally};
+use crate::matching::{MemoryBudget, Reservation};
 
 /// What a client may send before its last request is answered, in bytes. It waits here until then:
 /// actix-http would begin with all requests at once, and with those behind a response that closes the
@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     /// Every connection that carries an event stream, until its socket is closed.
     pub(crate) streams: TaskTracker,
     /// Bytes received of requests that are not complete.
-    pub(crate) unfinished: Tally,
+    pub(crate) unfinished: MemoryBudget,
 }
 
 /// A connection's stream of bytes.
@@ -92,7 +92,7 @@ pub(crate) struct ClientIo {
     scan: RequestScan,
     /// What came before the last request was answered.
     ahead: BytesMut,
-    unfinished: Held,
+    unfinished: Reservation,
     /// How much was read since the task last had to wait, in bytes.
     read_since_yield: usize,
     /// When the connection was opened or last written to, or when the first byte came of the request
@@ -123,7 +123,7 @@ impl ClientIo {
         }
         Ok(Self {
             tcp,
-            unfinished: shared.unfinished.hold(0),
+            unfinished: shared.unfinished.reserve(0),
             shared,
             state: Connection::default(),
             scan: RequestScan::default(),
@@ -180,7 +180,7 @@ impl ClientIo {
     fn check_budget(&mut self) -> io::Result<()> {
         let unfinished = self.scan.unfinished();
         self.unfinished.set(unfinished);
-        if unfinished > MAX_AHEAD && self.shared.unfinished.bytes() > UNFINISHED_BUDGET {
+        if unfinished > MAX_AHEAD && self.shared.unfinished.reserved() > UNFINISHED_BUDGET {
             return Err(io::Error::other(
                 "the memory for unfinished requests is exhausted",
             ));

@@ -13,7 +13,7 @@ use anyhow::{anyhow, ensure};
 
 use super::{
     subscriber::Request,
-    thread::{LoadThread, Tally},
+    thread::{LoadThread, MemoryBudget},
 };
 
 /// How often a crowd is looked at by those who wait for it.
@@ -64,7 +64,7 @@ pub(super) struct Progress {
 pub(crate) struct Present {
     subscribers: usize,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
+    threads: Vec<JoinHandle<anyhow::Result<MemoryBudget>>>,
 }
 
 impl Crowd {
@@ -158,9 +158,9 @@ impl Present {
     }
 
     /// Closes every connection. What was counted meanwhile.
-    pub(crate) fn leave(mut self) -> anyhow::Result<Tally> {
+    pub(crate) fn leave(mut self) -> anyhow::Result<MemoryBudget> {
         self.shared.leave.store(true, Relaxed);
-        let mut tally = Tally::default();
+        let mut tally = MemoryBudget::default();
         for thread in self.threads.drain(..) {
             tally.merge(join(thread)?);
         }
@@ -174,7 +174,7 @@ impl Drop for Present {
     }
 }
 
-fn join(thread: JoinHandle<anyhow::Result<Tally>>) -> anyhow::Result<Tally> {
+fn join(thread: JoinHandle<anyhow::Result<MemoryBudget>>) -> anyhow::Result<MemoryBudget> {
     thread
         .join()
         .map_err(|_| anyhow!("a thread of the load panicked"))?

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     scan::Scan,
-    subscriber::{Order, Request, check_head},
+    subscriber::{Command, Request, check_head},
 };
 
 /// So that the kernel's buffer does not hide for minutes that nobody reads.
@@ -52,7 +52,7 @@ struct Slow {
     socket: TcpStream,
     answered: bool,
     scan: Scan,
-    order: Order,
+    order: Command,
 }
 
 /// Laggards that are there. They leave when this is dropped.
@@ -77,7 +77,7 @@ impl Laggards {
                     socket: connect(n)?,
                     answered: false,
                     scan: Scan::default(),
-                    order: Order::default(),
+                    order: Command::default(),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -115,7 +115,7 @@ fn lag(mut readers: Vec<Slow>, rate: usize, leave: &AtomicBool) -> anyhow::Resul
 }
 
 impl LaggardFigures {
-    fn add(&mut self, order: Order) {
+    fn add(&mut self, order: Command) {
         self.slow_deliveries += order.deliveries;
         self.slow_lost += order.lost;
         self.slow_duplicated += order.duplicated;

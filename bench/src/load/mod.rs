@@ -22,7 +22,7 @@ pub(crate) use self::{
     idle::{Idle, IdleFigures},
     scan::Scan,
     storm::{Storm, StormFigures},
-    subscriber::{Order, Request, check_head},
+    subscriber::{Command, Request, check_head},
 };
 
 /// The most that connecting may take, and that a laggard may need to catch up.

@@ -90,7 +90,7 @@ pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Whether each number came once and in order.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Order {
+pub(crate) struct Command {
     /// The number that has to come next; `None` before the first, which may be any.
     pub(crate) next: Option<u64>,
     pub(crate) deliveries: u64,
@@ -98,7 +98,7 @@ pub(crate) struct Order {
     pub(crate) duplicated: u64,
 }
 
-impl Order {
+impl Command {
     /// Takes a number in. Whether it is a new one.
     #[inline]
     pub(crate) fn take(&mut self, number: u64) -> bool {
@@ -119,7 +119,7 @@ impl Order {
 pub(super) struct Subscriber {
     pub(super) socket: mio::net::TcpStream,
     pub(super) answered: bool,
-    pub(super) order: Order,
+    pub(super) order: Command,
     scan: Scan,
 }
 
@@ -129,9 +129,9 @@ impl Subscriber {
         Self {
             socket: mio::net::TcpStream::from_std(socket),
             answered: false,
-            order: Order {
+            order: Command {
                 next,
-                ..Order::default()
+                ..Command::default()
             },
             scan: Scan::default(),
         }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_comes_again_is_counted() {
-        let mut order = Order::default();
+        let mut order = Command::default();
 
         let new: Vec<_> = [5, 6, 9, 8, 9, 10].map(|number| order.take(number)).into();
 

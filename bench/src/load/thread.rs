@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::{
     arrivals::{Arrivals, micros},
     crowd::{Crowd, Shared},
-    subscriber::{Order, Subscriber},
+    subscriber::{Command, Subscriber},
 };
 
 /// What is read at once: more than a socket usually holds.
@@ -29,14 +29,14 @@ pub(super) struct LoadThread {
 
 /// What a thread counted.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct MemoryBudget {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: u64,
     pub(crate) arrivals: Arrivals,
 }
 
-impl Tally {
+impl MemoryBudget {
     pub(super) fn merge(&mut self, part: Self) {
         self.lost += part.lost;
         self.duplicated += part.duplicated;
@@ -44,7 +44,7 @@ impl Tally {
         self.arrivals.merge(part.arrivals);
     }
 
-    fn add(&mut self, order: Order) {
+    fn add(&mut self, order: Command) {
         self.lost += order.lost;
         self.duplicated += order.duplicated;
     }
@@ -52,12 +52,12 @@ impl Tally {
 
 impl LoadThread {
     /// Opens the connections and reads them until it is told to leave.
-    pub(super) fn run(self) -> anyhow::Result<Tally> {
+    pub(super) fn run(self) -> anyhow::Result<MemoryBudget> {
         let mut poll = Poll::new()?;
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER];
         let mut subscribers: Vec<Option<Subscriber>> = Vec::with_capacity(self.share);
-        let mut tally = Tally::default();
+        let mut tally = MemoryBudget::default();
         let progress = &self.shared.progress[self.place];
         let at_once = (self.crowd.at_once / self.crowd.threads).max(1);
         let mut answered = 0;
@@ -145,7 +145,7 @@ impl LoadThread {
     }
 
     /// How many messages up to the goal have not come.
-    fn missing(&self, order: Order) -> u64 {
+    fn missing(&self, order: Command) -> u64 {
         let goal = self.shared.goal.load(Relaxed);
         // Who never got anything misses one at least.
         let next = order.next.unwrap_or(goal.saturating_sub(1));

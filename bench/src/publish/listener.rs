@@ -14,7 +14,7 @@ use std::{
 use anyhow::{anyhow, ensure};
 
 use super::publishers::ON_A_TOPIC;
-use crate::load::{Order, Request, Scan, check_head};
+use crate::load::{Command, Request, Scan, check_head};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Listener {
     topics: usize,
     shared: Arc<Shared>,
-    thread: JoinHandle<anyhow::Result<Vec<Order>>>,
+    thread: JoinHandle<anyhow::Result<Vec<Command>>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,24 +65,24 @@ impl Listener {
             std::thread::sleep(LOOK);
         }
         self.shared.leave.store(true, Relaxed);
-        let orders = self.thread.join();
-        let orders = orders.map_err(|_| anyhow!("the listener panicked"))??;
-        let lost = |order: &Order| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
+        let commands = self.thread.join();
+        let commands = commands.map_err(|_| anyhow!("the listener panicked"))??;
+        let lost = |order: &Command| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
         Ok((
-            orders.iter().map(lost).sum(),
-            orders.iter().map(|order| order.duplicated).sum(),
+            commands.iter().map(lost).sum(),
+            commands.iter().map(|order| order.duplicated).sum(),
         ))
     }
 }
 
-fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Order>> {
+fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Command>> {
     let mut buffer = vec![0; BUFFER];
     let mut scan = Scan::default();
-    let first = Order {
+    let first = Command {
         next: Some(0),
-        ..Order::default()
+        ..Command::default()
     };
-    let mut orders = vec![first; topics];
+    let mut commands = vec![first; topics];
     let mut deliveries = 0;
     while !shared.leave.load(Relaxed) {
         let length = match socket.read(&mut buffer) {
@@ -91,11 +91,11 @@ fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Resul
         };
         ensure!(length > 0, "the stream ended");
         scan.read(&buffer[..length], |number| {
-            if let Some(order) = orders.get_mut((number / ON_A_TOPIC) as usize) {
+            if let Some(order) = commands.get_mut((number / ON_A_TOPIC) as usize) {
                 deliveries += u64::from(order.take(number % ON_A_TOPIC));
             }
         });
         shared.deliveries.store(deliveries, Relaxed);
     }
-    Ok(orders)
+    Ok(commands)
 }

@@ -8,7 +8,7 @@ fn signed(members: Value) -> String {
 
 #[test]
 fn a_token_is_good_until_its_very_end() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (exp, expected) in [
         (json!(NOW - 1), "Expired"),
@@ -27,15 +27,15 @@ fn a_token_is_good_until_its_very_end() {
         (json!([]), "Json"),
     ] {
         let token = signed(json!({ "exp": exp }));
-        assert_eq!(verdict(&authority, &token), expected, "{exp}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{exp}");
     }
     let token = sign(&header(), &without(claims(), "exp"), "p256");
-    assert_eq!(verdict(&authority, &token), "Missing");
+    assert_eq!(verdict(&token_verifier, &token), "Missing");
 }
 
 #[test]
 fn a_token_that_is_known_still_ends() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let token = signed(json!({ "exp": NOW + 300, "nbf": NOW }));
     let end = (NOW + 300) as f64;
 
@@ -47,7 +47,7 @@ fn a_token_that_is_known_still_ends() {
         (NOW as f64 - 5.0, "good"),
         (NOW as f64 - 5.5, "NotYet"),
     ] {
-        assert_eq!(verdict_at(&authority, &token, now), expected, "{now}");
+        assert_eq!(verdict_at(&token_verifier, &token, now), expected, "{now}");
     }
 }
 
@@ -55,14 +55,14 @@ fn a_token_that_is_known_still_ends() {
 fn a_token_tells_when_it_ends() {
     let token = signed(json!({ "exp": NOW as f64 + 10.5 }));
 
-    let access = authority().verify_at(&token, NOW as f64).unwrap();
+    let access = token_verifier().verify_at(&token, NOW as f64).unwrap();
 
     assert_eq!(access.expires_at, Some(NOW + 10));
 }
 
 #[test]
 fn a_token_is_refused_before_its_time() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (nbf, expected) in [
         (json!(0), "good"),
@@ -78,13 +78,13 @@ fn a_token_is_refused_before_its_time() {
         (json!(null), "Json"),
     ] {
         let token = signed(json!({ "nbf": nbf }));
-        assert_eq!(verdict(&authority, &token), expected, "{nbf}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{nbf}");
     }
 }
 
 #[test]
 fn a_token_is_for_this_hub() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (aud, expected) in [
         (json!(HUB), "good"),
@@ -120,15 +120,15 @@ fn a_token_is_for_this_hub() {
         (json!([[HUB]]), "Missing"),
     ] {
         let token = signed(json!({ "aud": aud }));
-        assert_eq!(verdict(&authority, &token), expected, "{aud}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{aud}");
     }
     let token = sign(&header(), &without(claims(), "aud"), "p256");
-    assert_eq!(verdict(&authority, &token), "Missing");
+    assert_eq!(verdict(&token_verifier, &token), "Missing");
 }
 
 #[test]
 fn each_issuer_signs_with_its_own_keys() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (iss, key, expected) in [
         (json!(ISSUER), "p256", "good"),
@@ -146,19 +146,19 @@ fn each_issuer_signs_with_its_own_keys() {
         (json!(1), "p256", "Claims"),
     ] {
         let token = sign(&header(), &with(claims(), json!({ "iss": iss })), key);
-        assert_eq!(verdict(&authority, &token), expected, "{iss} {key}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{iss} {key}");
     }
     let token = sign(&header(), &without(claims(), "iss"), "p256");
-    assert_eq!(verdict(&authority, &token), "Issuer");
+    assert_eq!(verdict(&token_verifier, &token), "Issuer");
 }
 
 #[test]
 fn claims_of_no_concern_are_not_looked_at() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for member in ["sub", "client_id", "iat", "jti"] {
         let token = sign(&header(), &without(claims(), member), "p256");
-        assert_eq!(verdict(&authority, &token), "good", "{member}");
+        assert_eq!(verdict(&token_verifier, &token), "good", "{member}");
     }
     for members in [
         json!({ "iat": NOW + 3600 }),
@@ -166,13 +166,13 @@ fn claims_of_no_concern_are_not_looked_at() {
         json!({ "scope": "x", "mercure": { "publish": 1 } }),
     ] {
         let token = signed(members.clone());
-        assert_eq!(verdict(&authority, &token), "good", "{members}");
+        assert_eq!(verdict(&token_verifier, &token), "good", "{members}");
     }
 }
 
 #[test]
 fn json_that_is_malformed_or_ambiguous_is_refused() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let key = signing_key("p256");
     let head = header().to_string();
     let payload = claims().to_string();
@@ -198,8 +198,12 @@ fn json_that_is_malformed_or_ambiguous_is_refused() {
         (&head, &format!(r#"["{ISSUER}"]"#), "Claims"),
     ] {
         let token = sign_bytes(head.as_bytes(), payload.as_bytes(), &key);
-        assert_eq!(verdict(&authority, &token), expected, "{head} {payload}");
+        assert_eq!(
+            verdict(&token_verifier, &token),
+            expected,
+            "{head} {payload}"
+        );
     }
     let token = sign_bytes(b"\xff\xff", payload.as_bytes(), &key);
-    assert_eq!(verdict(&authority, &token), "Header");
+    assert_eq!(verdict(&token_verifier, &token), "Header");
 }

@@ -31,7 +31,7 @@ fn pattern(pattern: &str) -> Value {
 
 fn access(details: Value) -> Arc<Access> {
     let token = token(details);
-    authority().verify_at(&token, NOW as f64).unwrap()
+    token_verifier().verify_at(&token, NOW as f64).unwrap()
 }
 
 fn may_publish(access: &Access, topic: &str) -> bool {
@@ -41,15 +41,19 @@ fn may_publish(access: &Access, topic: &str) -> bool {
 /// Asserts that one wrong detail spoils the token, alone, before and behind one that is good, and
 /// whatever it is for.
 fn assert_spoils(wrong: &Value, expected: &str) {
-    let authority = authority();
+    let token_verifier = token_verifier();
     for details in [json!([wrong]), json!([wrong, all()]), json!([all(), wrong])] {
-        assert_eq!(verdict(&authority, &token(details)), expected, "{wrong}");
+        assert_eq!(
+            verdict(&token_verifier, &token(details)),
+            expected,
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn details_are_a_list_of_objects_with_a_type() {
-    let authority = authority();
+    let token_verifier = token_verifier();
 
     for (details, expected) in [
         (json!([]), "good"),
@@ -69,7 +73,7 @@ fn details_are_a_list_of_objects_with_a_type() {
         (json!([with(all(), json!({ "type": null }))]), "Form"),
     ] {
         let token = token(details.clone());
-        assert_eq!(verdict(&authority, &token), expected, "{details}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{details}");
     }
 }
 
@@ -80,12 +84,12 @@ fn a_token_without_details_allows_nothing() {
         &without(claims(), "authorization_details"),
         "p256",
     );
-    let bare = authority().verify_at(&bare, NOW as f64).unwrap();
+    let bare = token_verifier().verify_at(&bare, NOW as f64).unwrap();
 
     for access in [bare, access(json!([])), access(json!(null))] {
         assert!(!may_publish(&access, "a"));
         assert!(!access.may_read("a", &hub()));
-        assert!(access.readable().is_empty());
+        assert!(access.authorized().is_empty());
     }
 }
 
@@ -124,7 +128,7 @@ fn a_type_is_compared_as_the_text_it_stands_for() {
         &signing_key("p256"),
     );
 
-    let access = authority().verify_at(&token, NOW as f64).unwrap();
+    let access = token_verifier().verify_at(&token, NOW as f64).unwrap();
 
     assert!(may_publish(&access, "a"));
 }
@@ -271,7 +275,7 @@ fn members_that_are_not_known_do_no_harm() {
 
 #[test]
 fn what_exceeds_a_limit_spoils_the_token() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let foreign = json!({ "type": "foreign" });
     let matchers = |count| detail(&["subscribe"], json!(vec![exactly("a"); count]));
     let long = |length| detail(&["subscribe"], json!([exactly(&"x".repeat(length))]));
@@ -295,7 +299,7 @@ fn what_exceeds_a_limit_spoils_the_token() {
             "Matcher(TooLong(64))",
         ),
     ] {
-        assert_eq!(verdict(&authority, &token(details)), expected);
+        assert_eq!(verdict(&token_verifier, &token(details)), expected);
     }
 }
 
@@ -306,8 +310,8 @@ fn patterns_that_are_too_complex_together_spoil_the_token() {
         topics: 100,
         ..RULES
     };
-    let authority = Authority::new(hub(), rules);
-    authority.trust(&[pem(ISSUER, "p256")]).unwrap();
+    let token_verifier = TokenVerifier::new(hub(), rules);
+    token_verifier.trust(&[pem(ISSUER, "p256")]).unwrap();
     let detail = |count, pattern: &str| {
         let patterns = (0..count).map(|n| self::pattern(&format!("/{n}/{pattern}")));
         detail(&["subscribe"], patterns.collect())
@@ -322,6 +326,6 @@ fn patterns_that_are_too_complex_together_spoil_the_token() {
             "Matcher(TooMuch)",
         ),
     ] {
-        assert_eq!(verdict(&authority, &token(details)), expected);
+        assert_eq!(verdict(&token_verifier, &token(details)), expected);
     }
 }

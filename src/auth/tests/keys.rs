@@ -21,10 +21,10 @@ fn file(contents: &[u8]) -> (TempDir, PathBuf) {
 /// What is said of a key that is refused; also that nothing of the file is.
 fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
     let (_folder, path) = file(contents);
-    let authority = Authority::new(hub(), RULES);
+    let token_verifier = TokenVerifier::new(hub(), RULES);
     let shown = path.display().to_string();
 
-    let refused = authority.trust(&[issuer(ISSUER, source(path))]);
+    let refused = token_verifier.trust(&[issuer(ISSUER, source(path))]);
 
     let reason = refused.unwrap_err().to_string();
     assert!(!reason.contains(CANARY), "{reason}");
@@ -50,7 +50,7 @@ fn set(keys: &[Value]) -> Vec<u8> {
 }
 
 /// Trusts what is in a JSON Web Key Set.
-fn trusting_set(keys: &[Value]) -> Authority {
+fn trusting_set(keys: &[Value]) -> TokenVerifier {
     let (_folder, path) = file(&set(keys));
     trusting(&[issuer(ISSUER, KeySource::Jwks(path))])
 }
@@ -77,27 +77,27 @@ fn a_secret_has_at_least_32_bytes_beside_the_blanks_behind_it() {
 
     for contents in [SECRET.to_owned(), format!("{SECRET}\n")] {
         let (_folder, path) = file(contents.as_bytes());
-        let authority = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
+        let token_verifier = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
         let header = json!({ "alg": "HS256", "typ": "at+jwt" });
 
         let token = mac(&header, &claims(), SECRET.as_bytes());
-        assert_eq!(verdict(&authority, &token), "good");
+        assert_eq!(verdict(&token_verifier, &token), "good");
         let other = mac(&header, &claims(), &SECRET.as_bytes()[1..]);
-        assert_eq!(verdict(&authority, &other), "Signature");
+        assert_eq!(verdict(&token_verifier, &other), "Signature");
     }
 }
 
 #[test]
 fn a_secret_is_for_hs256_alone() {
     let (_folder, path) = file(SECRET.as_bytes());
-    let authority = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
+    let token_verifier = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
     let key = EncodingKey::from_secret(SECRET.as_bytes());
 
     for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
         let header = json!({ "alg": name, "typ": "at+jwt" }).to_string();
         let key = (algorithm, key.clone());
         let token = sign_bytes(header.as_bytes(), claims().to_string().as_bytes(), &key);
-        assert_eq!(verdict(&authority, &token), "NoKey", "{name}");
+        assert_eq!(verdict(&token_verifier, &token), "NoKey", "{name}");
     }
 }
 
@@ -257,7 +257,7 @@ fn an_rsa_key_in_pem_form_is_as_long_as_one_in_a_set_has_to_be() {
 
 #[test]
 fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
-    let authority = trusting_set(&[
+    let token_verifier = trusting_set(&[
         json!({ "kty": "of the future", "kid": "a", "x": 1 }),
         json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) }),
         jwk("p256-other", json!({ "use": "enc" })),
@@ -271,13 +271,13 @@ fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
         ("RS256", "rsa2048", "NoKey"),
     ] {
         let token = signed(json!({ "alg": algorithm }), key);
-        assert_eq!(verdict(&authority, &token), expected, "{key}");
+        assert_eq!(verdict(&token_verifier, &token), expected, "{key}");
     }
 }
 
 #[test]
 fn each_kind_of_key_may_stand_in_a_set() {
-    let authority = trusting_set(&[
+    let token_verifier = trusting_set(&[
         jwk("p256", json!({})),
         jwk("rsa2048", json!({})),
         jwk("ed25519", json!({})),
@@ -290,16 +290,16 @@ fn each_kind_of_key_may_stand_in_a_set() {
         ("EdDSA", "ed25519"),
     ] {
         let token = signed(json!({ "alg": algorithm }), key);
-        assert_eq!(verdict(&authority, &token), "good", "{key}");
+        assert_eq!(verdict(&token_verifier, &token), "good", "{key}");
     }
     let header = json!({ "alg": "HS256", "typ": "at+jwt" });
     let token = mac(&header, &claims(), SECRET.as_bytes());
-    assert_eq!(verdict(&authority, &token), "good");
+    assert_eq!(verdict(&token_verifier, &token), "good");
 }
 
 #[test]
 fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
-    let authority = trusting_set(&[
+    let token_verifier = trusting_set(&[
         jwk("p256", json!({ "kid": "one" })),
         jwk("p256-other", json!({ "kid": "two" })),
         jwk("rsa2048", json!({ "kid": "rsa" })),
@@ -320,16 +320,20 @@ fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
         (json!({ "kid": "three", "alg": "EdDSA" }), "ed25519", "good"),
     ] {
         let token = signed(members.clone(), key);
-        assert_eq!(verdict(&authority, &token), expected, "{members} {key}");
+        assert_eq!(
+            verdict(&token_verifier, &token),
+            expected,
+            "{members} {key}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_is_not_there_or_too_long_is_refused() {
-    let authority = Authority::new(hub(), RULES);
+    let token_verifier = TokenVerifier::new(hub(), RULES);
     let nowhere = issuer(ISSUER, KeySource::Pem("/nowhere/key.pem".into()));
 
-    let missing = authority.trust(&[nowhere]).unwrap_err().to_string();
+    let missing = token_verifier.trust(&[nowhere]).unwrap_err().to_string();
     let long = refusal(CANARY.repeat(1 << 18).as_bytes(), KeySource::Secret);
 
     assert!(
@@ -343,48 +347,51 @@ fn a_file_that_is_not_there_or_too_long_is_refused() {
 
 #[test]
 fn what_was_verified_counts_no_more_when_its_key_is_no_longer_trusted() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let one = signed(json!({}), "p256");
     let two = signed(json!({ "alg": "EdDSA" }), "ed25519");
-    let verdicts = |authority: &Authority| [&one, &two].map(|token| verdict(authority, token));
+    let verdicts =
+        |token_verifier: &TokenVerifier| [&one, &two].map(|token| verdict(token_verifier, token));
 
-    assert_eq!(verdicts(&authority), ["good", "good"]);
-    authority.trust(&[pem(ISSUER, "ed25519")]).unwrap();
-    assert_eq!(verdicts(&authority), ["NoKey", "good"]);
-    authority.trust(&[pem(OTHER_ISSUER, "ed25519")]).unwrap();
-    assert_eq!(verdicts(&authority), ["Issuer", "Issuer"]);
+    assert_eq!(verdicts(&token_verifier), ["good", "good"]);
+    token_verifier.trust(&[pem(ISSUER, "ed25519")]).unwrap();
+    assert_eq!(verdicts(&token_verifier), ["NoKey", "good"]);
+    token_verifier
+        .trust(&[pem(OTHER_ISSUER, "ed25519")])
+        .unwrap();
+    assert_eq!(verdicts(&token_verifier), ["Issuer", "Issuer"]);
     let both = [pem(ISSUER, "ed25519"), pem(ISSUER, "p256")];
-    authority.trust(&both).unwrap();
-    assert_eq!(verdicts(&authority), ["good", "good"]);
-    authority.trust_secret(ISSUER.to_owned(), SECRET.as_bytes());
-    assert_eq!(verdicts(&authority), ["NoKey", "NoKey"]);
+    token_verifier.trust(&both).unwrap();
+    assert_eq!(verdicts(&token_verifier), ["good", "good"]);
+    token_verifier.trust_secret(ISSUER.to_owned(), SECRET.as_bytes());
+    assert_eq!(verdicts(&token_verifier), ["NoKey", "NoKey"]);
 }
 
 #[test]
 fn keys_that_cannot_be_read_change_nothing() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let token = signed(json!({}), "p256");
     let (_folder, path) = file(CANARY.as_bytes());
 
-    let refused = authority.trust(&[
+    let refused = token_verifier.trust(&[
         pem(ISSUER, "ed25519"),
         issuer(OTHER_ISSUER, KeySource::Pem(path)),
     ]);
 
     assert!(refused.is_err());
-    assert_eq!(verdict(&authority, &token), "good");
+    assert_eq!(verdict(&token_verifier, &token), "good");
 }
 
 #[test]
 fn a_token_is_told_from_others_and_known_again() {
-    let authority = authority();
+    let token_verifier = token_verifier();
     let token = |sub: &str| {
         let claims = with(claims(), json!({ "sub": sub }));
         let token = sign(&header(), &claims, "p256");
-        authority.verify_at(&token, NOW as f64).unwrap().token
+        token_verifier.verify_at(&token, NOW as f64).unwrap().token
     };
     let known = signed(json!({ "alg": "EdDSA" }), "ed25519");
-    let again = || authority.verify_at(&known, NOW as f64).unwrap().token;
+    let again = || token_verifier.verify_at(&known, NOW as f64).unwrap().token;
 
     assert_ne!(token("a"), token("b"));
     assert_eq!(again(), again());

@@ -11,9 +11,9 @@ fn verdict_of(issuers: &[IssuerConfig], header: &Value, claims: &Value) -> Strin
         legacy: true,
         ..RULES
     };
-    let authority = Authority::new(hub(), rules);
-    authority.trust(issuers).unwrap();
-    verdict(&authority, &sign(header, claims, "p256"))
+    let token_verifier = TokenVerifier::new(hub(), rules);
+    token_verifier.trust(issuers).unwrap();
+    verdict(&token_verifier, &sign(header, claims, "p256"))
 }
 
 fn one() -> Vec<IssuerConfig> {

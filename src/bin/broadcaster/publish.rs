@@ -26,7 +26,7 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 const LINES: &str = "-";
 
 /// How much of a hub's answer is read, in bytes.
-const LONGEST_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
     let hub = match &ask.url {
@@ -122,7 +122,7 @@ impl Publisher<'_> {
             .header("Authorization", &self.authorization)
             .send_form(form)
             .with_context(|| format!("cannot publish to {hub}"))?;
-        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER);
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
         // To its end, so that the connection can be used again.
         let body = body.read_to_string().context("the hub's answer")?;
         let status = answer.status();

@@ -141,7 +141,7 @@ fn start_logger(config: &Config) {
     // Below the server's own lines, what the libraries say matters from `warn` on, and what
     // actix-http says of each bad request does not matter at all.
     let filter = format!(
-        "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off,notify=off",
+        "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
         level = config.log.level,
         libraries = config.log.level.min(LevelFilter::Warn),
     );

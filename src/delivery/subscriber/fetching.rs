@@ -41,7 +41,7 @@ impl Subscriber {
         };
         let fetched = tokio::select! {
             fetched = timeout(patience, fetched) => fetched,
-            draining = self.news.wait_for(|news| news.draining) => {
+            draining = self.state.wait_for(|news| news.draining) => {
                 draining.map_err(|_| BroadcasterGone)?;
                 return Ok(Bytes::new());
             }
@@ -57,7 +57,7 @@ impl Subscriber {
             Err(_) if patience < until_heartbeat => Ok(Bytes::new()),
             Err(_) => {
                 self.quiet_since = None;
-                let checkpoints = self.news.borrow().checkpoints;
+                let checkpoints = self.state.borrow().checkpoints;
                 let id = checkpoints.then(|| older.announce()).flatten();
                 let sign = id.map_or_else(wire::heartbeat, wire::checkpoint);
                 Ok(sign.bytes(self.framing))

@@ -23,7 +23,7 @@ use super::{
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     error::reason,
     link::Link,
-    scripts::{LARGEST_EPOCH, Most, Pulse},
+    scripts::{MAX_EPOCH, Most, Pulse},
 };
 use crate::event::{Event, EventId, Topic};
 
@@ -33,7 +33,7 @@ const BLOCK: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often it is tried again.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often in a row it has to fail until that is said.
 const FAILURES_TO_SAY: u32 = 4;
@@ -201,7 +201,7 @@ impl Follower {
             );
             // Whoever writes may not have noticed.
             self.link.lost.notify_one();
-            sleep(RETRY).await;
+            sleep(RETRY_INTERVAL).await;
         }
     }
 
@@ -225,7 +225,7 @@ impl Follower {
                 log::info!("the log in {} is read again", self.link.url());
             }
             let mut more = !first.is_empty();
-            if !more && self.last.id.epoch > LARGEST_EPOCH && self.link.epoch() <= LARGEST_EPOCH {
+            if !more && self.last.id.epoch > MAX_EPOCH && self.link.epoch() <= MAX_EPOCH {
                 // Another program wrote that id, and the stream was replaced. Its ids are smaller.
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }

@@ -4,10 +4,10 @@
 mod entry;
 mod error;
 mod follower;
-mod keeper;
+mod heartbeats;
 mod link;
+mod log_writer;
 mod names;
-mod orders;
 mod process;
 mod reader;
 mod scripts;
@@ -40,20 +40,20 @@ use super::{
     read::Retention,
     redis::{
         follower::{Follower, load},
-        keeper::{Keeper, PULSE},
+        heartbeats::{Heartbeats, PULSE},
         link::Link,
-        orders::{Clerk, Order, Task},
+        log_writer::{Command, LogWriter, Task},
         reader::Reader,
         scripts::Scripts,
         subscriptions::Subscriptions as Own,
         ticking::Ticking,
     },
-    waiting::{Done, Queue},
+    waiting::{AckSender, Queue},
 };
 use crate::event::{Event, PresenceChange, Topic, urn};
 
 /// How long Redis is waited for at the start: it may be starting, too.
-const START: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects, and reads the newest part of the log.
 pub(super) fn open(
@@ -82,33 +82,33 @@ pub(super) fn open(
 
 /// What others in this process tell the log by.
 struct RedisLog {
-    orders: mpsc::UnboundedSender<Order>,
+    commands: mpsc::UnboundedSender<Command>,
     queue: Queue,
     is_writable: Arc<AtomicBool>,
     is_reading: Arc<AtomicBool>,
 }
 
 impl RedisLog {
-    fn order(&self, order: Order) {
+    fn order(&self, order: Command) {
         // Where the thread is gone, whoever waits is told so.
-        self.orders.send(order).ok();
+        self.commands.send(order).ok();
     }
 }
 
 impl Appender for RedisLog {
-    fn append(&self, event: Event, waits: Option<Done>) {
+    fn append(&self, event: Event, waits: Option<AckSender>) {
         let queued = self.queue.add(&event);
-        self.order(Order::Append(event, waits, queued));
+        self.order(Command::Append(event, waits, queued));
     }
 
     fn announce(&self, change: PresenceChange) {
         let queued = self.queue.add(&change.event);
-        self.order(Order::Announce(change, queued));
+        self.order(Command::Announce(change, queued));
     }
 
     fn subscriptions(&self) -> Option<Subscriptions> {
         let (done, listed) = oneshot::channel();
-        self.order(Order::Do(Task::List(done)));
+        self.order(Command::Do(Task::List(done)));
         Some(listed)
     }
 
@@ -123,7 +123,7 @@ impl Appender for RedisLog {
 
     fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
-        self.order(Order::Do(Task::Flush(done)));
+        self.order(Command::Do(Task::Flush(done)));
         flushed
     }
 }
@@ -186,7 +186,7 @@ impl Node {
             };
             match loaded {
                 Ok((memory, last)) => return Ok((link, memory, last)),
-                Err(reason) if began.elapsed() > START => return Err(reason),
+                Err(reason) if began.elapsed() > START_TIMEOUT => return Err(reason),
                 Err(reason) => log::warn!("the log in {} cannot be used yet: {reason}", link.url()),
             }
             sleep(PULSE).await;
@@ -201,7 +201,7 @@ impl Node {
         opened: &std_mpsc::SyncSender<Result<Opened, String>>,
     ) {
         let (link, memory) = (Rc::new(link), Arc::new(memory));
-        let (orders, ordered) = mpsc::unbounded_channel();
+        let (commands, ordered) = mpsc::unbounded_channel();
         let (archive, asked) = Archive::new();
         let (tell, told) = watch::channel(None);
         let (_alive, gone) = oneshot::channel();
@@ -209,7 +209,7 @@ impl Node {
         let subscriptions = Rc::new(Own::default());
         let is_reading = Arc::new(AtomicBool::new(true));
         let log = RedisLog {
-            orders: orders.clone(),
+            commands: commands.clone(),
             queue: Queue::default(),
             is_writable: link.is_writable(),
             is_reading: is_reading.clone(),
@@ -225,7 +225,7 @@ impl Node {
             return;
         }
         let reader = Rc::new(Reader::new(link.clone()));
-        let clerk = Clerk {
+        let log_writer = LogWriter {
             link: link.clone(),
             reader: reader.clone(),
             memory: memory.clone(),
@@ -245,20 +245,20 @@ impl Node {
             listener,
             settings: told,
         };
-        let keeper = Keeper {
+        let heartbeats = Heartbeats {
             link,
             memory,
             subscriptions,
-            orders: orders.downgrade(),
+            commands: commands.downgrade(),
         };
-        drop(orders);
+        drop(commands);
         let mut others = JoinSet::new();
         others.spawn_local(follower.run());
         others.spawn_local(ticking.run());
-        others.spawn_local(keeper.run());
+        others.spawn_local(heartbeats.run());
         others.spawn_local(reader.run(asked));
         tokio::select! {
-            () = clerk.run(ordered) => {}
+            () = log_writer.run(ordered) => {}
             // Without one of them the rest is of no use: the Broadcaster learns of it.
             Some(Err(failed)) = others.join_next() => {
                 if let Ok(panic) = failed.try_into_panic() {

@@ -11,7 +11,7 @@ use super::error::{REPLICA, reason};
 pub(super) struct Process(HashMap<String, String>);
 
 /// The oldest major version that has what is needed: ids that count up within an epoch.
-const OLDEST: u64 = 7;
+const MIN_MAJOR_VERSION: u64 = 7;
 
 impl Process {
     pub(super) async fn of(connection: &mut impl ConnectionLike) -> Result<Self, String> {
@@ -48,8 +48,10 @@ impl Process {
             .split('.')
             .next()
             .and_then(|major| major.parse().ok());
-        if major.is_none_or(|major: u64| major < OLDEST) {
-            return Err(format!("it is version {version}, and {OLDEST} is needed"));
+        if major.is_none_or(|major: u64| major < MIN_MAJOR_VERSION) {
+            return Err(format!(
+                "it is version {version}, and {MIN_MAJOR_VERSION} is needed"
+            ));
         }
         if self.get("role") != "master" {
             return Err(REPLICA.to_owned());

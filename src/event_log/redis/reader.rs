@@ -20,7 +20,7 @@ use super::{
 use crate::event::EventId;
 
 /// How long Redis may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many read at the same time.
 const READERS: usize = 16;
@@ -193,7 +193,7 @@ impl Reader {
             return Err(LogUnavailable);
         }
         let number = self.link.connections();
-        let connection = self.link.connect(PATIENCE).await;
+        let connection = self.link.connect(RESPONSE_TIMEOUT).await;
         let connection = connection.map_err(|_| LogUnavailable)?;
         self.connection.replace(Some((number, connection.clone())));
         Ok(connection)

@@ -19,13 +19,13 @@ use crate::event::{Event, EventId, PresenceChange};
 const FORMAT: &str = "3";
 
 /// The largest epoch that the scripts take for one of theirs; see common.lua.
-pub(super) const LARGEST_EPOCH: u64 = 1 << 52;
+pub(super) const MAX_EPOCH: u64 = 1 << 52;
 
 /// A node that said nothing for this long is taken for dead, in milliseconds.
 const DEAD_AFTER: u64 = 10_000;
 
 /// How many numbered messages are appended at once.
-const MOST_TICKS: usize = 64;
+const MAX_TICKS: usize = 64;
 
 /// How much is read at once.
 #[derive(Debug, Clone, Copy)]
@@ -190,7 +190,7 @@ impl Scripts {
         let mut call = self.on_log(&self.tick);
         call.arg(head.epoch).arg(head.seq).arg(self.events);
         call.arg(interval).arg(grace);
-        call.arg(MOST_TICKS).arg(record).arg(message);
+        call.arg(MAX_TICKS).arg(record).arg(message);
         call
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Subscriptions {
     active: RefCell<BTreeMap<String, String>>,
     /// Whether Redis may know others.
     pub(super) unsure: Cell<bool>,
-    /// Whether an order of the keeper's is not carried out yet: another would wait behind it.
+    /// Whether an order of the heartbeats's is not carried out yet: another would wait behind it.
     pub(super) is_busy: Cell<bool>,
 }
 

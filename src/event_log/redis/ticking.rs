@@ -18,10 +18,10 @@ use crate::event::EventId;
 
 /// A node that came too late gives the others so much of a lead, so that not all ask every time: from
 /// this to twice this. So late a message may be whose node has just died.
-const LEAD: Duration = Duration::from_millis(75);
+const FOLLOWER_DELAY: Duration = Duration::from_millis(75);
 
 /// How often it is tried again when Redis is not there.
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Ticking {
     pub(super) link: Rc<Link>,
@@ -64,7 +64,7 @@ impl Ticking {
             seq,
         }) = ticked
         else {
-            return RETRY;
+            return RETRY_INTERVAL;
         };
         let epoch = self.link.epoch();
         self.link.note_acknowledged(EventId { epoch, seq });
@@ -80,7 +80,7 @@ impl Ticking {
         if appended > 0 {
             wait.max(TICK_PAUSE / 2)
         } else {
-            wait + LEAD.mul_f64(1.0 + fastrand::f64())
+            wait + FOLLOWER_DELAY.mul_f64(1.0 + fastrand::f64())
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
         file::{About, Batch, FileStore},
         once,
     },
-    RETRY, Stored, Thread, Unsynced,
+    RETRY_INTERVAL, Stored, Thread, Unsynced,
 };
 
 impl Thread {
@@ -21,7 +21,7 @@ impl Thread {
             "the log in {path} cannot be written, so publishing is refused until it can: {err}"
         );
         self.store = None;
-        self.retry_at = Instant::now() + RETRY;
+        self.retry_at = Instant::now() + RETRY_INTERVAL;
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
@@ -36,7 +36,7 @@ impl Thread {
                 self.is_writable.store(true, Ordering::Relaxed);
             }
             Err(reason) => {
-                self.retry_at = Instant::now() + RETRY;
+                self.retry_at = Instant::now() + RETRY_INTERVAL;
                 log::debug!("the log can still not be written: {reason}");
             }
         }

@@ -8,7 +8,7 @@ use super::{
     super::{
         appender::Listener,
         memory::MemoryLog,
-        waiting::{Done, LogUnavailable},
+        waiting::{AckSender, LogUnavailable},
     },
     error::Lost,
     link::Link,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Event, EventId, PresenceChange},
-    matching::Held,
+    matching::Reservation,
 };
 
 /// How much is appended at once, in events and in bytes of memory, about. Redis does nothing else
@@ -30,9 +30,9 @@ const BATCH_CHANGES: usize = 256;
 
 /// What is to be done.
 #[derive(Debug)]
-pub(super) enum Order {
-    Append(Event, Option<Done>, Held),
-    Announce(PresenceChange, Held),
+pub(super) enum Command {
+    Append(Event, Option<AckSender>, Reservation),
+    Announce(PresenceChange, Reservation),
     Do(Task),
 }
 
@@ -42,15 +42,15 @@ pub(super) enum Task {
     /// To have Redis know the same subscriptions as this node.
     Reconcile,
     /// To end the subscriptions of nodes that are gone.
-    Bury(Vec<String>),
+    ExpireNodes(Vec<String>),
     /// To be answered with everybody's subscriptions.
     List(oneshot::Sender<Vec<(String, String)>>),
     /// To be answered when all before it is done.
     Flush(oneshot::Sender<()>),
 }
 
-/// Carries orders out.
-pub(super) struct Clerk {
+/// Carries commands out.
+pub(super) struct LogWriter {
     pub(super) link: Rc<Link>,
     pub(super) reader: Rc<Reader>,
     pub(super) memory: Arc<MemoryLog>,
@@ -59,9 +59,9 @@ pub(super) struct Clerk {
     pub(super) subscriptions: Rc<Subscriptions>,
 }
 
-impl Clerk {
-    pub(super) async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        while let Some(order) = orders.recv().await {
+impl LogWriter {
+    pub(super) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        while let Some(order) = commands.recv().await {
             let mut events = Vec::new();
             let mut changes = Vec::new();
             let mut announced = Vec::new();
@@ -70,15 +70,15 @@ impl Clerk {
             let mut next = Some(order);
             while let Some(order) = next {
                 match order {
-                    Order::Append(event, done, queued) => {
+                    Command::Append(event, done, queued) => {
                         bytes += event.bytes();
                         events.push((event, done, queued));
                     }
-                    Order::Announce(change, queued) => {
+                    Command::Announce(change, queued) => {
                         changes.push(change);
                         announced.push(queued);
                     }
-                    Order::Do(what) => {
+                    Command::Do(what) => {
                         task = Some(what);
                         break;
                     }
@@ -89,7 +89,7 @@ impl Clerk {
                 next = if is_full {
                     None
                 } else {
-                    orders.try_recv().ok()
+                    commands.try_recv().ok()
                 };
             }
             self.append(events).await;
@@ -107,9 +107,9 @@ impl Clerk {
                 self.reconcile().await;
                 self.subscriptions.is_busy.set(false);
             }
-            Task::Bury(nodes) => {
+            Task::ExpireNodes(nodes) => {
                 for node in nodes {
-                    self.bury(&node).await;
+                    self.expire_node(&node).await;
                 }
                 self.subscriptions.is_busy.set(false);
             }
@@ -127,7 +127,7 @@ impl Clerk {
         }
     }
 
-    async fn append(&self, events: Vec<(Event, Option<Done>, Held)>) {
+    async fn append(&self, events: Vec<(Event, Option<AckSender>, Reservation)>) {
         if events.is_empty() {
             return;
         }
@@ -188,7 +188,7 @@ impl Clerk {
         }
     }
 
-    async fn bury(&self, node: &str) {
+    async fn expire_node(&self, node: &str) {
         let Ok(known) = of_node(&self.link, node).await else {
             return;
         };

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     super::memory::MemoryLog,
     link::Link,
-    orders::{Order, Task},
+    log_writer::{Command, Task},
     scripts::Pulse,
     subscriptions::Subscriptions,
 };
@@ -16,21 +16,21 @@ use super::{
 pub(super) const PULSE: Duration = Duration::from_secs(1);
 
 /// How often Redis is tried again that is not there.
-const RETRY: Duration = Duration::from_millis(300);
+const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How often in a row a node has to be taken for dead: after Redis was away all are, until they had
 /// their turn.
 const TIMES_DEAD: u32 = 3;
 
-pub(super) struct Keeper {
+pub(super) struct Heartbeats {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) subscriptions: Rc<Subscriptions>,
-    pub(super) orders: mpsc::WeakUnboundedSender<Order>,
+    pub(super) commands: mpsc::WeakUnboundedSender<Command>,
 }
 
-impl Keeper {
-    /// Goes on for as long as somebody gives orders.
+impl Heartbeats {
+    /// Goes on for as long as somebody gives commands.
     pub(super) async fn run(self) {
         let mut dead = HashMap::new();
         let mut epoch = None;
@@ -49,7 +49,7 @@ impl Keeper {
                     }
                 }
             };
-            let Some(orders) = self.orders.upgrade() else {
+            let Some(commands) = self.commands.upgrade() else {
                 return;
             };
             if epoch
@@ -65,12 +65,12 @@ impl Keeper {
             let task = if self.subscriptions.are_other_than(pulse.subscriptions) {
                 Task::Reconcile
             } else if !gone.is_empty() {
-                Task::Bury(gone)
+                Task::ExpireNodes(gone)
             } else {
                 continue;
             };
             if !self.subscriptions.is_busy.replace(true) {
-                orders.send(Order::Do(task)).ok();
+                commands.send(Command::Do(task)).ok();
             }
         }
     }
@@ -80,7 +80,7 @@ impl Keeper {
             Ok(pulse) => Some(pulse),
             Err(reason) => {
                 self.link.say(&reason);
-                sleep(RETRY).await;
+                sleep(RETRY_INTERVAL).await;
                 self.link.lost.notify_one();
                 None
             }

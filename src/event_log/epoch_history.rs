@@ -7,11 +7,11 @@ use crate::event::EventId;
 
 /// How many pieces are remembered at least, though nothing of the oldest is retained any more: somebody
 /// may be there.
-const MOST_FORGETTABLE: usize = 256;
+const MAX_EMPTY_SPANS: usize = 256;
 
 /// A run of events whose ids count up by one, at places that do the same.
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+struct EpochSpan {
     /// The place of the first.
     from: u64,
     first: EventId,
@@ -19,7 +19,7 @@ struct Piece {
     follows: bool,
 }
 
-impl Piece {
+impl EpochSpan {
     /// The place after the event of this id, if that is in this piece or just before.
     fn after(&self, id: EventId) -> Option<u64> {
         let since = id.seq.saturating_add(1).checked_sub(self.first.seq)?;
@@ -29,17 +29,17 @@ impl Piece {
 
 /// The pieces of a log, oldest first.
 #[derive(Debug)]
-pub(super) struct Lineage {
-    pieces: VecDeque<Piece>,
+pub(super) struct EpochHistory {
+    pieces: VecDeque<EpochSpan>,
     /// Whether there were older ones.
     has_forgotten: bool,
 }
 
-impl Lineage {
+impl EpochHistory {
     /// A log whose event at this place has this id.
     pub(super) fn new(from: u64, first: EventId) -> Self {
         let follows = false;
-        let piece = Piece {
+        let piece = EpochSpan {
             from,
             first,
             follows,
@@ -53,7 +53,7 @@ impl Lineage {
     /// From this place on, ids count from this one. Where it does not follow, the place before is left
     /// to the events that are missing.
     pub(super) fn go_on(&mut self, from: u64, first: EventId, follows: bool) {
-        let mut piece = Piece {
+        let mut piece = EpochSpan {
             from,
             first,
             follows,
@@ -68,13 +68,13 @@ impl Lineage {
 
     /// Says that nothing before this place is retained any more.
     pub(super) fn forget_before(&mut self, place: u64) {
-        while self.pieces.len() > MOST_FORGETTABLE && self.pieces[1].from <= place {
+        while self.pieces.len() > MAX_EMPTY_SPANS && self.pieces[1].from <= place {
             self.pieces.pop_front();
             self.has_forgotten = true;
         }
     }
 
-    fn newest(&self) -> &Piece {
+    fn newest(&self) -> &EpochSpan {
         self.pieces.back().expect("a log has a piece")
     }
 
@@ -83,7 +83,7 @@ impl Lineage {
         self.newest().first.epoch
     }
 
-    fn piece(&self, place: u64) -> &Piece {
+    fn piece(&self, place: u64) -> &EpochSpan {
         let pieces = self.pieces.iter().rev();
         let found = pieces.clone().find(|piece| piece.from <= place);
         found.or(self.pieces.front()).expect("a log has a piece")
@@ -91,7 +91,7 @@ impl Lineage {
 
     /// The id of the event at this place.
     pub(super) fn id(&self, place: u64) -> EventId {
-        let Piece { from, first, .. } = *self.piece(place);
+        let EpochSpan { from, first, .. } = *self.piece(place);
         EventId {
             epoch: first.epoch,
             seq: first
@@ -140,19 +140,19 @@ mod tests {
     }
 
     /// 5-10 to 5-19 at 10, then 6-1 to 6-5 without a hole, then 6-9 after a hole, then 7-1.
-    fn lineage() -> Lineage {
-        let mut lineage = Lineage::new(10, id(5, 10));
-        lineage.go_on(20, id(6, 1), true);
-        lineage.go_on(26, id(6, 9), false);
-        lineage.go_on(31, id(7, 1), false);
-        lineage
+    fn epoch_history() -> EpochHistory {
+        let mut epoch_history = EpochHistory::new(10, id(5, 10));
+        epoch_history.go_on(20, id(6, 1), true);
+        epoch_history.go_on(26, id(6, 9), false);
+        epoch_history.go_on(31, id(7, 1), false);
+        epoch_history
     }
 
     #[test]
     fn places_have_ids_and_ids_have_places() {
-        let lineage = lineage();
+        let epoch_history = epoch_history();
 
-        assert_eq!(lineage.epoch(), 7);
+        assert_eq!(epoch_history.epoch(), 7);
         for (place, known) in [
             (10, id(5, 10)),
             (19, id(5, 19)),
@@ -162,14 +162,14 @@ mod tests {
             (31, id(7, 1)),
             (1000, id(7, 970)),
         ] {
-            assert_eq!(lineage.id(place), known, "{place}");
-            assert_eq!(lineage.after(known), Some(place + 1), "{place}");
+            assert_eq!(epoch_history.id(place), known, "{place}");
+            assert_eq!(epoch_history.after(known), Some(place + 1), "{place}");
         }
     }
 
     #[test]
     fn who_goes_on_at_a_place_knows_the_id_before_it() {
-        let lineage = lineage();
+        let epoch_history = epoch_history();
 
         for (place, before) in [
             (10, id(5, 9)),
@@ -178,55 +178,59 @@ mod tests {
             (26, id(6, 8)),
             (31, id(7, 0)),
         ] {
-            assert_eq!(lineage.id_before(place), Some(before), "{place}");
+            assert_eq!(epoch_history.id_before(place), Some(before), "{place}");
         }
-        assert_eq!(lineage.after(id(6, 0)), Some(20));
-        assert_eq!(lineage.after(id(7, 0)), Some(31));
-        assert_eq!(Lineage::new(0, id(5, 0)).id_before(0), None);
+        assert_eq!(epoch_history.after(id(6, 0)), Some(20));
+        assert_eq!(epoch_history.after(id(7, 0)), Some(31));
+        assert_eq!(EpochHistory::new(0, id(5, 0)).id_before(0), None);
     }
 
     #[test]
     fn epochs_of_which_nothing_came_are_as_if_they_never_were() {
-        let mut lineage = Lineage::new(10, id(5, 10));
-        lineage.go_on(20, id(6, 1), true);
-        lineage.go_on(20, id(7, 1), true);
+        let mut epoch_history = EpochHistory::new(10, id(5, 10));
+        epoch_history.go_on(20, id(6, 1), true);
+        epoch_history.go_on(20, id(7, 1), true);
 
-        assert_eq!(lineage.pieces.len(), 2);
-        assert_eq!(lineage.id(20), id(7, 1));
-        assert_eq!(lineage.id_before(20), Some(id(5, 19)));
-        lineage.go_on(21, id(8, 1), false);
-        lineage.go_on(21, id(9, 1), true);
-        assert_eq!(lineage.id_before(21), Some(id(9, 0)));
+        assert_eq!(epoch_history.pieces.len(), 2);
+        assert_eq!(epoch_history.id(20), id(7, 1));
+        assert_eq!(epoch_history.id_before(20), Some(id(5, 19)));
+        epoch_history.go_on(21, id(8, 1), false);
+        epoch_history.go_on(21, id(9, 1), true);
+        assert_eq!(epoch_history.id_before(21), Some(id(9, 0)));
     }
 
     #[test]
     fn a_place_that_is_forgotten_has_no_id_before_it() {
-        let mut lineage = Lineage::new(0, id(5, 0));
-        for n in 1..=MOST_FORGETTABLE as u64 {
-            lineage.go_on(n, id(5 + n, 1), true);
+        let mut epoch_history = EpochHistory::new(0, id(5, 0));
+        for n in 1..=MAX_EMPTY_SPANS as u64 {
+            epoch_history.go_on(n, id(5 + n, 1), true);
         }
-        assert_eq!(lineage.id_before(1), Some(id(5, 0)));
+        assert_eq!(epoch_history.id_before(1), Some(id(5, 0)));
 
-        lineage.forget_before(10);
+        epoch_history.forget_before(10);
 
-        assert_eq!(lineage.pieces.len(), MOST_FORGETTABLE);
+        assert_eq!(epoch_history.pieces.len(), MAX_EMPTY_SPANS);
         assert_eq!(
-            (lineage.id_before(0), lineage.after(id(5, 0))),
+            (epoch_history.id_before(0), epoch_history.after(id(5, 0))),
             (None, None)
         );
-        assert_eq!(lineage.id_before(3), Some(id(7, 1)));
+        assert_eq!(epoch_history.id_before(3), Some(id(7, 1)));
     }
 
     #[test]
     fn what_never_was_has_no_place_and_what_is_gone_has_one() {
-        let lineage = lineage();
+        let epoch_history = epoch_history();
 
-        assert_eq!(lineage.after(id(5, 3)), Some(4));
-        assert_eq!(lineage.after(id(5, 20)), None, "it went on in the next");
-        assert_eq!(lineage.after(id(4, 10)), None);
-        assert_eq!(lineage.after(id(8, 1)), None);
+        assert_eq!(epoch_history.after(id(5, 3)), Some(4));
+        assert_eq!(
+            epoch_history.after(id(5, 20)),
+            None,
+            "it went on in the next"
+        );
+        assert_eq!(epoch_history.after(id(4, 10)), None);
+        assert_eq!(epoch_history.after(id(8, 1)), None);
         // The last before a hole: at the hole.
-        assert_eq!(lineage.after(id(6, 5)), Some(25));
-        assert_eq!(lineage.after(id(6, 6)), None, "it is missing");
+        assert_eq!(epoch_history.after(id(6, 5)), Some(25));
+        assert_eq!(epoch_history.after(id(6, 6)), None, "it is missing");
     }
 }

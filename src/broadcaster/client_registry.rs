@@ -1,0 +1,182 @@
+//! The registry of client channels: the channel through which every worker thread learns what to do, and for
+//! each connected subscriber its permit and what presence knows of it. Limits how many subscribers there are, in
+//! all and with each token. The cursors and sockets stay on their threads.
+
+use std::{collections::HashMap, sync::Arc};
+
+use slab::Slab;
+use tokio::sync::watch;
+
+use super::{hub_state::HubState, presence::Presence};
+use crate::{auth::Access, event::PresenceChange, matching::Selection, metrics::Rejection};
+
+/// A connected subscriber.
+#[derive(Debug)]
+struct Client {
+    /// Identifies its access token, if it has one.
+    token: Option<u64>,
+    /// Its name among the active subscriptions, if they are published.
+    presence: Option<String>,
+}
+
+/// Identifies a connected subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientId(usize);
+
+/// Every connected subscriber.
+#[derive(Debug)]
+pub(crate) struct ClientRegistry {
+    /// Each worker thread has a receiver of its own.
+    channels: Arc<watch::Sender<HubState>>,
+    clients: Slab<Client>,
+    max_clients: usize,
+    /// Subscribers with each token.
+    with_token: HashMap<u64, usize>,
+    max_with_token: usize,
+    /// `None`: active subscriptions are not published.
+    presence: Option<Presence>,
+}
+
+impl ClientRegistry {
+    pub(crate) fn new(
+        channels: Arc<watch::Sender<HubState>>,
+        max_clients: usize,
+        max_with_token: usize,
+        presence: Option<Presence>,
+    ) -> Self {
+        Self {
+            channels,
+            clients: Slab::new(),
+            max_clients,
+            with_token: HashMap::new(),
+            max_with_token,
+            presence,
+        }
+    }
+
+    pub(super) fn max_clients(&self) -> usize {
+        self.max_clients
+    }
+
+    /// How many subscribers are connected.
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(super) fn presence(&self) -> Option<&Presence> {
+        self.presence.as_ref()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.channels.borrow().draining
+    }
+
+    /// Changes the state that every worker thread reads, and wakes them.
+    pub(super) fn send(&self, change: impl FnOnce(&mut HubState)) {
+        self.channels.send_modify(change);
+    }
+
+    /// Registers a subscriber. Also returns what is to be published of its subscriptions.
+    pub(super) fn register(
+        &mut self,
+        selection: &Selection,
+        access: Option<&Access>,
+    ) -> Result<(ClientId, Vec<PresenceChange>), Rejection> {
+        if self.is_draining() {
+            return Err(Rejection::Draining);
+        }
+        if self.clients.len() >= self.max_clients {
+            return Err(Rejection::Full);
+        }
+        let token = access.map(|access| access.token);
+        let with_token = token.and_then(|token| self.with_token.get(&token));
+        if with_token.is_some_and(|count| *count >= self.max_with_token) {
+            return Err(Rejection::Token);
+        }
+        let joined = match &mut self.presence {
+            Some(presence) => Some(
+                presence
+                    .join(&selection.written(), access)
+                    .map_err(|_| Rejection::Matchers)?,
+            ),
+            None => None,
+        };
+        let (presence, changes) = joined.unzip();
+        if let Some(token) = token {
+            *self.with_token.entry(token).or_default() += 1;
+        }
+        let id = ClientId(self.clients.insert(Client { token, presence }));
+        Ok((id, changes.unwrap_or_default()))
+    }
+
+    /// Removes a subscriber. Returns what is to be published of its subscriptions.
+    pub(super) fn unregister(&mut self, id: ClientId) -> Vec<PresenceChange> {
+        let Some(Client { token, presence }) = self.clients.try_remove(id.0) else {
+            return Vec::new();
+        };
+        if let Some(token) = token
+            && let Some(count) = self.with_token.get_mut(&token)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.with_token.remove(&token);
+            }
+        }
+        match (&mut self.presence, presence) {
+            (Some(known), Some(name)) => known.leave(&name),
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::matching::HubUrl;
+
+    #[test]
+    fn permits_are_limited_in_all_and_for_each_token_and_can_be_taken_again() {
+        let (channels, _) = watch::channel(HubState {
+            heartbeat: Duration::from_secs(1),
+            checkpoints: false,
+            draining: false,
+        });
+        let mut registry = ClientRegistry::new(Arc::new(channels), 3, 2, None);
+        let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
+        let selection = Selection::new(hub, Vec::new(), Vec::new());
+        let with_token = |token| {
+            let mut access = Access::default();
+            access.token = token;
+            access
+        };
+        let register = |registry: &mut ClientRegistry, token: Option<u64>| {
+            let access = token.map(with_token);
+            let registered = registry.register(&selection, access.as_ref());
+            registered.map(|(id, _)| id)
+        };
+
+        let ids: Vec<_> = [Some(1), Some(1), Some(1), None, Some(2)]
+            .map(|token| register(&mut registry, token))
+            .into();
+        let refused: Vec<_> = ids.iter().map(|id| id.err()).collect();
+        assert_eq!(
+            refused,
+            [
+                None,
+                None,
+                Some(Rejection::Token),
+                None,
+                Some(Rejection::Full)
+            ]
+        );
+        registry.unregister(ids[0].unwrap());
+        let again = register(&mut registry, Some(1)).unwrap();
+        for id in [again, ids[1].unwrap(), ids[3].unwrap()] {
+            registry.unregister(id);
+        }
+        assert_eq!(registry.len(), 0);
+        assert!(registry.with_token.is_empty());
+    }
+}

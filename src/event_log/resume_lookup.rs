@@ -1,0 +1,71 @@
+//! Finds where a new subscriber starts to read: in memory, or in the archive behind it.
+
+use super::{
+    archive::{Archive, Reached},
+    memory::MemoryLog,
+    resume_point::ResumePoint,
+    waiting::LogUnavailable,
+};
+use crate::{event::ResumeFrom, matching::Selection};
+
+/// What a subscriber reads next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// The event at this position, in memory.
+    Memory(u64),
+    /// The event after this position in the archive; `None`: the oldest.
+    Archive(Option<Reached>),
+}
+
+/// A resume point that is known, or must be looked up in the archive.
+#[derive(Debug)]
+pub(crate) enum ResumeLookup {
+    Found(ResumePoint<u64>),
+    InArchive {
+        archive: Archive,
+        wants_presence: bool,
+    },
+}
+
+/// Looks for a resume point in memory, without waiting for anything.
+pub(crate) fn look_up(
+    memory: &MemoryLog,
+    archive: Option<&Archive>,
+    from: &ResumeFrom,
+    selection: &Selection,
+) -> ResumeLookup {
+    match archive {
+        None => ResumeLookup::Found(memory.resume(from, selection)),
+        Some(archive) => match memory.find(from, selection) {
+            Some(point) => ResumeLookup::Found(point),
+            None => ResumeLookup::InArchive {
+                archive: archive.clone(),
+                wants_presence: selection.may_select_presence(),
+            },
+        },
+    }
+}
+
+impl ResumeLookup {
+    /// Looks in the archive if need be.
+    pub(crate) async fn finish(
+        self,
+        from: &ResumeFrom,
+    ) -> Result<ResumePoint<Cursor>, LogUnavailable> {
+        match self {
+            Self::Found(point) => Ok(point.map(Cursor::Memory)),
+            Self::InArchive {
+                archive,
+                wants_presence,
+            } => {
+                let point = archive.resume(from, wants_presence).await?;
+                Ok(point.map(Cursor::Archive))
+            }
+        }
+    }
+
+    /// Whether the subscriber would start without a gap, as far as memory tells.
+    pub(crate) fn is_found_without_gap(&self) -> bool {
+        matches!(self, Self::Found(point) if point.gap.is_none())
+    }
+}

@@ -1,0 +1,49 @@
+//! Where a new subscriber starts, in memory or in the archive.
+
+use crate::event::{EventId, Gap, GapReason, ResumeFrom};
+
+/// Where a new subscriber starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResumePoint<C> {
+    pub(crate) cursor: C,
+    /// Whether the client already has the id before `cursor`, from its request or from the gap. Otherwise
+    /// the greeting announces it.
+    pub(crate) is_announced: bool,
+    /// The gap that comes first, if the client requested something that is not retained.
+    pub(crate) gap: Option<Gap>,
+}
+
+impl<C> ResumePoint<C> {
+    /// Nothing is missing.
+    pub(super) fn at(cursor: C, is_announced: bool) -> Self {
+        Self {
+            cursor,
+            is_announced,
+            gap: None,
+        }
+    }
+
+    /// A gap comes first. `last`: the id before `cursor`, if any event came before. `missed`: how many events of
+    /// the subscriber are missing, if known.
+    pub(super) fn after_gap(
+        cursor: C,
+        reason: GapReason,
+        from: &ResumeFrom,
+        last: Option<EventId>,
+        missed: Option<u64>,
+    ) -> Self {
+        Self {
+            cursor,
+            is_announced: last.is_some(),
+            gap: Some(Gap::new(reason, from, last, missed)),
+        }
+    }
+
+    pub(super) fn map<D>(self, cursor: impl FnOnce(C) -> D) -> ResumePoint<D> {
+        ResumePoint {
+            cursor: cursor(self.cursor),
+            is_announced: self.is_announced,
+            gap: self.gap,
+        }
+    }
+}
