@@ -71,7 +71,7 @@ lint: ## Formatting, clippy and documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 .PHONY: bench
-bench: build-bench ## Measure the server beside its peers, 25 minutes, and write docs/PERFORMANCE.md
+bench: build-bench ## Measure the server beside its peers, 25 minutes, and write docs/explain/performance.md
 	@scripts/need-bench
 	$(SSE_BENCH) compare
 
@@ -97,7 +97,7 @@ chaos: setup ## Break clusters and files at random for a while; CHAOS_SEED=7 rep
 	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test cluster chaos -- --nocapture
 
 .PHONY: faults
-faults: setup ## Have each fault happen as often as docs/OPERATIONS.md says
+faults: setup ## Have each fault happen as often as docs/operate/cluster.md says
 	CHAOS_ROUNDS=50 cargo test --locked --test durable killed -- --nocapture
 	FAULT_ROUNDS=all cargo test --locked --test cluster faults -- --nocapture --test-threads 1
 

@@ -18,7 +18,7 @@ const DOCKERFILE: &str = include_str!("../Dockerfile");
 const DOCKERIGNORE: &str = include_str!("../.dockerignore");
 const NGINX: &str = include_str!("../deploy/nginx.conf");
 const NGINX_SITE: &str = include_str!("../deploy/nginx-site.conf");
-const README: &str = include_str!("../README.md");
+const PROXIES: &str = include_str!("../docs/operate/proxies.md");
 const GITIGNORE: &str = include_str!("../.gitignore");
 const CONFIG: &str = "config/cluster.toml";
 
@@ -201,8 +201,8 @@ fn nginx_passes_each_event_on_at_once_and_all_that_may_be_published() {
 }
 
 #[test]
-fn the_nginx_snippet_of_the_readme_is_part_of_its_recipe() {
-    let (_, snippet) = README.split_once("```nginx\n").unwrap();
+fn the_nginx_snippet_of_the_documentation_is_part_of_its_recipe() {
+    let (_, snippet) = PROXIES.split_once("```nginx\n").unwrap();
     let (snippet, _) = snippet.split_once("```").unwrap();
     let recipe: Vec<_> = lines(NGINX_SITE).collect();
 

@@ -1,5 +1,5 @@
 //! What clients can make the server keep is bounded: each test attacks one container and measures resident
-//! memory. docs/LIMITS.md lists them all.
+//! memory. docs/operate/limits.md lists them all.
 
 #![allow(
     clippy::print_stdout,

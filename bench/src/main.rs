@@ -33,9 +33,9 @@ enum Command {
     Publish(publish::Publish),
     /// Publish at one node of a cluster and listen at another: how long from the acknowledgement on
     Lag(lag::Lag),
-    /// Measure this server beside its peers, and write docs/PERFORMANCE.md
+    /// Measure this server beside its peers, and write docs/explain/performance.md
     Compare(compare::Compare),
-    /// Write docs/PERFORMANCE.md and its plot anew from docs/performance.jsonl
+    /// Write docs/explain/performance.md and its plot anew from docs/explain/performance.jsonl
     Report {
         /// The project's root
         #[arg(long, default_value = ".")]

@@ -43,7 +43,7 @@ const SLOTS_A_TURN: usize = 4 * SLOTS_AT_ONCE;
 /// So many times as long as a round took, the next one waits. What comes meanwhile goes out with
 /// it: one system call for each subscriber, and not one for each of its events. At 1,000 events a
 /// second to 1,000 subscribers this took the CPU time of a delivery from 1.3 to 0.4 us and also the
-/// time until the last had got it from 50 to 35 ms (docs/PERFORMANCE.md).
+/// time until the last had got it from 50 to 35 ms (docs/explain/performance.md).
 const PAUSE_FACTOR: u32 = 4;
 
 /// However long a round took, the next one waits no longer than this.

@@ -58,7 +58,7 @@ pub(crate) type Subscriptions = oneshot::Receiver<Vec<(String, String)>>;
 
 /// A log that is kept takes in numbered messages no more often than this: what came due meanwhile goes
 /// in together, at one transaction. At 1,000 a second to 1,000 subscribers a transaction for each took
-/// half as much again as sending them (docs/PERFORMANCE.md).
+/// half as much again as sending them (docs/explain/performance.md).
 pub(super) const TICK_PAUSE: Duration = Duration::from_millis(4);
 
 /// A log that is open.

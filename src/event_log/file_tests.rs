@@ -208,7 +208,7 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
         "{missing}"
     );
     let is_folder = refusal(folder.path());
-    assert!(is_folder.contains("cannot be opened"), "{is_folder}");
+    assert!(is_folder.contains("is not a regular file"), "{is_folder}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 
 /// What the kernel counts for a subscriber that has not yet acknowledged a small message, in pages
-/// (measured, docs/SCALING.md).
+/// (measured, docs/explain/scaling.md).
 const UNACKNOWLEDGED_PAGES: u64 = 1;
 
 /// Settings of the host, as far as they can be read.

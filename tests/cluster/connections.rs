@@ -104,7 +104,7 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
 
 /// What the manual says that a user of Redis needs.
 fn documented_user() -> Vec<String> {
-    let manual = include_str!("../../docs/OPERATIONS.md");
+    let manual = include_str!("../../docs/operate/cluster.md");
     let (_, block) = manual.split_once("\nuser broadcaster on ").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     block.split_whitespace().map(ToOwned::to_owned).collect()

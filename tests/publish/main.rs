@@ -71,7 +71,7 @@ fn an_update_is_the_event_that_its_fields_say_live_and_replayed() {
         ("topic=a&type=", "data: \n"),
         ("topic=a&type=Mercure", "event: Mercure\ndata: \n"),
         ("topic=a&type=mercure2", "event: mercure2\ndata: \n"),
-        ("topic=a&type=+mercure", "event:  mercure\ndata: \n"),
+        ("topic=a&type=+mercury", "event:  mercury\ndata: \n"),
         ("topic=a&type=gaps", "event: gaps\ndata: \n"),
         ("topic=a&retry=3000", "retry: 3000\ndata: \n"),
         ("topic=a&retry=0", "retry: 0\ndata: \n"),

@@ -189,6 +189,7 @@ fn ids_types_and_retries_that_are_not_for_publishers_are_refused() {
         "id=x%20",
         "id=+x",
         "type=mercure",
+        "type=+mercure",
         "type=gap",
         "type=expiring",
         "type=a%0Aid:x",

@@ -1,4 +1,4 @@
-// The README's example for a page that survives what closes an EventSource for good, run as it stands there.
+// The example in docs/guide/browsers-and-clients.md for a page that survives proxy errors, run exactly as printed.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -8,16 +8,16 @@ import { withoutHoles } from "./support/demo-page.mjs";
 import { eventually } from "./support/eventually.mjs";
 import { scenario, SERVER_AWAY } from "./support/scenario.mjs";
 
-const README = join(import.meta.dirname, "../../README.md");
+const PAGE = join(import.meta.dirname, "../../docs/guide/browsers-and-clients.md");
 const ADDRESS = "http://localhost:3000";
 
 async function example(address) {
-  const [, code] = /```js\n(let lastId[^`]*(?:`[^`]+`[^`]*)*?)```/.exec(await readFile(README, "utf8"));
+  const [, code] = /```js\n(let lastId[^`]*(?:`[^`]+`[^`]*)*?)```/.exec(await readFile(PAGE, "utf8"));
   assert.ok(code.includes(ADDRESS));
   return code.replace(ADDRESS, address);
 }
 
-scenario("the README's example misses nothing when a proxy answers with 502", async (stage) => {
+scenario("the guide's example misses nothing when a proxy answers with 502", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   stage.expectComplaint(/502/);
   const server = await stage.start({ ticker: { interval: "50ms" } });
