@@ -48,7 +48,7 @@ fn rust_log_wins_over_the_level() {
 
     assert!(louder.contains("INFO  broadcaster] "), "{louder}");
     assert_eq!(silent, "");
-    assert!(one_module.contains("INFO  sse_broadcaster::server] "));
+    assert!(one_module.contains("INFO  sse_broadcaster::server::server] "));
     assert!(!one_module.contains(" broadcaster] "), "{one_module}");
 }
 
