@@ -1,17 +1,24 @@
-//! Every input in fuzz/corpus is tried again.
+//! Every input in the archives of fuzz/corpus runs through its fuzz target again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use sse_broadcaster::fuzzing::TARGETS;
 
 #[test]
 fn no_input_of_the_corpus_does_harm() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fuzz-corpus");
+    let unpacked = Command::new(script)
+        .arg("unpack")
+        .arg(folder.path())
+        .status()
+        .unwrap();
+    assert!(unpacked.success());
     for (name, target) in TARGETS {
         let mut inputs = 0;
-        for entry in fs::read_dir(corpus.join(name)).unwrap() {
+        for entry in fs::read_dir(folder.path().join(name)).unwrap() {
             let path = entry.unwrap().path();
             // Printed if it panics.
             println!("{}", path.display());
