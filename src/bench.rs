@@ -1,5 +1,5 @@
-//! What `cargo bench` measures, without sockets: only with the feature
-//! `bench`, and no part of the library's interface.
+//! The steps that `cargo bench` measures, without sockets unless stated. Requires the feature `bench`, and is
+//! not part of the public interface.
 
 use std::{
     cell::Cell,
@@ -18,7 +18,7 @@ use crate::{
     metrics::{DeliveryStats, Metrics},
 };
 
-/// Encodes an event as it is sent, and returns how long that is.
+/// Encodes an event as it is sent, and returns the length in bytes.
 pub fn encode(event: &Event) -> usize {
     let id = EventId {
         epoch: 1_763_856_000_000,
@@ -27,11 +27,11 @@ pub fn encode(event: &Event) -> usize {
     wire::event(id, event).len()
 }
 
-/// What a subscriber's bytes are written to.
+/// Where the bytes of a subscriber are written.
 enum Sink {
-    /// Takes everything, and does nothing with it.
+    /// Accepts all bytes and discards them. Counts them.
     Nothing(Cell<usize>),
-    /// A connection whose other end is read all the time.
+    /// A connection whose peer reads continuously.
     Socket(Rc<TcpStream>),
 }
 
@@ -40,7 +40,7 @@ impl Sink {
         Self::Nothing(Cell::new(0))
     }
 
-    /// Within this machine.
+    /// Connects to a thread of this process that reads everything.
     fn socket() -> io::Result<Rc<TcpStream>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let socket = TcpStream::connect(listener.local_addr()?)?;
@@ -63,35 +63,35 @@ impl Outlet for Sink {
     }
 }
 
-/// A log, and live subscribers whose sockets cost nothing, unless it is said otherwise.
+/// A log and live subscribers. Writing to them costs nothing, unless stated.
 pub struct FanOut {
     log: MemoryLog,
     registry: Registry<Sink>,
     cursor: u64,
-    /// Kept, so that nobody seems to have left.
+    /// Kept alive, because dropping one would remove its subscriber from the registry.
     _places: Vec<Box<dyn std::any::Any>>,
 }
 
 impl FanOut {
-    /// So many subscribers of the log's own topic, at the head of an empty log.
+    /// Subscribers of the log's own topic, at the head of an empty log.
     pub fn new(subscribers: usize) -> Self {
         let own = selection(vec![Matcher::exact(&own())]);
         Self::of((0..subscribers).map(|_| (own.clone(), Sink::nothing())))
     }
 
-    /// So many topics, `/0`, `/1`, ..., each with a subscriber of its own.
+    /// Topics `/0`, `/1`, …, with one subscriber each.
     pub fn with_topics(topics: usize) -> Self {
         Self::of((0..topics).map(|n| (topic_number(n), Sink::nothing())))
     }
 
-    /// The same, where each write goes to one and the same socket.
+    /// The same, but all subscribers write to one socket.
     pub fn with_topics_and_socket(topics: usize) -> io::Result<Self> {
         let socket = Sink::socket()?;
         let sink = || Sink::Socket(socket.clone());
         Ok(Self::of((0..topics).map(|n| (topic_number(n), sink()))))
     }
 
-    /// So many subscribers, each with a URL Pattern of its own: `/0/:id`, `/1/:id`, ...
+    /// Subscribers with one URL Pattern each: `/0/:id`, `/1/:id`, …
     pub fn with_patterns(patterns: usize) -> Self {
         Self::of((0..patterns).map(|n| {
             let kind = MatcherType::UrlPattern;
@@ -121,7 +121,7 @@ impl FanOut {
         }
     }
 
-    /// Appends so many events and hands them to everyone, and returns how many were delivered.
+    /// Appends `event` this many times, delivers all of them, and returns the number of deliveries.
     pub fn publish(&mut self, event: &Event, events: usize) -> u64 {
         let now = Instant::now();
         for _ in 0..events {
@@ -144,7 +144,7 @@ impl FanOut {
         delivered
     }
 
-    /// Looks for subscribers that need a comment, and finds none.
+    /// Checks all subscribers for a due heartbeat, finds none, and returns the bytes sent, which are 0.
     pub fn look_for_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
         let frames = KeepAlive {
@@ -164,7 +164,7 @@ impl FanOut {
     }
 }
 
-/// Everything at once.
+/// No limit on a read.
 const ALL: Portion = Portion {
     bytes: usize::MAX,
     topics: usize::MAX,
@@ -187,12 +187,12 @@ fn selection(matchers: Vec<Matcher>) -> Arc<Selection> {
     Arc::new(Selection::new(hub(), matchers, Vec::new()))
 }
 
-/// What is counted of a round, however many it is sent to.
+/// The metrics that are updated once for each round, independent of the number of subscribers.
 #[derive(Default)]
 pub struct Counting(Metrics);
 
 impl Counting {
-    /// Counts a round.
+    /// Counts one round of this many deliveries.
     pub fn round(&self, delivered: u64, took: Duration) {
         self.0.count_hand_over(&DeliveryStats {
             delivered,
@@ -203,14 +203,14 @@ impl Counting {
     }
 }
 
-/// A log to catch up from.
+/// A log for subscribers that catch up.
 pub struct History {
     log: MemoryLog,
     own: Arc<Selection>,
 }
 
 impl History {
-    /// A log of so many events.
+    /// A log with this many events.
     pub fn new(event: &Event, events: usize) -> Self {
         let log = log(events);
         let now = Instant::now();
@@ -221,7 +221,7 @@ impl History {
         Self { log, own }
     }
 
-    /// The same with an id that its publisher gave to each event: `given-1`, `given-2`, ...
+    /// The same, but each event has an id given by its publisher: `given-1`, `given-2`, …
     pub fn with_given_ids(event: &Event, events: usize) -> Self {
         let history = Self::new(event, 0);
         let log = log(events);
@@ -233,14 +233,14 @@ impl History {
         Self { log, ..history }
     }
 
-    /// Finds the place of an id that a publisher gave.
+    /// Finds the position after an event by its given id.
     pub fn place_given(&self, id: &str) -> u64 {
         let from = ResumeFrom::parse(id.as_bytes());
         self.log.resume(&from, &self.own).cursor
     }
 
-    /// Reads a batch from `cursor` on, as a subscriber that is behind does, and returns the cursor
-    /// behind it; `None` at the head.
+    /// Reads a batch at `cursor`, as a subscriber that catches up does. Returns the cursor after the batch,
+    /// or `None` at the head.
     pub fn read_batch(&self, cursor: u64) -> Option<u64> {
         let mut batch = Batch::new(Framing::Chunked);
         let portion = Portion {
@@ -265,7 +265,7 @@ impl History {
         }
     }
 
-    /// Finds the place of an id, as a subscriber that resumes asks for it.
+    /// Finds the position after an event by its id, as a subscriber that resumes does.
     pub fn place(&self, seq: u64) -> u64 {
         let from = self.log.id(seq).into();
         self.log.resume(&from, &self.own).cursor

@@ -1,5 +1,5 @@
-//! What reads what the network sends, given any bytes: only with the feature `fuzzing`, and no part of
-//! the library's interface. Each panics if it comes to something that must not be.
+//! Fuzz targets: each feeds arbitrary bytes to a parser of network input, and panics if an invariant is
+//! violated. Requires the feature `fuzzing`, and is not part of the public interface.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ use crate::{
     transport::{MAX_ID, RequestScan, form::decode},
 };
 
-/// Takes any bytes.
+/// A fuzz target. It must accept any bytes.
 pub type Target = fn(&[u8]);
 
-/// The targets by their names, which are those of their corpora.
+/// All targets by name. A target's corpus has the same name.
 pub const TARGETS: [(&str, Target); 7] = [
     ("query", query),
     ("form", form),
@@ -36,7 +36,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("request", request),
 ];
 
-/// What a subscriber asks for, in the query or in the body.
+/// The parameters of a subscriber, as query and as body.
 pub fn query(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let text = String::from_utf8_lossy(bytes);
@@ -53,7 +53,7 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// What is published. A subscriber gets the very fields, whatever they hold.
+/// An update. A subscriber receives exactly the fields that were published, whatever they contain.
 pub fn form(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let Ok(event) = update::parse(bytes, &limits) else {
@@ -79,7 +79,8 @@ pub fn form(bytes: &[u8]) {
     assert_eq!(others, 1 + named);
 }
 
-/// The headers of a request, one a line, that say who sends it.
+/// Request headers that carry a token or say which page sent the request. Each line of the input is one
+/// header, and its first byte selects the name.
 pub fn credentials(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -109,7 +110,7 @@ pub fn credentials(bytes: &[u8]) {
     }
 }
 
-/// A token of nobody who is trusted, and one with these claims of somebody who is.
+/// A token without a valid signature, and then a correctly signed token with the input as its claims.
 pub fn token(bytes: &[u8]) {
     let rules = TokenRules {
         legacy: true,
@@ -125,7 +126,7 @@ pub fn token(bytes: &[u8]) {
         token_verifier.verify(&text).is_err(),
         "it was signed by nobody"
     );
-    // What an issuer would have signed may be anything, too.
+    // The claims that a trusted issuer signs may be anything, too.
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
@@ -152,7 +153,7 @@ pub fn token(bytes: &[u8]) {
     }
 }
 
-/// A matcher, and a topic behind a line break.
+/// A matcher, and after a line break the topic that it is matched against.
 pub fn pattern(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -177,7 +178,7 @@ pub fn pattern(bytes: &[u8]) {
     }
 }
 
-/// Where a stream is to start.
+/// A last event id.
 pub fn last_event_id(bytes: &[u8]) {
     let own = Topic::parse("/ticker").expect("this is a topic");
     let retention = Retention {
@@ -198,7 +199,7 @@ pub fn last_event_id(bytes: &[u8]) {
     }
     let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
     let from = ResumeFrom::parse(bytes);
-    // Whatever is not `Unknown` may be repeated in a header of the response.
+    // Every variant except `Unknown` can be repeated in a response header.
     let is_header = HeaderValue::from_str(&from.to_string()).is_ok();
     assert!(is_header || matches!(from, ResumeFrom::Unknown(_)));
     let placement = log.resume(&from, &selection);
@@ -211,8 +212,8 @@ pub fn last_event_id(bytes: &[u8]) {
     }
 }
 
-/// Requests as they come in. Splitting one does not change the result, and the parsers read a request
-/// whose last event ids were shortened as they read the original.
+/// Requests as they arrive. Splitting the input does not change the result, and a request whose last event
+/// ids were shortened parses like the original.
 pub fn request(bytes: &[u8]) {
     let mut scan = RequestScan::default();
     let at_once = scan.read_all(bytes);
@@ -232,21 +233,21 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// What the parsers read in the first request.
+/// What the HTTP and query parsers read from the first request.
 #[derive(Debug)]
 struct ParsedRequest {
     method: String,
     path: String,
-    /// All but last event ids.
+    /// All headers except last event ids.
     headers: Vec<(String, Vec<u8>)>,
     /// The raw last event ids of headers and query.
     ids: Vec<Vec<u8>>,
-    /// What is asked for, without and with the parameters of the protocol's older versions.
+    /// The parsed query, without and with the parameters of older Mercure versions.
     asked: [Result<Asked, String>; 2],
 }
 
 impl ParsedRequest {
-    /// `None`: it is not whole, or refused.
+    /// Returns `None` if the request is incomplete or invalid.
     fn of(bytes: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 96];
         let mut request = httparse::Request::new(&mut headers);

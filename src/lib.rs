@@ -1,12 +1,12 @@
-//! A broadcaster of Server-Sent Events for actix-web: a server of its own, or a part of yours.
+//! A broadcaster of Server-Sent Events for actix-web: a standalone server, or a part of your application.
 //!
-//! Every subscriber is a cursor in one log. A [`Broadcaster`] actor appends each event to the log,
-//! where it is encoded once, and tells each worker thread of it, which writes the same bytes to
-//! every live subscriber of its own. Who cannot keep up is neither dropped nor buffered without
-//! bound, but catches up from the log; who asks for what the log no longer has is told so by an
-//! event named `gap`.
+//! Every subscriber is a cursor in one log. [`Hub::publish`] appends an event to the log, where it is encoded
+//! once. The log then signals each worker thread, and the thread writes the same bytes to all its live
+//! subscribers. A slow subscriber is not disconnected, and nothing is queued for it: it catches up from the
+//! log. If a subscriber needs events that the log no longer has, it receives an event named `gap`. A
+//! [`Broadcaster`] actor registers subscribers and runs the ticking timer.
 //!
-//! In an application of your own:
+//! In your application:
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web};
@@ -30,11 +30,11 @@
 //! }
 //! ```
 //!
-//! The bounds on slow and misbehaving connections (`server.request_timeout`, `.write_timeout`) and
-//! the fan-out that writes to sockets directly are the work of [`Server`], which the binary
-//! `broadcaster` runs; an `HttpServer` has only its own, and streams an ordinary body.
+//! [`Server`], which the binary `broadcaster` runs, limits slow and misbehaving connections
+//! (`server.request_timeout`, `server.write_timeout`), and its fan-out writes to sockets directly. In an
+//! `HttpServer` of your own, only the limits of actix-web apply, and streams are ordinary response bodies.
 //!
-//! ARCHITECTURE.md, in the repository, says in which order the source reads best.
+//! ARCHITECTURE.md in the repository is the map of the source.
 
 mod auth;
 #[cfg(feature = "bench")]

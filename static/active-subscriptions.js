@@ -1,49 +1,52 @@
-// The active subscriptions: as the hub lists them, kept up to date by its subscription events. No DOM.
+// The active subscriptions: the hub's list, kept up to date by subscription events of the stream. No DOM.
 
 import { shorten } from "./shorten.js";
 
-/** How many are kept at most; of more it is only known that there are more. */
+/** How many subscriptions are kept. Of further ones, only their existence is known (`hasMore`). */
 export const SUBSCRIPTIONS_KEPT = 500;
 
-// Longer texts are shown cut, so that all of them stay small. In UTF-16 code units.
+// Longer texts are cut, so that the kept subscriptions stay small. In UTF-16 code units.
 const MAX_TEXT = 300;
 
 export class ActiveSubscriptions {
-  /** Whether the hub has been asked; if not, there may be others than the stream told of. */
+  /** Whether the hub's list was loaded. If not, there may be subscriptions that the stream did not report. */
   isListed = false;
-  /** Whether there are, or were, more than are kept. */
+  /** Whether there are, or were, more subscriptions than are kept. */
   hasMore = false;
-  /** Counts up with each change, so that a reader sees that there is something new. */
+  /** Incremented with each change, so that a reader can detect one. */
   changes = 0;
-  /** When the newest news came, in ms since 1970; null: none yet. */
+  /** When the newest information arrived, in ms since 1970; null: none yet. */
   toldAt = null;
   #byId = new Map();
-  /** What the stream told while the hub was being asked: its list may be older. null: not asking. */
+  /**
+   * What the stream reported while the list is being loaded, because the list may be older; null: not
+   * loading.
+   */
   #meanwhile = null;
 
   get size() {
     return this.#byId.size;
   }
 
-  /** @returns {IterableIterator<ReturnType<typeof readSubscription>>} in the order in which they came */
+  /** @returns {IterableIterator<ReturnType<typeof readSubscription>>} in the order in which they arrived */
   values() {
     return this.#byId.values();
   }
 
-  /** Call before the hub is asked for the list. */
+  /** Call before the list is requested from the hub. */
   ask() {
     this.#meanwhile = [];
   }
 
-  /** Call if the hub gave no list. */
+  /** Call if the hub returned no list. */
   leaveUnlisted() {
     this.#meanwhile = null;
   }
 
   /**
-   * Takes over the hub's list.
-   * @param {unknown} document as the hub gave it
-   * @param {number} at when it came, in ms since 1970
+   * Replaces everything by the hub's list, then applies what the stream reported meanwhile.
+   * @param {unknown} document as the hub returned it
+   * @param {number} at when it arrived, in ms since 1970
    */
   list(document, at) {
     this.#byId.clear();
@@ -57,12 +60,12 @@ export class ActiveSubscriptions {
     this.#meanwhile = null;
   }
 
-  /** Takes over one subscription that the stream told of. */
+  /** Applies one subscription that the stream reported. */
   tell(subscription, at) {
     this.#take(subscription);
     this.toldAt = at;
     this.#meanwhile?.push(subscription);
-    // Only the newest: the list will be a little older then, until it is asked for again.
+    // Keeps only the newest. Beyond the limit, the list may miss older changes until it is loaded again.
     if (this.#meanwhile?.length > SUBSCRIPTIONS_KEPT) this.#meanwhile.shift();
   }
 
@@ -77,12 +80,12 @@ export class ActiveSubscriptions {
 }
 
 /**
- * Reads a subscription document; null for what is none.
+ * Reads a subscription document. Returns null if it is not a valid one.
  * @param {unknown} document
  */
 export function readSubscription(document) {
   const { id, type, subscriber, active, payload } = document ?? {};
-  // The protocol's older versions name a topic instead of a matcher.
+  // Older Mercure versions name a topic instead of a matcher.
   const { match = document?.topic, match_type: matchType = "topic" } = document ?? {};
   const isReadable = type === "subscription" && typeof active === "boolean"
     && [id, match, matchType, subscriber].every((value) => typeof value === "string");

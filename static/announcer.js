@@ -1,7 +1,8 @@
-// Says changes of state and gaps aloud, through one polite live region. Never a message.
+// Announces changes of state and gaps to screen readers, through one polite live region. Messages are not
+// announced.
 //
-// Each subject has at most one sentence waiting and a newer one replaces it, so a flapping stream
-// or a storm of gaps is one sentence every PAUSE_MS and not a queue that falls behind.
+// Each subject has at most one sentence waiting, and a newer one replaces it. So a stream that keeps
+// reconnecting, or a series of gaps, becomes one sentence every PAUSE_MS, and no queue builds up.
 
 const GATHER_MS = 400;
 const PAUSE_MS = 1500;
@@ -11,13 +12,13 @@ export class Announcer {
   #waiting = new Map();
   #timer = null;
 
-  /** @param {HTMLElement} region an element with `aria-live="polite"`, not shown */
+  /** @param {HTMLElement} region an element with `aria-live="polite"`, visually hidden */
   constructor(region) {
     this.#region = region;
   }
 
   /**
-   * @param {string} subject what the sentence is about; a newer sentence about it replaces this one
+   * @param {string} subject what the sentence is about; a newer sentence on it replaces a waiting one
    * @param {string} sentence
    */
   say(subject, sentence) {
@@ -27,7 +28,7 @@ export class Announcer {
 
   #speak() {
     if (this.#waiting.size === 0) {
-      // Emptied, so that the same sentence counts as a change the next time.
+      // Emptied, so that the same sentence is a change the next time.
       this.#region.textContent = "";
       this.#timer = null;
       return;

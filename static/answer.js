@@ -1,4 +1,4 @@
-// Shows what the hub answered to a request. The words say whether it is good; the colour only repeats it.
+// Shows the hub's response to a request. The text says whether it succeeded; the colour only repeats that.
 
 import { write } from "./parts.js";
 

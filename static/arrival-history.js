@@ -1,13 +1,13 @@
-// Remembers the arrivals of the last 30 seconds for the plot. No DOM; time is an argument.
+// Records the arrivals of the last 30 seconds for the plot. No DOM; time is an argument.
 //
-// Its size does not depend on the rate: time is cut into columns of 100 ms, and each keeps only a
-// count and its shortest and longest interval.
+// Its memory does not depend on the rate: time is divided into columns of 100 ms, and each column stores only
+// a count and its shortest and longest interval.
 
 export const COLUMN_MS = 100;
 export const COLUMNS = 300;
 
 export const MARK_NONE = 0;
-/** The stream was cut in this column. */
+/** The stream was interrupted in this column. */
 export const MARK_CUT = 1;
 /** Messages are missing in this column. */
 export const MARK_GAP = 2;
@@ -21,8 +21,8 @@ export class ArrivalHistory {
   #newest = -1;
 
   /**
-   * @param {number} now in ms, never going back
-   * @param {number | null} interval to the message before, in ms
+   * @param {number} now in ms, never decreasing
+   * @param {number | null} interval since the previous message, in ms
    */
   arrival(now, interval) {
     const at = this.#column(now);
@@ -32,17 +32,18 @@ export class ArrivalHistory {
     this.#longest[at] = Math.max(this.#longest[at], interval);
   }
 
-  /** Marks a cut or a gap; a gap is never hidden by a cut in the same column. */
+  /** Marks an interruption or a gap. A gap has priority if both are in one column. */
   mark(now, mark) {
     const at = this.#column(now);
     this.#marks[at] = Math.max(this.#marks[at], mark);
   }
 
   /**
-   * Visits each column with something in it, oldest first. `age` counts columns back from now.
+   * Visits each column that is not empty, oldest first. `age` is the number of columns before the current
+   * one.
    * @param {number} now
    * @param {(age: number, count: number, shortest: number, longest: number, mark: number) => void} visit
-   *   `shortest` is Infinity where a column has no interval.
+   *   `shortest` is Infinity if the column has no interval.
    */
   forEach(now, visit) {
     const current = Math.floor(now / COLUMN_MS);
@@ -54,7 +55,7 @@ export class ArrivalHistory {
     }
   }
 
-  /** What the plot shows, in numbers; `shortest` and `longest` are null without an interval. */
+  /** The content of the plot in numbers. `shortest` and `longest` are null if there is no interval. */
   summary(now) {
     let count = 0;
     let shortest = Infinity;
@@ -70,7 +71,7 @@ export class ArrivalHistory {
     return { count, gaps, shortest: measured ? shortest : null, longest: measured ? longest : null };
   }
 
-  /** Finds the column of `now`, and clears those that were skipped since the newest one. */
+  /** Returns the index of the column at `now`, after clearing the columns since the newest one. */
   #column(now) {
     const column = Math.max(Math.floor(now / COLUMN_MS), this.#newest);
     const skipped = Math.min(column - this.#newest, COLUMNS);

@@ -1,9 +1,10 @@
-// Measures how far apart messages come, in ms. No DOM; time is an argument.
+// Measures the typical interval between messages, in ms. No DOM; time is an argument.
 //
-// Two rules, because a quick stream reaches the page in bunches: many messages in one read, then
-// nothing for some ms. From QUICK messages a second on, average over each second and take the median.
-// Below that, take the interval in which half of the recent time was spent, which a burst (the
-// replay after a reconnect) does not move: it has many intervals but hardly any time.
+// A fast stream reaches the page in bunches: many messages in one read, then nothing for some ms. So there
+// are two rules. From QUICK messages per second on, take the average interval of each second, and the median
+// of these. Below that, sort the intervals and take the one in which half of the total time was spent. A
+// burst, such as the replay after a reconnect, hardly changes it: a burst has many intervals but takes almost
+// no time.
 
 const QUICK = 8;
 const SECONDS_KEPT = 5;
@@ -11,28 +12,28 @@ const SECONDS_NEEDED = 3;
 const INTERVALS_KEPT = 9;
 
 export class ArrivalInterval {
-  /** When the last message came, in ms; null: the next one has no interval. */
+  /** When the last message arrived, in ms; null: the next message has no interval. */
   #last = null;
   /** The newest intervals in ms, oldest first, at most INTERVALS_KEPT. */
   #intervals = [];
   /**
-   * Each whole second as `{ count, lasted }`, oldest first, at most SECONDS_KEPT: how many messages
-   * came in it, and the ms from the last one before it to its own last one. Dividing the second
-   * itself by the count would be wrong by up to one message.
+   * The newest whole seconds as `{ count, lasted }`, oldest first, at most SECONDS_KEPT. `count` is the
+   * number of messages in the second. `lasted` is the time in ms from the last message before the second to
+   * the last message in it. Dividing one second by `count` instead would be wrong by up to one message.
    */
   #seconds = [];
   #secondStart = null;
   #inThisSecond = 0;
-  /** When the last message before this second came, in ms. */
+  /** When the last message before this second arrived, in ms. */
   #lastBefore = null;
 
   /**
-   * Books an arrival. Gives the interval to the one before, or null if there was none to compare.
-   * @param {number} now in ms, never going back
+   * Records an arrival. Returns the interval since the previous one in ms, or null if there is none.
+   * @param {number} now in ms, never decreasing
    */
   arrival(now) {
     if (this.#secondStart === null) {
-      // It begins with this message, which therefore belongs to none.
+      // This message starts the first second, and is not counted in it.
       this.#secondStart = now;
       this.#lastBefore = now;
     } else {
@@ -48,15 +49,15 @@ export class ArrivalInterval {
     return interval;
   }
 
-  /** Call when the stream was cut: the pause before the next message is not an interval of it. */
+  /** Call when the stream was interrupted: the pause before the next message is not an interval. */
   interrupt() {
     this.#last = null;
-    // The second that was cut short is not counted; the whole ones before it still hold.
+    // Discards the current second, which is incomplete. The whole seconds before it stay valid.
     this.#secondStart = null;
     this.#inThisSecond = 0;
   }
 
-  /** The typical interval in ms, or null before there is one. */
+  /** The typical interval in ms, or null if there is none yet. */
   typical() {
     if (this.#seconds.length >= SECONDS_NEEDED) {
       const quick = median(this.#seconds.map(({ count }) => count)) >= QUICK;
@@ -73,7 +74,7 @@ export class ArrivalInterval {
     this.#seconds.push({ count: this.#inThisSecond, lasted: this.#last - this.#lastBefore });
     this.#inThisSecond = 0;
     this.#lastBefore = this.#last;
-    // After a long silence only as many empty seconds matter as are kept.
+    // After a long silence, adds no more empty seconds than are kept.
     for (over = Math.min(over - 1, SECONDS_KEPT); over > 0; over -= 1) {
       this.#seconds.push({ count: 0, lasted: 0 });
     }
@@ -87,7 +88,7 @@ function median(values) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** The interval in which half of the total time was spent. */
+/** The interval in which half of the total time was spent, counted from the shortest. */
 function halfTimeInterval(intervals) {
   const sorted = [...intervals].sort((a, b) => a - b);
   const half = sorted.reduce((sum, interval) => sum + interval, 0) / 2;

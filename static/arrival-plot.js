@@ -1,7 +1,7 @@
-// Draws the intervals between arrivals over the last 30 seconds, newest at the right.
+// Draws the intervals between arrivals of the last 30 seconds, newest at the right.
 //
-// The height is the interval on a logarithmic scale, so that 1 ms and 1 s fit one plot; a column
-// of 100 ms with many messages is a bar from its shortest to its longest interval.
+// The height is the interval on a logarithmic scale, so that 1 ms and 1 s fit into one plot. A column of 100
+// ms is a bar from its shortest to its longest interval.
 
 import { COLUMN_MS, COLUMNS, MARK_CUT, MARK_GAP } from "./arrival-history.js";
 
@@ -31,7 +31,7 @@ export class ArrivalPlot {
     this.#context = canvas.getContext("2d");
   }
 
-  /** Takes over a new size in CSS pixels. */
+  /** Sets a new size, in CSS pixels. */
   resize(width, height) {
     const scale = window.devicePixelRatio || 1;
     this.#width = width;
@@ -42,13 +42,13 @@ export class ArrivalPlot {
     this.#drawn = "";
   }
 
-  /** Forgets the colours; call when the theme changes. */
+  /** Reads the colours again at the next paint. Call when the theme changes. */
   recolour() {
     this.#colours = null;
     this.#drawn = "";
   }
 
-  /** Draws, unless nothing can have moved since the last time: a column is the smallest step. */
+  /** Draws, unless nothing can have changed since the last time: the plot moves by whole columns. */
   paint(history, now, changes) {
     const state = `${Math.floor(now / COLUMN_MS)} ${changes}`;
     if (state === this.#drawn || this.#width <= LABEL_WIDTH) return;

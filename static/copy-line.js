@@ -1,8 +1,8 @@
-// A line for the shell, and the button that copies it.
+// A shell command line, and the button that copies it.
 
 import { partsOf, write } from "./parts.js";
 
-// Long enough to be read.
+// How long the result of a copy is shown, in ms.
 const SAID_FOR_MS = 2000;
 
 export class CopyLine {
@@ -19,7 +19,7 @@ export class CopyLine {
   }
 
   /**
-   * @param {string} text what is copied
+   * @param {string} [shown] what is displayed instead, if the text is secret
    * @param {string} [shown] what is shown instead, where the text is not for everybody's eyes
    */
   show(text, shown = text) {
@@ -34,7 +34,7 @@ export class CopyLine {
   }
 }
 
-/** Puts the text into the clipboard, and says whether it is there. */
+/** Copies the text to the clipboard. Returns whether that succeeded. */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -44,7 +44,7 @@ async function copied(text) {
   }
 }
 
-/** The clipboard's interface is there for https and localhost only; a page of any address may do this. */
+/** `navigator.clipboard` exists only on https and localhost. This older interface works on any origin. */
 function copiedTheOldWay(text) {
   function put(event) {
     event.clipboardData.setData("text/plain", text);

@@ -1,7 +1,7 @@
-// Writes a request as a line for a POSIX shell. No DOM.
+// Writes a request as a curl command for a POSIX shell. No DOM.
 //
-// The token is not in it: the line reads it from the shell's variable BROADCASTER_TOKEN, as the
-// command line does, so that neither a screenshot nor the shell's history gives it away.
+// The token is not part of the command. It reads the shell variable BROADCASTER_TOKEN, as `broadcaster` does,
+// so that neither a screenshot nor the shell's history reveals the token.
 
 /**
  * @param {import("./hub-requests.js").HubRequest} request
@@ -11,7 +11,7 @@ export function curlLine({ address, stream = false, fields }, { origin, withToke
   return [
     "curl",
     ...(stream ? ["-N"] : []),
-    // In double quotes, because the shell is to put the token in.
+    // In double quotes, so that the shell inserts the token.
     ...(withToken ? ['-H "Authorization: Bearer $BROADCASTER_TOKEN"'] : []),
     ...(fields ? formOptions(fields) : []),
     shellQuote(origin + address),
@@ -19,17 +19,20 @@ export function curlLine({ address, stream = false, fields }, { origin, withToke
 }
 
 function formOptions(fields) {
-  // An empty form is one, too: without any data, curl would GET.
+  // Without any data option, curl would send GET. An empty form must be a POST, too.
   if (fields.length === 0) return ["--data ''"];
   return fields.map(([name, value]) => `--data-urlencode ${shellQuote(`${name}=${value}`)}`);
 }
 
-/** The line that sets it. */
+/** The command that sets BROADCASTER_TOKEN. */
 export function exportLine(token) {
   return `export BROADCASTER_TOKEN=${shellQuote(token)}`;
 }
 
-/** One word for the shell, whatever is in the text. A single quote ends the quoting, and begins it anew. */
+/**
+ * Quotes any text as one word for the shell. A single quote closes the quoting, is escaped, and opens it
+ * again.
+ */
 export function shellQuote(text) {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -1,12 +1,12 @@
-// Reads an event id of the hub, `#<epoch>-<seq>`. Past this file an id is two numbers or null.
+// Parses an event id of the hub, `#<epoch>-<seq>`. Other files see only the two numbers, or null.
 //
-// `epoch` is when the log, or a part of it, began, in ms since 1970; `seq` counts the events of every
-// topic since, one by one.
+// `epoch` is when the current numbering of the log began, in ms since 1970. `seq` numbers the events of all
+// topics since then.
 
 const FORM = /^#?(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$/;
 
 /**
- * Gives `{ epoch, seq }`, or null for anything that is not an id or too large to count exactly.
+ * Returns `{ epoch, seq }`, or null if the text is no id or a number is too large to be exact.
  * @param {unknown} text
  */
 export function parseEventId(text) {

@@ -1,9 +1,9 @@
-// The rows of the hub's events: each with its fields as they came, and the hub's own ones marked.
+// The rows of the playground's events: each with its fields as received. Events of the hub itself are marked.
 
 import { RowList } from "./row-list.js";
 import { timeOfDay } from "./time-of-day.js";
 
-/** The fields of a row, in their order; the type is in the row's head. */
+/** The fields of a row in their order. The type is in the head of the row. */
 const FIELDS = ["id", "retry", "data"];
 
 export class EventList extends RowList {

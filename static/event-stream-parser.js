@@ -1,10 +1,10 @@
-// Reads the bytes of a text/event-stream into events, by the rules of the WHATWG. No DOM.
+// Parses the bytes of a text/event-stream into events, by the rules of the WHATWG. No DOM.
 //
-// Chunks may end anywhere: within a character, between CR and LF, in the middle of a field. An event
-// is given out at the end of the line that completes it, and not before.
+// Chunks may end anywhere: within a character, between CR and LF, in the middle of a field. An event is
+// returned with the chunk that ends its last line, never earlier.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
-/** The longest event, in UTF-16 code units. Beyond it the stream cannot be read on. */
+/** Maximum size of an event in UTF-16 code units. Beyond it, `push` throws EventTooLarge. */
 export const EVENT_MAX = 4 * 1024 * 1024;
 
 const DIGITS = /^[0-9]+$/;
@@ -13,23 +13,26 @@ const DIGITS = /^[0-9]+$/;
 export class EventTooLarge extends Error {}
 
 export class EventStreamParser {
-  /** What to send as `Last-Event-ID` after this; "": nothing. */
+  /** The id to send as `Last-Event-ID` when reconnecting; "": none. */
   lastEventId;
-  /** The newest reconnection time in ms; null: none was given. May be Infinity. */
+  /** The newest reconnection time in ms; null: none was received. May be Infinity. */
   retry = null;
-  // It takes one byte order mark off the start, and puts U+FFFD for what is not UTF-8.
+  // Removes one byte order mark at the start, and replaces invalid UTF-8 with U+FFFD.
   #decoder = new TextDecoder();
-  /** The line so far. */
+  /** The current line, as far as it was received. */
   #line = "";
-  /** Whether the last line ended with CR, so that an LF next belongs to it. */
+  /** Whether the last line ended with CR, so that an LF that follows belongs to it. */
   #afterCr = false;
-  /** The id that holds once the block ends; unlike the rest of a block it outlives it. */
+  /**
+   * The newest id, which becomes `lastEventId` when the block ends. Unlike other fields it is kept across
+   * blocks.
+   */
   #idBuffer;
   #block = emptyBlock();
 
   /**
-   * @param {string} lastEventId the last id of the stream before this one. Without it, the first
-   *   block without an id would take the id away.
+   * @param {string} lastEventId the last id of the previous stream. Without it, the first block without an id
+   *   would reset the id to "".
    */
   constructor(lastEventId = "") {
     this.lastEventId = lastEventId;
@@ -37,8 +40,8 @@ export class EventStreamParser {
   }
 
   /**
-   * Takes a chunk and gives the events that it completes. `id` and `retry` are null where the event
-   * itself has none.
+   * Parses a chunk and returns the events that it completes. `id` and `retry` are null if the event itself
+   * does not have the field.
    * @param {Uint8Array} bytes
    * @returns {{ type: string, id: string | null, retry: number | null, data: string }[]}
    * @throws {EventTooLarge}
@@ -91,7 +94,7 @@ export class EventStreamParser {
     }
   }
 
-  /** The end of a block: the id holds from now on, and with data there is an event. */
+  /** Ends a block: the id takes effect, and if the block has data, returns an event. */
   #dispatch() {
     const { type, id, retry, data } = this.#block;
     this.#block = emptyBlock();

@@ -1,12 +1,12 @@
-// Reads the server's `gap` event and puts it into plain words.
+// Parses the server's `gap` event and describes it in words.
 
 import { parseEventId } from "./event-id.js";
 
 const REASONS = new Set(["evicted", "epoch", "unknown"]);
 
 /**
- * Reads the data of a `gap` event. Data that cannot be read still means that something is missing,
- * so it becomes a gap of which nothing is known rather than an error.
+ * Parses the data of a `gap` event. Invalid data still means that something is missing, so it becomes a gap
+ * of unknown size instead of an error.
  * @param {string} data
  */
 export function parseGap(data) {
@@ -14,9 +14,9 @@ export function parseGap(data) {
   return {
     reason: REASONS.has(said.reason) ? said.reason : "unknown",
     requested: typeof said.requested === "string" ? said.requested : "",
-    // The stream goes on with the event after this one; null: with the first of its log.
+    // The stream continues after this event; null: with the first event of the log.
     resumedAfter: parseEventId(said.resumed_after),
-    // How many events are gone; null where the server cannot know.
+    // Number of missing events; null if the server cannot know it.
     missed: Number.isSafeInteger(said.missed) && said.missed >= 0 ? said.missed : null,
   };
 }
@@ -30,7 +30,7 @@ function parseObject(data) {
   }
 }
 
-/** A gap that the server announced, as a sentence. */
+/** Describes a gap in a sentence. */
 export function gapSentence(gap) {
   switch (gap.reason) {
     case "evicted":

@@ -1,20 +1,20 @@
-// Makes one request of the hub and reads its answer. No DOM.
+// Sends one request to the hub and reads the response. No DOM.
 
 import { problemSentence, readProblem } from "./problem.js";
 
-/** How long an answer may take, in ms. */
+/** Timeout of a request, in ms. */
 const GIVE_UP_MS = 10_000;
 
-// Over HTTP/1.1 a request waits where streams hold all of the browser's connections.
+// Over HTTP/1.1, a request waits while streams use all connections that the browser allows.
 const SILENT = `No answer within ${GIVE_UP_MS / 1000} s. Streams in other tabs may hold all connections to the server.`;
 const UNREACHABLE = "No answer: the server cannot be reached.";
 
 /**
  * @typedef {object} Answer
  * @property {boolean} isGood
- * @property {number} status 0: there is no answer
- * @property {string} body of a good answer
- * @property {string} sentence what is wrong with any other
+ * @property {number} status 0: there was no response
+ * @property {string} body only of a successful response
+ * @property {string} sentence why the request failed, if it did
  */
 
 /**
@@ -25,12 +25,12 @@ const UNREACHABLE = "No answer: the server cannot be reached.";
 export async function askHub({ address, fields }, token) {
   const options = {
     cache: "no-store",
-    // A cookie may carry a token, too; what counts here is the one that is seen.
+    // No cookies: only the token in the field may authorize a request.
     credentials: "omit",
     headers: token === "" ? {} : { Authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(GIVE_UP_MS),
   };
-  // A body of this kind sets its content type by itself.
+  // A URLSearchParams body sets its content type itself.
   if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(fields) });
   try {
     const response = await fetch(address, options);

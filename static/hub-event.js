@@ -1,13 +1,13 @@
-// Tells the hub's own events from those that were published, and puts them into words. No DOM.
+// Distinguishes the hub's own events from published ones, and describes them in words. No DOM.
 
 import { readSubscription } from "./active-subscriptions.js";
 import { gapSentence, parseGap } from "./gap.js";
 import { timeOfDay } from "./time-of-day.js";
 
 /**
- * Reads one of the hub's own events; null for one that was published.
- * `sentence` says it in words, `isNotice` whether a reader has to know, and `subscription` is the
- * document of a subscription event, null for any other.
+ * Reads one of the hub's own events. Returns null for a published event. `sentence` describes the event,
+ * `isNotice` says whether the reader must see it, and `subscription` is the document of a subscription event,
+ * or null.
  * @param {{ type: string, data: string }} event
  */
 export function readOwnEvent({ type, data }) {
@@ -35,7 +35,7 @@ function subscriptionSentence({ active, matchType, match }) {
   return `${active ? "Subscribed" : "Unsubscribed"}: ${matchType} ${match}`;
 }
 
-/** Data that cannot be read says nothing; what kind of event it is still holds. */
+/** Parses JSON. Invalid data becomes null; the type of the event is still valid. */
 function parse(data) {
   try {
     return JSON.parse(data);

@@ -1,7 +1,7 @@
-// What is asked of the hub, as plain data. Both the requests and their curl lines are made from it,
-// so that they cannot differ.
+// The requests to the hub as plain data. The requests that are sent and their curl commands are both made
+// from it, so they cannot differ.
 //
-// Nothing is checked that the hub checks: the playground shows what it answers.
+// What the hub validates is not validated here: the playground shows the hub's response.
 
 const HUB = "/.well-known/mercure";
 
@@ -9,10 +9,10 @@ const HUB = "/.well-known/mercure";
  * @typedef {object} HubRequest
  * @property {string} address path and query
  * @property {boolean} [stream] whether the answer is an event stream
- * @property {[string, string][]} [fields] of a form to POST; without them it is a GET
+ * @property {[string, string][]} [fields] of a form to POST; without them, the request is a GET
  */
 
-/** The lines of a text field, without blank ones and without the space around each. */
+/** The lines of a text field, trimmed and without blank ones. */
 export function lines(text) {
   return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
 }
@@ -31,7 +31,7 @@ export function subscribeRequest({ topics, patterns, lastEventId }) {
 }
 
 /**
- * Leaves out the fields that are empty.
+ * Omits empty fields.
  * @param {{ topics: string[], data: string, type: string, id: string, retry: string, isPrivate: boolean }} update
  * @returns {HubRequest}
  */

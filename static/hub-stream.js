@@ -1,15 +1,15 @@
-// A stream of the hub that reconnects by itself, as an EventSource does, with a token in a header,
-// which an EventSource cannot send. No DOM.
+// A stream of the hub that reconnects automatically, like an EventSource, but sends the token in a header,
+// which an EventSource cannot do. No DOM.
 //
-// What the server may have had once (a cut, an end, an error of its own) is tried again; what it
-// refuses (4xx, or anything that is not an event stream) ends the stream for good.
+// It reconnects after failures that may be temporary: a lost connection, the end of the stream, a 5xx status.
+// A 4xx status or a response that is not an event stream ends it for good.
 
 import { EventStreamParser, EventTooLarge } from "./event-stream-parser.js";
 import { problemSentence, readProblem } from "./problem.js";
 
-/** How long to wait before a reconnect until the server says, in ms. */
+/** Time before a reconnect until the server sends `retry`, in ms. */
 const RETRY_MS = 2000;
-// A publisher may set any `retry`: no shorter than does no harm, no longer than a timer can run.
+// A publisher may set any `retry`. The minimum protects the server, the maximum fits into a timer.
 const RETRY_AT_LEAST_MS = 250;
 const RETRY_AT_MOST_MS = 24 * 60 * 60 * 1000;
 
@@ -22,9 +22,9 @@ const TURNED_AWAY = `The stream ended before anything came; the server may be fu
 export class HubStream {
   /** `connecting`, `open`, `reconnecting` or `ended`. */
   state = "connecting";
-  /** Why it is in that state, as a sentence; may be empty. */
+  /** The reason for the state, as a sentence; may be empty. */
   detail = "";
-  /** The id after which a reconnect goes on; "": none yet. */
+  /** The id after which a reconnect resumes; "": none yet. */
   lastEventId = "";
 
   #address;
@@ -38,11 +38,11 @@ export class HubStream {
 
   /**
    * @param {object} wiring
-   * @param {string} wiring.address of the stream, matchers and all
-   * @param {() => string} wiring.token asked for at each connect, so that a new one is used; "": none
+   * @param {string} wiring.address of the stream, including matchers
+   * @param {() => string} wiring.token called for each connection, so that a changed token is used; "": none
    * @param {typeof fetch} wiring.fetch
-   * @param {(ms: number, signal: AbortSignal) => Promise<void>} [wiring.wait] ends early when aborted
-   * @param {() => void} wiring.changed called when `state` or `detail` may differ
+   * @param {(ms: number, signal: AbortSignal) => Promise<void>} [wiring.wait] resolves early when aborted
+   * @param {() => void} wiring.changed called when `state` or `detail` may have changed
    * @param {(event: ReturnType<EventStreamParser["push"]>[number]) => void} wiring.received
    */
   constructor({ address, token, fetch, wait = waitFor, changed, received }) {
@@ -54,7 +54,7 @@ export class HubStream {
     this.#received = received;
   }
 
-  /** Connects, and keeps connecting. Resolves when the stream has ended for good. */
+  /** Connects and reconnects. Resolves when the stream has ended for good. */
   async open() {
     const { signal } = this.#abort;
     this.#enter("connecting", "");
@@ -67,7 +67,7 @@ export class HubStream {
     }
   }
 
-  /** Ends the stream; nothing is called from now on. */
+  /** Ends the stream. No callback is called after this. */
   close() {
     this.state = "ended";
     this.#abort.abort();
@@ -81,7 +81,7 @@ export class HubStream {
       response = await this.#fetch(this.#address, {
         headers: this.#headers(),
         cache: "no-store",
-        // A cookie may carry a token, too; what counts here is the one that is seen.
+        // No cookies: only the token in the field may authorize a request.
         credentials: "omit",
         signal,
       });
@@ -123,16 +123,16 @@ export class HubStream {
       this.#retry = Math.min(Math.max(parser.retry ?? this.#retry, RETRY_AT_LEAST_MS), RETRY_AT_MOST_MS);
       if (events.some(({ type }) => type === "checkpoint")) this.#changed();
       for (const event of events) {
-        // Whoever gets an event may close the stream.
+        // The callback for an event may have closed the stream.
         if (signal.aborted) break;
-        // A full server sends one checkpoint without an id, and nothing else.
+        // A full server sends only one checkpoint without an id. It does not count as received data.
         isHeard ||= event.type !== "checkpoint" || event.id !== null;
         if (event.type !== "checkpoint") this.#received(event);
       }
     }
   }
 
-  /** The id that the next connect asks for: the last one, or else the one in the address. */
+  /** The id that the next connection requests: the last one received, or else the one in the address. */
   #askedId() {
     const query = this.#address.split("?")[1] ?? "";
     return this.lastEventId || (new URLSearchParams(query).get("last_event_id") ?? "");
@@ -142,7 +142,7 @@ export class HubStream {
     const headers = { Accept: "text/event-stream" };
     const token = this.#token();
     if (token !== "") headers.Authorization = `Bearer ${token}`;
-    // It wins over the one in the address, which is where the first request carries it.
+    // The header has priority over the id in the address, which the first request uses.
     if (this.lastEventId !== "") headers["Last-Event-ID"] = toHeader(this.lastEventId);
     return headers;
   }
@@ -163,7 +163,7 @@ function final(detail) {
   return { isFinal: true, detail };
 }
 
-/** What came of the wish to go on after an id. */
+/** Describes where the stream resumes, compared with the requested id. */
 function resumption(asked, anchor) {
   if (asked === "") return "";
   if (anchor === null || anchor === asked) return `Goes on after ${asked}.`;
@@ -171,7 +171,7 @@ function resumption(asked, anchor) {
   return `Asked for what came after ${asked}; the hub goes on ${from}.`;
 }
 
-/** A header holds bytes, one to a character; an id may hold any character, and goes as UTF-8. */
+/** Encodes an id as UTF-8, with one character for each byte, because a header value consists of bytes. */
 function toHeader(text) {
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 }

@@ -1,31 +1,31 @@
-// The playground's stream and what came in it: state, figures, the newest events. No DOM; panels read
-// what it holds.
+// The playground's stream and what it received: state, figures, the newest events. No DOM; panels read its
+// properties.
 //
-// An event only changes numbers and bounded buffers here, so a flood, or a hidden tab that never
-// paints, costs the same for each event and keeps nothing.
+// An event only updates numbers and bounded buffers. So each event costs the same during a flood or in a
+// hidden tab, which never paints, and memory does not grow.
 
 import { readOwnEvent } from "./hub-event.js";
 import { HubStream } from "./hub-stream.js";
 import { RecentEntries } from "./recent-entries.js";
 import { shorten } from "./shorten.js";
 
-/** How many events are kept. One beyond that pushes out the oldest. */
+/** How many events are kept. Each further event removes the oldest. */
 export const EVENTS_KEPT = 100;
 
-// Longer data is shown cut, so that all that is kept stays small. In UTF-16 code units.
+// Longer data is cut, so that the kept events stay small. In UTF-16 code units.
 const MAX_DATA = 2000;
 
 export class HubSubscription {
   /** `idle` before the first `subscribe`, then `connecting`, `open`, `reconnecting` or `ended`. */
   state = "idle";
-  /** Why it is in that state, as a sentence; may be empty. */
+  /** The reason for the state, as a sentence; may be empty. */
   detail = "";
   received = 0;
   gaps = 0;
   lastEventId = "";
-  /** The newest gap or end of a token as `{ sentence, at }`, kept after its entry has left the list. */
+  /** The newest gap or token expiry as `{ sentence, at }`. It outlives its entry in the list. */
   notice = null;
-  /** Replaced with each `subscribe`. */
+  /** Replaced by each `subscribe`. */
   entries = new RecentEntries(EVENTS_KEPT);
 
   #fetch;
@@ -34,7 +34,7 @@ export class HubSubscription {
   #active;
   #changed;
   #stream = null;
-  /** What `subscribe` was asked for, for `resume`. */
+  /** The address of the last `subscribe`, for `resume`. */
   #address = null;
 
   /**
@@ -42,10 +42,10 @@ export class HubSubscription {
    * @param {typeof fetch} wiring.fetch
    * @param {() => string} wiring.token
    * @param {() => number} wiring.wallClock in ms since 1970
-   * @param {import("./active-subscriptions.js").ActiveSubscriptions} wiring.active is told of
-   *   subscription events
-   * @param {(news: { state?: string, notice?: string } | null) => void} wiring.changed called on each
-   *   change; `news` is what is worth saying aloud, null for a mere event
+   * @param {import("./active-subscriptions.js").ActiveSubscriptions} wiring.active receives subscription
+   *   events
+   * @param {(news: { state?: string, notice?: string } | null) => void} wiring.changed called on each change;
+   *   `news` is what screen readers announce, null for an ordinary event
    */
   constructor({ fetch, token, wallClock, active, changed }) {
     this.#fetch = fetch;
@@ -55,12 +55,12 @@ export class HubSubscription {
     this.#changed = changed;
   }
 
-  /** Whether there is a stream, or is to be one again. */
+  /** Whether a stream is open, or will reconnect. */
   get isWanted() {
     return this.state !== "idle" && this.state !== "ended";
   }
 
-  /** Begins anew: what was counted and kept before is forgotten. Replaces a stream that is open. */
+  /** Starts a new stream: closes an open one, and resets counts and entries. */
   subscribe(address) {
     this.#close();
     this.#address = address;
@@ -72,14 +72,14 @@ export class HubSubscription {
     this.#open();
   }
 
-  /** Closes the stream. What was counted and kept stays. */
+  /** Closes the stream. Counts and entries stay. */
   stop() {
     if (!this.isWanted) return;
     this.#close();
     this.#enter("ended", "Stopped here.");
   }
 
-  /** Goes on where `stop` left off. */
+  /** Continues where `stop` ended. */
   resume() {
     if (this.state === "ended") this.#open();
   }
@@ -105,7 +105,7 @@ export class HubSubscription {
   }
 
   #enter(state, detail) {
-    // A checkpoint moves it, too.
+    // A checkpoint changes the id, too.
     if (this.#stream) this.lastEventId = this.#stream.lastEventId;
     const isNews = state !== this.state;
     this.state = state;

@@ -15,7 +15,7 @@ function makeRow() {
   for (const name of ["text", "note", "time"]) {
     const part = document.createElement(name === "time" ? "time" : "span");
     part.className = name;
-    // The space keeps the number at the end of a message apart from the time after it.
+    // The space separates the number at the end of a message from the time that follows.
     row.append(part, " ");
   }
   return row;

@@ -1,5 +1,5 @@
-// The page: adds and removes subscribers, and wires them to painting, speech, the server's figures and
-// the playground.
+// The page: adds and removes subscribers, and connects them to painting, announcements, the server's figures
+// and the playground.
 
 import { Announcer } from "./announcer.js";
 import { PaintPacer } from "./paint-pacer.js";
@@ -11,11 +11,11 @@ import { tokenInFragment } from "./token-claims.js";
 
 const STREAM = "/events/sse";
 
-// A browser opens six connections to a host over HTTP/1.1. A stream holds one for as long as it
-// is open, and one must stay free or `/status` would wait for ever. The playground's counts, too.
+// Over HTTP/1.1, a browser opens six connections to a host. Each stream uses one while it is open, and one
+// must stay free, or `/status` would wait forever. The playground's stream counts, too.
 const MAX_STREAMS = 5;
 
-// Ten paints a second can be read, sixty cannot; a reader who asked for less motion gets two.
+// Ten paints per second are readable, sixty are not. With reduced motion, there are two.
 const PAINT_EVERY_MS = 100;
 const PAINT_EVERY_MS_REDUCED = 500;
 
@@ -25,9 +25,9 @@ const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
 const part = (id) => document.getElementById(id);
 const [panelList, template, addButton, emptyNote] = ["panels", "subscriber-template", "add", "empty"].map(part);
 
-/** Subscribers on the page by number, in the order of the page. */
+/** The subscribers on the page by number, in page order. */
 const subscribers = new Map();
-/** Numbers of those that changed since the last paint. */
+/** Numbers of the subscribers that changed since the last paint. */
 const changed = new Set();
 
 const announcer = new Announcer(part("announcements"));
@@ -98,7 +98,7 @@ function remove(number) {
   subscribers.delete(number);
   panel.discard();
   showCount();
-  // The button that was pressed is gone; without this the focus would fall back to the top.
+  // The button that was pressed no longer exists. Without this, the focus would move to the top of the page.
   if (neighbour) neighbour.panel.focus();
   else addButton.focus();
   announcer.say(`${number} state`, `Subscriber ${number} removed.`);
@@ -125,7 +125,7 @@ function lowestFreeNumber() {
   return number;
 }
 
-// The plots move on although nothing comes; that is how a silence shows.
+// Plots move although no message arrives, so that silence is visible.
 function keepPlotsMoving() {
   if (!document.hidden) {
     for (const [number, { subscription }] of subscribers) {
@@ -140,8 +140,8 @@ function recolour() {
   repaintAll();
 }
 
-// A page kept for the back button must not hold streams that nobody sees. Coming back goes on
-// after the last ids.
+// A page that is kept for the back button must not hold streams that nobody sees. When it is shown again, it
+// resumes after the last ids.
 let asleep = [];
 let wakePlayground = () => {};
 addEventListener("pagehide", () => {
@@ -156,8 +156,8 @@ addEventListener("pageshow", ({ persisted }) => {
   wakePlayground();
 });
 
-// The link that the server prints brings a token in its fragment, which no request carries. It is
-// taken out of the address at once, so that neither a bookmark nor a screenshot has it.
+// The link that the server prints carries a token in its fragment, which browsers do not send. It is removed
+// from the address at once, so that no bookmark or screenshot contains it.
 function takeTokenFromAddress() {
   const token = tokenInFragment(location.hash);
   if (token === null) return;

@@ -1,7 +1,7 @@
-// Decides when the page is painted: in an animation frame, and never more often than can be read.
+// Decides when the page paints: in an animation frame, and at most once in `minInterval`.
 //
-// However many changes come, one paint is pending at most. Animation frames do not come in a
-// hidden tab, so there the one paint waits until the tab is seen again.
+// At most one paint is pending, however often one is requested. In a hidden tab there are no animation
+// frames, so the paint waits until the tab is visible.
 
 export class PaintPacer {
   #paint;
@@ -12,14 +12,14 @@ export class PaintPacer {
 
   /**
    * @param {() => void} paint
-   * @param {() => number} minInterval the least time between two paints, in ms
+   * @param {() => number} minInterval minimum time between two paints, in ms
    */
   constructor(paint, minInterval) {
     this.#paint = paint;
     this.#minInterval = minInterval;
   }
 
-  /** Asks for a paint. Cheap enough to call for each message. */
+  /** Requests a paint. Cheap enough to call for each message. */
   request() {
     if (this.#pending) return;
     this.#pending = true;
@@ -28,7 +28,7 @@ export class PaintPacer {
     else this.#atNextFrame();
   }
 
-  /** Asks for a paint in the very next frame: for what answers a press of a button. */
+  /** Requests a paint in the next frame, as the response to a button. */
   hurry() {
     this.request();
     if (this.#timer === null) return;

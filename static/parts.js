@@ -1,7 +1,7 @@
-// Finds the named parts of a piece of the page, and writes into them. Text only, never markup.
+// Finds the named parts of a piece of the page, and writes text into them, never markup.
 
 /**
- * The parts inside `element`, each by its `data-testid` or `data-part`.
+ * Returns the parts inside `element`, by `data-testid` or else `data-part`.
  * @param {HTMLElement} element
  * @returns {Record<string, HTMLElement>}
  */
@@ -13,7 +13,7 @@ export function partsOf(element) {
   return parts;
 }
 
-/** Writes only what differs: an equal text would still cost a layout. */
+/** Writes only if the text differs: writing an equal text would still cause a layout. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

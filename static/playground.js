@@ -1,4 +1,5 @@
-// The playground: subscribe and publish to topics of one's own. Wires its panels to each other.
+// The playground: subscribes and publishes to topics of the visitor's choice. Connects its panels to each
+// other.
 
 import { ActiveSubscriptions } from "./active-subscriptions.js";
 import { curlLine } from "./curl-line.js";
@@ -32,9 +33,9 @@ export class Playground {
    * @param {object} wiring
    * @param {HTMLElement} wiring.section
    * @param {import("./announcer.js").Announcer} wiring.announcer
-   * @param {() => number} wiring.paintInterval the least time between two paints, in ms
-   * @param {() => boolean} wiring.hasRoom whether the page has a connection left for a stream
-   * @param {() => void} wiring.streamsChanged called when `hasStream` may differ
+   * @param {() => number} wiring.paintInterval minimum time between two paints, in ms
+   * @param {() => boolean} wiring.hasRoom whether the page has a free connection for a stream
+   * @param {() => void} wiring.streamsChanged called when `hasStream` may have changed
    */
   constructor({ section, announcer, paintInterval, hasRoom, streamsChanged }) {
     this.#section = section;
@@ -74,23 +75,23 @@ export class Playground {
     this.repaint();
   }
 
-  /** Whether it holds a connection of the browser. */
+  /** Whether it uses a connection of the browser. */
   get hasStream() {
     return this.#subscription.isWanted;
   }
 
-  /** Takes a token that came with a link, and moves into sight. */
+  /** Puts in a token from a link, and scrolls the playground into view. */
   takeToken(token) {
     this.#tokenPanel.set(token);
     this.#section.scrollIntoView();
   }
 
-  /** Call when `hasRoom` may differ, too. */
+  /** Requests a paint. Call also when the result of `hasRoom` may have changed. */
   repaint() {
     this.#pacer.request();
   }
 
-  /** Lets go of the stream while nobody sees the page; gives what takes it up again. */
+  /** Closes the stream while nobody sees the page. Returns the function that resumes it. */
   sleep() {
     if (!this.hasStream) return () => {};
     this.#subscription.stop();
@@ -102,7 +103,7 @@ export class Playground {
     if (this.#tokenPanel.isSendable()) this.#subscription.subscribe(address);
   }
 
-  /** The hub's answer, or null if there was nothing to ask with. */
+  /** Returns the hub's response, or null if the token field has a value that cannot be sent. */
   async #ask(request) {
     return this.#tokenPanel.isSendable() ? askHub(request, this.#tokenPanel.token) : null;
   }

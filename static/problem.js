@@ -1,11 +1,11 @@
-// Reads an error answer of the server, `application/problem+json` (RFC 9457), and puts it into words.
+// Reads an error response of the server, `application/problem+json` (RFC 9457), and describes it in words.
 
-// Longer texts are shown cut. In UTF-16 code units.
+// Longer texts are cut. In UTF-16 code units.
 const MAX_TEXT = 500;
 
 /**
- * An answer that is not a success, as `{ status, title, detail }`. What the body does not say comes
- * from the status line; `detail` may be empty.
+ * Reads a response that is not a success as `{ status, title, detail }`. Without a title in the body, the
+ * status line provides it. `detail` may be empty.
  * @param {Response} response
  */
 export async function readProblem(response) {
@@ -17,13 +17,13 @@ export async function readProblem(response) {
   };
 }
 
-/** As a sentence: `403 Forbidden: The token does not …` */
+/** Returns a sentence such as `403 Forbidden: The token does not …` */
 export function problemSentence({ status, title, detail }) {
   const head = title ? `${status} ${title}` : String(status);
   return detail ? `${head}: ${detail}` : head;
 }
 
-/** A body that cannot be read says nothing; the status still holds. */
+/** Returns the body, or {} if it cannot be read. The status is valid in any case. */
 async function bodyOf(response) {
   if (!/^application\/problem\+json/i.test(response.headers.get("content-type") ?? "")) return {};
   try {

@@ -1,4 +1,4 @@
-// The form that publishes an update, and what the hub answered.
+// The form that publishes an update, and the hub's response.
 
 import { showAnswer } from "./answer.js";
 import { CopyLine } from "./copy-line.js";
@@ -10,15 +10,15 @@ export class PublishPanel {
   #curl;
   #ask;
   #say;
-  /** Counts the updates that were sent; only the newest one's answer is shown. */
+  /** The number of updates sent. Only the response to the newest one is shown. */
   #sent = 0;
 
   /**
    * @param {HTMLFormElement} form
    * @param {object} wiring
    * @param {(request: import("./hub-requests.js").HubRequest) => Promise<import("./hub-client.js").Answer | null>} wiring.ask
-   * @param {(sentence: string) => void} wiring.say says it aloud
-   * @param {() => void} wiring.changed called when the request is another one
+   * @param {(sentence: string) => void} wiring.say announces it to screen readers
+   * @param {() => void} wiring.changed called when the request has changed
    */
   constructor(form, { ask, say, changed }) {
     this.#parts = partsOf(form);

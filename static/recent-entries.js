@@ -1,10 +1,10 @@
-// Keeps the newest entries and forgets the rest, whether or not anybody looks. No DOM.
+// Keeps the newest entries and discards older ones, whether or not anything reads them. No DOM.
 
-/** How many entries a list shows, unless told otherwise. One beyond that pushes out the oldest. */
+/** Default number of entries that are kept. Each further entry removes the oldest. */
 export const ENTRIES_KEPT = 50;
 
 export class RecentEntries {
-  /** How many are kept at most. */
+  /** Maximum number of entries that are kept. */
   kept;
   #ring;
   #added = 0;
@@ -14,7 +14,7 @@ export class RecentEntries {
     this.#ring = new Array(kept).fill(null);
   }
 
-  /** How many were ever added; hand it to `since` later to get what is new. */
+  /** How many entries were ever added. Pass it to `since` later to get the entries added meanwhile. */
   get added() {
     return this.#added;
   }
@@ -24,7 +24,7 @@ export class RecentEntries {
     this.#added += 1;
   }
 
-  /** The entries added after the count was `seen`, oldest first, at most `kept`. */
+  /** Returns the entries added since the count was `seen`, oldest first, at most `kept`. */
   since(seen) {
     const entries = [];
     for (let at = Math.max(seen, this.#added - this.kept); at < this.#added; at += 1) {

@@ -1,4 +1,4 @@
-// Shows the newest entries, newest first. Rows are made once and used again.
+// Shows the newest entries, newest first. Rows are reused.
 
 export class RowList {
   #list;
@@ -11,7 +11,7 @@ export class RowList {
    * @param {HTMLOListElement} list empty
    * @param {object} rows
    * @param {() => HTMLLIElement} rows.make
-   * @param {(row: HTMLLIElement, entry: unknown) => void} rows.fill writes an entry over whatever the row held
+   * @param {(row: HTMLLIElement, entry: unknown) => void} rows.fill replaces the row's content
    */
   constructor(list, { make, fill }) {
     this.#list = list;
@@ -20,8 +20,8 @@ export class RowList {
   }
 
   /**
-   * Adds what is new since the last paint: at most as many rows as `recent` keeps.
-   * @param {import("./recent-entries.js").RecentEntries} recent the same one each time
+   * Adds the entries since the last paint: at most as many rows as `recent` keeps.
+   * @param {import("./recent-entries.js").RecentEntries} recent must be the same object each time
    */
   paint(recent) {
     if (recent.added === this.#shown) return;

@@ -1,25 +1,25 @@
-// Keeps one subscriber's books: what came, what is missing, what came twice. No DOM, no clock.
+// Counts what one subscriber received, what is missing, and what arrived twice. No DOM, no clock.
 //
-// Ids number the events of every topic, so two that follow each other here may lie any distance
-// apart, also in different epochs. What is missing the server alone can tell: in a `gap` event.
+// Ids number the events of all topics, so ids of consecutive messages may be any distance apart, and even in
+// different epochs. Only the server knows what is missing. It says so in a `gap` event.
 
 import { formatEventId, parseEventId } from "./event-id.js";
 
 export class SequenceAccount {
-  /** Messages that came, those that came twice included. */
+  /** Messages that arrived, including duplicates. */
   received = 0;
-  /** Messages known to be missing. */
+  /** Messages that are known to be missing. */
   missed = 0;
-  /** Messages that came although they, or later ones, had come before. */
+  /** Messages that arrived although they, or later ones, had arrived before. */
   duplicated = 0;
-  /** True once something of unknown size is missing: `missed` is then a lower bound. */
+  /** Whether an unknown number of messages is missing, too. Then `missed` is a lower bound. */
   missedMore = false;
 
-  /** The furthest id; null: the next message is the start. */
+  /** The highest id received; null: the next message starts the sequence. */
   #head = null;
-  /** Where to resume; outlives `#head` when the server says that numbering begins anew. */
+  /** The id to resume after. It stays when a gap resets `#head` because numbering restarts. */
   #lastId = null;
-  /** The last gap, so that being told of it again adds only what is new. */
+  /** The last gap. If it is reported again after a reconnect, only the increase is added. */
   #lastGap = null;
 
   /** The id to resume after, or null before the first message. */
@@ -28,7 +28,7 @@ export class SequenceAccount {
   }
 
   /**
-   * Books a message. Returns whether it had come before.
+   * Records a message. Returns whether it arrived before.
    * @param {string} idText
    */
   message(idText) {
@@ -45,7 +45,7 @@ export class SequenceAccount {
   }
 
   /**
-   * Books a checkpoint: everything up to this id has come. Returns whether that is news.
+   * Records a checkpoint: everything up to this id has arrived. Returns whether the last id changed.
    * @param {string} idText
    */
   checkpoint(idText) {
@@ -56,7 +56,7 @@ export class SequenceAccount {
   }
 
   /**
-   * Books a `gap` event, as `parseGap` gives it.
+   * Records a `gap` event, as `parseGap` returns it.
    * @param {ReturnType<typeof import("./gap.js").parseGap>} gap
    */
   gap({ requested, resumedAfter, missed }) {

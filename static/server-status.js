@@ -1,7 +1,7 @@
-// Asks the server for `/status` every few seconds and shows the answer.
+// Requests `/status` from the server every few seconds and shows the response.
 //
-// It may fail: the server restarts, or five streams and a second tab leave no connection free. Then
-// the figures turn to a dash, and it asks less and less often until an answer comes.
+// The request may fail: the server restarts, or five streams and a second tab leave no free connection. Then
+// the figures become dashes, and the time between requests doubles up to AT_MOST_EVERY_MS until one succeeds.
 
 import { partsOf } from "./parts.js";
 
@@ -9,7 +9,7 @@ const ADDRESS = "/status";
 const EVERY_MS = 3000;
 const AT_MOST_EVERY_MS = 30_000;
 const GIVE_UP_MS = 5000;
-// Long enough for the server to have counted a stream that has just opened or closed.
+// Long enough for the server to count a stream that has just opened or closed.
 const SOON_MS = 250;
 
 export class ServerStatus {
@@ -27,7 +27,7 @@ export class ServerStatus {
     this.askSoon();
   }
 
-  /** Asks shortly, because the answer is likely to have changed. */
+  /** Requests the status soon, because it has probably changed. */
   askSoon() {
     this.#wait = EVERY_MS;
     this.#askIn(SOON_MS);
@@ -39,7 +39,7 @@ export class ServerStatus {
   }
 
   async #ask() {
-    // A hidden tab does not ask; becoming visible starts it again.
+    // A hidden tab sends no requests. They restart when it becomes visible.
     if (document.hidden) return;
     if (this.#asking) return;
     this.#asking = true;
@@ -67,8 +67,8 @@ export class ServerStatus {
 }
 
 /**
- * The server's answer, or null for any failure: what failed makes no difference to the page. Only
- * that it is not for the public does: then it is undefined.
+ * Returns the server's status, or null after any failure, because the page handles all failures alike.
+ * Returns undefined if this listener does not serve `/status`.
  */
 async function fetchStatus() {
   try {

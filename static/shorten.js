@@ -1,13 +1,13 @@
-// Shortens texts that anybody may have sent, so that many of them stay small.
+// Shortens texts that any client may have sent, so that many of them need little memory.
 
 /**
- * The text, or its beginning and how long it is.
+ * Returns the text, or its beginning and its length.
  * @param {string} text
- * @param {number} most how much of it is kept, in UTF-16 code units
+ * @param {number} most how much is kept, in UTF-16 code units
  */
 export function shorten(text, most) {
   if (text.length <= most) return text;
-  // Encoded and decoded, because a slice would keep all of the text in memory.
+  // Encodes and decodes, because a slice would keep the whole text in memory.
   const start = new TextDecoder().decode(new TextEncoder().encode(text.slice(0, most)));
   return `${start} … (${text.length} characters)`;
 }

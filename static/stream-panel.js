@@ -1,4 +1,4 @@
-// Shows what came in the playground's stream: figures, and the newest events.
+// Shows what the playground's stream received: figures, and the newest events.
 
 import { EventList } from "./event-list.js";
 import { partsOf, write } from "./parts.js";

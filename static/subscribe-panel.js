@@ -1,4 +1,4 @@
-// The form that says what to subscribe to, its buttons, and what became of the stream.
+// The form that selects what to subscribe to, its buttons, and the state of the stream.
 
 import { CopyLine } from "./copy-line.js";
 import { lines, subscribeRequest } from "./hub-requests.js";
@@ -13,7 +13,7 @@ export class SubscribePanel {
    * @param {object} wiring
    * @param {(request: import("./hub-requests.js").HubRequest) => void} wiring.onSubscribe
    * @param {() => void} wiring.onStop
-   * @param {() => void} wiring.changed called when the request is another one
+   * @param {() => void} wiring.changed called when the request has changed
    */
   constructor(form, { onSubscribe, onStop, changed }) {
     this.#parts = partsOf(form);
@@ -41,14 +41,14 @@ export class SubscribePanel {
 
   /**
    * @param {import("./hub-subscription.js").HubSubscription} subscription
-   * @param {string} hindrance why there can be no stream just now; may be empty
+   * @param {string} hindrance why no stream can be opened now; may be empty
    */
   paint({ state, detail, isWanted }, hindrance) {
     const parts = this.#parts;
     parts["stream-badge"].dataset.state = state;
     write(parts["stream-state"], state);
     write(parts["stream-detail"], detail);
-    // Not `disabled`: that would take the focus away from whoever has just pressed it.
+    // Not `disabled`: the button would lose the focus when it is pressed.
     parts.stop.setAttribute("aria-disabled", String(!isWanted));
     parts.subscribe.setAttribute("aria-disabled", String(hindrance !== ""));
     write(parts.hindrance, hindrance);

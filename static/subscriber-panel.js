@@ -5,7 +5,7 @@ import { MessageList } from "./message-list.js";
 import { partsOf, write } from "./parts.js";
 import { timeOfDay } from "./time-of-day.js";
 
-// The plot's description in words changes no faster than it can be read.
+// Minimum time between updates of the plot's description for screen readers, in ms.
 const SUMMARY_EVERY_MS = 1000;
 
 export class SubscriberPanel {
@@ -20,10 +20,10 @@ export class SubscriberPanel {
   /**
    * @param {object} wiring
    * @param {HTMLTemplateElement} wiring.template
-   * @param {number} wiring.number the subscriber's name on the page
+   * @param {number} wiring.number names the subscriber on the page
    * @param {import("./subscription.js").Subscription} wiring.subscription
    * @param {() => void} wiring.onRemove
-   * @param {() => void} wiring.repaint asks for a paint
+   * @param {() => void} wiring.repaint requests a paint
    */
   constructor({ template, number, subscription, onRemove, repaint }) {
     this.#subscription = subscription;
@@ -42,12 +42,12 @@ export class SubscriberPanel {
     this.#parts.remove.addEventListener("click", onRemove);
   }
 
-  /** Moves the focus here, to the heading: no button is armed by it. */
+  /** Moves the focus to the heading, so that no button is pressed by accident. */
   focus() {
     this.#parts.heading.focus();
   }
 
-  /** Lets go of what outlives the element. */
+  /** Removes the element and its observer. */
   discard() {
     this.#resizes.disconnect();
     this.element.remove();
@@ -64,7 +64,7 @@ export class SubscriberPanel {
     parts.badge.dataset.state = state;
     write(parts.state, state);
     write(parts.detail, detail);
-    // Not `disabled`: that would take the focus away from whoever has just pressed it.
+    // Not `disabled`: the button would lose the focus when it is pressed.
     parts.disconnect.setAttribute("aria-disabled", String(state === "ended"));
     write(parts["last-id"], account.lastId ?? "–");
     write(parts.received, String(account.received));

@@ -1,7 +1,7 @@
-// One subscriber: its EventSource, its state, its figures. No DOM; panels read what it holds.
+// One subscriber: its EventSource, its state, its figures. No DOM; panels read its properties.
 //
-// A message only changes numbers and bounded buffers here, so a flood, or a hidden tab that never
-// paints, costs the same for each message and keeps nothing.
+// A message only updates numbers and bounded buffers. So each message costs the same during a flood or in a
+// hidden tab, which never paints, and memory does not grow.
 
 import { ArrivalHistory, MARK_CUT, MARK_GAP } from "./arrival-history.js";
 import { ArrivalInterval } from "./arrival-interval.js";
@@ -10,15 +10,15 @@ import { RecentEntries } from "./recent-entries.js";
 import { SequenceAccount } from "./sequence-account.js";
 import { shorten } from "./shorten.js";
 
-// `EventSource.CLOSED`, spelled out because there is no EventSource where the tests run.
+// `EventSource.CLOSED`. A literal, because the tests run without EventSource.
 const CLOSED = 2;
 
-// Longer messages are shown cut, so that fifty of them stay small. In UTF-16 code units.
+// Longer messages are cut, so that the kept entries stay small. In UTF-16 code units.
 const MAX_TEXT = 300;
 
-// The wait before the page replaces a stream that the browser has closed for good, in ms: it doubles
-// from the first to the longest with each failure, times 0.5 to 1.5 at random, so that pages that
-// failed together do not come back together.
+// Backoff before the page replaces a stream that the browser has closed for good, in ms. It doubles with each
+// failure, from the first to the longest. Jitter of 0.5 to 1.5 keeps pages that failed together from
+// reconnecting together.
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
@@ -29,16 +29,19 @@ const CLOSED_FOR_GOOD = "The browser closed the stream for good after an error. 
 export class Subscription {
   /** `connecting`, `open`, `reconnecting` or `ended`. */
   state = "ended";
-  /** Why it is in that state, as a sentence; may be empty. */
+  /** The reason for the state, as a sentence; may be empty. */
   detail = "";
   account = new SequenceAccount();
   interval = new ArrivalInterval();
   history = new ArrivalHistory();
   entries = new RecentEntries();
-  /** The last gap as `{ sentence, at }`, kept after its entry has left the list; null: none yet. */
+  /** The last gap as `{ sentence, at }`; null: none yet. It outlives its entry in the list. */
   lastGap = null;
   gaps = 0;
-  /** When the stream ended, in ms of `clock.now`; null while it is wanted. The plot stops there. */
+  /**
+   * When the stream ended, in ms of `clock.now`; null while it is open or will reconnect. The plot stops
+   * there.
+   */
   endedAt = null;
 
   #address;
@@ -47,22 +50,22 @@ export class Subscription {
   #later;
   #changed;
   #source = null;
-  /** Takes back the attempt that the page makes itself. */
+  /** Cancels the scheduled reconnect of the page. */
   #cancelAttempt = () => {};
-  /** Streams in a row that the browser closed for good before they were open. */
+  /** How many streams in a row the browser closed for good before they opened. */
   #failures = 0;
-  /** Whether the stream that is open has brought anything yet. */
+  /** Whether the open stream has received anything yet. */
   #heard = false;
 
   /**
    * @param {object} wiring
    * @param {string} wiring.address of the stream
    * @param {(url: string) => EventSource} wiring.connect
-   * @param {{ now(): number, wallClock(): number }} wiring.clock both in ms; `now` never goes back
-   * @param {(act: () => void, ms: number) => () => void} [wiring.later] acts after a time, unless the
-   *   function that it returns is called before
-   * @param {(news: { state?: string, gap?: string } | null) => void} wiring.changed called on each
-   *   change; `news` is what is worth saying aloud, null for a mere message
+   * @param {{ now(): number, wallClock(): number }} wiring.clock both in ms; `now` never decreases
+   * @param {(act: () => void, ms: number) => () => void} [wiring.later] calls `act` after a time, and returns
+   *   a function that cancels this
+   * @param {(news: { state?: string, gap?: string } | null) => void} wiring.changed called on each change;
+   *   `news` is what screen readers announce, null for an ordinary message
    */
   constructor({ address, connect, clock, later = afterTime, changed }) {
     this.#address = address;
@@ -82,9 +85,9 @@ export class Subscription {
   #open(state, detail) {
     this.#close();
     const lastId = this.account.lastId;
-    // An EventSource cannot set headers, so the first request carries the id in its address. When
-    // the browser reconnects by itself it repeats the address and adds a `Last-Event-ID` header
-    // with a newer id; the server lets the header win.
+    // An EventSource cannot set headers, so the first request carries the id in its address. When the browser
+    // reconnects, it repeats the address and adds a `Last-Event-ID` header with a newer id. In the server,
+    // the header has priority.
     const url = lastId === null
       ? this.#address
       : `${this.#address}?last_event_id=${encodeURIComponent(lastId)}`;
@@ -103,7 +106,7 @@ export class Subscription {
     source.addEventListener("checkpoint", (event) => this.#checkpoint(event));
   }
 
-  /** Closes the stream. What was counted stays; `connect` goes on from there. */
+  /** Closes the stream. Counts stay, and `connect` resumes from there. */
   disconnect() {
     if (this.state === "ended") return;
     this.#end("Disconnected here. Reconnect goes on after the last id.");
@@ -118,7 +121,7 @@ export class Subscription {
       const attempt = () => this.#open("reconnecting", CLOSED_FOR_GOOD);
       this.#cancelAttempt = this.#later(attempt, wait * (0.5 + Math.random()));
     } else {
-      // A server without room opens the stream and ends it: an error would end it for good.
+      // A full server opens the stream and ends it, because an error status would end it for good.
       const turnedAway = this.state === "open" && !this.#heard;
       this.#cut();
       this.#enter("reconnecting", turnedAway ? TURNED_AWAY : CUT);
@@ -165,7 +168,7 @@ export class Subscription {
     this.#changed(null);
   }
 
-  /** Moves the last id. A full server sends one that moves nothing, and nothing else. */
+  /** Updates the last id. A full server sends only a checkpoint that does not change it. */
   #checkpoint(event) {
     if (this.account.checkpoint(event.lastEventId)) this.#heard = true;
     this.#changed(null);

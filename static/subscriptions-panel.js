@@ -1,4 +1,4 @@
-// The table of active subscriptions: asked for by a button, then kept up to date by the stream.
+// The table of active subscriptions: loaded by a button, then kept up to date by the stream.
 
 import { SUBSCRIPTIONS_KEPT } from "./active-subscriptions.js";
 import { showAnswer } from "./answer.js";
@@ -19,7 +19,7 @@ export class SubscriptionsPanel {
   #active;
   #repaint;
   #isAsking = false;
-  /** What was painted, by subscription; a row is made once. */
+  /** The painted rows by subscription. Each row is created once. */
   #rows = new Map();
   #painted = -1;
 
@@ -28,8 +28,8 @@ export class SubscriptionsPanel {
    * @param {object} wiring
    * @param {import("./active-subscriptions.js").ActiveSubscriptions} wiring.active
    * @param {() => Promise<import("./hub-client.js").Answer | null>} wiring.ask
-   * @param {(sentence: string) => void} wiring.say says it aloud
-   * @param {() => void} wiring.repaint asks for a paint
+   * @param {(sentence: string) => void} wiring.say announces it to screen readers
+   * @param {() => void} wiring.repaint requests a paint
    */
   constructor(panel, { active, ask, say, repaint }) {
     this.#parts = partsOf(panel);
@@ -91,7 +91,7 @@ export class SubscriptionsPanel {
   }
 }
 
-/** The document, or undefined if there is none. */
+/** Returns the parsed body, or undefined if it is not JSON. */
 function parse(body) {
   try {
     return JSON.parse(body);

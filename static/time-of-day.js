@@ -1,7 +1,7 @@
-// A moment as the local time of day. No DOM.
+// Formats a time as the local time of day. No DOM.
 
 /**
- * Local time to the ms. `toLocaleTimeString` would cost more than the rest of a row.
+ * Local time with ms. `toLocaleTimeString` would cost more than the rest of a row.
  * @param {number} at in ms since 1970
  */
 export function timeOfDay(at) {

@@ -1,12 +1,12 @@
-// Reads what a token says of itself: when it ends, what it grants. Without verifying it; only the
-// hub can. No DOM.
+// Reads the claims of a token: when it expires and what it grants. Does not verify the token; only the hub
+// can. No DOM.
 
 const DETAIL_TYPE = "https://mercure.rocks/authorization-detail";
 
-/** What a bearer token may consist of (RFC 6750, section 2.1). Anything else cannot be sent. */
+/** The syntax of a bearer token (RFC 6750, section 2.1). Nothing else can be sent. */
 const BEARER = /^[A-Za-z0-9._~+/-]+=*$/;
 
-/** The latest moment that a Date can hold, in ms since 1970. */
+/** The latest time that a Date can hold, in ms since 1970. */
 const LATEST = 8.64e15;
 
 /** @param {string} text */
@@ -20,8 +20,8 @@ export function tokenInFragment(hash) {
 }
 
 /**
- * The claims as `{ expiresAt, publish, subscribe }`, or null for what is not a JWT. `expiresAt` is in
- * ms since 1970, null where the token does not say; the grants are lists of topic matchers in words.
+ * Returns the claims as `{ expiresAt, publish, subscribe }`, or null if the token is not a JWT. `expiresAt`
+ * is in ms since 1970, or null if there is no valid `exp`. The grants are lists of topic matchers in words.
  * @param {string} token
  */
 export function readClaims(token) {
@@ -32,7 +32,7 @@ export function readClaims(token) {
     ...details
       .filter(({ actions }) => listOf(actions).includes(action))
       .flatMap(({ topics }) => listOf(topics).map(matcherInWords)),
-    // Of the protocol's earlier versions, which a hub may take, too.
+    // The claim of older Mercure versions, which a hub may accept, too.
     ...listOf(claims.mercure?.[action]).filter((topic) => typeof topic === "string").map((topic) => `${topic} (mercure claim)`),
   ];
   return {

@@ -1,4 +1,4 @@
-// The token's field, and what the token says of itself. It lives in the field only: never stored,
+// The token field, and the claims of the token. The token is kept in the field only: it is never stored and
 // never part of an address.
 
 import { CopyLine } from "./copy-line.js";
@@ -6,7 +6,7 @@ import { exportLine } from "./curl-line.js";
 import { partsOf, write } from "./parts.js";
 import { isBearerToken, readClaims } from "./token-claims.js";
 
-// A timer cannot run longer.
+// The maximum delay of a timer.
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 const UNSENDABLE = "This cannot be a token: it has characters that a token never has.";
@@ -19,7 +19,7 @@ export class TokenPanel {
 
   /**
    * @param {HTMLElement} panel
-   * @param {() => void} changed called when the token is another one
+   * @param {() => void} changed called when the token has changed
    */
   constructor(panel, changed) {
     this.#parts = partsOf(panel);
@@ -30,7 +30,7 @@ export class TokenPanel {
     this.#showClaims();
   }
 
-  /** The token; "": none, or nothing that could be sent. */
+  /** The token; "": none, or the text cannot be sent. */
   get token() {
     const text = this.#text();
     return isBearerToken(text) ? text : "";
@@ -42,7 +42,7 @@ export class TokenPanel {
     this.#take();
   }
 
-  /** Whether requests can be made; if not, the field says why. */
+  /** Whether requests can be sent. If not, the field shows why. */
   isSendable() {
     return this.#parts.token.reportValidity();
   }

@@ -1,5 +1,5 @@
-//! What a token allows: the Mercure authorization details in it (Mercure, chapter Authorization
-//! Details; RFC 9396). One that is wrong in any part allows nothing.
+//! Decides what a token allows, from the Mercure authorization details in it (Mercure, chapter Authorization
+//! Details; RFC 9396). A detail that is wrong in any part makes the whole token invalid.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use crate::{
     },
 };
 
-/// The type of the details that are about this hub's topics.
+/// The `type` of authorization details for Mercure. Details of other types are ignored.
 pub(crate) const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
 
 /// What the bearer of a token may do.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    /// In seconds since 1970; `None`: it does not end.
+    /// When the token expires, in seconds since 1970. `None`: never.
     pub(crate) expires_at: Option<u64>,
-    /// Tells the token from others.
+    /// Hash of the token's signed part. Identifies the token in this process.
     pub(crate) token: u64,
-    /// The mark of the key that signed it.
+    /// The mark (`Key::mark`) of the key that signed the token.
     pub(super) key: u64,
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
-    /// What its patterns take of what those of all tokens may.
+    /// Memory that the token's patterns use of the budget for the patterns of all tokens.
     pub(super) compiled: Option<Arc<Reservation>>,
 }
 
-/// What is told of the subscriptions that a detail allows.
+/// The payload that active subscriptions to these topics show.
 #[derive(Debug)]
 struct Payload {
     topics: Vec<Matcher>,
-    /// A JSON object as text: parsed, it may take some fifty times as much memory.
+    /// JSON as text, because a parsed object may need about fifty times as much memory.
     payload: Option<Arc<str>>,
 }
 
-/// Why details are refused.
+/// Why authorization details are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum InvalidDetails {
     #[error("authorization_details is not a list of objects with a type")]
@@ -64,7 +64,7 @@ pub(crate) enum InvalidDetails {
 }
 
 impl Access {
-    /// Reads the claim `authorization_details`; `None`: the token has none.
+    /// Parses the claim `authorization_details`. `None`: the token has no such claim, and allows nothing.
     pub(crate) fn parse(
         details: Option<&Value>,
         compiling: &mut Compiling<'_>,
@@ -128,43 +128,45 @@ impl Access {
         self.subscribe.extend(topics);
     }
 
-    /// Says what is to be told of subscriptions to these topics, if that was not said before.
+    /// Sets the payload that active subscriptions to these topics show. If several calls match a
+    /// subscription, the first one counts.
     pub(super) fn tell(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
     }
 
-    /// Whether it may publish on a topic.
+    /// Whether the bearer may publish on a topic.
     pub(crate) fn may_publish(&self, topic: &Topic, hub: &HubUrl) -> bool {
         any_matches(&self.publish, topic.as_str(), hub)
     }
 
-    /// Whether it allows publishing at all.
+    /// Whether the bearer may publish on any topic at all.
     pub(crate) fn can_publish(&self) -> bool {
         !self.publish.is_empty()
     }
 
-    /// Whether it may read what is private on a topic, or the subscriptions at a path.
+    /// Whether the bearer may read private events on a topic, or the active subscriptions at a path.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)
     }
 
-    /// What its patterns take, for whoever goes on with them.
+    /// The reservation for the token's patterns. Code that keeps a copy of the patterns must also keep the
+    /// reservation.
     pub(crate) fn compiled(&self) -> Option<Arc<Reservation>> {
         self.compiled.clone()
     }
 
-    /// The topics of which it may read what is private.
+    /// The topics whose private events the bearer may read.
     pub(crate) fn authorized(&self) -> &[Matcher] {
         &self.subscribe
     }
 
-    /// What is to be told of a subscription, as JSON: the payload of the first detail that means what was
-    /// subscribed to, as if that were a topic. (Mercure, chapter Payloads)
+    /// The payload that an active subscription shows, as JSON: the payload of the first detail that matches
+    /// what the client subscribed to, as if that text were a topic. (Mercure, chapter Payloads)
     pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&str> {
         self.payloads
             .iter()
             .find(|detail| {
-                // A pattern means itself, also where it would not match its own text.
+                // A pattern matches itself, even if it would not match its own text as a topic.
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })

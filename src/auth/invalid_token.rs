@@ -1,12 +1,12 @@
-//! Why a token is refused, and what of that its client may learn.
+//! Decides why a token is refused, and which of these reasons its client may learn.
 
 use thiserror::Error;
 
 use super::access::InvalidDetails;
 use crate::matching::InvalidMatcher;
 
-/// Why a token is refused. The log has every reason; the client gets those that are known once the
-/// signature has been verified.
+/// Why a token is refused. The log contains every reason. The client receives only reasons that are found
+/// after the signature was verified.
 #[derive(Debug, Error)]
 pub(crate) enum InvalidToken {
     #[error("it is longer than limits.token")]
@@ -52,7 +52,7 @@ pub(crate) enum InvalidToken {
 }
 
 impl InvalidToken {
-    /// Whether the signature was verified before this error, so that the client may be told.
+    /// Whether the signature was verified before this error, so that the client may learn the reason.
     pub(crate) fn is_signed(&self) -> bool {
         !matches!(
             self,
@@ -66,8 +66,8 @@ impl InvalidToken {
         )
     }
 
-    /// Whether the token was refused only because there is no room for its patterns now. It may be accepted
-    /// later, when other patterns have gone.
+    /// Whether the only reason is that the memory for patterns is exhausted now. The same token may be
+    /// accepted later, when other patterns have been released.
     pub(crate) fn is_for_want_of_room(&self) -> bool {
         matches!(
             self,

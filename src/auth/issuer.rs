@@ -1,5 +1,5 @@
-//! Whose tokens are trusted, and where their keys are. Keys are in files of their own, so that no
-//! config that is shown or printed holds a secret.
+//! Defines which issuers are trusted and where their keys are. Keys are in separate files, so that a config
+//! that is shown or printed contains no secret.
 
 use std::{
     fmt,
@@ -9,17 +9,17 @@ use std::{
 
 use thiserror::Error;
 
-/// An issuer of tokens, with a key. Written `<issuer> <kind>:<path>`; an issuer with more keys is
-/// there more than once.
+/// A trusted issuer of tokens with one key, written `<issuer> <kind>:<path>`. An issuer with several keys is
+/// listed once for each key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerConfig {
-    /// As tokens name it (`iss`).
+    /// The issuer's name, as in the claim `iss`.
     pub issuer: String,
-    /// Where its key is.
+    /// Where the key is.
     pub key: KeySource,
 }
 
-/// The file that a key is in.
+/// The file that contains a key, and its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// A secret that is shared with the issuer, for HS256.
@@ -30,13 +30,13 @@ pub enum KeySource {
     Jwks(PathBuf),
 }
 
-/// The text is no issuer.
+/// The text is not an issuer with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not an issuer with a key")]
 pub struct InvalidIssuer;
 
 impl KeySource {
-    /// The file.
+    /// The path of the key file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Secret(path) | Self::Pem(path) | Self::Jwks(path) => path,

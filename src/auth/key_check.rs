@@ -1,5 +1,5 @@
-//! Checks whether a key can verify tokens, so that one that cannot is refused when it is loaded and not at the
-//! first token.
+//! Decides whether a key can verify tokens. An unusable key is refused when it is loaded, not at the first
+//! token.
 
 use aws_lc_rs::{
     encoding::AsDer as _,
@@ -11,10 +11,10 @@ use aws_lc_rs::{
 };
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-/// An HMAC secret is no shorter (RFC 7518, section 3.2), in bytes.
+/// Minimum length of an HMAC secret, in bytes (RFC 7518, section 3.2). A shorter one is refused.
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 
-/// Checks a key of a family that is supported. The error never holds the key.
+/// Checks a key of a supported algorithm family. The error never contains the key.
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => {
@@ -50,7 +50,7 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
 const INVALID_RSA: &str = "it is not a valid RSA public key of 2048 to 8192 bits";
 
 fn check_rsa(der: &[u8]) -> Result<(), String> {
-    // Checks the size, too.
+    // This also checks the size of the key.
     let key = PublicEncryptingKey::from_der(der);
     key.map(drop).map_err(|_| INVALID_RSA.to_owned())
 }

@@ -1,5 +1,5 @@
-//! The keys that tokens are verified with, each bound to one issuer and to the algorithms that it is
-//! for (RFC 8725). Read from files, anew whenever the config is.
+//! Loads the keys that verify tokens, from files, again at each reload of the config. Each key is bound to
+//! one issuer and to the algorithms that it is for (RFC 8725).
 
 use std::{
     collections::hash_map::RandomState, fs, fs::File, hash::BuildHasher as _, io::Read as _,
@@ -17,29 +17,31 @@ use super::{
     key_check,
 };
 
-/// The longest key file, in bytes. A longer one is something else.
+/// Maximum length of a key file, in bytes. A longer file is refused: it is not a key file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Somebody whose tokens are trusted.
+/// A trusted issuer and its keys.
 pub(super) struct Issuer {
     pub(super) name: String,
     pub(super) keys: Vec<Key>,
 }
 
-/// A key, and what it is for.
+/// A key that verifies tokens.
 pub(super) struct Key {
-    /// By which a token may say that it was signed with it.
+    /// The key's id (`kid`), by which a token may name the key that signed it. `None`: the key has no id.
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
-    /// Tells it from other keys, and from the same of another issuer.
+    /// Hash of the issuer and the key. It identifies the key, and is the same each time this process loads
+    /// the key.
     pub(super) mark: u64,
 }
 
-/// Makes the marks of keys, which are the same whenever a key is read.
+/// The hasher for marks. There is one for the process, so that a key has the same mark each time it is
+/// loaded.
 static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// An issuer's keys cannot be used. Of what a file holds, only the ids of keys are told.
+/// The key file of an issuer cannot be used. The error contains nothing of the file except ids of keys.
 #[derive(Debug, Error)]
 #[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
 pub struct KeyError {
@@ -49,7 +51,7 @@ pub struct KeyError {
 }
 
 impl Issuer {
-    /// Reads an issuer's keys.
+    /// Loads the keys of an issuer from its file.
     pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
         let path = config.key.path();
         let keys = read(path).and_then(|file| match &config.key {
@@ -67,7 +69,7 @@ impl Issuer {
         }
     }
 
-    /// An issuer with one secret.
+    /// An issuer with one secret and no file.
     pub(super) fn with_secret(name: String, secret: &[u8]) -> Self {
         Self::with_keys(name, vec![hmac(secret)])
     }
@@ -80,11 +82,11 @@ impl Issuer {
     }
 }
 
-/// Reads a key's file, which is no longer than keys are.
+/// Reads a key file. A file longer than `MAX_FILE_BYTES` is refused.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path).map_err(|err| err.to_string())?;
     if !metadata.is_file() {
-        // Opening a FIFO would wait for its writer.
+        // Opening a FIFO would block until a writer opens it.
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -97,12 +99,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A secret as a text file has it: a line break at its end does not count.
+/// The secret in a text file, without whitespace at the end, such as the last line break.
 fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-/// Whether a file holds something in PEM form, be it behind other text.
+/// Whether a file contains a PEM block, also after other text.
 pub(super) fn is_pem(file: &[u8]) -> bool {
     holds(file, b"-----BEGIN")
 }
@@ -111,10 +113,10 @@ fn holds(file: &[u8], marker: &[u8]) -> bool {
     file.windows(marker.len()).any(|part| part == marker)
 }
 
-/// The secret in a file.
+/// Returns the secret that a file contains.
 pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     let secret = trimmed(file);
-    // Whoever has the public key could sign with it.
+    // If a public key were used as a secret, everyone who has it could sign tokens.
     if is_pem(secret) || serde_json::from_slice::<JwkSet>(secret).is_ok() {
         return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
     }
@@ -146,7 +148,7 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
     let algorithm = match verifier.family() {
         AlgorithmFamily::Ed => Algorithm::EdDSA,
         AlgorithmFamily::Rsa => Algorithm::RS256,
-        // Whatever its curve is, for now.
+        // This includes other curves. The check below accepts only P-256.
         _ => Algorithm::ES256,
     };
     key_check::check(&verifier)?;
@@ -181,14 +183,14 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// Names a key of a set and says what is wrong with it.
+/// Says which key of a set cannot be used, and why.
 fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!(" (kid {id:?})"));
     format!("key {} of the set{id} cannot be used: {reason}", index + 1)
 }
 
-/// The algorithm that a key of a set is for; `None` if it is for encryption, or for an algorithm that is
-/// not supported. A key is bound to its algorithm so that a public key is never taken for a secret.
+/// The algorithm that a key of a set is for. `None`: the key is for encryption or for an unsupported
+/// algorithm. Binding each key to one algorithm prevents a public key from being used as a secret.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let of_kind = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

@@ -1,5 +1,5 @@
-//! Access tokens of the protocol's older versions: a JWT of any type with a claim `mercure`, or
-//! `https://mercure.rocks/`, that lists topic selectors and matchers.
+//! Reads access tokens of older versions of the Mercure protocol: a JWT of any type with a claim `mercure` or
+//! `https://mercure.rocks/`, which lists topic selectors and matchers.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::matching::{Compiling, Matcher, MatcherText, MatcherType};
 
-/// The claim. What is not there is not allowed.
+/// The claim `mercure`. A missing list allows nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MercureClaim {
     publish: Option<Vec<ClaimEntry>>,
     subscribe: Option<Vec<ClaimEntry>>,
-    /// Shown with the active subscriptions of the subscribers that use the token.
+    /// Shown with the active subscriptions of subscribers that use the token.
     payload: Option<Value>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct MercureClaim {
 enum ClaimEntry {
     /// A topic or a URI Template.
     Text(String),
-    /// A matcher; its type is `exact` if none is named.
+    /// A matcher. Without `match_type`, its type is `exact`.
     Matcher {
         r#match: String,
         match_type: Option<String>,
-        /// Shown with the active subscriptions that it matches, instead of that of the claim.
+        /// Shown with the active subscriptions that this entry matches, instead of the claim's payload.
         payload: Option<Value>,
     },
 }

@@ -1,4 +1,4 @@
-//! Makes tokens: for whoever starts the server without an issuer, and for `broadcaster token`.
+//! Creates signed access tokens, for `broadcaster token` and for a server that starts without an issuer.
 
 use std::{
     path::Path,
@@ -15,32 +15,32 @@ use crate::{
     matching::{HubUrl, MatcherText},
 };
 
-/// What a token is to allow.
+/// What a new token allows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grants {
     pub(crate) publish: Vec<MatcherText>,
     pub(crate) subscribe: Vec<MatcherText>,
 }
 
-/// Signs tokens.
+/// A signing key and the issuer that it signs for.
 pub(crate) struct Signer {
     issuer: String,
     algorithm: Algorithm,
     key: EncodingKey,
 }
 
-/// No token can be made.
+/// Why a token cannot be created.
 #[derive(Debug, Error)]
 pub(crate) enum MintError {
-    /// The key's file cannot be read.
+    /// The key file cannot be read.
     #[error("cannot read the key in {path}: {reason}")]
     Unreadable {
-        /// The file.
+        /// The key file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The file holds no key to sign with.
+    /// The file contains no key that can sign.
     #[error(
         "{0} holds no private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA), nor a secret of \
          at least {MIN_SECRET_BYTES} bytes"
@@ -52,7 +52,7 @@ pub(crate) enum MintError {
 }
 
 impl Signer {
-    /// Signs with a secret.
+    /// Creates a signer with a shared secret, for HS256.
     pub(crate) fn with_secret(issuer: String, secret: &[u8]) -> Self {
         Self {
             issuer,
@@ -61,7 +61,7 @@ impl Signer {
         }
     }
 
-    /// Signs with the private key or the secret in a file.
+    /// Creates a signer with the private key or the secret in a file.
     pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
         let name = path.display().to_string();
         let file = keys::read(path).map_err(|reason| MintError::Unreadable {
@@ -89,7 +89,7 @@ impl Signer {
         })
     }
 
-    /// A token for a hub that is good for `lifetime`.
+    /// Creates a token for a hub. It is valid from now on for `lifetime`.
     pub(crate) fn sign(
         &self,
         hub: &HubUrl,

@@ -1,6 +1,6 @@
-//! Who may do what: access tokens are verified as JWT access tokens (RFC 9068, RFC 8725) against the
-//! keys of trusted issuers (Mercure, chapter Token Validation). Also mints tokens, and reports when a
-//! key that verified one is no longer trusted.
+//! Decides who may do what. It verifies access tokens as JWT access tokens (RFC 9068, RFC 8725) against the
+//! keys of trusted issuers (Mercure, chapter Token Validation), creates tokens, and reports when a key that
+//! verified a token is no longer trusted.
 
 mod access;
 mod invalid_token;

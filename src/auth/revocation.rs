@@ -1,13 +1,13 @@
-//! Keys that are trusted no more, and with them the tokens that they signed.
+//! Reports when a key is no longer trusted. The tokens that it signed are then invalid.
 
 use std::collections::HashSet;
 
 use tokio::sync::watch;
 
-/// The marks of all keys that are trusted.
+/// The marks (`Key::mark`) of all trusted keys.
 pub(super) type Marks = HashSet<u64>;
 
-/// Tells when the key that signed a token is trusted no more.
+/// Watches the key that signed a token.
 #[derive(Debug)]
 pub(crate) struct Revocation {
     key: u64,
@@ -19,12 +19,12 @@ impl Revocation {
         Self { key, trusted }
     }
 
-    /// Waits until then, which may be at once.
+    /// Resolves when the key is no longer trusted. This may be immediately.
     pub(crate) async fn happens(mut self) {
         let key = self.key;
         let is_revoked = |trusted: &Marks| !trusted.contains(&key);
         if self.trusted.wait_for(is_revoked).await.is_err() {
-            // The server is about to end; nobody changes keys any more.
+            // The verifier was dropped: the server is stopping, and no key can change any more.
             std::future::pending().await
         }
     }

@@ -1,19 +1,19 @@
-//! Which tokens are read at all.
+//! Defines which kinds of tokens are accepted, and their limits.
 
-/// The media type of access tokens, as tokens name it.
+/// The media type of access tokens, which tokens name in the header `typ`.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
 
-/// Which tokens are read, and how much of them. What exceeds it makes a token invalid.
+/// Which tokens are accepted, and their limits. A token that exceeds a limit is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenRules {
-    /// Whether those of the protocol's older versions are.
+    /// Whether tokens of older protocol versions are accepted.
     pub(crate) legacy: bool,
-    /// Length of a token, in bytes.
+    /// Maximum length of a token, in bytes.
     pub(crate) bytes: usize,
-    /// Mercure authorization details in a token.
+    /// Maximum number of Mercure authorization details in a token.
     pub(crate) details: usize,
-    /// Topics in each of them.
+    /// Maximum number of topics in each detail.
     pub(crate) topics: usize,
-    /// Length of each of those, in bytes.
+    /// Maximum length of each topic or pattern, in bytes.
     pub(crate) pattern: usize,
 }

@@ -1,4 +1,4 @@
-//! Which tokens are believed. Each table says what differs from a token that is good.
+//! Which tokens are accepted. Each table row changes one thing in a valid token.
 
 mod claims;
 mod details;
@@ -17,9 +17,9 @@ use crate::{auth::invalid_token::InvalidToken, matching::HubUrl};
 
 const HUB: &str = "https://hub.example.com/.well-known/mercure";
 const NOW: u64 = 1_800_000_000;
-/// Has one key of each kind.
+/// This issuer has one key of each kind.
 const ISSUER: &str = "https://example.com";
-/// Has the key `p256-other`.
+/// This issuer has the key `p256-other`.
 const OTHER_ISSUER: &str = "https://other.example";
 const RULES: TokenRules = TokenRules {
     legacy: false,
@@ -85,7 +85,7 @@ fn claims() -> Value {
     })
 }
 
-/// With some members replaced or added.
+/// The object with these members added or replaced.
 fn with(mut object: Value, members: Value) -> Value {
     let members = members.as_object().unwrap().clone();
     object.as_object_mut().unwrap().extend(members);
@@ -97,7 +97,7 @@ fn without(mut object: Value, member: &str) -> Value {
     object
 }
 
-/// As RFC 7515, section 2.
+/// Encodes as in RFC 7515, section 2.
 fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -111,7 +111,7 @@ fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// A private key and its algorithm.
+/// Loads a private key and its algorithm.
 fn signing_key(name: &str) -> (Algorithm, EncodingKey) {
     let file = std::fs::read(key_file(&format!("{name}.pem"))).unwrap();
     match name {
@@ -127,7 +127,7 @@ fn sign_bytes(header: &[u8], claims: &[u8], (algorithm, key): &(Algorithm, Encod
     format!("{message}.{signature}")
 }
 
-/// A token with this signature, whatever algorithm its header names.
+/// A token signed with this key, whatever algorithm its header names.
 fn sign(header: &Value, claims: &Value, key: &str) -> String {
     let (header, claims) = (header.to_string(), claims.to_string());
     sign_bytes(header.as_bytes(), claims.as_bytes(), &signing_key(key))
@@ -139,7 +139,7 @@ fn mac(header: &Value, claims: &Value, secret: &[u8]) -> String {
     sign_bytes(header.as_bytes(), claims.as_bytes(), &key)
 }
 
-/// `good`, or the name of what is wrong.
+/// Returns `good`, or the name of the error.
 fn verdict_at(token_verifier: &TokenVerifier, token: &str, now: f64) -> String {
     let reason = match token_verifier.verify_at(token, now) {
         Ok(_) => return "good".to_owned(),

@@ -1,5 +1,5 @@
-//! Who may do what: access tokens, verified as JWT access tokens (RFC 9068, RFC 8725) against the
-//! keys of trusted issuers (Mercure, chapter Token Validation).
+//! Verifies access tokens as JWT access tokens (RFC 9068, RFC 8725) against the keys of trusted issuers
+//! (Mercure, chapter Token Validation). Verified tokens are cached, but each use checks the time again.
 
 use std::{
     collections::hash_map::RandomState,
@@ -30,18 +30,18 @@ use super::{
 };
 use crate::matching::{Compiler, HubUrl};
 
-/// How many seconds before its `nbf` a token is taken already: the clocks of two machines differ. Its end
-/// is kept to the moment.
+/// Seconds before its `nbf` at which a token is already accepted, because the clocks of two machines differ.
+/// `exp` has no such leeway.
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
-/// How much is kept of tokens that were verified, in bytes, about.
+/// Approximate memory for the cache of verified tokens, in bytes. Beyond it, the cache evicts tokens.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// How many those are, about: the cache is laid out for so many in eight parts at most, each of which
-/// has room for the largest.
+/// Estimated number of cached tokens. With this estimate, the cache has at most eight shards, so each shard
+/// is large enough for the largest token.
 const CACHE_TOKENS: usize = 256;
 
-/// Verifies tokens. One for all threads.
+/// Verifies tokens. All threads share one verifier.
 pub(crate) struct TokenVerifier {
     compiler: Compiler,
     rules: TokenRules,
@@ -54,7 +54,7 @@ pub(crate) struct TokenVerifier {
 #[derive(Clone, Default)]
 struct Trusted {
     issuers: Arc<Vec<Issuer>>,
-    /// Grows whenever these are changed: what was verified before counts no more.
+    /// Incremented at each change of the issuers. A cached token of an earlier generation is verified again.
     generation: u64,
 }
 
@@ -70,7 +70,7 @@ struct BySize;
 
 impl Weighter<Arc<str>, Verified> for BySize {
     fn weight(&self, token: &Arc<str>, verified: &Verified) -> u64 {
-        // What it allows is in it, and takes some times as much when it is read.
+        // The parsed access needs several times the memory of the token's text.
         let compiled = verified
             .access
             .compiled
@@ -80,23 +80,23 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// The claims that matter. Others are the issuer's business.
+/// The claims that the verifier uses. It ignores all others.
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: Option<f64>,
-    /// From the start, where it is not there.
+    /// Missing: valid from the start.
     #[serde(default)]
     nbf: f64,
     #[serde(default)]
     authorization_details: Option<Value>,
     #[serde(default)]
     mercure: Option<Value>,
-    /// The same under the name that the protocol's older versions prefer.
+    /// The claim `mercure` under the name that older versions of the protocol prefer.
     #[serde(default, rename = "https://mercure.rocks/")]
     namespaced: Option<Value>,
 }
 
-/// What is read of a token before its signature is verified.
+/// The claims that are read before the signature is verified.
 #[derive(Debug, Deserialize)]
 struct UnverifiedClaims {
     iss: Option<String>,
@@ -108,7 +108,7 @@ struct UnverifiedClaims {
 }
 
 impl UnverifiedClaims {
-    /// Whether the claims are those of the protocol's older versions.
+    /// Whether the claims are those of an older protocol version.
     fn is_legacy(&self) -> bool {
         let details = self.authorization_details.as_ref();
         let is_empty = |details: &Value| details.as_array().is_some_and(Vec::is_empty);
@@ -116,11 +116,10 @@ impl UnverifiedClaims {
     }
 }
 
-/// Reads the keys of a config's issuers, as the server does when it starts, to see whether they are
-/// good.
+/// Loads the key files of these issuers, as the server does when it starts, to check them.
 ///
-/// The [`KeyError`] is that of the first whose file cannot be read, is too long, or has no key of the
-/// kind that the config says.
+/// Returns the [`KeyError`] of the first issuer whose file cannot be read, is too long, or contains no usable
+/// key of the configured kind.
 pub fn check_issuers(issuers: &[IssuerConfig]) -> Result<(), KeyError> {
     issuers
         .iter()
@@ -139,8 +138,8 @@ impl TokenVerifier {
         }
     }
 
-    /// Trusts these issuers from now on, whose keys are read now, and no others. On an error
-    /// nothing has changed.
+    /// Loads the keys of these issuers, and trusts them and no others from now on. If a key cannot be loaded,
+    /// nothing changes.
     pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
         let mut loaded: Vec<Issuer> = Vec::new();
         for config in issuers {
@@ -154,7 +153,7 @@ impl TokenVerifier {
         Ok(())
     }
 
-    /// Trusts whoever has this secret, and nobody else.
+    /// Trusts only tokens of this issuer that are signed with this secret.
     pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) {
         self.replace(vec![Issuer::with_secret(issuer, secret)]);
     }
@@ -169,18 +168,19 @@ impl TokenVerifier {
         self.marks.send_replace(marks);
     }
 
-    /// Tells when the token that allows this counts no more, whatever its time.
+    /// Watches the key of a verified token. Resolves when that key is no longer trusted, even if the token
+    /// has not expired.
     pub(crate) fn revocation(&self, access: &Access) -> Revocation {
         Revocation::new(access.key, self.marks.subscribe())
     }
 
-    /// Takes all the room that there is for patterns.
+    /// Reserves the whole memory for patterns.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> crate::matching::Reservation {
         self.compiler.fill()
     }
 
-    /// What the bearer of a token may do.
+    /// Verifies a token, and returns what its bearer may do.
     pub(crate) fn verify(&self, token: &str) -> Result<Arc<Access>, InvalidToken> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -222,18 +222,18 @@ impl TokenVerifier {
         Ok(access)
     }
 
-    /// Everything about a token but the time: also from when on it is valid.
+    /// Verifies everything about a token except the time. Returns what the token allows, and its `nbf`.
     fn check(&self, token: &str, issuers: &[Issuer]) -> Result<(Access, f64), InvalidToken> {
         let header = decode_header(token).map_err(|_| InvalidToken::Header)?;
         if header.crit.is_some() {
             return Err(InvalidToken::Critical);
         }
-        // Only to choose how it is verified: the signature says whether it is true.
+        // Not verified yet. It only selects the issuer and the rules by which the token is verified below.
         let unverified: UnverifiedClaims =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
             (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
-            // Only tokens of older versions may omit `iss`; of others it is required below.
+            // Only tokens of older versions may omit `iss`. For others, the validation below requires it.
             (None, [only]) => Some(only),
             (None, _) => None,
         };
@@ -243,7 +243,8 @@ impl TokenVerifier {
         let mut validation = self.validation(header.alg, issuer);
         if is_legacy || !has_type {
             validation.required_spec_claims.clear();
-            // The library treats an `aud` that it cannot read as if it were missing, so require one.
+            // The library treats an `aud` that it cannot parse as missing. Requiring `aud` makes such a token
+            // invalid.
             if unverified.aud.is_some() {
                 validation.set_required_spec_claims(&["aud"]);
             }
@@ -255,7 +256,8 @@ impl TokenVerifier {
                 return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
-            // serde would also accept an array, as the fields in their order. Only an object is valid.
+            // serde would also accept an array with the values of the fields in order. Only an object is
+            // valid.
             let claim = claim.filter(Value::is_object);
             let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
             let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
@@ -273,17 +275,16 @@ impl TokenVerifier {
             Access::parse(details, &mut compiling, &self.rules)?
         };
         access.compiled = Some(compiling.finish());
-        // A fraction of a second less is no harm.
+        // Rounding down makes the token expire less than a second early, which does no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
-        // Its signature may be written in more than one way.
+        // The signature is not part of the hash, because the same signature can be encoded in several ways.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
         access.token = self.tell_apart.hash_one(signed);
         access.key = key;
         Ok((access, claims.nbf))
     }
 
-    /// What an issuer's tokens have to be, but for the time: that is looked at each time that a token
-    /// is used.
+    /// The rules for tokens of an issuer, except for the time, which is checked at each use of a token.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[self.compiler.hub().as_str()]);
@@ -295,7 +296,7 @@ impl TokenVerifier {
     }
 }
 
-/// The claims, if one of the issuer's keys signed them, and its mark.
+/// Returns the claims and the mark of the key, if one of the issuer's keys signed the token.
 fn claims(
     token: &str,
     header: &Header,
@@ -304,7 +305,7 @@ fn claims(
 ) -> Result<(Claims, u64), InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
-        // A key's id is a hint which to try; keys without one are tried, too.
+        // `kid` is a hint which key to try. Keys without an id are always tried.
         let is_meant = match (&key.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
             _ => true,
@@ -322,7 +323,8 @@ fn claims(
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));
                 }
-                // Like the two above, these come after the signature was verified; every other kind before.
+                // Like the two errors above, these occur only after the signature was verified. All others
+                // occur before.
                 ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
                     return Err(InvalidToken::Invalid(err));
                 }
@@ -339,7 +341,7 @@ impl fmt::Debug for TokenVerifier {
     }
 }
 
-/// Whether a token's header names the type of access tokens (RFC 7515, section 4.1.9).
+/// Whether `typ` in a token's header is the media type of access tokens (RFC 7515, section 4.1.9).
 fn is_token_type(named: &str) -> bool {
     const PREFIX: &str = "application/";
     let prefix = named.get(..PREFIX.len());

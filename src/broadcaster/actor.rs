@@ -1,7 +1,7 @@
-//! The central actor. It owns the ticker, the channel through which every subscriber hears of news,
-//! and the count of those there may be. What this process appends to the log goes through it; only
-//! where the log is in Redis, numbered messages and new epochs are appended by tasks of the log's own.
-//! It never waits for a socket, and one message of its own does for all subscribers.
+//! The central actor. It owns the ticking timer and the registry of client channels, and appends numbered
+//! messages and presence events to the log. With a Redis log, tasks of the log append numbered messages and
+//! epochs instead. The actor never waits for a socket, and sends one signal for all subscribers of a worker
+//! thread.
 
 use std::{
     convert::Infallible,
@@ -19,30 +19,29 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How many numbered messages may be on their way into the log. Those that are due beyond wait.
+/// Maximum number of numbered messages in flight. At this limit, the ticker waits until one is acknowledged.
 const MAX_TICKS_IN_FLIGHT: usize = 64;
 
-/// The actor that appends each event to the log and tells of it; each worker thread writes it to its
-/// own subscribers. Start it with [`Hub::start`](crate::Hub).
+/// The actor that registers subscribers and runs the ticker. Start it with [`Hub::start`](crate::Hub).
 #[derive(Debug)]
 pub struct Broadcaster {
     pub(super) log: Arc<MemoryLog>,
     pub(super) appender: Arc<dyn Appender>,
-    /// Present if the log appends the ticker's messages itself.
+    /// Present if the log itself appends the numbered messages. Passes it the settings; `None`: append none.
     pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
     pub(super) clients: ClientRegistry,
     pub(super) ticker: Ticker,
-    /// Numbered messages that are on their way into the log.
+    /// Numbered messages that are appended but not acknowledged.
     pub(super) ticks_in_flight: usize,
-    /// How often some of those were refused. What becomes of others that were on their way then says
-    /// nothing new.
+    /// How often the log refused numbered messages. A refusal also refuses all that were in flight, so a
+    /// later refusal counts only if its message was sent after the last counted one.
     pub(super) refusals: u64,
-    /// The timer that waits for the ticker's next deadline.
+    /// The timer for the ticker's next deadline.
     pub(super) ticking: SpawnHandle,
     pub(super) metrics: Arc<Metrics>,
-    /// Resolves when the thread that keeps the log has ended; there is one, unless it is in memory alone.
+    /// Resolves when the log's thread has ended. `None`: the log is in memory only and has no thread.
     pub(super) log_gone: Option<oneshot::Receiver<Infallible>>,
-    /// Dropped with the actor, however it ends: whoever waits for the other end learns of it.
+    /// Dropped with the actor, however it ends. This resolves [`Gone`](super::Gone).
     pub(super) _alive: oneshot::Sender<Infallible>,
 }
 
@@ -108,8 +107,8 @@ impl Broadcaster {
         }
     }
 
-    /// Appends a ticker message. If the log refuses it, it also refuses those behind it, and the ticker goes on
-    /// with the number that the log expects next.
+    /// Appends a numbered message. If the log refuses it, it also refuses those after it, and the ticker
+    /// continues with the number that the log expects next.
     fn publish_tick(&mut self, tick: Tick, ctx: &mut Context<Self>) {
         let (done, appended) = oneshot::channel();
         let event = Event::tick(tick.number, tick.message);
@@ -140,18 +139,18 @@ impl Actor for Broadcaster {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(gone) = self.log_gone.take() {
-            // Without whoever keeps the log nothing is to be had any more.
+            // Without its thread, the log accepts no events. The actor ends, and with it the process.
             ctx.spawn(gone.into_actor(self).map(|_, _, ctx| ctx.terminate()));
         }
         self.wait_for_tick(ctx);
     }
 }
 
-/// Changes the settings without dropping a subscriber or skipping a number.
+/// Changes the settings without disconnecting a subscriber or skipping a number.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Reconfigure {
-    /// The settings from now on.
+    /// The new settings. Values outside their range are clamped.
     pub settings: LiveSettings,
 }
 
@@ -169,7 +168,7 @@ impl Handler<Reconfigure> for Broadcaster {
     }
 }
 
-/// Ends every stream, each after the last event it can be given. New ones are turned away.
+/// Ends every stream after the newest event, and rejects new subscribers.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
@@ -183,7 +182,7 @@ impl Handler<Drain> for Broadcaster {
     }
 }
 
-/// Ends the Broadcaster: a thread that sends for it has died.
+/// Ends the actor, and with it the process, because the fan-out of a worker thread has died.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GiveUp;
@@ -196,12 +195,12 @@ impl Handler<GiveUp> for Broadcaster {
     }
 }
 
-/// Asks how the Broadcaster is.
+/// Requests the actor's part of the server's status.
 #[derive(Debug, Message)]
 #[rtype(result = "Inspection")]
 pub(crate) struct Inspect;
 
-/// The Broadcaster's own part of the server's status.
+/// The actor's part of the server's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
 pub(crate) struct Inspection {
     pub(crate) live: usize,

@@ -1,6 +1,6 @@
-//! The registry of client channels: the channel through which every worker thread learns what to do, and for
-//! each connected subscriber its permit and what presence knows of it. Limits how many subscribers there are, in
-//! all and with each token. The cursors and sockets stay on their threads.
+//! The registry of client channels. It owns the channel that signals every worker thread, and stores each
+//! connected subscriber with its token and its active subscriptions. It limits the number of subscribers, in
+//! all and for each token. Cursors and sockets are not here: they stay on their threads.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,9 +13,9 @@ use crate::{auth::Access, event::PresenceChange, matching::Selection, metrics::R
 /// A connected subscriber.
 #[derive(Debug)]
 struct Client {
-    /// Identifies its access token, if it has one.
+    /// Identifies its access token. `None`: it has no token.
     token: Option<u64>,
-    /// Its name among the active subscriptions, if they are published.
+    /// Its name among the active subscriptions. `None`: active subscriptions are not published.
     presence: Option<String>,
 }
 
@@ -23,14 +23,14 @@ struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientId(usize);
 
-/// Every connected subscriber.
+/// All connected subscribers.
 #[derive(Debug)]
 pub(crate) struct ClientRegistry {
-    /// Each worker thread has a receiver of its own.
+    /// Each worker thread has a receiver.
     channels: Arc<watch::Sender<HubState>>,
     clients: Slab<Client>,
     max_clients: usize,
-    /// Subscribers with each token.
+    /// Number of subscribers for each token. Tokens without subscribers are removed.
     with_token: HashMap<u64, usize>,
     max_with_token: usize,
     /// `None`: active subscriptions are not published.
@@ -58,7 +58,7 @@ impl ClientRegistry {
         self.max_clients
     }
 
-    /// How many subscribers are connected.
+    /// Number of connected subscribers.
     pub(super) fn len(&self) -> usize {
         self.clients.len()
     }
@@ -71,12 +71,12 @@ impl ClientRegistry {
         self.channels.borrow().draining
     }
 
-    /// Changes the state that every worker thread reads, and wakes them.
+    /// Changes the state that every worker thread reads, and wakes the threads.
     pub(super) fn send(&self, change: impl FnOnce(&mut HubState)) {
         self.channels.send_modify(change);
     }
 
-    /// Registers a subscriber. Also returns what is to be published of its subscriptions.
+    /// Registers a subscriber. Also returns the changes of active subscriptions to publish.
     pub(super) fn register(
         &mut self,
         selection: &Selection,
@@ -109,7 +109,7 @@ impl ClientRegistry {
         Ok((id, changes.unwrap_or_default()))
     }
 
-    /// Removes a subscriber. Returns what is to be published of its subscriptions.
+    /// Removes a subscriber. Returns the changes of active subscriptions to publish.
     pub(super) fn unregister(&mut self, id: ClientId) -> Vec<PresenceChange> {
         let Some(Client { token, presence }) = self.clients.try_remove(id.0) else {
             return Vec::new();

@@ -1,31 +1,31 @@
-//! The end of a subscriber's time: that of its access token, of which it is told some seconds before,
-//! so that its page can get another, or that of any stream.
+//! Decides when a stream ends: when its access token expires, or at its maximum lifetime. A subscriber whose
+//! token expires receives the event `expiring` some seconds before, so that its page can get a new token.
 
 use std::time::{Duration, Instant};
 
 use crate::event::{Frame, wire};
 
-/// A stream ends so long before its token does: it must not outlast it.
+/// A stream ends this long before its token expires, so that it never outlasts the token.
 const NOTICE_MARGIN: Duration = Duration::from_millis(200);
 
-/// When a stream is to end.
+/// When a stream ends, and what its subscriber receives before.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiry {
     end: Instant,
-    /// What it is still to be told before.
+    /// The `expiring` event that is still to send. `None`: none, or already sent.
     notice: Option<Notice>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Notice {
     at: Instant,
-    /// When the token ends, in seconds since 1970, as it says.
+    /// When the token expires, in seconds since 1970, as in its claim.
     expires_at: u64,
 }
 
 impl Expiry {
-    /// That of a token; `left` is the time from `now` on, and the subscriber is told `notice` before
-    /// its end.
+    /// The end of a stream whose token expires in `left` from `now`. The subscriber receives `expiring` about
+    /// `notice` before the end.
     pub(crate) fn of_token(
         expires_at: u64,
         left: Duration,
@@ -38,12 +38,12 @@ impl Expiry {
         Self { end, notice }
     }
 
-    /// That of any stream, of which nothing is told.
+    /// The end of a stream at its maximum lifetime, without notice.
     pub(crate) fn of_stream(end: Instant) -> Self {
         Self { end, notice: None }
     }
 
-    /// When something is to happen next.
+    /// When to act next: to send the notice, or to end the stream.
     pub(crate) fn due(&self) -> Instant {
         self.notice.map_or(self.end, |notice| notice.at)
     }
@@ -56,7 +56,7 @@ impl Expiry {
         self.end <= now
     }
 
-    /// What the subscriber is to be told now, once.
+    /// Returns the `expiring` event, once, when it is due.
     pub(crate) fn notice(&mut self, now: Instant) -> Option<Frame> {
         let notice = self.notice.take_if(|notice| notice.at <= now)?;
         let left = self.end.saturating_duration_since(now);

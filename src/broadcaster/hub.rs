@@ -1,5 +1,5 @@
-//! What a request handler needs of the Broadcaster: its address, the log that its subscribers read,
-//! and the counters. Cheap to clone, one for each worker.
+//! The handle through which request handlers use the actor and the log. It is cheap to clone, and each worker
+//! thread has its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,28 +29,29 @@ use crate::{
 
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// How a [`Hub`] is set up. The default has no ticker: it sends what is published.
+/// Settings of a [`Hub`]. By default, the ticker is off, and only published events are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
-    /// Ticker, heartbeat and checkpoints.
+    /// The settings that can change while the hub runs.
     pub live: LiveSettings,
-    /// How much is kept for those who resume or fall behind.
+    /// How many events are retained for subscribers that resume or catch up.
     pub retention: Retention,
-    /// How many subscribers there may be at once; whoever comes then is told to come again.
+    /// Maximum number of subscribers. Beyond it, new subscribers receive a `retry:` and are disconnected.
     pub max_subscribers: usize,
-    /// How many of them there may be with the same access token.
+    /// Maximum number of subscribers with the same access token. Beyond it, subscribing returns 429.
     pub max_with_token: usize,
-    /// How long a client waits before it reconnects, at most an hour. Each is told its own, 50 to
+    /// Time that clients wait before they reconnect, at most 1 h. Each client receives a random time of 50 to
     /// 150 % of this.
     pub retry: Duration,
-    /// What events are on that name no topic, such as the numbered messages; subscribers that ask
-    /// for no topic get those.
+    /// Topic of events without a topic, such as the numbered messages. A subscriber that asks for no topic
+    /// receives this topic.
     pub topic: Topic,
-    /// Whether it is told who subscribes to what, to those whose token allows it.
+    /// Whether active subscriptions are published, to subscribers whose token allows it.
     pub subscriptions: bool,
-    /// Memory budget for what all subscribers ask for, in bytes.
+    /// Memory budget for the matchers of all subscribers, in bytes. Beyond it, new subscribers receive a
+    /// `retry:` and are disconnected.
     pub matcher_bytes: usize,
-    /// The hub's URL as clients know it: relative topics and patterns are relative to it.
+    /// The hub's URL as clients know it. Relative topics and patterns are resolved against it.
     pub url: HubUrl,
 }
 
@@ -84,69 +85,68 @@ impl Default for HubSettings {
     }
 }
 
-/// The Broadcaster has stopped: the process should end.
+/// The Broadcaster has stopped. The process should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the Broadcaster has stopped")]
 pub struct BroadcasterGone;
 
-/// An event was not taken in.
+/// Why an event was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// There is more to publish than can be taken in. To be tried again a little later.
+    /// Too many events wait for the log. Retry a little later.
     #[error("too many updates are being published: try again later")]
     Busy,
-    /// It is to be published elsewhere, or after the restart.
+    /// The server is draining. Retry at another server, or after the restart.
     #[error("the server is draining")]
     Draining,
-    /// Where the log lives there is no room, or it is not there. To be tried again later.
+    /// The log has no space or cannot be reached. Retry later.
     #[error(transparent)]
     Unavailable(#[from] LogUnavailable),
-    /// The process should end.
+    /// The Broadcaster has stopped. The process should end.
     #[error(transparent)]
     Gone(#[from] BroadcasterGone),
 }
 
-/// Maximum number of updates that publishers wait for at once. Beyond it, publishing returns 503 with
-/// `Retry-After`.
+/// Maximum number of publish requests in flight. Beyond it, publishing returns 503 with `Retry-After`.
 const MAX_PUBLISHES_IN_FLIGHT: usize = 4096;
 
-/// A running Broadcaster and what belongs to it.
+/// A handle to a running Broadcaster and its log. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     pub(crate) log: Arc<MemoryLog>,
     appender: Arc<dyn Appender>,
-    /// Permits for updates from the network.
+    /// Permits for publish requests. Events that the embedding application publishes need none.
     publish_permits: Arc<Semaphore>,
-    /// Where older events are than those in the log, if they are anywhere.
+    /// Events that are older than memory. `None`: the log keeps no older events.
     pub(crate) archive: Option<Archive>,
     pub(crate) metrics: Arc<Metrics>,
     state: watch::Receiver<HubState>,
     retry: Duration,
     pub(crate) selections: Arc<Selections>,
-    /// What subscribers get that ask for no topic.
+    /// The selection of a subscriber that asks for no topic.
     pub(crate) own: Arc<Selection>,
 }
 
-/// Resolves when the Broadcaster has stopped, which it never does by itself.
+/// Resolves when the Broadcaster has stopped, which happens only after a failure.
 pub type Gone = oneshot::Receiver<std::convert::Infallible>;
 
 impl Hub {
-    /// Starts a Broadcaster on an Arbiter of its own. Needs a running actix `System`.
+    /// Starts a Broadcaster on its own thread. It requires a running actix `System`.
     ///
-    /// The second value tells of the Broadcaster's death; a server that goes on without it would
-    /// be up and mute.
+    /// The second value resolves when the Broadcaster has stopped. The process should then end: without the
+    /// Broadcaster, a server would accept connections and deliver nothing.
     ///
-    /// Settings out of their range are taken as the nearest that is in it.
+    /// Settings outside their range are clamped.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
         Self::start_with_log(settings, LogKind::Memory).expect("memory is there")
     }
 
-    /// The same with a log that lives elsewhere, and what is in it is read first. That blocks the
-    /// thread: a Redis that is not there is waited for, for some 10 s.
+    /// Starts a Broadcaster with a log of another kind, and loads the events that the log has. This blocks
+    /// the thread, for about 10 s if Redis cannot be reached.
     ///
-    /// A [`LogError`] says that the file cannot be made, read or locked, or is no log; or that Redis
-    /// is not there, cannot be used, or has something else under these keys.
+    /// Returns a [`LogError`] if the file cannot be created, read or locked, or is not a log, or if Redis
+    /// cannot be reached or used, or has other data under the log's keys.
     pub fn start_with_log(
         mut settings: HubSettings,
         log: LogKind,
@@ -194,26 +194,26 @@ impl Hub {
         Ok((hub, gone))
     }
 
-    /// The hub's URL, as its clients know it.
+    /// The hub's URL as its clients know it.
     pub fn url(&self) -> &HubUrl {
         self.selections.hub()
     }
 
-    /// The actor's address: it takes [`Reconfigure`] and [`Drain`].
+    /// The address of the actor, which handles [`Reconfigure`] and [`Drain`].
     pub fn broadcaster(&self) -> &Addr<Broadcaster> {
         &self.broadcaster
     }
 
-    /// What was counted since the start.
+    /// Counters since the start.
     pub fn totals(&self) -> Totals {
         self.metrics.totals()
     }
 
-    /// Publishes an event to every subscriber. Its id comes back once it is in the log, as safe as
-    /// the log makes it. However much waits, it is taken in, and while the hub drains, too.
+    /// Publishes an event. Returns its id when the event is in the log, as durable as the log kind makes it.
+    /// There is no limit on waiting events, and publishing also works during a drain.
     ///
-    /// [`PublishError::Unavailable`]: the log has no room, or is not there. Where only Redis' answer was
-    /// lost, the event is delivered all the same. [`PublishError::Gone`]: the Broadcaster has stopped.
+    /// [`PublishError::Unavailable`]: the log has no space or cannot be reached. If only the response of
+    /// Redis was lost, the event is still delivered. [`PublishError::Gone`]: the Broadcaster has stopped.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
         if !self.broadcaster.connected() {
             return Err(BroadcasterGone.into());
@@ -224,7 +224,7 @@ impl Hub {
         Ok(appended?)
     }
 
-    /// The same, but only if it can be taken in now.
+    /// Publishes an event if the hub is not draining, a permit is free and the log's queue is not full.
     pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
         if self.state.borrow().draining {
             return Err(PublishError::Draining);
@@ -236,7 +236,7 @@ impl Hub {
         self.publish(event).await
     }
 
-    /// Takes every permit, as so many publishers would.
+    /// Takes every permit, as if the maximum number of publish requests were in flight.
     #[cfg(test)]
     pub(crate) async fn hold_publish_permits(&self) -> SemaphorePermit<'_> {
         let permits = self
@@ -245,32 +245,34 @@ impl Hub {
         permits.await.expect("the semaphore is never closed")
     }
 
-    /// Whether events are taken in, as far as is known.
+    /// Whether the log accepts events, as far as is known.
     pub(crate) fn is_writable(&self) -> bool {
         self.appender.is_writable()
     }
 
-    /// Waits until all that was published is as safe as the log makes it, and so is who left.
+    /// Waits until the log has flushed all events so far, including the end of the subscriptions of
+    /// subscribers that left.
     pub(crate) async fn flush(&self) {
-        // What was sent to the Broadcaster before, it has done before it answers.
+        // The actor handles messages in order. Its response means that it has handled all that were sent
+        // before.
         self.ask(Inspect).await.ok();
-        // Who is gone has nothing left to do.
+        // An error means that the log has ended. Then there is nothing to flush.
         self.appender.flush().await.ok();
     }
 
-    /// Changes ticker, heartbeat and checkpoints without dropping a subscriber or skipping a number.
+    /// Changes ticker, heartbeat and checkpoints without disconnecting a subscriber or skipping a number.
     pub async fn reconfigure(&self, settings: LiveSettings) -> Result<(), BroadcasterGone> {
         self.ask(Reconfigure { settings }).await
     }
 
-    /// Ends every stream, each after the last event it can be given, with a `retry:` of its own and the
-    /// id to resume from.
-    /// New ones are turned away from now on.
+    /// Ends every stream after the newest event that it can receive, with a random `retry:` and the id to
+    /// resume from. From now on, new streams are rejected.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
     }
 
-    /// What is to be sent to whoever asks for this and may read that.
+    /// Returns the selection for these matchers and these rights. Compiles it unless a subscriber has the
+    /// same.
     pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,
@@ -281,7 +283,7 @@ impl Hub {
         self.selections.select(matchers, authorized, granted).await
     }
 
-    /// Tells of each event, and of whatever else those who send to subscribers have to know.
+    /// A receiver of the state. It is signaled at each event and at each change of the state.
     pub(crate) fn state(&self) -> watch::Receiver<HubState> {
         self.state.clone()
     }
@@ -304,8 +306,8 @@ impl Hub {
             .map_err(|_| BroadcasterGone)
     }
 
-    /// How long one client is told to wait before it reconnects: spread, so that those who were
-    /// cut off together do not come back together.
+    /// The reconnect time for one client. It is random, so that clients that were disconnected together do
+    /// not reconnect together.
     pub(crate) fn jittered_retry(&self) -> Duration {
         self.retry.mul_f64(0.5 + fastrand::f64())
     }

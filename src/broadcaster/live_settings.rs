@@ -1,23 +1,23 @@
-//! The settings of ticker, heartbeat and checkpoints, and the range that each of their values is kept in.
+//! The settings of ticker, heartbeat and checkpoints, and the ranges to which they are clamped.
 
 use std::time::Duration;
 
 use crate::event_log::TickerSettings;
 
-/// The part of the settings that can change while the Broadcaster runs.
+/// The settings that can change while the Broadcaster runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveSettings {
     /// The numbered messages.
     pub ticker: TickerSettings,
-    /// A subscriber that got nothing for this long is sent a comment: 100 ms to 1 h.
+    /// A subscriber that received nothing for this long receives a comment. Range: 100 ms to 1 h.
     pub heartbeat: Duration,
-    /// Whether an idle subscriber gets a checkpoint instead of the comment when its last id is in the older
-    /// half of the history.
+    /// Whether an idle subscriber receives a checkpoint instead of the comment when its last id is in the
+    /// older half of the history.
     pub checkpoints: bool,
 }
 
 impl LiveSettings {
-    /// The same with each value in its range: a timer of zero would never let go of the actor.
+    /// Clamps each value to its range. A timer with interval zero would occupy the actor forever.
     pub(crate) fn in_range(mut self) -> Self {
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
         self.ticker.interval = self.ticker.interval.clamp(shortest, longest);

@@ -1,6 +1,5 @@
-//! The central actor and the handle through which the rest of the server uses it. The `Broadcaster`
-//! registers subscribers, limits how many there are, keeps the list of active subscriptions, and runs
-//! the ticking timer.
+//! The central actor and the handle through which the rest of the server uses it. The `Broadcaster` registers
+//! and limits subscribers, lists active subscriptions, and runs the ticking timer.
 
 mod actor;
 mod client_registry;

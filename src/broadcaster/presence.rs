@@ -1,4 +1,4 @@
-//! Who subscribes to what, and what those are told who may know (Mercure, chapter Active
+//! Lists the active subscriptions, and creates the event for each change (Mercure, chapter Active
 //! Subscriptions). Pure.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,47 +12,48 @@ use crate::{
     matching::{HubUrl, MatcherText, MatcherType, SUBSCRIPTIONS_PATH},
 };
 
-/// What RFC 6570 leaves as it is (section 3.2.2).
+/// The characters that are percent-encoded: all but the unreserved ones (RFC 6570, section 3.2.2).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Maximum number of subscriptions in a list, and its size in bytes. The rest is left out, and the list
-/// says so.
+/// Maximum number of subscriptions in a list, and maximum size of their documents in bytes. Beyond either,
+/// the rest is omitted, and the list has `"truncated":true`.
 const MAX_LISTED: usize = 10_000;
 const MAX_LIST_BYTES: usize = 4 << 20;
 
-/// Every subscription there is.
+/// All active subscriptions.
 #[derive(Debug)]
 pub(crate) struct Presence {
     hub: HubUrl,
-    /// By their paths, which are the topics on which they are told of.
-    /// Documents as JSON text: parsed, a document may take some fifty times as much memory.
+    /// The documents by path, which is also the topic of their presence events. They are JSON text, because a
+    /// parsed document may need about fifty times as much memory.
     active: BTreeMap<String, Box<str>>,
     subscribers: HashMap<String, Subscriber>,
-    /// Memory of what is above, in bytes, about, without what each subscriber has free.
+    /// Approximate memory of the fields above, in bytes, without the part of each subscriber that is free. It
+    /// never exceeds `budget`.
     bytes: usize,
     budget: usize,
 }
 
-/// A subscriber's subscriptions.
+/// The subscriptions of one subscriber.
 #[derive(Debug, Default)]
 struct Subscriber {
     paths: Vec<String>,
-    /// What they take of the budget, in bytes.
+    /// Bytes that they use of the budget.
     bytes: usize,
 }
 
-/// There is no memory for the subscriptions of one more.
+/// The memory budget is exhausted. The subscriber is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crowded;
 
-/// What a subscription takes beside its texts, in bytes, about: JSON values and maps.
+/// Approximate memory of a subscription in addition to its texts, in bytes: JSON values and map entries.
 const SUBSCRIPTION_BYTES: usize = 1024;
 
-/// How many bytes of each subscriber are free: a few subscriptions are among what it takes in any case.
+/// Bytes of each subscriber that do not count against the budget, enough for a few subscriptions.
 const FREE_BYTES: usize = 4096;
 
 impl Presence {
@@ -67,7 +68,7 @@ impl Presence {
         }
     }
 
-    /// The same with these subscriptions, which nobody leaves.
+    /// A list of these subscriptions, given as path and document. It has no subscribers, so none can leave.
     pub(crate) fn of(hub: HubUrl, documents: Vec<(String, String)>) -> Self {
         let documents = documents.into_iter();
         Self {
@@ -80,7 +81,7 @@ impl Presence {
         &self.hub
     }
 
-    /// Adds a subscriber, and returns by which name it leaves, and what is to be told.
+    /// Adds a subscriber. Returns its name, with which it leaves, and the changes to publish.
     pub(crate) fn join(
         &mut self,
         matchers: &[MatcherText],
@@ -104,7 +105,7 @@ impl Presence {
                 "active": true,
             });
             let path = if *kind == MatcherType::Selector {
-                // The format of the protocol's older versions.
+                // The format of older protocol versions.
                 document["topic"] = json!(&**text);
                 format!("{list}/{topic}/{name}")
             } else {
@@ -127,8 +128,9 @@ impl Presence {
         Ok((subscriber, changes))
     }
 
-    /// What the subscriptions of a subscriber would take, in bytes, about: three times the path, in which
-    /// the matcher is percent-encoded, and the document.
+    /// Approximate memory that the subscriptions of a subscriber would use, in bytes. The percent-encoded
+    /// matcher counts three times: it is in the path, and the path is stored in both maps and in the
+    /// document.
     fn cost(&self, matchers: &[MatcherText], access: Option<&Access>) -> usize {
         let cost = |MatcherText { text, .. }: &MatcherText| {
             let encoded: usize = utf8_percent_encode(text, ENCODED).map(str::len).sum();
@@ -139,7 +141,7 @@ impl Presence {
         matchers.iter().map(cost).sum()
     }
 
-    /// Removes a subscriber, and returns what is to be told.
+    /// Removes a subscriber. Returns the changes to publish.
     pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<PresenceChange> {
         let Subscriber { paths, bytes } = self.subscribers.remove(subscriber).unwrap_or_default();
         self.bytes -= bytes;
@@ -148,8 +150,8 @@ impl Presence {
             .collect()
     }
 
-    /// The JSON document at a path: a subscription, or a list of those below it. `None`: neither. In
-    /// `legacy` there are lists of the subscriptions to a topic, too.
+    /// The JSON document at a path: a subscription, or the list of the subscriptions below the path. `None`:
+    /// the path is neither. With `legacy`, there is also a list for each topic.
     pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<String> {
         if let Some(document) = self.active.get(path) {
             return Some(document.to_string());
@@ -171,13 +173,14 @@ impl Presence {
         let below = self.active.range(prefix.clone()..);
         let below =
             below.map_while(|(path, document)| Some((path.strip_prefix(&prefix)?, document)));
-        // A topic may be called `exact`, and other paths begin with `/subscriptions/exact/`.
+        // A topic may be named `exact`. Then its list must not contain the paths below
+        // `/subscriptions/exact/`, which have one more segment.
         let listed = below.filter(|(rest, _)| !is_of_topic || !rest.contains('/'));
         Some(list(path, listed.map(|(_, document)| &**document)))
     }
 }
 
-/// A list of subscriptions as JSON. One that exceeds a limit is cut and says so.
+/// A list of subscriptions as JSON. If it exceeds a limit, it is truncated and says so.
 fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     let mut is_truncated = false;
@@ -200,8 +203,9 @@ fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
     format!("{{\"id\":{id},\"subscriptions\":[{text}]{truncated},\"type\":\"subscriptions\"}}")
 }
 
-/// A path as subscriptions are told of at it: each part of what was asked for may be percent-encoded in
-/// other ways. `None`: there is none below the hub's list, or it is not UTF-8.
+/// The path at which a subscription or list is stored. Clients may percent-encode each segment of a path in
+/// different ways, and this encodes it in one way. `None`: the path is not below the hub's list, or a segment
+/// is not UTF-8.
 pub(crate) fn told_path(asked: &str, hub: &HubUrl) -> Option<String> {
     let below = asked
         .strip_prefix(hub.path())?
@@ -342,7 +346,7 @@ mod tests {
         assert!((2..20).contains(&joined.len()), "{}", joined.len());
         assert!(presence.bytes <= budget);
         assert_eq!(presence.join(&many, None).err(), Some(Crowded));
-        // A few are free.
+        // A few subscriptions are free.
         let (few, _) = presence.join(&[pattern("a")], None).unwrap();
         presence.leave(&joined[0].0);
         let (again, _) = presence.join(&many, None).unwrap();

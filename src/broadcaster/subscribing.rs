@@ -1,4 +1,4 @@
-//! Registering and removing subscribers, and listing their subscriptions.
+//! The actor's messages for subscribers: register one, remove one, list active subscriptions.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::{
 #[rtype(result = "Result<Permit, Rejection>")]
 pub(crate) struct Subscribe {
     pub(crate) selection: Arc<Selection>,
-    /// What its token allows, if it has one.
+    /// What its token allows. `None`: it has no token.
     pub(crate) access: Option<Arc<Access>>,
 }
 
-/// The permit of a registered subscriber. Dropping it removes the subscriber, also if nobody waited for the
-/// answer.
+/// The permit of a registered subscriber. Dropping it removes the subscriber. This also works if the
+/// requester left before the response.
 #[derive(Debug)]
 pub(crate) struct Permit {
     broadcaster: Addr<Broadcaster>,
@@ -48,7 +48,7 @@ impl Handler<Subscribe> for Broadcaster {
         let Subscribe { selection, access } = message;
         let is_full = self.clients.presence().is_some() && self.appender.is_full();
         let registered = if is_full && !self.clients.is_draining() {
-            // Each subscriber appends presence events, and the queue for these is bounded.
+            // With presence, each subscriber appends events, and the queue of the log is full.
             Err(Rejection::Full)
         } else {
             self.clients.register(&selection, access.as_deref())
@@ -82,21 +82,21 @@ impl Handler<Leave> for Broadcaster {
     }
 }
 
-/// Asks for the active subscriptions at a path.
+/// Requests the active subscriptions at a path.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Listed, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
-    /// Whether the paths of the protocol's older versions are served, too.
+    /// Whether paths of older protocol versions are also served.
     pub(crate) legacy: bool,
 }
 
-/// The active subscriptions at a path, at a moment.
+/// The active subscriptions at a path, at one moment.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    /// JSON. `None`: there are none.
+    /// The JSON document. `None`: there is no document at this path.
     pub(crate) document: Option<String>,
-    /// The newest event at that moment.
+    /// The id of the newest event at that moment. `None`: the log is empty.
     pub(crate) last: Option<EventId>,
 }
 

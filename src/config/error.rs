@@ -1,5 +1,5 @@
-//! Why there is no config, in one line of bounded length, whatever was found: it says who sets what,
-//! what was found and what is allowed.
+//! Describes why a config is refused, in one line of bounded length: the source, the key, the value found and
+//! the allowed values.
 
 use std::{
     fmt,
@@ -9,90 +9,90 @@ use std::{
 use thiserror::Error;
 use toml::Value;
 
-/// How much is repeated of what was found, in characters.
+/// Maximum number of characters that an error repeats of the config. The rest becomes `…`.
 const REPEATED: usize = 80;
 
-/// Why there is no config.
+/// Why a config is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}: cannot read the config file: {reason}", shown(path))]
     Unreadable {
-        /// The file.
+        /// The config file.
         path: PathBuf,
-        /// What the system says.
+        /// The reason, from the system.
         reason: String,
     },
-    /// The file is not TOML.
+    /// The file is not valid TOML.
     #[error("{}:{line}:{column}: this is not TOML: {reason}", shown(path))]
     Syntax {
-        /// The file.
+        /// The config file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
         /// The character in that line, from 1.
         column: usize,
-        /// Why, as the parser says it.
+        /// The reason, from the parser.
         reason: String,
     },
-    /// A line of the file stands before the first section.
+    /// A key precedes the first section of the file.
     #[error("{origin}: {} is outside of a section; it belongs under one of: {}", shorten(key), sections.join(", "))]
     OutsideOfSection {
-        /// Who sets it.
+        /// The source of the key.
         origin: Origin,
         /// The key.
         key: String,
-        /// The sections that have such a key, or else all, each in its brackets.
+        /// The sections that have a key of this name, or else all sections, each in brackets.
         sections: Vec<String>,
     },
-    /// There is no such section.
+    /// The section does not exist.
     #[error("{origin}: there is no section {}; allowed is one of: {}", shorten(section), known.join(", "))]
     UnknownSection {
-        /// Who sets it.
+        /// The source of the section.
         origin: Origin,
         /// The section.
         section: String,
-        /// The sections there are.
+        /// All sections that exist.
         known: Vec<String>,
     },
-    /// There is no such key.
+    /// The key does not exist.
     #[error("{origin}: there is no key {}; allowed is one of: {}", shorten(key), known.join(", "))]
     UnknownKey {
-        /// Who sets it.
+        /// The source of the key.
         origin: Origin,
         /// The key.
         key: String,
-        /// The keys there are beside it.
+        /// All keys of the section.
         known: Vec<String>,
     },
-    /// A variable whose name is not that of a section and a key.
+    /// The name of a variable has the prefix, but not a section and a key.
     #[error("{origin}: this names no key; allowed is a section and a key, as in {example}")]
     NoKey {
         /// The variable.
         origin: Origin,
-        /// A good name.
+        /// A valid name.
         example: String,
     },
-    /// A key cannot have this value.
+    /// The value of a key is not allowed.
     #[error("{origin}: {key}: {message}")]
     Value {
-        /// Who sets it.
+        /// The source of the value.
         origin: Origin,
         /// The key.
         key: String,
-        /// What was found, and what is allowed.
+        /// The value found, and the allowed values.
         message: String,
     },
 }
 
-/// Who sets a key.
+/// The source that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A line of a file.
+    /// A config file.
     File(PathBuf),
-    /// A variable of the environment.
+    /// An environment variable.
     Variable(String),
-    /// A flag.
+    /// A command-line flag.
     Flag(&'static str),
 }
 
@@ -107,9 +107,9 @@ impl fmt::Display for Origin {
 }
 
 impl ConfigError {
-    /// What the parser says, without the lines of the file that it repeats.
+    /// The parser's error, without the lines of the file that the parser repeats.
     pub(super) fn syntax(path: PathBuf, text: &str, err: &toml::de::Error) -> Self {
-        // Without a place it is about the whole, such as its depth.
+        // An error without a span is about the whole file, such as too deep nesting.
         let at = err.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -122,12 +122,12 @@ impl ConfigError {
     }
 }
 
-/// A path as it was given: long ones are wanted whole, but in one line.
+/// A path in one line, with control characters escaped. It is not shortened.
 pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string()).collect()
 }
 
-/// The start of a text, in one line.
+/// The beginning of a text, at most `REPEATED` characters, in one line.
 pub(super) fn shorten(text: &str) -> String {
     let mut all = escape(text);
     let mut start: String = all.by_ref().take(REPEATED).collect();
@@ -137,7 +137,7 @@ pub(super) fn shorten(text: &str) -> String {
     start
 }
 
-/// A value as it would be written in a file, in one line of bounded length.
+/// A value as in a config file, shortened, in one line.
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", shorten(text)),

@@ -1,4 +1,5 @@
-//! Settings that name a host: addresses to listen on, and origins of pages.
+//! Decides which values are allowed for settings that name a host: addresses to listen on, and origins of
+//! pages.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -7,13 +8,13 @@ use toml::Value;
 
 use super::value::{refused, text_or_off};
 
-/// The longest name of a host, in bytes: DNS knows no longer one.
+/// Maximum length of a host name, in bytes. DNS allows no longer names.
 const MAX_HOST_BYTES: usize = 253;
 
-/// The longest scheme of an origin, in bytes: the HTTP library takes no longer one.
+/// Maximum length of the scheme of an origin, in bytes. The HTTP library accepts no longer ones.
 const MAX_SCHEME_BYTES: usize = 64;
 
-/// How many origins there may be.
+/// Maximum number of origins in the list. A longer list is refused.
 const ORIGINS: usize = 1000;
 
 pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -43,7 +44,7 @@ pub(super) mod optional_address {
     }
 }
 
-/// Whether this is a host and a port. Whether there is such a host shows when it is bound.
+/// Whether the text is a host and a port. Whether the host exists is only known when the server binds to it.
 fn is_address(text: &str) -> bool {
     if text.starts_with('[') {
         return text.parse::<SocketAddrV6>().is_ok();
@@ -55,7 +56,7 @@ fn is_address(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    // A number may begin with `+`, a port may not.
+    // Parsing a number would accept a leading `+`, which a port must not have.
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
@@ -88,7 +89,7 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     origins.iter().map(origin).collect()
 }
 
-/// Whether a browser could send this as `Origin`, or it stands for all.
+/// Whether a browser could send this text as `Origin`, or it is `*`.
 fn is_origin(text: &str) -> bool {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let serialized = || {

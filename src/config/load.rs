@@ -1,6 +1,6 @@
-//! Where the settings come from: defaults, then the file, then the environment, then flags, each
-//! over the one before. Every value is checked where it is set, also one that another wins over, so
-//! that an error names the one that is to be mended.
+//! Loads the settings from their sources: defaults, file, environment and flags, where each overrides those
+//! before it. Every value is checked in the source that sets it, even if a later source overrides it, so an
+//! error names the place to fix.
 
 use std::{
     collections::BTreeMap,
@@ -18,44 +18,44 @@ use super::{
     settings::Config,
 };
 
-/// The file that is used when none is named, if it is there.
+/// The config file if none is named. It is optional.
 pub const DEFAULT_PATH: &str = "config/default.toml";
 
 const ENVIRONMENT_PREFIX: &str = "BROADCASTER__";
 
-/// The longest config file, in bytes. A longer one is refused: it is something else.
+/// Maximum length of a config file, in bytes. A longer file is refused: it is not a config file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A flag that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
-    /// The flag as it is written, e.g. `--interval`.
+    /// The flag as written, e.g. `--interval`.
     pub name: &'static str,
     /// The key that it sets, e.g. `ticker.interval`.
     pub key: &'static str,
-    /// What it is set to, as text.
+    /// The value as text.
     pub value: String,
 }
 
-/// Where settings are looked for. Can be read again and again.
+/// The sources of the settings. They can be read repeatedly.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file named by the user; `None`: [`DEFAULT_PATH`] if it is there.
+    /// The file that the user names. `None`: [`DEFAULT_PATH`], if it exists.
     pub path: Option<PathBuf>,
-    /// The environment's variables; those with another prefix than `BROADCASTER__` are left alone.
+    /// The environment variables. Only those with the prefix `BROADCASTER__` are used.
     pub environment: Vec<(OsString, OsString)>,
-    /// The flags given.
+    /// The flags on the command line.
     pub flags: Vec<Flag>,
 }
 
-/// What was found where the file is looked for. Equal: nothing has changed.
+/// The content of the config file when it was read. Two equal values mean that nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// None was named, and there is none at [`DEFAULT_PATH`].
+    /// The user named no file, and [`DEFAULT_PATH`] does not exist.
     Nothing,
-    /// What a file holds.
+    /// The path and text of a file.
     Text(PathBuf, String),
-    /// There is or should be a file, and this is what came of reading it.
+    /// The path of a file that cannot be read, and the reason.
     Unreadable(PathBuf, String),
 }
 
@@ -68,7 +68,7 @@ impl Found {
         }
     }
 
-    /// The file, there or not; `None`: none was named, and there is none by default.
+    /// The path of the file, even if it cannot be read. `None`: no file is used.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Nothing => None,
@@ -78,14 +78,15 @@ impl Found {
 }
 
 impl Sources {
-    /// Reads the file.
+    /// Reads the config file.
     pub fn look(&self) -> Found {
         let named = self.path.clone();
         let default = || is_there(DEFAULT_PATH).then(|| DEFAULT_PATH.into());
         named.or_else(default).map_or(Found::Nothing, Found::at)
     }
 
-    /// The config, given what was found in the file. Either everything is good or nothing is taken.
+    /// Combines the file's content with the other sources. If any value is wrong, returns its error and no
+    /// config.
     pub fn load(&self, found: &Found) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
         match found {
@@ -97,7 +98,7 @@ impl Sources {
             }
         }
         for (name, value) in &self.environment {
-            // A name that is not Unicode keeps its prefix and is refused as unknown.
+            // A name that is not Unicode keeps its prefix, so it is refused as unknown.
             let name = name.to_string_lossy();
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 let origin = Origin::Variable(name.clone().into_owned());
@@ -112,7 +113,7 @@ impl Sources {
     }
 }
 
-/// The keys by which two configs differ.
+/// The keys whose values differ between two configs.
 pub fn changed_keys(old: &Config, new: &Config) -> Vec<String> {
     let (old, new) = (leaves(old), leaves(new));
     old.into_iter()
@@ -144,7 +145,7 @@ fn parse(settings: &Table) -> Result<Config, toml::de::Error> {
     Config::deserialize(Value::Table(settings.clone()))
 }
 
-/// Whether there is something, be it a link to nothing or a file that may not be looked at.
+/// Whether something exists at a path. This includes a broken symbolic link, and a file without permission.
 fn is_there(path: &str) -> bool {
     !matches!(
         std::fs::symlink_metadata(path).map_err(|err| err.kind()),
@@ -153,7 +154,7 @@ fn is_there(path: &str) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // What is no file may have no end, and what was read from a pipe cannot be read again.
+    // A device may have no end, and data read from a pipe cannot be read again.
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::Error::other("it is a folder"));
@@ -176,9 +177,9 @@ fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-/// The settings found so far.
+/// The settings of the sources so far, merged.
 struct Layers {
-    /// Every key there is, with a value of its type.
+    /// Every key that exists, with its default, which shows the key's type.
     known: Table,
     settings: Table,
 }
@@ -192,7 +193,7 @@ impl Layers {
     }
 
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
-        // Some editors begin a file with the mark of its encoding.
+        // Some editors write a byte order mark at the beginning of a file.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let table: Table = text
             .parse()
@@ -237,7 +238,7 @@ impl Layers {
         }
     }
 
-    /// Sets a key from text that has no type of its own: it takes the type of the key.
+    /// Sets a key from text, which is parsed as the type of the key.
     fn set_text(
         &mut self,
         section: &str,
@@ -245,7 +246,7 @@ impl Layers {
         text: &str,
         origin: Origin,
     ) -> Result<(), ConfigError> {
-        // What does not parse stays text, to be refused with what is allowed.
+        // Text that cannot be parsed stays text. The check then refuses it and names the allowed values.
         let as_text = Value::String(text.to_owned());
         let value = match self.known_key(section, key, &origin)? {
             Value::Boolean(_) => text.parse().map_or(as_text, Value::Boolean),
@@ -287,7 +288,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The default of a key.
+    /// The default of a key, or an error if the key does not exist.
     fn known_key(&self, section: &str, key: &str, origin: &Origin) -> Result<&Value, ConfigError> {
         let known = self.known_in(section, origin)?;
         known.get(key).ok_or_else(|| ConfigError::UnknownKey {
@@ -297,7 +298,7 @@ impl Layers {
         })
     }
 
-    /// The keys that a section may have.
+    /// The keys of a section, or an error if the section does not exist.
     fn known_in(&self, section: &str, origin: &Origin) -> Result<&Table, ConfigError> {
         match self.known.get(section) {
             Some(Value::Table(keys)) => Ok(keys),
@@ -309,7 +310,7 @@ impl Layers {
         }
     }
 
-    /// What to say of a key outside of a section, or of a section's name used for a key.
+    /// The error for a key outside of a section, or for a section's name that is used as a key.
     fn misplaced(&self, key: String, value: &Value, origin: Origin) -> ConfigError {
         if self.known.contains_key(&key) {
             let message = format!("found {}, allowed is a section: [{key}]", found(value));

@@ -1,4 +1,5 @@
-//! The settings of both logs: the one that operators read, and that of the events.
+//! The settings of both logs in section `[log]`: the log that the process writes for operators, and the event
+//! log.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,57 +8,58 @@ use serde::{Deserialize, Serialize};
 use super::value::{self, Choice};
 use crate::event_log::{LogKind, LogSync, RedisSettings, RedisUrl};
 
-/// Two logs: the one that operators read, and that of the events.
+/// Section `[log]`. `level` is about the log that the process writes; all other keys are about the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LogConfig {
-    /// The least important level that is logged.
+    /// The least important level that the process logs.
     #[serde(
         deserialize_with = "value::level",
         serialize_with = "value::write_level"
     )]
     pub level: log::LevelFilter,
-    /// Where events live.
+    /// Where events are stored.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
     pub kind: LogPlace,
-    /// The file of a log that is in one.
+    /// The log file, if `kind` is `file`.
     #[serde(deserialize_with = "value::file")]
     pub path: PathBuf,
-    /// Whether an event is safe from a crash before it is acknowledged.
+    /// With a file log: whether events are synced to the disk before they are acknowledged.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
     pub sync: SyncPolicy,
-    /// How long after that it is safe at the latest, otherwise.
+    /// With [`SyncPolicy::Interval`]: maximum time from the acknowledgement of an event to its sync. A crash
+    /// can lose the acknowledged events of this time.
     #[serde(with = "value::sync_interval")]
     pub sync_interval: Duration,
-    /// Where the Redis is of a log that is in one. Its password is not written back.
+    /// The URL of Redis, if `kind` is `redis`. When the config is printed, `***` replaces the password.
     #[serde(with = "value::redis_url")]
     pub url: RedisUrl,
-    /// What the names of the log's keys begin with there.
+    /// Prefix of the log's keys in Redis. Servers with the same prefix share a log.
     #[serde(deserialize_with = "value::prefix")]
     pub prefix: String,
-    /// How many events are kept there.
+    /// Approximate number of events that Redis retains.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000_000>")]
     pub history: usize,
-    /// How old an event may be there; `None`, written `"off"`: of any age.
+    /// Maximum age of an event in Redis. `None`, written `"off"`: unlimited.
     #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
 }
 
-/// Where events live.
+/// Where events are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogPlace {
-    /// In memory alone.
+    /// Only in memory. A restart loses them.
     Memory,
-    /// In a file, too.
+    /// In a file, and in memory.
     File,
-    /// In Redis, with others.
+    /// In Redis, shared with other servers.
     Redis,
 }
 
@@ -69,12 +71,12 @@ impl Choice for LogPlace {
     ];
 }
 
-/// When an event that is appended to a file is safe from a crash.
+/// When an event in a log file is synced to the disk, so that it survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Before it is acknowledged.
+    /// Before it is acknowledged and delivered.
     Always,
-    /// Some time after it was acknowledged.
+    /// At most `log.sync_interval` after it was acknowledged.
     Interval,
 }
 
@@ -100,7 +102,7 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// Where the events' log lives.
+    /// The log kind with its settings.
     pub(super) fn place(&self) -> LogKind {
         match self.kind {
             LogPlace::Memory => LogKind::Memory,

@@ -1,5 +1,5 @@
-//! The settings: what there is, the defaults, the allowed values, and the sources they come from (file,
-//! environment, flags). `config/default.toml` documents each key.
+//! Defines the settings: keys, defaults, allowed values, and the sources that set them (file, environment,
+//! flags). `config/default.toml` documents each key.
 
 mod error;
 mod host_value;

@@ -1,5 +1,5 @@
-//! The settings of the server: what there is, the defaults, and what each value may be. Where the
-//! values come from is said at [`Sources`].
+//! Defines the keys of the settings with their defaults. The sources that set them are described at
+//! [`Sources`].
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     matching::HubUrl,
 };
 
-/// Keys that take effect while the server runs. See [`Config::live_settings`].
+/// Keys that take effect while the server runs. All others need a restart. See [`Config::live_settings`].
 pub const RELOADABLE: [&str; 6] = [
     "auth.issuers",
     "stream.checkpoints",
@@ -29,73 +29,73 @@ pub const RELOADABLE: [&str; 6] = [
     "ticker.message",
 ];
 
-/// Everything that can be set. `config/default.toml` documents each key with its unit, range and
-/// default.
+/// All settings. `config/default.toml` documents each key with its unit, range and default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Sockets and threads.
+    /// Sockets, threads and timeouts.
     pub server: ServerConfig,
     /// The numbered messages.
     pub ticker: TickerConfig,
-    /// What subscribers get.
+    /// Event streams and the history in memory.
     pub stream: StreamConfig,
-    /// The hub that others publish to.
+    /// The Mercure hub.
     pub hub: HubConfig,
     /// Who may publish and subscribe.
     pub auth: AuthConfig,
-    /// How much clients may ask for.
+    /// Limits on what clients may request.
     pub limits: LimitsConfig,
-    /// Pages of other origins.
+    /// Access for pages of other origins.
     pub cors: CorsConfig,
-    /// What operators are told in the process's log, and where the log of events is kept.
+    /// The log that the process writes, and the event log.
     pub log: LogConfig,
 }
 
-/// Sockets and threads.
+/// Section `[server]`: sockets, threads and timeouts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Address and port to listen on.
+    /// Host and port to listen on. Port 0: any free port.
     #[serde(deserialize_with = "host_value::bind_address")]
     pub bind: String,
-    /// Address and port that `/metrics`, `/status` and `/readyz` move to; `None`, written `"off"`:
-    /// they stay where the stream is.
+    /// Host and port of `/metrics`, `/status` and `/readyz`. `None`, written `"off"`: they are served at
+    /// `bind`.
     #[serde(with = "host_value::optional_address")]
     pub admin_bind: Option<String>,
-    /// Threads that serve connections; 0: one for each core.
+    /// Threads that serve connections. 0: one for each core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
-    /// The folder served at `/`.
+    /// The folder whose files are served at `/`. If it does not exist, the server logs a warning.
     #[serde(deserialize_with = "value::folder")]
     pub static_dir: PathBuf,
-    /// The Content-Security-Policy of the files in it; `None`, written `"off"`: they are sent without.
+    /// The Content-Security-Policy of the files in `static_dir`. `None`, written `"off"`: no header.
     #[serde(with = "value::content_security_policy")]
     pub static_csp: Option<String>,
-    /// How many subscribers there may be; 0: what the limit on open files allows.
+    /// Maximum number of subscribers. 0: as many as the limit on open files allows. Beyond it, new
+    /// subscribers receive a `retry:` and are disconnected.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
     pub max_subscribers: usize,
-    /// A connection without an event stream is closed when it is idle for this long, or when a request,
-    /// from its first byte on, is not whole and answered within this.
+    /// The server closes a connection without an event stream when it is idle for this long, or when a
+    /// request is not complete and answered this long after its first byte.
     #[serde(with = "value::timeout")]
     pub request_timeout: Duration,
-    /// A connection whose socket takes nothing for this long is closed.
+    /// The server closes a connection whose socket accepts no bytes for this long.
     #[serde(with = "value::timeout")]
     pub write_timeout: Duration,
-    /// How long a shutdown may take, at most.
+    /// Maximum duration of a graceful shutdown.
     #[serde(with = "value::drain_timeout")]
     pub drain_timeout: Duration,
 }
 
-/// A page may load its own files and read its own server, and nothing else.
+/// A page may load only its own files and read only its own server.
 const STRICT_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                           connect-src 'self'; base-uri 'none'; form-action 'none'; \
                           frame-ancestors 'none'";
 
 impl ServerConfig {
-    /// The header of the files in `static_dir`.
+    /// The Content-Security-Policy header of the files in `static_dir`.
     pub(crate) fn content_security_policy(&self) -> Option<HeaderValue> {
         let policy = self.static_csp.as_deref()?;
         Some(HeaderValue::from_str(policy).expect("a policy is visible ASCII"))
@@ -118,21 +118,21 @@ impl Default for ServerConfig {
     }
 }
 
-/// The numbered messages. All of it is reloadable, but the topic.
+/// Section `[ticker]`: the numbered messages. All keys except `topic` are reloadable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct TickerConfig {
-    /// Whether they are sent.
+    /// Whether the ticker publishes messages.
     #[serde(deserialize_with = "value::boolean")]
     pub enabled: bool,
-    /// From one to the next.
+    /// Time from one message to the next.
     #[serde(with = "value::interval")]
     pub interval: Duration,
-    /// The message; `{n}` in it becomes the number.
+    /// Text of a message. `{n}` becomes its number, which counts from 0.
     #[serde(deserialize_with = "value::message")]
     pub message: String,
-    /// The topic that they are on.
+    /// Topic of the messages. Also the topic of a `/events/sse` subscriber that asks for none.
     #[serde(with = "value::topic")]
     pub topic: Topic,
 }
@@ -148,38 +148,41 @@ impl Default for TickerConfig {
     }
 }
 
-/// What subscribers get.
+/// Section `[stream]`: event streams and the history in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct StreamConfig {
-    /// How long clients wait before they reconnect, on average.
+    /// Time that clients wait before they reconnect. Each client receives a random time of 50 to 150 % of
+    /// this.
     #[serde(with = "value::retry")]
     pub retry: Duration,
-    /// A subscriber that got nothing for this long is sent a comment. Reloadable.
+    /// A subscriber that received nothing for this long receives a comment. Reloadable.
     #[serde(with = "value::timeout")]
     pub heartbeat: Duration,
-    /// Whether a subscriber that got nothing for as long as the heartbeat gets a checkpoint when the
-    /// last id that it knows is in the older half of the history. Reloadable.
+    /// Whether a subscriber that received nothing for `heartbeat` receives a checkpoint instead of the
+    /// comment when its last event id is in the older half of the history. Reloadable.
     #[serde(deserialize_with = "value::boolean")]
     pub checkpoints: bool,
-    /// How long a stream lasts at most; `None`, written `"off"`: until its client leaves, its token ends
-    /// or the server stops.
+    /// Maximum duration of a stream. `None`, written `"off"`: a stream lasts until its client leaves, its
+    /// token expires or the server stops.
     #[serde(with = "value::optional_duration")]
     pub max_lifetime: Option<Duration>,
-    /// How many events are kept.
+    /// Number of retained events. The oldest are evicted first.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
-    /// How many events that tell of active subscriptions are kept beside those.
+    /// Number of events about active subscriptions that are retained in addition.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
     pub presence_history: usize,
-    /// How much memory the events may take that are kept, in bytes.
+    /// Memory for all retained events, in bytes. Events about active subscriptions may use a quarter of it.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
-    /// How old an event may be when the next one comes; `None`, written `"off"`: of any age.
+    /// When an event is appended, older retained events that exceed this age are evicted. `None`, written
+    /// `"off"`: no limit.
     #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
-    /// How many of the newest events a connected subscriber gets whatever the history's bounds.
+    /// Number of the newest events that stay in memory for connected subscribers even if `history` or
+    /// `history_age` is shorter. `history_bytes` takes precedence.
     #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
     pub queue: usize,
 }
@@ -200,40 +203,41 @@ impl Default for StreamConfig {
     }
 }
 
-/// The hub that others publish to.
+/// Section `[hub]`: the Mercure hub.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// The hub's URL as its clients know it; `None`, written `"auto"`: made of the address.
+    /// The hub's URL as its clients know it. `None`, written `"auto"`: made from `server.bind`.
     #[serde(with = "value::optional_hub_url")]
     pub url: Option<HubUrl>,
-    /// Whether it is told who subscribes to what, to those who may know.
+    /// Whether active subscriptions are published and listed, to clients whose token allows it.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
-    /// Whether clients of the protocol's older versions are understood, too.
+    /// Whether clients of older protocol versions are also accepted.
     #[serde(deserialize_with = "value::boolean")]
     pub legacy: bool,
 }
 
-/// Who may publish and subscribe.
+/// Section `[auth]`: who may publish and subscribe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct AuthConfig {
-    /// Who may subscribe.
+    /// Who may subscribe. Publishing always requires a token.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
     pub subscribe: SubscribePolicy,
-    /// The cookie that a token may come in; `None`, written `"off"`: none.
+    /// Name of the cookie that may carry a token. `None`, written `"off"`: no cookie is read.
     #[serde(with = "value::cookie")]
     pub cookie: Option<String>,
-    /// How long before its token ends a subscriber is told so.
+    /// Time before its token expires at which a subscriber receives the event `expiring`.
     #[serde(with = "value::expiring")]
     pub expiring: Duration,
-    /// Whose tokens are trusted. Reloadable, and the keys are read anew with it.
+    /// The trusted issuers and their key files. Reloadable; each reload also reads the key files. Empty: at
+    /// each start, the server creates a key and prints a token.
     #[serde(with = "value::issuers")]
     pub issuers: Vec<IssuerConfig>,
 }
@@ -241,9 +245,9 @@ pub struct AuthConfig {
 /// Who may subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscribePolicy {
-    /// Whoever comes: without a token they get what is public.
+    /// Everyone. Without a token, a subscriber receives only public events.
     Anonymous,
-    /// Whoever has a token.
+    /// Only clients with a token.
     Token,
 }
 
@@ -263,39 +267,41 @@ impl Default for AuthConfig {
     }
 }
 
-/// How much clients may ask for. Lengths are in bytes.
+/// Section `[limits]`: limits on what clients may request. Lengths are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LimitsConfig {
-    /// Length of a request's body; longer: 413, for `QUERY` 400.
+    /// Length of the body of a request. Longer: 413, for `QUERY` 400.
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
-    /// Length of each field of an update; longer: 413.
+    /// Length of each field of an update. Each line break in `data` counts as 7 bytes. Longer: 413.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
-    /// Topics of an update; more: 413.
+    /// Topics of an update. More: 413.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub topics: usize,
-    /// Matchers of a subscriber; more: 400.
+    /// Topics and patterns that one subscriber may ask for. More: 400.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub matchers: usize,
-    /// Memory that the matchers of all subscribers may take together; more: new subscribers wait.
+    /// Memory for the matchers of all subscribers, in bytes. Beyond it, new subscribers receive a `retry:`
+    /// and are disconnected.
     #[serde(deserialize_with = "value::number::<_, 65_536, 1_099_511_627_776>")]
     pub matcher_bytes: usize,
-    /// Length of a matcher, also of those in a token; longer: 400, in a token 401.
+    /// Length of each topic or pattern that a subscriber asks for or that a token contains. Longer: 400, in a
+    /// token 401.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
-    /// Subscribers with one token at once; more: 429.
+    /// Streams that are open with the same token. More: 429.
     #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
     pub subscriptions: usize,
-    /// Length of a token; longer: 401.
+    /// Length of a token. Longer: 401.
     #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
     pub token: usize,
-    /// Mercure authorization details of a token; more: 401.
+    /// Mercure authorization details in a token. More: 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_details: usize,
-    /// Topics of each of those; more: 401.
+    /// Topics in each of these details. More: 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_topics: usize,
 }
@@ -317,12 +323,13 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Pages of other origins.
+/// Section `[cors]`: access for pages of other origins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CorsConfig {
-    /// The origins that may read the stream; `*`: all.
+    /// Origins whose pages may read the stream, `/status` and `/metrics`. `*`: all, without credentials.
+    /// Empty: only the server's own.
     #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,
 }
@@ -336,8 +343,8 @@ impl Default for CorsConfig {
 }
 
 impl Config {
-    /// What the Broadcaster takes over while it runs: the keys in [`RELOADABLE`], but `auth.issuers`,
-    /// which is not the Broadcaster's.
+    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`] keys except
+    /// `auth.issuers`, which the token verifier applies.
     pub fn live_settings(&self) -> LiveSettings {
         LiveSettings {
             ticker: TickerSettings {
@@ -350,13 +357,13 @@ impl Config {
         }
     }
 
-    /// The hub's URL: as configured, or else as the address says, unless its port is 0 and known to
-    /// the server only.
+    /// The hub's URL: `hub.url`, or a URL made from `server.bind`. If its port is 0, only the running server
+    /// knows the real port.
     pub fn hub_url(&self) -> HubUrl {
         self.hub_url_at(None)
     }
 
-    /// The same of a server that listens on this port.
+    /// The hub's URL of a server that listens on the port `bound`. `None`: on the port in `server.bind`.
     pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
         self.hub.url.clone().unwrap_or_else(|| {
             let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
@@ -365,12 +372,12 @@ impl Config {
         })
     }
 
-    /// Where the events' log lives.
+    /// The kind of the event log, with its settings.
     pub fn log_kind(&self) -> LogKind {
         self.log.place()
     }
 
-    /// How much the log keeps.
+    /// The limits on retained events in memory.
     pub fn retention(&self) -> Retention {
         Retention {
             events: self.stream.history,
@@ -381,11 +388,11 @@ impl Config {
         }
     }
 
-    /// The whole as a TOML file that would load as the same.
+    /// The whole config as TOML. Loading this text gives an equal config.
     ///
     /// # Panics
     ///
-    /// For what no file can say: a path that is not Unicode, or a number beyond 63 bits.
+    /// If a value has no TOML form: a path that is not Unicode, or a number above 63 bits.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every setting has a TOML form")
     }

@@ -1,5 +1,5 @@
-//! What each kind of setting may be. Every refusal says what was found and what is allowed; file
-//! and key are added by whoever knows them.
+//! Decides which values are allowed for each kind of setting. Every error contains the value found and the
+//! values that are allowed. The caller adds the source and the key.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -10,10 +10,10 @@ use toml::Value;
 use super::error::found as shown;
 use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::HubUrl};
 
-/// The longest message, in bytes.
+/// Maximum length of `ticker.message`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// The longest path, in bytes: the system takes no longer one.
+/// Maximum length of a path, in bytes. The system accepts no longer paths.
 const MAX_PATH_BYTES: usize = 4096;
 
 pub(super) fn refused<E: Error>(found: &Value, allowed: impl fmt::Display) -> E {
@@ -60,7 +60,7 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBu
         })
 }
 
-/// What names of keys begin with: no braces, which mean something to a Redis Cluster.
+/// A prefix for names of keys. It has no braces, because they select the hash slot in a Redis Cluster.
 pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
     let is_good = |text: &&str| {
@@ -76,7 +76,7 @@ pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     })
 }
 
-/// A secret may be in it, so what was found is not shown.
+/// The URL of Redis. It may contain a password, so errors do not show the value found.
 pub(super) mod redis_url {
     use super::*;
 
@@ -113,10 +113,10 @@ pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     }
 }
 
-/// Stands for nothing.
+/// The word for "none" in the config.
 const OFF: &str = "off";
 
-/// A text of a kind, or `off`.
+/// A text that satisfies `is_good`, or `off`.
 pub(super) fn text_or_off<'de, D: Deserializer<'de>>(
     deserializer: D,
     is_good: impl Fn(&str) -> bool,
@@ -197,7 +197,7 @@ pub(super) mod topic {
     }
 }
 
-/// A setting that is one of some words.
+/// A setting whose value is one of several words.
 pub(super) trait Choice: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
@@ -248,7 +248,7 @@ pub(super) mod content_security_policy {
     pub(in crate::config) use super::write_or_off as serialize;
     use super::*;
 
-    /// The longest policy, in bytes.
+    /// Maximum length of a policy, in bytes.
     const MAX_BYTES: usize = 4096;
 
     fn is_policy(text: &str) -> bool {
@@ -264,11 +264,11 @@ pub(super) mod content_security_policy {
     }
 }
 
-/// Issuers with their keys.
+/// A list of issuers, each with its key file.
 pub(super) mod issuers {
     use super::*;
 
-    /// How many there may be.
+    /// Maximum number of issuers. A longer list is refused.
     const MAX_ISSUERS: usize = 100;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
@@ -328,7 +328,7 @@ fn duration<'de, D: Deserializer<'de>>(
     duration_of(&found, bounds, "")
 }
 
-/// A duration between two bounds, both included; `or`: what else is allowed.
+/// A duration from `min` to `max`, both included. `or`: what else is allowed, for the error.
 fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
     let parse = |text: &str| humantime::parse_duration(text);
     let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
@@ -369,7 +369,7 @@ pub(super) mod optional_duration {
     }
 }
 
-/// A module for `#[serde(with)]`: a duration between two bounds, both included.
+/// Defines a module for `#[serde(with)]`: a duration between two bounds, both included.
 macro_rules! duration_between {
     ($name:ident, $min:literal, $max:literal) => {
         pub(super) mod $name {

@@ -1,5 +1,7 @@
-//! Writes each event to the live subscribers of one worker thread: encoded once, one system call
-//! each, without waking a task for any of them.
+//! The fan-out of a worker thread: one task that writes new events to all live subscribers of the thread.
+//!
+//! Events go out in rounds. A round is encoded once and written with one system call for each subscriber, and
+//! no task of a subscriber is woken.
 
 use std::{
     cell::RefCell,
@@ -23,33 +25,36 @@ use crate::{
     metrics::DeliveryStats,
 };
 
-/// How much is read from the log at once, in bytes, and so the most that is written to a live
-/// subscriber at once, but for a larger event, which is written whole. When events come faster than
-/// they are written, so many wait for the next round.
+/// Maximum bytes of events in a round, and so in one write to a live subscriber. A larger event is a round by
+/// itself. Events beyond this limit wait in the log for the next round.
 const PORTION_BYTES: usize = 16 * 1024;
 
-/// How often a simple pattern is tried at a time, to find whom events are for, about: the thread does
-/// nothing else meanwhile, and one takes up to a microsecond. One that is not simple counts for more.
+/// Approximate matching budget of a round, in matches of a simple pattern. Each takes up to a microsecond,
+/// and the thread does nothing else meanwhile. A complex pattern counts as several. Events beyond the budget
+/// wait for the next round.
 const TRIES: usize = 32 * 1024;
 
-/// After so many subscribers other threads get their turn. A round for 10,000 would else keep the
-/// Broadcaster from its core for longer than a tick may be late: with 5,000 subscribers and 1,000
-/// events a second, two cores for all, 98.3 % of the ticks came within 5 ms, and so 99.8 %.
+/// Number of slots after which the fan-out yields its core to other threads. Without this, a round for 10,000
+/// subscribers keeps the Broadcaster off its core for longer than a tick may be late. With 5,000 subscribers
+/// and 1,000 events per second on two cores, it raised the share of ticks that arrived within 5 ms from 98.3
+/// % to 99.8 %.
 const SLOTS_AT_ONCE: usize = 256;
 
-/// After so many the thread's other tasks get theirs: requests, and those who catch up.
+/// Number of slots after which the fan-out yields to the other tasks of its thread: requests, and subscribers
+/// that are catching up.
 const SLOTS_A_TURN: usize = 4 * SLOTS_AT_ONCE;
 
-/// So many times as long as a round took, the next one waits. What comes meanwhile goes out with
-/// it: one system call for each subscriber, and not one for each of its events. At 1,000 events a
-/// second to 1,000 subscribers this took the CPU time of a delivery from 1.3 to 0.4 us and also the
-/// time until the last had got it from 50 to 35 ms (docs/explain/performance.md).
+/// Pause after a round, as a multiple of the time that the round took. Events that arrive during the pause
+/// share the next round, with one system call for each subscriber instead of one for each event. With 1,000
+/// events per second and 1,000 subscribers, the pause reduced the CPU time of a delivery from 1.3 to 0.4 µs,
+/// and the time until the last subscriber has an event from 50 to 35 ms (docs/explain/performance.md).
 const PAUSE_FACTOR: u32 = 4;
 
-/// However long a round took, the next one waits no longer than this.
+/// Maximum pause after a round.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a timer can measure; there is no shorter rest. With few subscribers there is nothing to gain.
+/// Minimum pause, which is the resolution of the timer. A shorter pause is skipped: the round was short, so
+/// there is little to gain.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 impl Outlet for Rc<TcpStream> {
@@ -58,7 +63,7 @@ impl Outlet for Rc<TcpStream> {
     }
 }
 
-/// The live subscribers of this thread.
+/// The fan-out of this thread. Clones share one registry of live subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct FanOut(Rc<Inner>);
 
@@ -69,7 +74,7 @@ struct Inner {
 }
 
 impl FanOut {
-    /// Starts it on this thread, which has to run an actix `Arbiter` or a `LocalSet`.
+    /// Starts the fan-out on this thread, which must run an actix `Arbiter` or a `LocalSet`.
     pub(crate) fn start(hub: Hub) -> Self {
         let head = hub.log.next();
         let registry = Registry::new(hub.url().clone(), head);
@@ -81,9 +86,10 @@ impl FanOut {
         fan_out
     }
 
-    /// Sends a subscriber that got everything there is for it whatever comes, for as long as its
-    /// socket takes all of it at once, and until it is due to be told something. What it returns is
-    /// to be sent next, or the socket's error; nothing: there is no Broadcaster any more.
+    /// Keeps a subscriber live: the fan-out writes new events to its socket. The subscriber must be at the
+    /// head. Returns what must be sent next when the socket does not accept everything at once, when the
+    /// subscriber must read the log itself, or when something is [due](Subscriber::due). The inner error is
+    /// that of the socket.
     pub(crate) async fn live(
         &self,
         socket: Rc<TcpStream>,
@@ -108,7 +114,7 @@ impl FanOut {
         }
     }
 
-    /// Sends everything from `cursor` on, for as long as there is a Broadcaster.
+    /// Sends all events from position `cursor` on, until the Broadcaster ends.
     async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
@@ -133,7 +139,7 @@ impl FanOut {
             if look_for_idle <= now {
                 self.keep_alive(from.cursor, heartbeat, checkpoints, now)
                     .await;
-                // A comment comes at most a tenth of the heartbeat, and at most a second, late.
+                // So a heartbeat is late by at most a tenth of its interval, and by at most a second.
                 look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
             if sent.is_none()
@@ -145,8 +151,8 @@ impl FanOut {
         registry.borrow_mut().clear();
     }
 
-    /// Sends a portion of what the log has from a place on, and returns where that ends; nothing:
-    /// there is nothing.
+    /// Sends one round of events, starting at `from`, and returns where the next one starts. `None` if there
+    /// is nothing new.
     async fn send_portion(&self, from: ReadFrom) -> Option<ReadFrom> {
         let log = &self.0.hub.log;
         let registry = &self.0.registry;
@@ -166,7 +172,7 @@ impl FanOut {
                 let is_all = end >= log.next();
                 self.send(&rounds).await;
                 registry.borrow_mut().all_handed_over(end);
-                // Whoever is late goes on at once.
+                // If more events already wait, continue without a pause.
                 if is_all {
                     rest(begin.elapsed()).await;
                 } else {
@@ -184,7 +190,7 @@ impl FanOut {
                     ..from
                 })
             }
-            // Each is to be told of what it missed.
+            // Events are missing. Each subscriber reads the log itself, so that it receives its own gap.
             Read::Evicted { .. } | Read::Missing => {
                 let end = log.next();
                 registry.borrow_mut().take_off_all();
@@ -238,8 +244,9 @@ impl FanOut {
         self.0.hub.metrics.count_hand_over(&handed_over);
     }
 
-    /// Goes through a group in parts, between which the thread does other things. `turn` counts the
-    /// slots since these had theirs, also over groups.
+    /// Calls `hand_over` for all slots of a group, in parts, and yields to other threads and tasks in
+    /// between. `turn` is the number of slots since the last yield to other tasks. It carries over from group
+    /// to group.
     async fn each_part(
         &self,
         group: GroupId,
@@ -268,7 +275,7 @@ impl FanOut {
     }
 }
 
-/// A panic of the fan-out is the end of the process: its subscribers would get nothing any more.
+/// Ends the process if the fan-out panics, because the subscribers of its thread would receive nothing more.
 struct Guard<'a>(&'a Hub);
 
 impl Drop for Guard<'_> {
@@ -286,14 +293,14 @@ async fn rest(round: Duration) {
     }
 }
 
-/// A live subscriber's entry in the registry, until this is dropped.
+/// Keeps a live subscriber in the registry until this is dropped.
 struct Seated<'a> {
     id: LiveId,
     registry: &'a RefCell<Registry<Rc<TcpStream>>>,
 }
 
 impl Seated<'_> {
-    /// Gives the entry up; what the subscriber has still to get.
+    /// Removes the subscriber and returns its position. Fails if it is no longer in the registry.
     fn leave(self) -> Result<Behind, BroadcasterGone> {
         let place = self.registry.borrow_mut().leave(self.id);
         let place = place.ok_or(BroadcasterGone)?;

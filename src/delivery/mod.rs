@@ -1,5 +1,8 @@
-//! From the log to sockets: each subscriber's cursor, in memory and in the archive, and the fan-out of
-//! a worker thread, which writes each round of events to its live subscribers.
+//! Moves events from the log to sockets.
+//!
+//! Each subscriber is a cursor, in memory or in the archive. A subscriber whose cursor is at the head is
+//! live, and the fan-out of its worker thread writes each round of events to it. All others read the log
+//! themselves.
 
 mod fan_out;
 mod older;

@@ -1,4 +1,7 @@
-//! A subscriber's place among events that are no longer in memory.
+//! A subscriber's cursor in the archive, for events that are no longer in memory.
+//!
+//! It is an id and not a position, because only memory has positions. The subscriber requests a batch, sends
+//! it, and then requests the next one.
 
 use std::collections::VecDeque;
 
@@ -10,29 +13,29 @@ use crate::{
     matching::Selection,
 };
 
-/// A cursor by ids: it goes on after an event.
+/// A cursor in the archive: the id after which the subscriber continues.
 #[derive(Debug)]
 pub(crate) struct Older {
     after: Option<Reached>,
-    /// Whether the subscriber knows that id.
+    /// Whether the client knows the id in `after`.
     is_announced: bool,
-    /// What was asked for and has not come yet.
+    /// The request whose response has not arrived yet.
     asked: Option<Asked<Vec<Item>>>,
-    /// What came and was not gone over.
+    /// Items that arrived and were not processed yet.
     items: VecDeque<Item>,
 }
 
-/// What a subscriber is to be sent of some items.
+/// What to send to the subscriber, and what to count in the metrics.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    /// Empty: none of it was for the subscriber.
+    /// Empty if nothing was for the subscriber.
     pub(crate) bytes: Bytes,
     pub(crate) events: u64,
     pub(crate) gaps: Vec<GapReason>,
 }
 
 impl Older {
-    /// Starts here, where the subscriber knows the id; `None`: with the oldest.
+    /// Starts after an id that the client knows, or at the oldest event if it is `None`.
     pub(crate) fn new(after: Option<Reached>) -> Self {
         Self {
             after,
@@ -46,7 +49,8 @@ impl Older {
         self.after.map(|after| after.id)
     }
 
-    /// Gets what comes next, and says whether there is anything. Given up, it goes on the next time.
+    /// Waits for the next items, unless some are left, and returns whether there are any. If this is
+    /// cancelled, the next call continues with the same request.
     pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
         if self.items.is_empty() {
             if let Some(after) = self.after.filter(|after| after.others.is_none()) {
@@ -61,14 +65,15 @@ impl Older {
         Ok(!self.items.is_empty())
     }
 
-    /// The id of the event before the cursor, if the subscriber knows an earlier one only. From now on
-    /// it counts as announced.
+    /// The id to announce to the client, if the client knows only an earlier one. The caller must send it,
+    /// because from now on it counts as announced.
     pub(crate) fn announce(&mut self) -> Option<EventId> {
         let was_announced = std::mem::replace(&mut self.is_announced, true);
         self.after().filter(|_| !was_announced)
     }
 
-    /// Goes over what came next, until it looked at so many topics.
+    /// Processes the fetched items until at least `most` topics were matched or no item is left. The next
+    /// call continues with the remaining items.
     pub(crate) fn take(
         &mut self,
         most: usize,

@@ -1,7 +1,9 @@
-//! Who of one thread's subscribers is live: has been sent everything there is for it, and takes the
-//! next event as soon as it comes. Those that ask for the same are a group, which an event is routed
-//! to as one. Never waits for a client: whoever cannot take everything at once is taken off and
-//! catches up from the log. Pure: no clock, and no I/O but what it is given to write to.
+//! The live subscribers of one worker thread: those that have received every event and are waiting for the
+//! next.
+//!
+//! No write waits for a client. A client whose socket does not accept everything at once is removed and
+//! catches up from the log. Subscribers with the same selection form a group, and events are routed to
+//! groups. The registry is pure: the caller passes the time and the outlets that it writes to.
 
 use std::{
     io,
@@ -25,30 +27,30 @@ use crate::{
     metrics::DeliveryStats,
 };
 
-/// What a live client's bytes are written to. Never waits.
+/// The socket of a live client, or a substitute in tests.
 pub(crate) trait Outlet {
-    /// Takes as many bytes as it can at once: fewer than it is given, or `WouldBlock`, if it is
-    /// full.
+    /// Writes without waiting and returns how many bytes were accepted. If the outlet is full, these are
+    /// fewer than `bytes`, or the result is `WouldBlock`.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// What a client that is no longer live has still to get.
+/// What a client that is no longer live must send next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Behind {
-    /// To be sent first.
+    /// The rest of a frame that was written in part. It must be sent first.
     pub(crate) rest: Bytes,
-    /// Where it stands then.
+    /// The position of the client after `rest` was sent.
     pub(crate) place: Place,
 }
 
-/// Names a group. The serial tells it from the one that had the slot before.
+/// Identifies a group. Slots are reused, so the serial distinguishes it from earlier groups in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupId {
     slot: usize,
     serial: u64,
 }
 
-/// Names a live client, in the same way.
+/// Identifies a live client. Its slot is reused too, so it has a serial of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveId {
     group: GroupId,
@@ -61,18 +63,18 @@ struct Live<O> {
     serial: u64,
     outlet: O,
     place: Place,
-    /// When it last was sent something.
+    /// When the client joined, or was last sent something.
     served: Instant,
     taken_off: oneshot::Sender<io::Result<Behind>>,
 }
 
-/// Live clients that get the same.
+/// The live clients of one selection. An event is for all of them or for none.
 #[derive(Debug)]
 struct Group<O> {
     serial: u64,
     selection: Arc<Selection>,
     clients: Slab<Live<O>>,
-    /// What is being collected for it.
+    /// The round that is being built for this group, while events are routed.
     round: Option<RoundBuilder>,
 }
 
@@ -80,32 +82,34 @@ struct Group<O> {
 #[derive(Debug)]
 pub(crate) struct Registry<O> {
     groups: Slab<Group<O>>,
-    /// Finds groups by their slots.
+    /// Finds the groups for an event. It identifies a group by its slot.
     router: Router,
     next_serial: u64,
-    /// Every event before this number was handed over to whom it is for.
+    /// Every event before this position was delivered to the live clients that it is for.
     handed_over: u64,
 }
 
-/// Some of the clients of a group.
+/// A range of the slots of a group. A large group is served in parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) group: GroupId,
     pub(crate) slots: Range<usize>,
 }
 
-/// What idle clients are sent.
+/// The frames for idle clients.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) comment: Frame,
-    /// Moves a client's last id up to the events that were handed over; `None`: none is sent.
+    /// Moves a client's last id to the last delivered event. `None` if checkpoints are off or there is no id
+    /// yet.
     pub(crate) checkpoint: Option<Frame>,
-    /// A client whose last id is that of an event before this number gets the checkpoint.
+    /// Where the newer half of the history begins. A client whose last id is older than this position
+    /// receives the checkpoint instead of the comment.
     pub(crate) newer_half: u64,
 }
 
 impl<O: Outlet> Registry<O> {
-    /// A registry of a hub, of whose events those before `head` are handed over.
+    /// Creates an empty registry. Delivery begins with the event at position `head`.
     pub(crate) fn new(hub: HubUrl, head: u64) -> Self {
         Self {
             groups: Slab::new(),
@@ -120,9 +124,9 @@ impl<O: Outlet> Registry<O> {
         self.next_serial
     }
 
-    /// Makes a client live that got everything of its selection before the place's cursor. The
-    /// receiver resolves when it is taken off: to what it has still to get, or to the outlet's error;
-    /// and with nothing, if the registry is cleared.
+    /// Makes a client live. It must have received every event of its selection before the cursor of `place`.
+    /// The receiver resolves when the client is removed: to what it must send next, or to the error of its
+    /// outlet. It fails if the client leaves or the registry is cleared.
     pub(crate) fn join(
         &mut self,
         selection: &Arc<Selection>,
@@ -169,7 +173,7 @@ impl<O: Outlet> Registry<O> {
         (group.serial == id.serial).then_some(group)
     }
 
-    /// Forgets a group that has no clients.
+    /// Removes a group if it has no clients.
     fn clean_up(&mut self, id: GroupId) {
         if self.find(id).is_none_or(|group| !group.clients.is_empty()) {
             return;
@@ -177,13 +181,12 @@ impl<O: Outlet> Registry<O> {
         let Group { selection, .. } = self.groups.remove(id.slot);
         self.router.remove(id.slot, &selection);
         if self.groups.is_empty() {
-            // Gives the memory of those who left back.
+            // A slab does not shrink, so free its memory.
             self.groups = Slab::new();
         }
     }
 
-    /// Takes a client off that wants to go on by itself, and returns where it stands; `None` if it
-    /// is gone already.
+    /// Removes a client at its own request and returns its position. `None` if it was removed before.
     pub(crate) fn leave(&mut self, id: LiveId) -> Option<Place> {
         let group = self.find(id.group)?;
         if group.clients.get(id.slot)?.serial != id.serial {
@@ -194,8 +197,8 @@ impl<O: Outlet> Registry<O> {
         Some(place.at_least(self.handed_over))
     }
 
-    /// Sorts events by whom they are for. Those of `handed_over` until then are to be delivered before it
-    /// is asked again.
+    /// Builds a round for each group that receives any of the events. The caller must deliver the rounds, and
+    /// call [`Self::all_handed_over`], before it routes further events.
     pub(crate) fn route(&mut self, entries: &[Entry], now: Instant) -> Vec<(GroupId, Round)> {
         let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
@@ -220,17 +223,17 @@ impl<O: Outlet> Registry<O> {
         touched.into_iter().filter_map(finish).collect()
     }
 
-    /// Says that every event before this number was delivered.
+    /// Records that every event before position `next` was delivered.
     pub(crate) fn all_handed_over(&mut self, next: u64) {
         self.handed_over = next;
     }
 
-    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    /// Highest cost of matching one topic against all patterns, in matches of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.router.match_cost()
     }
 
-    /// The groups there are.
+    /// All groups.
     pub(crate) fn groups(&self) -> Vec<GroupId> {
         let groups = self.groups.iter();
         groups
@@ -241,12 +244,12 @@ impl<O: Outlet> Registry<O> {
             .collect()
     }
 
-    /// How many slots a group has, taken or not; none, if it is gone.
+    /// Number of slots of a group, including free ones. 0 if the group no longer exists.
     pub(crate) fn slots(&mut self, group: GroupId) -> usize {
         self.find(group).map_or(0, |group| group.clients.capacity())
     }
 
-    /// Hands a round to some of the clients of the group that it is for, to each what it lacks.
+    /// Writes a round to some clients of its group. Each client receives only the events that it lacks.
     pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
             let (events, start) = round.lacked(client.place.cursor);
@@ -277,7 +280,7 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Sends a comment or the checkpoint to those of some clients that were sent nothing for `idle`.
+    /// Sends a comment or the checkpoint to those clients of `part` that were sent nothing for `idle`.
     pub(crate) fn keep_alive(
         &mut self,
         frames: &KeepAlive,
@@ -307,8 +310,8 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Has `act` do something with each of some clients. One that cannot take all of it, or fails,
-    /// is taken off.
+    /// Calls `act` for each client of `part`. Removes a client whose outlet did not accept everything, or
+    /// failed.
     fn each(
         &mut self,
         part: Part,
@@ -336,7 +339,7 @@ impl<O: Outlet> Registry<O> {
         result
     }
 
-    /// Takes every client off: each catches up from its own cursor.
+    /// Removes every client. Each one continues in the log from its own cursor.
     pub(crate) fn take_off_all(&mut self) {
         let handed_over = self.handed_over;
         for client in self.drain() {
@@ -344,7 +347,8 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// Takes off the clients that may want presence events, some of which were evicted.
+    /// Removes the clients whose selection may include presence events. Some of these events were evicted
+    /// before delivery, so each client must read the log and receive a gap.
     pub(crate) fn take_off_presence(&mut self) {
         let handed_over = self.handed_over;
         let wants = |group: &Group<O>| group.selection.may_select_presence();
@@ -359,7 +363,7 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// Forgets every client.
+    /// Drops every client. Their receivers fail.
     pub(crate) fn clear(&mut self) {
         drop(self.drain());
     }
@@ -374,7 +378,7 @@ impl<O: Outlet> Registry<O> {
     }
 }
 
-/// How many bytes were taken.
+/// Returns how many bytes were accepted; 0 if the outlet is full.
 fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
     match outlet.try_write(bytes) {
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -382,7 +386,7 @@ fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Has a client catch up from its own cursor.
+/// Removes a client that has nothing left to send, so that it continues in the log from its cursor.
 fn take_off<O>(client: Live<O>, handed_over: u64) {
     let behind = Behind {
         rest: Bytes::new(),

@@ -1,4 +1,4 @@
-//! Who is live gets each event once and in order, or is handed back with what it has yet to get.
+//! A live client receives each event once and in order, or is removed with what it must send next.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -13,7 +13,7 @@ use crate::{
     matching::{Matcher, MatcherText, MatcherType},
 };
 
-/// Takes so many more bytes, and keeps them.
+/// An outlet that keeps what it receives. The number is how many more bytes it accepts.
 #[derive(Debug, Clone, Default)]
 struct Reader(Rc<RefCell<(Vec<u8>, usize)>>);
 
@@ -40,7 +40,7 @@ impl Outlet for Reader {
     }
 }
 
-/// Fails at once.
+/// An outlet whose writes fail.
 struct Broken;
 
 impl Outlet for Broken {
@@ -98,7 +98,7 @@ fn at(cursor: u64) -> Place {
     Place::announced_at(cursor)
 }
 
-/// Hands out events on the topic `x`.
+/// Delivers events on the topic `x`.
 fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> DeliveryStats {
     let audience = audience(&["x"], false);
     let entries: Vec<_> = events.clone().map(|seq| entry(seq, &audience)).collect();
@@ -235,8 +235,8 @@ fn the_memory_of_those_who_left_is_given_back() {
 }
 
 proptest! {
-    /// Whatever place a client's socket is full at, what it took, the rest, and the log from the
-    /// cursor on are the stream, each byte once.
+    /// Wherever a partial write ends: the written bytes, the rest, and the log from the cursor together are
+    /// the whole stream, with each byte once.
     #[test]
     fn what_was_taken_and_what_is_left_are_the_whole(
         first in 0..5_u64,

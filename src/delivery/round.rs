@@ -1,4 +1,7 @@
-//! Events that go out to a group of subscribers together, encoded once for all of them.
+//! A round: the events that the fan-out writes to a group of subscribers together.
+//!
+//! The bytes are encoded once. A subscriber that lacks only some of the events gets the end of the same
+//! bytes.
 
 use std::time::Instant;
 
@@ -9,12 +12,12 @@ use crate::{
     event_log::Entry,
 };
 
-/// The next events of a group, in order.
+/// The events of one round for one group, in log order.
 #[derive(Debug)]
 pub(crate) struct Round {
     /// When the first event was appended.
     arrived: Instant,
-    /// The number of each event, and where in `bytes` it ends.
+    /// The position of each event in the log, and the offset in `bytes` where it ends.
     events: Vec<(u64, usize)>,
     bytes: Bytes,
 }
@@ -36,7 +39,7 @@ impl RoundBuilder {
         }
     }
 
-    /// Adds an event, which is younger than any before, or the same as the last.
+    /// Adds an event. Events must be added in log order. The event that was added last is ignored.
     pub(crate) fn push(&mut self, entry: &Entry) {
         let seq = entry.place;
         if self.events.last().is_some_and(|(last, _)| *last == seq) {
@@ -62,8 +65,8 @@ impl Round {
         self.arrived
     }
 
-    /// What a client that has everything before `cursor` lacks: so many events, which are the bytes
-    /// from here on.
+    /// What a client lacks that has everything before `cursor`: the number of events, and the offset in the
+    /// bytes at which they begin.
     pub(crate) fn lacked(&self, cursor: u64) -> (usize, usize) {
         let has = self.events.partition_point(|(seq, _)| *seq < cursor);
         (self.events.len() - has, self.end_of_first(has))
@@ -73,12 +76,12 @@ impl Round {
         &self.bytes[start..]
     }
 
-    /// How many events there are.
+    /// Number of events.
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// The number after that of the last event.
+    /// The position after the last event; 0 for an empty round.
     pub(crate) fn next(&self) -> u64 {
         self.events.last().map_or(0, |(seq, _)| seq + 1)
     }
@@ -87,7 +90,8 @@ impl Round {
         events.checked_sub(1).map_or(0, |last| self.events[last].1)
     }
 
-    /// What is left for a client that took everything up to `place`, where something is missing.
+    /// What remains for a client whose socket accepted the bytes only up to offset `place`, which must be
+    /// before the end.
     pub(crate) fn left_after(&self, place: usize) -> Left {
         let whole = self.events.partition_point(|(_, end)| *end <= place);
         let (seq, end) = self.events[whole];
@@ -98,7 +102,7 @@ impl Round {
                 taken: whole,
             };
         }
-        // A few bytes are not to keep the whole round in memory, nor a large event to be copied.
+        // Copy a small rest, so that it does not keep the whole round in memory. Share a large one.
         let rest = place..end;
         let rest = if rest.len() < self.bytes.len() / 2 {
             Bytes::copy_from_slice(&self.bytes[rest])
@@ -113,13 +117,13 @@ impl Round {
     }
 }
 
-/// What is left of a round.
+/// What remains of a round after a partial write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// The rest of the event that was begun.
+    /// The rest of the event that was written in part. Empty if the write ended between two events.
     pub(crate) rest: Bytes,
-    /// The number of the event that comes then: from here on the log is to be read.
+    /// The position after `rest`, from which the client reads the log.
     pub(crate) cursor: u64,
-    /// How many events of the round need not be read there.
+    /// Number of events of the round before `cursor`, including those that the client had before.
     pub(crate) taken: usize,
 }

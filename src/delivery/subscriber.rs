@@ -1,5 +1,7 @@
-//! A subscriber's place in the log, and what it is to be sent next. How the bytes get to it is for
-//! others to know.
+//! Decides what a subscriber is sent next, from its cursor in the log.
+//!
+//! It does no socket I/O: the transport asks for the next bytes and writes them, so a slow socket only means
+//! that it asks later.
 
 use std::{
     sync::Arc,
@@ -20,42 +22,45 @@ use crate::{
     metrics::{Close, Mark},
 };
 
-/// How much is read from the log at a time, in bytes; a larger event is read whole. It waits in
-/// memory for as long as the client does not take it.
+/// Maximum bytes of events in one read from the log. A larger event is read whole. The bytes stay in memory
+/// until the client's socket accepts them.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// How often a simple matcher is tried at a time, to find the events that are for the subscriber. The
-/// log takes in no others meanwhile, and one takes up to a microsecond.
+/// Matching budget of one read from the log, in matches of a simple matcher. Each takes up to a microsecond,
+/// and no event can be appended to memory during a read. When the budget is used up, the read ends and the
+/// next one continues.
 const TRIES: usize = 256;
 
-/// A cursor in the log: every event of its selection before it was sent.
+/// One subscriber: a cursor in the log, before which every event of its selection was sent.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     hub: Hub,
-    /// Given back when the subscriber is dropped.
+    /// Counts the subscriber as connected until this is dropped.
     _permit: Permit,
     state: watch::Receiver<HubState>,
     framing: Framing,
     selection: Arc<Selection>,
-    /// Present if it may go on only for some time. On the heap: few have it.
+    /// When the stream must end; `None` if it has no time limit. Boxed, because few subscribers have one.
     expiry: Option<Box<Expiry>>,
     place: Place,
-    /// Missing presence events before this place are not reported: the subscriber was told, or does not want
-    /// them.
+    /// No gap is sent for presence events that are missing before this position. Either the subscriber
+    /// already received that gap, or it does not select presence events.
     presence: u64,
-    /// Present while what it needs next is not in memory any more.
+    /// The cursor in the archive, while the next events are no longer in memory.
     older: Option<Older>,
-    /// Whether it was live until now, so that the next it reads is what has just come.
+    /// Whether it was live until now. If so, the next events that it reads are new ones, and reading them is
+    /// not catching up.
     was_live: bool,
-    /// Whether it read events that others had before, and was not live since.
+    /// Whether it read old events since it was last live. If so, the metrics count a catch-up when it becomes
+    /// live.
     behind: bool,
-    /// What is to be sent before anything else.
+    /// Bytes that must be sent before anything else.
     opening: Option<Bytes>,
-    /// Since when it waits without having been sent anything.
+    /// Since when it has waited without being sent anything. Determines when the next heartbeat is due.
     quiet_since: Option<Instant>,
 }
 
-/// What a subscriber is made of.
+/// What is needed to create a [`Subscriber`].
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) permit: Permit,
@@ -64,18 +69,18 @@ pub(crate) struct Subscription {
     pub(crate) start: ResumePoint<Cursor>,
 }
 
-/// What comes next.
+/// What the transport must do next for a subscriber.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Bytes to send: never empty, of any length.
+    /// Send these bytes. They are never empty, and may be longer than [`BATCH_BYTES`].
     Bytes(Bytes),
-    /// Nothing yet: there is more to look at.
+    /// Call [`Subscriber::next`] again: there is more to read. Let other tasks run before.
     Nothing,
-    /// Something that is to be [fetched](Subscriber::fetch).
+    /// [Fetch](Subscriber::fetch) older events from the archive.
     Older,
-    /// Nothing, until there is another event, or something is [due](Subscriber::due).
+    /// The cursor is at the head. Wait until there is another event or something is [due](Subscriber::due).
     Wait,
-    /// The stream is to end, after these bytes.
+    /// Send these bytes, then end the stream.
     End(Bytes),
 }
 
@@ -131,43 +136,45 @@ impl Subscriber {
         self.place
     }
 
-    /// What it gets.
+    /// Which events the subscriber receives.
     pub(crate) fn selection(&self) -> &Arc<Selection> {
         &self.selection
     }
 
-    /// Says that somebody else sent it everything up to this place, and goes on no more.
+    /// Records that the subscriber is no longer live: the fan-out has sent it everything up to `place`, and
+    /// it must read the log from there.
     pub(crate) fn fell_behind(&mut self, place: Place) {
         self.place = place;
         self.was_live = false;
     }
 
-    /// Whether its time is over.
+    /// Whether the time limit of the stream has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.end().is_some_and(|end| end <= Instant::now())
     }
 
-    /// When it is to end at the latest.
+    /// The deadline of the stream; `None` if it has no time limit.
     pub(crate) fn end(&self) -> Option<Instant> {
         self.expiry.as_ref().map(|expiry| expiry.end())
     }
 
-    /// When it is to be told something, whatever comes until then.
+    /// When [`Self::next`] must be called at the latest, even without new events: to warn the client that its
+    /// token expires, or to end the stream. `None` if there is no such time.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.expiry.as_ref().map(|expiry| expiry.due())
     }
 
-    /// Says that the client took so many bytes.
+    /// Counts bytes that the client's socket accepted.
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.hub.metrics.sent_bytes.inc_by(bytes as u64);
     }
 
-    /// Says why the stream was closed.
+    /// Counts the end of the stream, with its reason.
     pub(crate) fn count_close(&self, reason: Close) {
         self.hub.metrics.count_close(reason);
     }
 
-    /// Puts bytes before everything else.
+    /// Sends `bytes` before everything else, for example the response head.
     pub(crate) fn begin_with(&mut self, bytes: Bytes) {
         self.opening = Some(match self.opening.take() {
             Some(opening) => join(&bytes, &opening),
@@ -175,7 +182,7 @@ impl Subscriber {
         });
     }
 
-    /// What is to be sent next.
+    /// Decides what is next, and moves the cursor past the events that it returns.
     pub(crate) fn next(&mut self) -> Next {
         let next = self.read();
         if self.opening.is_some() || matches!(next, Next::Bytes(_)) {
@@ -184,7 +191,7 @@ impl Subscriber {
         let Some(opening) = self.opening.take() else {
             return next;
         };
-        // Sent together, at one system call, unless that means to copy much.
+        // Join both, so that one system call sends them, unless that would copy too many bytes.
         match next {
             Next::Nothing | Next::Wait | Next::Older => Next::Bytes(opening),
             Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
@@ -196,7 +203,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads on in the log, unless its time has come.
+    /// Reads the next batch from memory, unless a notice or the end of the stream is due.
     fn read(&mut self) -> Next {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
@@ -207,10 +214,11 @@ impl Subscriber {
                 return Next::Bytes(notice.bytes(self.framing));
             }
         }
-        // Asked before the log is: whatever was appended before the drain is in it by then.
+        // Check this before reading the log. If the server drains, the log then has every event that was
+        // appended before the drain, and the subscriber receives all of them.
         let draining = self.state.borrow_and_update().draining;
         if self.older.is_some() {
-            // It resumes elsewhere.
+            // Do not read the archive to its end during a drain. The client resumes at another server.
             return if draining {
                 self.end_stream()
             } else {
@@ -224,7 +232,7 @@ impl Subscriber {
             bytes: BATCH_BYTES,
             topics: self.topics_at_a_time(),
         };
-        // Many events in a row are on the same topics, above all those of the ticker.
+        // Successive events often share one audience, above all numbered messages. Match it only once.
         let mut same: Option<(*const Audience, bool)> = None;
         let from = ReadFrom {
             cursor,
@@ -276,12 +284,14 @@ impl Subscriber {
         }
     }
 
-    /// How many topics of events it looks at before others have their turn.
+    /// How many topics one read may match: the budget [`TRIES`] divided by the cost for one topic, and always
+    /// at least one.
     fn topics_at_a_time(&self) -> usize {
         1 + TRIES / self.selection.match_cost().max(1)
     }
 
-    /// Goes on at a later place, and tells it what it missed.
+    /// Moves the cursor to a later position. Sends a gap, unless none of the skipped events was for this
+    /// subscriber.
     fn skip_to(&mut self, place: u64) -> Next {
         let lost = self.place.cursor..place;
         self.place.cursor = place;
@@ -293,7 +303,8 @@ impl Subscriber {
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
-    /// Has it read the archive from here on, if there is one.
+    /// Switches to the archive, after the last event before the cursor. Returns `false` if there is no
+    /// archive or no such event.
     fn goes_on_in_archive(&mut self) -> bool {
         let last = self.hub.log.id_before(self.place.cursor);
         let last = last.filter(|_| self.hub.archive.is_some());
@@ -301,7 +312,7 @@ impl Subscriber {
         self.older.is_some()
     }
 
-    /// Reports that presence events are missing from here on.
+    /// Sends a gap, because presence events after the cursor are missing.
     fn misses_presence(&mut self) -> Next {
         let gap = self.hub.log.gap_of_presence(self.place.cursor);
         self.place.announced = self.place.cursor;
@@ -315,7 +326,7 @@ impl Subscriber {
         Next::End(goodbye.bytes(self.framing))
     }
 
-    /// Counts it among the live for as long as the mark is kept: after [`Next::Wait`].
+    /// Counts the subscriber as live until the returned mark is dropped. Call this after [`Next::Wait`].
     pub(crate) fn live(&mut self) -> Mark {
         self.was_live = true;
         if std::mem::take(&mut self.behind) {
@@ -324,11 +335,11 @@ impl Subscriber {
         self.hub.metrics.mark_live()
     }
 
-    /// Waits, after [`Next::Wait`], until there may be more. What it returns is to be sent then: if
-    /// there was nothing for as long as the heartbeat, a sign of life.
+    /// Waits, after [`Next::Wait`], until there may be more to read. Returns a heartbeat or checkpoint to
+    /// send if the subscriber was sent nothing for a heartbeat interval.
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
-        // Events that are not for it do not keep it from its sign of life.
+        // Events for other subscribers end the wait below, but must not delay the heartbeat.
         let until_heartbeat = self.until_heartbeat();
         if until_heartbeat.is_zero() {
             self.quiet_since = None;
@@ -342,20 +353,20 @@ impl Subscriber {
         }
     }
 
-    /// How long it may still be sent nothing.
+    /// Time until the next heartbeat is due.
     fn until_heartbeat(&mut self) -> Duration {
         let heartbeat = self.state.borrow().heartbeat;
         let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
         heartbeat.saturating_sub(quiet_since.elapsed())
     }
 
-    /// How long it may wait for something: so long at most, and until it is due to be told something.
+    /// How long to wait: `most`, or less if something is [due](Self::due) before.
     fn patience(&self, most: Duration) -> Duration {
         let until = |due: Instant| due.saturating_duration_since(Instant::now());
         self.due().map_or(most, |due| until(due).min(most))
     }
 
-    /// A checkpoint, if the last id that it knows may soon be evicted, or else a comment.
+    /// A checkpoint if the last id that the client knows may soon be evicted, otherwise a comment.
     fn keep_alive(&mut self) -> Frame {
         let cursor = self.place.cursor;
         let log = &self.hub.log;
@@ -372,7 +383,8 @@ impl Subscriber {
     }
 }
 
-/// The last event id to announce: that of the archive cursor, or else of the event before `cursor`.
+/// The last event id to announce: the id of the archive cursor if there is one, otherwise that of the event
+/// before `cursor`.
 fn last_id(hub: &Hub, cursor: u64, older: Option<&Older>) -> Option<EventId> {
     let older = older.and_then(Older::after);
     older.or_else(|| hub.log.id_before(cursor))

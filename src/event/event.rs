@@ -1,26 +1,25 @@
-//! Events and their ids. Each field is checked where it is made, so that nothing past this file
-//! checks it again.
+//! Events and their names. A field is validated when it is created, so no other code checks it again.
 
 use thiserror::Error;
 
 use super::given_id::GivenId;
 use super::topic::{Topic, has_invisible};
 
-/// The name of what the hub says of its subscriptions.
+/// The name of every presence event.
 pub(crate) const OF_HUB: &str = "mercure";
 
-/// An event's type, which a page listens to with `addEventListener(name, ...)`.
+/// The type of an event. A page receives such events with `addEventListener(name, ...)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(String);
 
-/// The text cannot be an [`EventName`].
+/// Why a text is not a valid [`EventName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidEventName {
-    /// A line break would end the field, and what follows would be read as another; the rest is
-    /// invisible.
+    /// A line break would end the field, and the rest of the name would be parsed as another field. The
+    /// other characters are refused because nobody can see them.
     #[error("an event name cannot hold control or format characters")]
     Invisible,
-    /// The name of an event that only the server sends, such as a gap.
+    /// Only the server sends events with this name, for example `gap`.
     #[error(
         "the event names \"checkpoint\", \"gap\", \"expiring\" and \"mercure\" are reserved for the \
          server"
@@ -32,13 +31,13 @@ pub enum InvalidEventName {
 }
 
 impl EventName {
-    /// The longest name accepted, in bytes.
+    /// Maximum length of a name in bytes. A longer one is refused.
     pub const MAX_BYTES: usize = 256;
 
-    /// The names of the server's own events.
+    /// Names of events that only the server sends.
     const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", OF_HUB];
 
-    /// Checks a name. An empty one is allowed, and is the same as none to a browser.
+    /// Validates a name. An empty name is allowed; a browser treats it as no name.
     pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
         let name = name.into();
         if name.len() > Self::MAX_BYTES {
@@ -47,19 +46,19 @@ impl EventName {
         if has_invisible(&name) {
             return Err(InvalidEventName::Invisible);
         }
-        // Some clients trim it.
+        // Trimmed, because some clients trim the names that they receive.
         if Self::RESERVED.contains(&name.trim()) {
             return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name))
     }
 
-    /// The name of what the hub says of its subscriptions.
+    /// The name of every presence event.
     fn of_hub() -> Self {
         Self(OF_HUB.to_owned())
     }
 
-    /// A name that was checked before.
+    /// A name that was validated before it was stored.
     pub(crate) fn stored(name: String) -> Self {
         Self(name)
     }
@@ -70,33 +69,34 @@ impl EventName {
     }
 }
 
-/// Whom an event is for: those who asked for one of its topics and, if it is private, may read one.
+/// Which subscribers receive an event: those with a matcher for one of its topics. If the event is private,
+/// they must also be authorized to read one of its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audience {
-    /// At least one.
+    /// Never empty.
     pub(crate) topics: Vec<Topic>,
     pub(crate) private: bool,
 }
 
-/// What is published: the log gives it an [`EventId`] when it takes it in.
+/// An event without its [`EventId`](super::event_id::EventId), which the log assigns when it appends the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// `None`: that of the hub's numbered messages.
+    /// Topics and privacy. `None`: public, on the hub's own topic, as the numbered messages are.
     pub(crate) audience: Option<Audience>,
-    /// `None`: subscribers get the hub's own id.
+    /// `None`: subscribers receive the [`EventId`].
     given_id: Option<GivenId>,
     name: Option<EventName>,
     data: String,
-    /// In milliseconds.
+    /// Reconnect delay for clients, in milliseconds. `None`: they keep the one that they have.
     retry: Option<u64>,
-    /// Present on the ticker's messages: which number this is, from 0.
+    /// The number of a numbered message, from 0. `None`: any other event.
     tick: Option<u64>,
 }
 
 impl Event {
-    /// An event without a name: a page's `onmessage` gets it. `data` may hold any text; CR, LF and
-    /// CRLF each reach the page as one `\n`. Unless [topics](Self::on) are named, it is on the hub's
-    /// own topic, that of the numbered messages.
+    /// An event without a name, which a page receives in `onmessage`. `data` can be any text. The page
+    /// receives each CR, LF and CRLF in it as one `\n`. Without [topics](Self::on), the event is on the
+    /// hub's own topic, as the numbered messages are.
     pub fn message(data: impl Into<String>) -> Self {
         Self {
             audience: None,
@@ -108,7 +108,7 @@ impl Event {
         }
     }
 
-    /// The ticker's message of this number, from 0.
+    /// The numbered message with this number, from 0.
     pub(crate) fn tick(number: u64, message: String) -> Self {
         Self {
             tick: Some(number),
@@ -116,42 +116,42 @@ impl Event {
         }
     }
 
-    /// The number of the ticker's message; `None`: the event is none.
+    /// The number of a numbered message, from 0. `None`: any other event.
     pub(crate) fn tick_number(&self) -> Option<u64> {
         self.tick
     }
 
-    /// Whether it tells of a subscription. Publishers cannot use its name.
+    /// Whether this is a presence event. The name is proof, because it is reserved for the server.
     pub(crate) fn is_presence(&self) -> bool {
         self.name
             .as_ref()
             .is_some_and(|name| name.as_str() == OF_HUB)
     }
 
-    /// How much memory its topics, its id and its name take, in bytes, about.
+    /// Approximate memory of the topics, the given id and the name, in bytes.
     pub(crate) fn bytes_beside_data(&self) -> usize {
-        /// A counted reference: where it is held, and the counts before the text.
+        /// Overhead of one `Arc<str>`: the reference, and the counters before the text.
         const COUNTED: usize = 48;
         let topics = self.topics().iter();
         let topics: usize = topics.map(|topic| COUNTED + topic.as_str().len()).sum();
-        // An index finds events by the ids that they were given.
+        // The log also keeps the id in an index that finds events by given id.
         let given = self.given_id.as_ref();
         let given = given.map_or(0, |given| 4 * COUNTED + given.as_str().len());
         let name = self.name.as_ref().map_or(0, |name| name.as_str().len());
         topics + given + name
     }
 
-    /// How much memory it takes, in bytes, about.
+    /// Approximate memory of the event, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.data.len() + self.bytes_beside_data()
     }
 
-    /// What the hub says of its subscriptions.
+    /// A presence event with this data.
     pub(crate) fn of_hub(data: String) -> Self {
         Self::message(data).named(EventName::of_hub())
     }
 
-    /// The same event under a name.
+    /// Sets the name.
     #[must_use]
     pub fn named(self, name: EventName) -> Self {
         Self {
@@ -160,7 +160,7 @@ impl Event {
         }
     }
 
-    /// The same event on a topic, for those who asked for it. Said again, it is on both.
+    /// Adds a topic. Subscribers to any topic of the event receive it.
     #[must_use]
     pub fn on(mut self, topic: Topic) -> Self {
         let audience = self.audience.get_or_insert(Audience {
@@ -171,8 +171,8 @@ impl Event {
         self
     }
 
-    /// The same event under an id of the publisher's own, which subscribers can resume from. One
-    /// that was used before means the older event for as long as that is retained.
+    /// Sets an id that the publisher chose. Subscribers can resume from it. If an older event has the same
+    /// id, the id names the older event while that event is retained.
     #[must_use]
     pub fn with_id(self, id: GivenId) -> Self {
         Self {
@@ -181,7 +181,7 @@ impl Event {
         }
     }
 
-    /// The same event, which tells clients to wait so many milliseconds before they reconnect.
+    /// Makes clients that receive the event wait this many milliseconds whenever they reconnect.
     #[must_use]
     pub fn with_retry(self, ms: u64) -> Self {
         Self {
@@ -190,28 +190,28 @@ impl Event {
         }
     }
 
-    /// The event's name, if it has one.
+    /// The name, if the event has one.
     pub fn name(&self) -> Option<&EventName> {
         self.name.as_ref()
     }
 
-    /// The event's text.
+    /// The data, with line breaks as they were published.
     pub fn data(&self) -> &str {
         &self.data
     }
 
-    /// How long clients are told to wait before they reconnect, in milliseconds.
+    /// Reconnect delay for clients, in milliseconds. `None`: they keep the one that they have.
     pub(crate) fn retry(&self) -> Option<u64> {
         self.retry
     }
 
-    /// The topics that it names.
+    /// The topics. Empty if the event is on the hub's own topic.
     pub(crate) fn topics(&self) -> &[Topic] {
         let audience = self.audience.as_ref();
         audience.map_or(&[], |audience| &audience.topics)
     }
 
-    /// The id that it was given, if it was.
+    /// The id that the publisher chose, if any.
     pub(crate) fn given_id(&self) -> Option<&GivenId> {
         self.given_id.as_ref()
     }

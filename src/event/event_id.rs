@@ -1,24 +1,24 @@
-//! The ids that the hub gives events.
+//! The id that the log assigns to each event, and its text form.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// The id that the hub gives an event: `#<epoch>-<seq>`, e.g. `#1763856000000-42`.
+/// The id that the log assigns to an event: `#<epoch>-<seq>`, for example `#1763856000000-42`.
 ///
-/// Short ASCII and comparable; it tells a restart (another epoch) from a hole (a jump in the
-/// sequence). The `#` tells it from every id that a publisher can choose.
+/// It is short, ASCII, and ordered by epoch, then by `seq`. A client can distinguish a restart or a loss
+/// (another epoch) from missing events (a jump in `seq`). The `#` distinguishes it from every given id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// When the log was born, in milliseconds since 1970. Where a part of it may have been lost, in
-    /// Redis or by a crash before a file was synced, a later epoch begins: then it is when that began.
+    /// When the epoch began, in milliseconds since 1970. The first epoch begins when the log is created. A
+    /// new one begins when events may have been lost: in Redis, or in a crash before a file was synced.
     pub epoch: u64,
-    /// The event's number in its log, from 1 and without holes; 0 stands before the first event. In
-    /// Redis each epoch counts from 1; in a file, a later epoch continues the count.
+    /// The number of the event, from 1 and without holes. 0 is the position before the first event. In Redis,
+    /// every epoch counts from 1. In a file, a new epoch continues the count.
     pub seq: u64,
 }
 
-/// The word that a client says instead of an id to ask for everything that is retained.
+/// As a last event id, this word requests every event that is retained.
 pub(crate) const EARLIEST: &str = "earliest";
 
 /// The text is not an [`EventId`].
@@ -27,8 +27,8 @@ pub(crate) const EARLIEST: &str = "earliest";
 pub struct InvalidEventId;
 
 impl EventId {
-    /// Reads the form that [`Display`](fmt::Display) writes, with or without the `#`. No sign, space
-    /// or leading zero is accepted.
+    /// Parses the form that [`Display`](fmt::Display) writes, with or without the `#`. Signs, spaces and
+    /// leading zeros are refused, so each id has exactly these two spellings.
     pub fn parse(text: &str) -> Result<Self, InvalidEventId> {
         let bare = text.strip_prefix('#').unwrap_or(text);
         let (epoch, seq) = bare.split_once('-').ok_or(InvalidEventId)?;
@@ -38,7 +38,7 @@ impl EventId {
         })
     }
 
-    /// The id without the `#`, as Redis writes the ids of a stream.
+    /// The id without the `#`: the form of the ids in a Redis stream.
     pub(crate) fn bare(self) -> String {
         format!("{}-{}", self.epoch, self.seq)
     }

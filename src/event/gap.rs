@@ -1,27 +1,30 @@
-//! What a subscriber is told when events are missing, where a browser's `EventSource` can read it.
+//! The gap: what a subscriber learns when events are missing from its stream. It is an event in the stream,
+//! because a browser's `EventSource` shows a page no status and no header.
 
 use serde::Serialize;
 
 use super::{event_id::EventId, given_id::GivenId};
 
-/// The name of the in-band event that carries a [`Gap`].
+/// The name of the event in the stream that carries a [`Gap`].
 pub(crate) const EVENT_NAME: &str = "gap";
 
-/// Why the events after an id cannot be given.
+/// Why the events after the requested id are not available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GapReason {
-    /// They were once in this log and are no longer kept.
+    /// The events were in this log and have been evicted.
     Evicted,
-    /// The id is of another log: the server was restarted, or it is another server.
+    /// The id belongs to another epoch: the server restarted with its log in memory, the log lost events, or
+    /// another server assigned the id.
     Epoch,
-    /// The id names no event that ever was: not yet, or not an id at all.
+    /// The id names no event that the log knows: the event does not exist yet, no retained event has this
+    /// given id, or the text is not an id.
     Unknown,
 }
 
 impl GapReason {
     pub(crate) const ALL: [Self; 3] = [Self::Evicted, Self::Epoch, Self::Unknown];
 
-    /// As clients and metrics are told it.
+    /// The reason as clients and metrics show it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
@@ -37,26 +40,26 @@ impl Serialize for GapReason {
     }
 }
 
-/// A hole in what a subscriber gets. What follows it starts right after `resumed_after`.
+/// Events that a subscriber does not receive. Its stream continues right after `resumed_after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gap {
-    /// Why there is a hole.
+    /// Why the events are missing.
     pub(crate) reason: GapReason,
-    /// The id after which the subscriber should have resumed: what it asked for, in its
-    /// [URI form](crate::event::given_id::to_uri), at most [`Gap::MAX_REQUESTED`] characters of it.
+    /// The id after which the subscriber wanted to resume, in its [URI form](crate::event::given_id::to_uri).
+    /// Truncated to [`Gap::MAX_REQUESTED`] characters.
     pub(crate) requested: String,
-    /// The stream continues after this event; `None`: with the oldest retained event, and the id before
-    /// that is unknown.
+    /// The stream continues after this id. `None`: it continues with the oldest retained event, and the id
+    /// before that event is unknown.
     pub(crate) resumed_after: Option<EventId>,
-    /// How many events are missing; `None` where that cannot be known.
+    /// How many events are missing. `None`: unknown.
     pub(crate) missed: Option<u64>,
 }
 
 impl Gap {
-    /// How much of a requested id is repeated to the client, in characters. Enough for every valid id.
+    /// Maximum length of `requested`, in characters. No valid id is longer.
     pub(crate) const MAX_REQUESTED: usize = GivenId::MAX_BYTES;
 
-    /// A gap of a stream that continues after an event.
+    /// A gap in a stream that continues after `resumed_after`. Truncates `requested`.
     pub(crate) fn new(
         reason: GapReason,
         requested: &dyn ToString,

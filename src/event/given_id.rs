@@ -1,4 +1,4 @@
-//! The ids that publishers give to their events.
+//! The ids that publishers choose for their events. None of them can be mistaken for an id of the hub.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -7,29 +7,30 @@ use thiserror::Error;
 
 use super::{event_id::EARLIEST, topic::has_invisible};
 
-/// An id that a publisher gave its event.
+/// An id that a publisher chose for its event, in its URI form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GivenId(Arc<str>);
 
-/// The text cannot be a [`GivenId`].
+/// Why a text is not a valid [`GivenId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidGivenId {
-    /// The same as none to a browser.
+    /// A browser treats an empty id as no id.
     #[error("an id cannot be empty")]
     Empty,
-    /// Only the hub's own ids begin so.
+    /// Only the hub's own ids begin with `#`.
     #[error("an id cannot begin with \"#\", as the hub's own ids do")]
     Fragment,
-    /// The hub's own ids without their `#`, in which clients may resume.
+    /// This is the form of the hub's own ids without the `#`, and clients may resume with that form.
     #[error("an id cannot be two numbers with a \"-\" between them, as in the hub's own ids")]
     TwoNumbers,
-    /// As a last event id, this word asks for all that is retained.
+    /// As a last event id, this word requests every event that is retained.
     #[error("the id \"earliest\" is reserved")]
     Earliest,
-    /// A line break would end the field, NUL make clients ignore it, and the rest is invisible.
+    /// A line break would end the field, and clients ignore an id that contains NUL. The other characters are
+    /// refused because nobody can see them.
     #[error("an id cannot hold control or format characters")]
     Invisible,
-    /// In a `Last-Event-ID` header the space would be trimmed.
+    /// HTTP trims this space from a `Last-Event-ID` header, so the client could not resume.
     #[error("an id cannot begin or end with a space")]
     Space,
     /// Longer than [`GivenId::MAX_BYTES`].
@@ -38,12 +39,13 @@ pub enum InvalidGivenId {
 }
 
 impl GivenId {
-    /// The longest id accepted, in bytes of its URI form. Even with every byte percent-encoded once more it is
-    /// shorter than the length at which last event ids in requests are cut (1,024 bytes).
+    /// Maximum length of an id, in bytes of its URI form. A longer one is refused. Even if a client
+    /// percent-encodes every byte of the URI form once more, the result is shorter than 1,024 bytes, the
+    /// length to which a last event id in a request is truncated.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks an id, and percent-encodes its characters outside ASCII (RFC 3987, section 3.1): clients
-    /// send a last event id back in a header, where each encodes such characters in its own way.
+    /// Validates an id and percent-encodes its characters outside ASCII (RFC 3987, section 3.1). Clients send
+    /// the id back in a header, and without this encoding each would encode such characters differently.
     pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
         if id.is_empty() {
             return Err(InvalidGivenId::Empty);
@@ -57,7 +59,7 @@ impl GivenId {
         if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
         }
-        // The URI form is never shorter.
+        // The URI form is never shorter, so a long id is refused before it is encoded.
         if id.len() > Self::MAX_BYTES {
             return Err(InvalidGivenId::TooLong);
         }
@@ -74,12 +76,12 @@ impl GivenId {
         Ok(Self(uri.into()))
     }
 
-    /// An id that was checked before.
+    /// An id that was validated before it was stored.
     pub(crate) fn stored(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// The id as text.
+    /// The id in its URI form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,15 +93,15 @@ impl std::borrow::Borrow<str> for GivenId {
     }
 }
 
-/// Whether an id has the form `<number>-<number>`, with any epoch and with numbers of any length.
+/// Whether an id has the form `<digits>-<digits>`, with any number of digits.
 fn is_two_numbers(id: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     id.split_once('-')
         .is_some_and(|(epoch, seq)| is_number(epoch) && is_number(seq))
 }
 
-/// The URI form of an id that may be an IRI: each character outside ASCII becomes the
-/// percent-encoded bytes of its UTF-8 form (RFC 3987, section 3.1). ASCII stays as it is.
+/// Percent-encodes the UTF-8 bytes of each character outside ASCII (RFC 3987, section 3.1). ASCII is
+/// unchanged.
 pub(crate) fn to_uri(id: &str) -> Cow<'_, str> {
     utf8_percent_encode(id, &AsciiSet::EMPTY).into()
 }

@@ -1,10 +1,10 @@
-//! Events as every other part knows them: their ids, names, topics and audience, the gap that reports
-//! missing events, where a client resumes, and the bytes of a `text/event-stream`. Each field is
-//! validated where it is made. Imports nothing else of this crate.
+//! The vocabulary of all other modules: events with their ids, names, topics and audience, the gap that
+//! reports missing events, where a client resumes, and the bytes of a `text/event-stream`. Each field is
+//! validated when it is created. This module imports nothing else from this crate.
 
 #[allow(
     clippy::module_inception,
-    reason = "the event itself, beside its parts"
+    reason = "`event.rs` defines `Event`, the other files its parts"
 )]
 mod event;
 mod event_id;

@@ -1,4 +1,5 @@
-//! A subscription that begins or ends: what the hub publishes about it, and what the log stores of it.
+//! The start or end of one active subscription: the presence event that the hub publishes, and the document
+//! that the log stores.
 
 use serde_json::Value;
 
@@ -7,16 +8,18 @@ use super::{
     topic::Topic,
 };
 
-/// A subscription that begins or ends.
+/// The start or end of one active subscription.
 #[derive(Debug)]
 pub(crate) struct PresenceChange {
     is_active: bool,
-    /// What the hub publishes: private, on the subscription's path, with its document as data.
+    /// The presence event. It is private, its topic is the path of the subscription, and its data is the
+    /// document.
     pub(crate) event: Event,
 }
 
 impl PresenceChange {
-    /// `document`: a JSON object whose `id` is the subscription's path. Its `active` is set.
+    /// `document` must be a JSON object whose `id` is the path of the subscription. Its `active` is set to
+    /// `is_active`.
     pub(crate) fn new(mut document: Value, is_active: bool) -> Self {
         document["active"] = Value::Bool(is_active);
         let path = document["id"].as_str().unwrap_or_default();
@@ -29,13 +32,13 @@ impl PresenceChange {
         Self { is_active, event }
     }
 
-    /// The same for a document as text. `None`: it is not a JSON object.
+    /// Parses the document first. `None`: it is not a JSON object.
     pub(crate) fn of_text(document: &str, is_active: bool) -> Option<Self> {
         let document: Value = serde_json::from_str(document).ok()?;
         document.is_object().then(|| Self::new(document, is_active))
     }
 
-    /// The subscription's path, which is also the topic of the event.
+    /// The path of the subscription, which is also the topic of the event.
     pub(crate) fn path(&self) -> &str {
         self.event.topics().first().map_or("", Topic::as_str)
     }
@@ -44,7 +47,7 @@ impl PresenceChange {
         self.is_active
     }
 
-    /// The subscription as JSON text.
+    /// The document of the subscription, as JSON text.
     pub(crate) fn document(&self) -> &str {
         self.event.data()
     }

@@ -1,5 +1,5 @@
-//! Where a subscriber wants its stream to start. What a client says here is arbitrary bytes: it is
-//! bounded and read once, in this file.
+//! Parses the last event id of a request: where a subscriber wants its stream to start. A client can send any
+//! bytes, so the value is bounded and parsed once, in this file.
 
 use std::fmt;
 
@@ -9,28 +9,29 @@ use super::{
     given_id::{GivenId, to_uri},
 };
 
-/// Where a stream starts.
+/// Where a subscriber wants its stream to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ResumeFrom {
-    /// With the next event.
+    /// With the next event that is published.
     Now,
     /// With the oldest event that is retained.
     Earliest,
-    /// After this id of the hub, which the client may have written without the `#`.
+    /// After this id of the hub. `is_bare`: the client sent it without the `#`.
     After { id: EventId, is_bare: bool },
-    /// After the event to which its publisher gave this id.
+    /// After the event that has this given id.
     AfterGiven(GivenId),
-    /// After something that cannot be an id. Holds at most [`Gap::MAX_REQUESTED`] characters of it.
+    /// After a text that is not an id, in its URI form. Truncated to [`Gap::MAX_REQUESTED`] characters.
     Unknown(String),
 }
 
 impl ResumeFrom {
-    /// Reads what a client sent as its last event id. Clients that have none send it empty.
+    /// Parses the last event id that a client sent. An empty value means [`ResumeFrom::Now`], because clients
+    /// without an id send an empty one.
     ///
-    /// It is UTF-8, or else Latin-1, in which some clients send back an id outside ASCII; either way
-    /// such an id is read in its [URI form](to_uri).
+    /// A value that is not UTF-8 is decoded as Latin-1, which some clients use for characters outside ASCII.
+    /// Both encodings result in the same [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // The head is longer than any valid id, so a value that is cut here is `Unknown`.
+        // The bound is longer than any valid id, so a truncated value becomes `Unknown`.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),
@@ -59,7 +60,7 @@ impl From<EventId> for ResumeFrom {
     }
 }
 
-/// In its URI form; the `#` is kept or left out as the client sent it.
+/// Writes the URI form, with the `#` only if the client sent it.
 impl fmt::Display for ResumeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,10 +74,10 @@ impl fmt::Display for ResumeFrom {
     }
 }
 
-/// The names of a query's parameters that hold a last event id.
+/// Query parameters that carry a last event id.
 pub(crate) const PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
 
-/// Those of the protocol's older versions.
+/// Query parameters that carried it in older versions of Mercure.
 pub(crate) const LEGACY_PARAMETERS: [&[u8]; 2] = [b"lastEventID", b"Last-Event-ID"];
 
 #[cfg(test)]

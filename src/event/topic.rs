@@ -1,25 +1,25 @@
-//! Topics: what events are about, and what subscribers ask for. Checked where they are made, by the
-//! rules of the Mercure protocol (chapter Terminology).
+//! Topics: an event has one or more, and subscribers ask for them. They are validated when they are
+//! created, by the rules of the Mercure protocol (chapter Terminology).
 
 use std::{fmt, sync::Arc};
 
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 use thiserror::Error;
 
-/// Identifies what an event is about: any text, by custom a URL. Compared byte by byte.
+/// The subject of an event. It can be any text, and is usually a URL. Topics are compared byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
-/// The text cannot be a [`Topic`].
+/// Why a text is not a valid [`Topic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidTopic {
-    /// It would match everything or nothing.
+    /// It is unclear whether an empty topic would match everything or nothing.
     #[error("a topic cannot be empty")]
     Empty,
-    /// Stands for every topic where one is asked for.
+    /// In a request, `*` means every topic.
     #[error("\"*\" stands for every topic and cannot be one")]
     Wildcard,
-    /// Invisible, and a means to pass one topic off as another.
+    /// Such characters are invisible, so one topic could pass for another.
     #[error("a topic cannot hold control or format characters")]
     Invisible,
     /// Longer than [`Topic::MAX_BYTES`].
@@ -28,10 +28,10 @@ pub enum InvalidTopic {
 }
 
 impl Topic {
-    /// The longest topic accepted, in bytes.
+    /// Maximum length of a topic in bytes. A longer one is refused.
     pub const MAX_BYTES: usize = 4096;
 
-    /// Checks a topic.
+    /// Validates a topic.
     pub fn parse(text: impl AsRef<str>) -> Result<Self, InvalidTopic> {
         let text = text.as_ref();
         if text.is_empty() {
@@ -49,7 +49,7 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
-    /// A topic that the hub itself makes, of any length, or that was checked before.
+    /// A topic that the hub itself created, of any length, or that was validated before it was stored.
     pub(crate) fn of_hub(text: &str) -> Self {
         Self(text.into())
     }
@@ -72,8 +72,9 @@ impl std::borrow::Borrow<str> for Topic {
     }
 }
 
-/// Whether a text holds what topics, ids and types must not: control characters (C0, DEL, C1) and
-/// those of the general category `Cf`, such as zero-width and bidirectional ones.
+/// Whether a text contains characters that topics, ids, names and matchers must not contain: control
+/// characters (C0, DEL, C1) or format characters (general category `Cf`), such as zero-width and
+/// bidirectional ones.
 pub(crate) fn has_invisible(text: &str) -> bool {
     let categories = CodePointMapData::<GeneralCategory>::new();
     let is_format = |c: char| !c.is_ascii() && categories.get(c) == GeneralCategory::Format;

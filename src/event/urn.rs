@@ -1,6 +1,6 @@
-//! Names for what needs one and has none.
+//! Random names for things without a natural name: subscribers, tokens and nodes.
 
-/// A name that nobody else has and nobody can guess.
+/// A unique name that cannot be guessed: the URN of a random UUID.
 pub(crate) fn random() -> String {
     uuid::Uuid::new_v4().urn().to_string()
 }

@@ -1,5 +1,5 @@
-//! The bytes of a `text/event-stream`, as the WHATWG HTML standard defines them (section 9.2,
-//! "Server-sent events"). Everything that is sent to a subscriber is made here.
+//! Encodes a `text/event-stream` as the WHATWG HTML standard defines it (section 9.2, "Server-sent events").
+//! All bytes of a stream are created here.
 
 use std::{io::Write as _, ops::Range, time::Duration};
 
@@ -11,29 +11,30 @@ use super::{
     gap::{self, Gap},
 };
 
-/// What a chunked body ends with.
+/// The end of a chunked HTTP body.
 pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
-/// A piece of a stream, encoded once for everyone it is sent to: as it reads in the stream, inside
-/// the HTTP chunk (RFC 9112, section 7.1) in which most get it. The default is nothing, and never sent.
+/// A piece of a stream, encoded once for all subscribers that receive it. It is stored inside an HTTP chunk
+/// (RFC 9112, section 7.1), because most subscribers receive it in that form. The default is empty and is
+/// never sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
     chunk: Bytes,
-    /// The length of the chunk's header.
+    /// Length of the chunk header in bytes.
     header: u8,
 }
 
-/// How a piece of a stream is sent.
+/// How frames are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// As an HTTP chunk.
+    /// As HTTP chunks.
     Chunked,
-    /// As it is: the end of the connection is that of the stream, or somebody else makes chunks.
+    /// Without chunks: the stream ends with the connection, or another layer adds the chunks.
     Plain,
 }
 
 impl Frame {
-    /// Puts the chunk around `text`, which is not empty: an empty chunk would end the stream.
+    /// Puts the chunk around `text`, which must not be empty: an empty chunk would end the body.
     fn new(text: &[u8]) -> Self {
         let mut chunk = BytesMut::with_capacity(text.len() + 8);
         write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(GROWS);
@@ -46,12 +47,12 @@ impl Frame {
         }
     }
 
-    /// The bytes to send.
+    /// The bytes to send. Shared, not copied.
     pub(crate) fn bytes(&self, framing: Framing) -> Bytes {
         self.chunk.slice(self.range(framing))
     }
 
-    /// The length of the chunk: what is sent, and what the log keeps.
+    /// Length of the whole chunk in bytes, which is also the memory that the log needs for it.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
     }
@@ -64,7 +65,7 @@ impl Frame {
     }
 }
 
-/// Frames, one after the other, to be sent at once. One alone is shared and not copied.
+/// Frames that are sent together, in order. A single frame is shared, several are copied into one buffer.
 #[derive(Debug)]
 pub(crate) struct Batch {
     framing: Framing,
@@ -93,7 +94,7 @@ impl Batch {
         self.joined.extend_from_slice(&frame.chunk[range]);
     }
 
-    /// The length so far, in bytes.
+    /// Length of all frames so far, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.only.len().max(self.joined.len())
     }
@@ -107,35 +108,37 @@ impl Batch {
     }
 }
 
-/// A comment that keeps a silent stream open through proxies, and shows the server early that a
-/// client is gone. A line without a blank line behind it: common clients pass each block that a blank
-/// line ends to the application, also one without data.
+/// A comment line that keeps a silent stream open through proxies and lets the server detect early that a
+/// client is gone. No blank line follows it: at a blank line, common clients pass a block to the application,
+/// even if it has no data.
 pub(crate) fn heartbeat() -> Frame {
     Frame::new(b":\n")
 }
 
-/// The name of the in-band event that moves a client's last event id.
+/// The name of the event that only sets a client's last event id.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
-/// Moves the client's last event id to this one: the client has every event up to it that is for it.
-/// The data is there for clients that parse the data of every event.
+/// An event that sets the client's last event id to `id`. The client must already have received every event
+/// up to `id` that is for it. The data `{}` is for clients that parse the data of every event.
 pub(crate) fn checkpoint(id: EventId) -> Frame {
     let mut text = BytesMut::new();
     put_checkpoint(&mut text, Some(id));
     Frame::new(&text)
 }
 
-/// Tells a client that its access token ends soon, and its stream with it. It has no id: it is no
-/// event of the log.
+/// Warns a client that its access token expires soon and that its stream then ends. `expires_at` is in
+/// seconds since 1970. The event has no id, because it is not in the log.
 pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
     let data = format!("{{\"expires_at\":{expires_at},\"in_seconds\":{in_seconds}}}");
     Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
 }
 
-/// The beginning of a stream: how long to wait before reconnecting, and a comment, so that proxies
-/// pass the headers on and `onopen` fires before there is an event. If the client does not know the id
-/// after which its stream starts, that is `last_id`, so that it loses nothing if it is cut off before its
-/// first event. If something is missing, the gap follows.
+/// The beginning of a stream: the reconnect delay, and a comment, which makes proxies forward the headers
+/// and makes `onopen` fire before the first event.
+///
+/// `last_id` is the id after which the stream starts, if the client does not know it. A checkpoint with
+/// this id follows, so the client loses nothing if it is disconnected before its first event. If events are
+/// missing, `gap` follows.
 pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -149,8 +152,8 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
     Frame::new(&text)
 }
 
-/// The last block of a stream that the server ends: how long to wait before reconnecting, and after
-/// which id to resume. Without a `last_id` the client keeps the one that it has.
+/// The last block of a stream that the server ends: the reconnect delay, and a checkpoint with the id after
+/// which to resume. `last_id` is `None`: the client keeps its last event id.
 pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -158,7 +161,7 @@ pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     Frame::new(&text)
 }
 
-/// An event with its id.
+/// An event of the log. Its given id, if it has one, is sent instead of `id`.
 pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     let mut text = BytesMut::with_capacity(event.data().len() + 64);
     match event.given_id() {
@@ -178,15 +181,15 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     Frame::new(&text)
 }
 
-/// Size of data in an event stream, in bytes, beside what every event has: each line break in it becomes a
-/// line break and the name of a field.
+/// Size of `data` in a stream, in bytes, without the field name of its first line. Each further line adds
+/// its own field name, `data: `. A CRLF counts as two bytes, although only an LF is sent.
 pub(crate) fn data_bytes(data: &str) -> usize {
     const FIELD: usize = "data: ".len();
     data.len() + FIELD * (lines(data).count() - 1)
 }
 
-/// A gap. It carries the id it resumes after, so that a client that is cut off right behind it
-/// goes on from there and is not told of the same gap again.
+/// A gap event. Its id is the one after which the stream continues. So a client that is disconnected right
+/// after the gap resumes there and does not receive the same gap again.
 pub(crate) fn gap(gap: &Gap) -> Frame {
     let mut text = BytesMut::new();
     put_gap(&mut text, gap);
@@ -221,7 +224,7 @@ fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
     writeln!(text.writer(), "{field}: {value}").expect(GROWS);
 }
 
-/// Splits at CR, LF and CRLF, each of which ends a line on the wire.
+/// Splits at each CR, LF and CRLF, because each of them ends a line in a stream.
 fn lines(data: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {

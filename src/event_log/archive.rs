@@ -1,22 +1,23 @@
-//! What is retained beyond memory, for those who ask for older events: read a batch at a time, when
-//! they have taken the one before.
+//! Reads retained events that are older than memory, one batch at a time. A subscriber requests the next
+//! batch when its client has accepted the one before, so the client sets the pace.
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{resume_point::ResumePoint, waiting::LogUnavailable};
 use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
 
-/// How far a reader has read.
+/// How far a reader has read in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
     /// The id of the last item.
     pub(crate) id: EventId,
-    /// Number of events of its epoch up to there that are not presence events, if known.
+    /// Number of events of this epoch, up to and including `id`, that are not presence events. `None` if
+    /// unknown.
     pub(crate) others: Option<u64>,
 }
 
 impl Reached {
-    /// Whether there are only presence events between this position and another in the same epoch.
+    /// Whether only presence events lie between this position and another one in the same epoch.
     fn is_level_with(self, other: Self) -> bool {
         self.id.epoch == other.id.epoch && self.others.is_some() && self.others == other.others
     }
@@ -34,12 +35,12 @@ impl From<EventId> for Reached {
 pub(crate) enum Missing {
     /// Only presence events.
     Presence,
-    /// Any events, for this reason.
+    /// Events of any kind, for this reason.
     Events(GapReason),
 }
 
 impl Missing {
-    /// Why a subscriber must receive a gap, if it must.
+    /// The reason for the gap that a subscriber must receive. `None` if it needs no gap.
     pub(crate) fn reason(self, wants_presence: bool) -> Option<GapReason> {
         match self {
             Self::Presence => wants_presence.then_some(GapReason::Evicted),
@@ -48,19 +49,20 @@ impl Missing {
     }
 }
 
-/// What a log that others write, too, is made of.
+/// An entry of a log that several nodes write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Event {
         id: EventId,
         event: Event,
-        /// Number of events of its epoch before it that are not presence events, if known.
+        /// Number of earlier events of this epoch that are not presence events. `None` if unknown.
         others: Option<u64>,
     },
-    /// A new epoch, with all that came up to this position; `None`: with nothing that came before. The
-    /// id is that before the first event of the epoch.
+    /// The start of a new epoch. The first value is the id before the first event of the epoch. The second
+    /// value is the position in the previous epochs after which this one continues. If it is `None`, events
+    /// may be missing, and every subscriber that crosses this point receives a gap.
     Begins(EventId, Option<Reached>),
-    /// Something that somebody else wrote, in the place of an event.
+    /// An entry that another program wrote and that is not an event.
     Unreadable(EventId),
 }
 
@@ -71,7 +73,7 @@ impl Item {
         }
     }
 
-    /// The position of a reader that has this item.
+    /// The position of a reader that has read this item.
     pub(crate) fn reached(&self) -> Reached {
         let id = self.id();
         let others = match self {
@@ -84,7 +86,7 @@ impl Item {
         Reached { id, others }
     }
 
-    /// The position of a reader for which this item is the next.
+    /// The position of a reader whose next item is this one.
     pub(crate) fn before(&self) -> Reached {
         match self {
             Self::Event { id, others, .. } => Reached {
@@ -94,13 +96,13 @@ impl Item {
                 },
                 others: *others,
             },
-            // There is nothing to be had of it.
+            // These items contain no event, so a reader can start after them.
             Self::Begins(..) | Self::Unreadable(_) => self.reached(),
         }
     }
 
-    /// What is missing between a position and this item; `None`: nothing. How many of the missing events are
-    /// for a subscriber is not known.
+    /// What is missing between a position and this item. `None` if nothing is. It is not known how many of
+    /// the missing events were for a subscriber.
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {
@@ -118,21 +120,21 @@ impl Item {
     }
 }
 
-/// What an archive is asked.
+/// A request to the archive.
 pub(super) enum Ask {
-    /// Items from this id on, or after it; `None`: from the oldest on.
+    /// Read a batch of items after this id, or from the oldest one if `from` is `None`.
     Read {
         from: Option<EventId>,
-        /// Whether the first is enough, be it that of this id.
+        /// Read only one item, which may be the one with the id `from`.
         first: bool,
         done: Answer<Vec<Item>>,
     },
-    /// The newest item up to this id.
+    /// Read the newest item whose id is at most this one.
     UpTo {
         id: EventId,
         done: Answer<Option<Item>>,
     },
-    /// The id of the event to which its publisher gave this one.
+    /// Look up the id of the event with this given id.
     Given {
         id: GivenId,
         done: Answer<Option<EventId>>,
@@ -140,7 +142,7 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// Whether nobody waits for the answer any more.
+    /// Whether the requester no longer waits for the answer.
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Read { done, .. } => done.is_closed(),
@@ -152,15 +154,15 @@ impl Ask {
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogUnavailable>>;
 
-/// Resolves to what was asked for.
+/// Resolves to the answer to a request.
 pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
-/// Reads what is retained beyond memory. Cheap to clone.
+/// A handle that sends requests to the archive. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive(mpsc::UnboundedSender<Ask>);
 
 impl Archive {
-    /// An archive that others answer for.
+    /// Returns a handle and the receiver of its requests.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Ask>) {
         let (asks, asked) = mpsc::unbounded_channel();
         (Self(asks), asked)
@@ -168,18 +170,18 @@ impl Archive {
 
     fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Asked<T> {
         let (done, answer) = oneshot::channel();
-        // Where nobody answers, `done` is dropped, and whoever waits is told so.
+        // If the receiver is gone, `done` is dropped, and the requester gets an error.
         self.0.send(ask(done)).ok();
         answer
     }
 
-    /// Asks for some of what comes after this event; `None`: from the oldest on.
+    /// Requests a batch of items after this event, or from the oldest one if `from` is `None`.
     pub(crate) fn after(&self, from: Option<EventId>) -> Asked<Vec<Item>> {
         let first = false;
         self.ask(|done| Ask::Read { from, first, done })
     }
 
-    /// The first item from this id on; `None`: the oldest.
+    /// Reads the first item whose id is at least `from`, or the oldest one if `from` is `None`.
     async fn first(&self, from: Option<EventId>) -> Result<Option<Item>, LogUnavailable> {
         let first = true;
         let items = self.ask(|done| Ask::Read { from, first, done }).await;
@@ -191,7 +193,8 @@ impl Archive {
     pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
         let newest = self.ask(|done| Ask::UpTo { id, done }).await;
         let newest = newest.map_err(|_| LogUnavailable)??;
-        // If any other event between that item and this id is missing, the counts will not match later.
+        // If an event that is not a presence event is missing between this item and the id, the count is too
+        // low. It then does not match the count in the next item, and the subscriber receives a gap.
         let reached = newest.map(|item| item.reached());
         let others = reached.filter(|reached| reached.id.epoch == id.epoch);
         Ok(Reached {
@@ -205,8 +208,9 @@ impl Archive {
         known.map_err(|_| LogUnavailable)?
     }
 
-    /// Finds where a subscriber starts. One that asks for what never was gets all that is retained,
-    /// after a gap; one that asks for what is no more gets what comes after it.
+    /// Finds where a subscriber starts. If it requests an id that the log never gave, it starts at the oldest
+    /// event, after a gap. If it requests an event that was evicted or lost, it starts at the next event that
+    /// is retained, after a gap if it misses anything.
     pub(crate) async fn resume(
         &self,
         from: &ResumeFrom,
@@ -248,7 +252,7 @@ impl Archive {
         })
     }
 
-    /// Everything, to one that asked for what never was.
+    /// Starts at the oldest event, after a gap, because the log never gave the requested id.
     async fn all(&self, from: &ResumeFrom) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         let after = self.first(None).await?.map(|first| first.before());
         Ok(with_gap(GapReason::Unknown, from, after))

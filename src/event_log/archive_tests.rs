@@ -1,4 +1,4 @@
-//! Where subscribers start that ask for events that are no longer in memory.
+//! Tests where subscribers start that request events which are no longer in memory.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn event(epoch: u64, seq: u64) -> Item {
     }
 }
 
-/// Who asks, answered for from a list of items.
+/// The resume point for this request, with an archive that has these items.
 fn place(items: &[Item], from: &ResumeFrom) -> ResumePoint<Option<Reached>> {
     place_wanting(items, from, false)
 }
@@ -60,7 +60,7 @@ fn place_wanting(
 
 #[test]
 fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
-    // 5-10 to 5-12, of which nothing more was kept in epoch 6, then 8 after something was lost.
+    // 5-10 to 5-12, then epoch 6, which continues after 5-12, then epoch 8, after a loss.
     let items = [
         event(5, 10),
         event(5, 11),
@@ -80,7 +80,7 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
         (id(6, 1), (Some(id(6, 1)), None)),
         (id(8, 1), (Some(id(8, 1)), None)),
         (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
-        // Delivered, and lost when 6 began.
+        // Delivered, and lost when the next epoch began.
         (id(5, 13), gap(id(6, 0), epoch)),
         (id(6, 2), gap(id(8, 0), epoch)),
         (id(4, 100), gap(id(5, 9), epoch)),
@@ -121,7 +121,8 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
         others: Some(others),
     };
     let presence = || Event::of_hub("{}".to_owned());
-    // 1 and 2 and 9 are others; of those in between, all presence, 7 and 8 are left. 12 is lost.
+    // Numbers 1, 2, 9, 11 and 13 are not presence events. All between 2 and 9 are, and only 7 and 8 of them
+    // are left. 10 is an evicted presence event, and 12 is lost.
     let items = [
         item(1, Event::message(""), 0),
         item(2, Event::message(""), 1),

@@ -1,4 +1,5 @@
-//! The bounds of a log in memory: they cover all that it holds, and presence events push nothing else out.
+//! Tests the bounds of a log in memory: they cover everything that it holds, and presence events evict no
+//! others.
 
 use proptest::prelude::*;
 use std::time::Instant;
@@ -16,7 +17,6 @@ fn log(retention: Retention) -> MemoryLog {
     MemoryLog::new(EPOCH, retention, topic("own"))
 }
 
-/// A presence event.
 fn presence() -> Event {
     let mut event = Event::of_hub("{}".to_owned());
     event.audience = Some(Audience {
@@ -30,7 +30,7 @@ fn append(log: &MemoryLog, event: &Event) -> u64 {
     log.append(event, Instant::now()).seq
 }
 
-/// The places of all that is read from here on, and how it ended.
+/// The positions of all events that are read from here on, and the result of the last read.
 fn read_from(log: &MemoryLog, from: ReadFrom) -> (Vec<u64>, Read) {
     let (mut from, mut places) = (from, Vec::new());
     let portion = Portion {
@@ -69,7 +69,7 @@ fn the_byte_bound_covers_topics_ids_and_names() {
             "{one} {at_least}"
         );
 
-        // Those that a connected subscriber may still read count, too.
+        // Events that only connected subscribers may still read count, too.
         let retention = Retention {
             bytes: 5 * one,
             queue: 100,
@@ -115,7 +115,7 @@ fn presence_pushes_nothing_else_out() {
     assert_eq!((gap.reason, gap.missed), (GapReason::Evicted, None));
     assert_eq!(gap.resumed_after, log.id_before(first));
 
-    // A subscriber that resumes before them, or at one of them, misses nothing else.
+    // A subscriber that resumes before the evicted presence events, or at one of them, misses no other event.
     for seq in [1, 2, 500, 998, 1001] {
         let from = ResumeFrom::from(log.id(seq));
         let placement = log.resume(&from, &selection("own"));
@@ -146,7 +146,7 @@ fn presence_is_evicted_first_where_memory_is_short() {
     assert_eq!(log.extent().oldest, first);
     assert!(log.extent().bytes <= 20 * one);
 
-    // Nor do other events push all of them out.
+    // Other events do not evict all presence events either.
     for _ in 0..1000 {
         append(&log, &Event::message("2"));
         append(&log, &presence());

@@ -1,5 +1,5 @@
-//! Logs whose files were damaged while no process used them: such a log refuses to open, or begins a new
-//! epoch, or nothing is missing.
+//! Tests logs whose files were damaged while no process used them. Such a log refuses to open, or begins a
+//! new epoch, or has all its events.
 
 use std::sync::Arc;
 use std::{
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::event::{Event, Frame};
 
-/// How many times files are damaged.
+/// How often a file is damaged.
 const ROUNDS: usize = 1000;
 
-/// The files of a log, and what was acknowledged.
+/// The files of a log, and the events that were acknowledged.
 struct Image {
     name: &'static str,
     files: Vec<(PathBuf, Vec<u8>)>,
@@ -51,7 +51,7 @@ impl Image {
     }
 }
 
-/// Files as a clean shutdown and as a crash leave them, of a log that has evicted some events.
+/// The files of a log that has evicted some events, as a crash and as a clean shutdown leave them.
 fn images() -> Vec<Image> {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
@@ -76,13 +76,13 @@ fn images() -> Vec<Image> {
     vec![crashed, closed]
 }
 
-/// Does something to one of the files, and says what.
+/// Damages one of the files, and returns a description of the damage.
 fn damage(image: &Image, folder: &Path, random: &mut fastrand::Rng) -> String {
     const PAGE: usize = 4096;
     let (name, content) = &image.files[random.usize(..image.files.len())];
     let mut damaged = content.clone();
     let what = match random.u8(0..10) {
-        // What is at the head says which of two commits is the newest.
+        // The start of the file says which of two commits is the newest.
         0..=3 => flip(&mut damaged, random.usize(..content.len().min(512)), random),
         4..=6 => flip(&mut damaged, random.usize(..content.len()), random),
         7 => {

@@ -1,42 +1,45 @@
-//! Which ids the places of a log have. A log of one epoch counts them in step; one that others write,
-//! too, may go on in another epoch, or after events that it never got.
+//! Maps positions to event ids and back. Within an epoch, both increase by one from event to event. A log
+//! that several nodes write can continue in another epoch, or after events that this node never received. A
+//! new span begins at each such point.
 
 use std::collections::VecDeque;
 
 use crate::event::EventId;
 
-/// How many pieces are remembered at least, though nothing of the oldest is retained any more: somebody
-/// may be there.
+/// No span is forgotten below this number, even if none of its events is in memory: the cursor of a connected
+/// subscriber may still be in it. Beyond this number, the oldest spans without events in memory are
+/// forgotten.
 const MAX_EMPTY_SPANS: usize = 256;
 
-/// A run of events whose ids count up by one, at places that do the same.
+/// A run of events whose ids and positions both increase by one.
 #[derive(Debug, Clone, Copy)]
 struct EpochSpan {
-    /// The place of the first.
+    /// The position of the first event.
     from: u64,
     first: EventId,
-    /// Whether nothing is missing between the piece before and this one.
+    /// Whether no event is missing between the span before and this one.
     follows: bool,
 }
 
 impl EpochSpan {
-    /// The place after the event of this id, if that is in this piece or just before.
+    /// The position after the event with this id. `None` if the id is of another epoch, or more than one
+    /// before `first`. Ids after the end of the span are not excluded.
     fn after(&self, id: EventId) -> Option<u64> {
         let since = id.seq.saturating_add(1).checked_sub(self.first.seq)?;
         (id.epoch == self.first.epoch).then_some(self.from.saturating_add(since))
     }
 }
 
-/// The pieces of a log, oldest first.
+/// The spans of a log, oldest first.
 #[derive(Debug)]
 pub(super) struct EpochHistory {
     pieces: VecDeque<EpochSpan>,
-    /// Whether there were older ones.
+    /// Whether older spans were forgotten.
     has_forgotten: bool,
 }
 
 impl EpochHistory {
-    /// A log whose event at this place has this id.
+    /// The history of a log in which the event at position `from` has the id `first`.
     pub(super) fn new(from: u64, first: EventId) -> Self {
         let follows = false;
         let piece = EpochSpan {
@@ -50,8 +53,8 @@ impl EpochHistory {
         }
     }
 
-    /// From this place on, ids count from this one. Where it does not follow, the place before is left
-    /// to the events that are missing.
+    /// Begins a span: the event at position `from` has the id `first`. If `follows` is false, events are
+    /// missing, and the position before `from` is a hole that stands for them.
     pub(super) fn go_on(&mut self, from: u64, first: EventId, follows: bool) {
         let mut piece = EpochSpan {
             from,
@@ -59,14 +62,14 @@ impl EpochHistory {
             follows,
         };
         if self.newest().from == from {
-            // Of the last nothing came.
+            // The newest span has no events, so this one replaces it.
             piece.follows &= self.newest().follows;
             self.pieces.pop_back();
         }
         self.pieces.push_back(piece);
     }
 
-    /// Says that nothing before this place is retained any more.
+    /// Forgets the oldest spans that end before this position, but keeps at least [`MAX_EMPTY_SPANS`] spans.
     pub(super) fn forget_before(&mut self, place: u64) {
         while self.pieces.len() > MAX_EMPTY_SPANS && self.pieces[1].from <= place {
             self.pieces.pop_front();
@@ -78,7 +81,7 @@ impl EpochHistory {
         self.pieces.back().expect("a log has a piece")
     }
 
-    /// The epoch that the next event is in.
+    /// The epoch of the next event.
     pub(super) fn epoch(&self) -> u64 {
         self.newest().first.epoch
     }
@@ -89,7 +92,7 @@ impl EpochHistory {
         found.or(self.pieces.front()).expect("a log has a piece")
     }
 
-    /// The id of the event at this place.
+    /// The id of the event at this position.
     pub(super) fn id(&self, place: u64) -> EventId {
         let EpochSpan { from, first, .. } = *self.piece(place);
         EventId {
@@ -101,8 +104,8 @@ impl EpochHistory {
         }
     }
 
-    /// The id after which somebody goes on who is at this place, if any event came before and that is
-    /// known.
+    /// The last event id of a subscriber whose cursor is at this position. `None` if no event came before, or
+    /// if its span was forgotten.
     pub(super) fn id_before(&self, place: u64) -> Option<EventId> {
         let piece = self.piece(place);
         if self.has_forgotten && place < piece.from {
@@ -115,8 +118,9 @@ impl EpochHistory {
         seq.checked_sub(1).map(|seq| EventId { epoch, seq })
     }
 
-    /// The place after the event of this id; of one whose epoch is the oldest known it may be before
-    /// anything there is, of one in the newest beyond. `None`: the id is of no event of this log.
+    /// The position after the event with this id. `None` if the log never had this id. In the oldest known
+    /// epoch, the position may be before all events in memory. In the newest epoch, it may be beyond the
+    /// head.
     pub(super) fn after(&self, id: EventId) -> Option<u64> {
         let mut end = u64::MAX;
         for piece in self.pieces.iter().rev() {
@@ -139,7 +143,8 @@ mod tests {
         EventId { epoch, seq }
     }
 
-    /// 5-10 to 5-19 at 10, then 6-1 to 6-5 without a hole, then 6-9 after a hole, then 7-1.
+    /// 5-10 to 5-19 at positions 10 to 19, then 6-1 to 6-5 without a hole, then 6-9 after a hole, then 7-1
+    /// after another hole.
     fn epoch_history() -> EpochHistory {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
         epoch_history.go_on(20, id(6, 1), true);
@@ -229,7 +234,7 @@ mod tests {
         );
         assert_eq!(epoch_history.after(id(4, 10)), None);
         assert_eq!(epoch_history.after(id(8, 1)), None);
-        // The last before a hole: at the hole.
+        // The position after the last event before a hole is the hole.
         assert_eq!(epoch_history.after(id(6, 5)), Some(25));
         assert_eq!(epoch_history.after(id(6, 6)), None, "it is missing");
     }

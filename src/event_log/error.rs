@@ -1,4 +1,5 @@
-//! Why a log cannot be used.
+//! The error of a log that cannot be used. It tells the operator where the log is, what is wrong, and what to
+//! do.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::redis_url::RedisUrl;
 #[derive(Debug, Error)]
 #[error("the log in {place} {reason}")]
 pub struct LogError {
-    /// Where it is, and the key of the config that says so.
+    /// The log's path or URL, and the config key that sets it.
     place: String,
     reason: String,
 }
@@ -35,7 +36,7 @@ impl LogError {
     }
 }
 
-/// What to say of a file that cannot be read as a log.
+/// The reason for a file that cannot be read as a log.
 pub(super) fn damaged(what: &str) -> String {
     format!("is damaged: {what}. Put a backup in its place, or move it away to begin anew")
 }

@@ -1,4 +1,5 @@
-//! A log's events in a file, which outlives the process.
+//! Stores a log's events in a redb file, so that they survive the process. Each batch is one transaction, so
+//! a crash cannot leave half of it.
 
 mod acknowledged;
 
@@ -25,67 +26,69 @@ use super::{
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 
-/// The keys of `about`.
+/// Keys of the table `about`. This one is for the version of the file format.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
-/// The number from which on events are retained. The first that is left may be later: those before it were
-/// presence events.
+/// Events are retained from this number on. The first event in the file may have a larger number, if the
+/// events before it were presence events that are evicted.
 const FIRST: &str = "first";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
-/// Numbers before this one may be missing: they belong to presence events that were evicted.
+/// Numbers before this one may be missing in the file. They belong to evicted presence events.
 const PRESENCE_FROM: &str = "presence_from";
-/// 1 while something may be acknowledged that is not synced.
+/// 1 while acknowledged events may not be synced.
 const UNSYNCED: &str = "unsynced";
 
-/// How events are kept. A file of another format is not touched.
+/// The version of the file format that this code reads and writes. A file with another version is refused and
+/// left unchanged.
 const OUR_FORMAT: u64 = 2;
 
-/// Memory for pages of the file. Events are read from it once, when it is opened.
+/// Size of the page cache, in bytes. Events are read only when the file is opened.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// What a file says of its log.
+/// The metadata of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct About {
     pub(super) epoch: u64,
-    /// The number from which on events are retained; that of the next, if there is none.
+    /// Events are retained from this number on. Equal to `next` if there are none.
     pub(super) first: u64,
-    /// The number that the next event gets.
+    /// The number of the next event.
     pub(super) next: u64,
-    /// How many numbered messages there were.
+    /// How many numbered messages were appended.
     pub(super) ticks: u64,
-    /// Whether something was acknowledged, maybe, that is lost.
+    /// Whether events may have been acknowledged without being synced. If so when the file is opened, they
+    /// may be lost.
     pub(super) unsynced: bool,
 }
 
-/// What is appended at once.
+/// What one transaction writes.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The number of the first.
+    /// The number of the first record.
     pub(super) first: u64,
     pub(super) records: &'a [Record],
-    /// The events that are retained no more.
+    /// Numbers of the events that are no longer retained.
     pub(super) evicted: Range<u64>,
-    /// Evicted presence events after the range `evicted`.
+    /// Numbers of evicted presence events after the range `evicted`, in ascending order.
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
 }
 
-/// A file that is open. No other process can use it meanwhile.
+/// An open log file. It is locked, so no other process can use it.
 #[derive(Debug)]
 pub(super) struct FileStore {
     path: PathBuf,
     db: Database,
-    /// What was at `path` after the last commit.
+    /// The file that was at `path` after the last commit.
     identity: Identity,
     epoch: u64,
     acknowledged: AcknowledgedFile,
-    /// What the file beside it said when it was opened.
+    /// What the `.acknowledged` file contained when the log was opened.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
 }
 
-/// Tells a file at a path from another one, and from itself after somebody else changed its length.
+/// Identifies the file at a path. It changes if the file is replaced or its length changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -127,9 +130,9 @@ pub(super) enum Loss {
 }
 
 impl FileStore {
-    /// Opens the file, or makes it. The epoch of a new log is `now`, in milliseconds since 1970, or later if a
-    /// left-over file beside it names that epoch or a later one. The folder has to be there: where it
-    /// is not, something else is wrong, and a new log would hide it.
+    /// Opens the file, or creates it if it does not exist. The epoch of a new log is `now`, in milliseconds
+    /// since 1970. It is later if a left-over `.acknowledged` file names that epoch or a later one. The
+    /// folder must exist: if it does not, something else is wrong, and a new log would hide it.
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
@@ -144,7 +147,7 @@ impl FileStore {
         }
     }
 
-    /// Makes a file for nobody else's eyes: some of what is in it is private.
+    /// Creates a file that only its owner can read, because some events are private.
     fn make(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |err: &dyn Display| LogError::in_file(path, format!("cannot be made: {err}"));
         let mut options = fs::OpenOptions::new();
@@ -153,7 +156,7 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // This may be left over from another log.
+            // Another log at this path may have left this file behind.
             let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             if let Ok(Acknowledged { next, .. }) = acknowledged_at_open {
@@ -176,19 +179,19 @@ impl FileStore {
             store.epoch = store.new_epoch(now);
             store.prepare()?;
             store.identity = Identity::of(path)?;
-            // Nothing of this log can be lost.
+            // The log is new, so no acknowledged event can be lost.
             let (epoch, next) = (store.epoch, 1);
             store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
             Ok(store)
         });
         made.map_err(|err| {
-            // Half a file would be taken for a damaged one.
+            // An incomplete file would be refused as damaged at the next start.
             fs::remove_file(path).ok();
             error(&err)
         })
     }
 
-    /// Opens a file that is there.
+    /// Opens an existing file.
     pub(super) fn open_again(path: &Path) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         let db = builder().open(path);
@@ -252,7 +255,7 @@ impl FileStore {
         })
     }
 
-    /// Begins a new epoch with the same events.
+    /// Begins a new epoch and keeps the events.
     pub(super) fn begin_epoch(&mut self, epoch: u64) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
@@ -266,7 +269,7 @@ impl FileStore {
         self.record_acknowledged(number(&self.db, NEXT)?)
     }
 
-    /// Why acknowledged events may be missing, if they may.
+    /// Why acknowledged events may be missing. `None` if none can be.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
         let About { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();
@@ -279,14 +282,15 @@ impl FileStore {
         })
     }
 
-    /// An epoch that is later than any that this log is known to have had.
+    /// An epoch that is at least `now` and later than every epoch that this log is known to have had.
     pub(super) fn new_epoch(&self, now: u64) -> u64 {
         let known = self.acknowledged_at_open.map_or(0, |last| last.epoch);
         now.max(self.epoch.saturating_add(1))
             .max(known.saturating_add(1))
     }
 
-    /// Every event that is in it, in their order, up to the last there was.
+    /// All events in the file, oldest first, with their numbers. Fails if an event is missing that is not an
+    /// evicted presence event.
     pub(super) fn events(&self) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();
@@ -307,8 +311,8 @@ impl FileStore {
         Ok(records)
     }
 
-    /// Appends events, and removes those that are retained no more. All of it is there afterwards, or
-    /// nothing: after a crash, too, if it is `synced`.
+    /// Appends events and removes those that are no longer retained, in one transaction: all of it is done,
+    /// or nothing. If `synced`, a crash after the return cannot undo it.
     pub(super) fn commit(&mut self, batch: Batch<'_>, synced: bool) -> Result<(), redb::Error> {
         let Batch {
             first,
@@ -338,7 +342,8 @@ impl FileStore {
             let mut about = txn.open_table(ABOUT)?;
             if !evicted.is_empty() {
                 about.insert(FIRST, evicted.end)?;
-                // Only the rows that are there: most numbers in between may be of presence events.
+                // Visits only the rows that exist: most numbers in the range may belong to presence events
+                // that are already removed.
                 events.retain_in(evicted, |_, _| false)?;
             }
             if let Some(newest) = evicted_presence.last() {
@@ -353,8 +358,8 @@ impl FileStore {
         self.record_acknowledged(first + records.len() as u64)
     }
 
-    /// Fails if the file was deleted, moved, replaced or cut while it is open: what is written to it would be
-    /// lost.
+    /// Fails if another program deleted, moved, replaced or cut the file while it was open. Anything written
+    /// to it would be lost.
     fn check_identity(&self) -> Result<(), io::Error> {
         if Identity::of(&self.path).is_ok_and(|identity| identity == self.identity) {
             return Ok(());
@@ -365,7 +370,8 @@ impl FileStore {
     }
 }
 
-/// Reads the whole file when it opens one: damage is refused then, and does not panic later.
+/// Checks the whole file when it is opened. Damage is then an error at that point and cannot cause a panic
+/// later.
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);

@@ -1,4 +1,4 @@
-//! What a log in a file promises beyond what every log does.
+//! Tests what a file log promises in addition to what every log kind promises.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ fn tick_later(log: &Opened, number: u64) -> oneshot::Receiver<Result<EventId, Lo
     appended
 }
 
-/// Whether the ticker's message of this number was appended.
+/// Appends the numbered message with this number. Returns whether it was accepted.
 fn tick(log: &Opened, number: u64) -> bool {
     tick_later(log, number).blocking_recv().unwrap().is_ok()
 }
@@ -114,7 +114,7 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
 
     let wider = opened(&kind, keeping(100));
 
-    // One more than that: what is evicted goes with the next that comes.
+    // The file has one event more than is retained: an evicted event is removed with the next append.
     assert_eq!(wider.memory.extent().oldest, 47);
     assert_eq!(append_numbers(&wider, 50..51)[0].seq, 51);
     let gap = wider.memory.resume(&wider.memory.id(10).into(), &own()).gap;
@@ -126,7 +126,7 @@ fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
     let mut next = 1;
-    // The bound is another each time.
+    // Each round has a different bound.
     for keep in [100, 3, 3, 50, 1, 20] {
         let log = opened(&kind, keeping(keep));
         assert_eq!(log.memory.next(), next);

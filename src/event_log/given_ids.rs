@@ -1,28 +1,30 @@
-//! Finds the events to which their publishers gave an id.
+//! Finds events by given id. If publishers used an id more than once, it means the oldest retained event with
+//! that id.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use crate::event::GivenId;
 
-/// The given ids of the events that are retained.
+/// The given ids of the retained events, with their positions.
 #[derive(Debug, Default)]
 pub(super) struct GivenIds {
-    /// The number of the oldest event of each id.
+    /// For each id, the position of the oldest event that has it.
     oldest: HashMap<GivenId, u64>,
-    /// Every event with a given id, oldest first.
+    /// Every event with a given id, as position and id, oldest first.
     events: VecDeque<(u64, GivenId)>,
-    /// The numbers of the younger events of an id that was given more than once, oldest first.
+    /// For each id that was used more than once, the positions of all its events but the oldest, in ascending
+    /// order.
     younger: HashMap<GivenId, VecDeque<u64>>,
 }
 
 impl GivenIds {
-    /// The number of the event of this id; of the oldest, if there are more (Mercure, chapter
+    /// The position of the event with this id. If there are several, of the oldest (Mercure, chapter
     /// Reconnection).
     pub(super) fn get(&self, id: &str) -> Option<u64> {
         self.oldest.get(id).copied()
     }
 
-    /// Adds an event, which is younger than any before.
+    /// Adds an event, which must be newer than all others.
     pub(super) fn add(&mut self, id: GivenId, seq: u64) {
         self.events.push_back((seq, id.clone()));
         match self.oldest.entry(id) {
@@ -36,7 +38,8 @@ impl GivenIds {
         }
     }
 
-    /// Forgets the event of this number, which is older than any that is left.
+    /// Removes the event at this position, which must be older than all others. Does nothing if it has no
+    /// given id.
     pub(super) fn evict(&mut self, seq: u64) {
         if self.events.front().is_none_or(|(first, _)| *first != seq) {
             return;

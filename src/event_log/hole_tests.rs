@@ -1,4 +1,4 @@
-//! What an event log promises where events are missing.
+//! Tests what the log in memory promises where events are missing.
 
 use super::tests::{keeping, read, selection, topic};
 use super::*;

@@ -1,4 +1,4 @@
-//! Where a log can live.
+//! The log kinds and their settings.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,47 +7,48 @@ use std::{
 
 use super::{error::LogError, redis_url::RedisUrl};
 
-/// Where a log lives.
+/// Where a log is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogKind {
-    /// In memory alone: it is gone with the process.
+    /// Only in memory. The log is lost when the process ends.
     #[default]
     Memory,
-    /// In a file, too, from which the next process goes on.
+    /// In memory and in a file. The next process continues with the events in the file.
     File {
-        /// The file. Its folder has to be there.
+        /// The path of the file. Its folder must exist.
         path: PathBuf,
-        /// When what is appended is safe.
+        /// When an appended event survives a crash of the machine.
         sync: LogSync,
     },
-    /// In Redis, where any number of processes share it.
+    /// In Redis. Any number of processes can share the log.
     Redis(RedisSettings),
 }
 
-/// When what is appended is safe from a crash of the machine.
+/// When an appended event survives a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSync {
     /// Before it is acknowledged.
     Always,
-    /// So long after it was acknowledged, at most.
+    /// At most this long after it was acknowledged.
     Within(Duration),
 }
 
-/// How a log in Redis is kept.
+/// Settings of a log in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// Where Redis is.
+    /// Address of Redis.
     pub url: RedisUrl,
-    /// What the names of its keys begin with: those who share it share a log.
+    /// Prefix of the names of its keys. Servers with the same prefix share a log.
     pub prefix: String,
-    /// How many events it keeps, about.
+    /// Approximate maximum number of events in Redis. Beyond it, the oldest are evicted.
     pub events: usize,
-    /// How old an event may be that it keeps, to the second; `None`: of any age.
+    /// Maximum age of an event in Redis, with a precision of one second. `None` means no limit.
     pub age: Option<Duration>,
 }
 
 impl LogKind {
-    /// Looks whether there is a place for it, without opening or making anything.
+    /// Checks that the folder of a log file exists and that the path is not something other than a file.
+    /// Opens and creates nothing. Other log kinds always pass.
     pub fn check(&self) -> Result<(), LogError> {
         let Self::File { path, .. } = self else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What every kind of log promises.
+//! Tests what every log kind promises.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[path = "../../tests/support/redis.rs"]
-#[allow(unreachable_pub, dead_code, reason = "other tests have other needs")]
+#[allow(unreachable_pub, dead_code, reason = "each test uses only a part")]
 mod server;
 
 pub(super) fn file(folder: &TempDir, sync: LogSync) -> LogKind {
@@ -26,10 +26,10 @@ pub(super) fn file(folder: &TempDir, sync: LogSync) -> LogKind {
 
 pub(super) const WITHIN: LogSync = LogSync::Within(Duration::from_millis(1));
 
-/// What a log lives in.
+/// What a log is stored in. Dropping it removes the log.
 type Home = Box<dyn std::any::Any>;
 
-/// Each kind, with whatever it lives in.
+/// Each log kind, with what it is stored in.
 fn kinds() -> Vec<(LogKind, Home)> {
     let in_file = |sync| {
         let folder = tempdir().unwrap();
@@ -65,7 +65,7 @@ pub(super) fn opened(kind: &LogKind, retention: Retention) -> Opened {
     open(kind.clone(), retention, topic("own"), listener).unwrap()
 }
 
-/// Appends an event, and waits until it can be read.
+/// Appends an event and waits until it can be read.
 pub(super) fn append(log: &Opened, event: Event) -> EventId {
     let (done, later) = tokio::sync::oneshot::channel();
     log.appender.append(event, Some(done));
@@ -89,13 +89,13 @@ pub(super) fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec
 pub(super) fn close(log: Opened) {
     let memory = log.memory.clone();
     drop(log);
-    // The thread has the last of it but this one.
+    // The thread has the last other reference.
     while Arc::strong_count(&memory) > 1 {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// What a subscriber of the topic `own` is sent from this number on.
+/// The events from this number on, as sent to a subscriber that selects all of them.
 pub(super) fn sent(log: &Opened, from: u64) -> Vec<Frame> {
     let all = Portion {
         bytes: usize::MAX,
@@ -159,7 +159,7 @@ fn what_is_appended_is_told_and_read() {
         let (tell, told) = std::sync::mpsc::channel();
         let metrics = Arc::<Metrics>::default();
         let listener = Listener {
-            // Nobody may listen any more.
+            // Sending fails if the test no longer listens.
             told: Box::new(move || tell.send(()).unwrap_or_default()),
             metrics: metrics.clone(),
         };

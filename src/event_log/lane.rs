@@ -1,8 +1,9 @@
-//! Events of one kind in the order of the log, oldest first. Each has a place; the places in between may
-//! belong to events of another kind.
+//! Holds the events of one kind in log order, oldest first. There is one lane for presence events and one for
+//! all others. Positions between two events of a lane may belong to events of the other lane.
 //!
-//! A *retained* event is given to any subscriber. An *evicted* one may still be read by subscribers that are
-//! connected. A *dropped* one is gone. An event is *held* until it is dropped.
+//! A *retained* event is available to every subscriber. An *evicted* event may still be read by connected
+//! subscribers. A *dropped* event is no longer in memory. *Held* events are the retained and the evicted
+//! ones.
 
 use std::{
     collections::{VecDeque, vec_deque::Iter},
@@ -11,33 +12,33 @@ use std::{
 
 use super::read::Entry;
 
-/// Events of one kind.
+/// The events of one kind.
 #[derive(Debug)]
 pub(super) struct Lane {
     entries: VecDeque<Entry>,
-    /// How many entries at the front are evicted.
+    /// Number of entries at the front that are evicted.
     evicted: usize,
-    /// Every event of this kind from this place on is held.
+    /// Every event of this kind from this position on is held.
     first_held: u64,
-    /// Every event of this kind from this place on is retained.
+    /// Every event of this kind from this position on is retained.
     first_retained: u64,
-    /// Size of the retained entries in memory, in bytes.
+    /// Size of the retained entries, in bytes of memory.
     retained_bytes: usize,
-    /// Size of all entries in memory, in bytes.
+    /// Size of all entries, in bytes of memory.
     held_bytes: usize,
     newer: NewerHalf,
 }
 
-/// The newest of the retained events, as many as fit into half of the bounds.
+/// The newest retained events that fit into half of the bounds.
 #[derive(Debug, Clone, Copy, Default)]
 struct NewerHalf {
-    /// The index of its oldest event.
+    /// The index of the oldest of them.
     from: usize,
-    /// Size of its entries, in bytes.
+    /// Size of their entries, in bytes of memory.
     bytes: usize,
 }
 
-/// The bounds of a history.
+/// The bounds of a history: number of events, bytes of memory, and age. `None` means any age.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) events: usize,
@@ -54,7 +55,7 @@ impl Bounds {
         }
     }
 
-    /// Whether this much is more than the bounds allow.
+    /// Whether this number of events, their size in bytes, or the age of `oldest` exceeds the bounds.
     fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
         let age = now.saturating_duration_since(oldest.appended);
         let is_too_old = self.age.is_some_and(|most| age > most);
@@ -63,7 +64,7 @@ impl Bounds {
 }
 
 impl Lane {
-    /// Without events; none of this kind stands before this place.
+    /// An empty lane. The log has no events of this kind before this position.
     pub(super) fn starting_at(place: u64) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -76,7 +77,7 @@ impl Lane {
         }
     }
 
-    /// Adds an event, whose place is after all others.
+    /// Adds an event. Its position must be after all others.
     pub(super) fn push(&mut self, entry: Entry) {
         self.retained_bytes += entry.bytes;
         self.held_bytes += entry.bytes;
@@ -84,12 +85,12 @@ impl Lane {
         self.entries.push_back(entry);
     }
 
-    /// Every event of this kind from this place on is held.
+    /// Every event of this kind from this position on is held.
     pub(super) fn first_held(&self) -> u64 {
         self.first_held
     }
 
-    /// Every event of this kind from this place on is retained.
+    /// Every event of this kind from this position on is retained.
     pub(super) fn first_retained(&self) -> u64 {
         self.first_retained
     }
@@ -104,12 +105,12 @@ impl Lane {
         self.entries.len()
     }
 
-    /// Size of the held events in memory, in bytes.
+    /// Size of the held events, in bytes of memory.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Size of the retained events in memory, in bytes.
+    /// Size of the retained events, in bytes of memory.
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
@@ -122,20 +123,20 @@ impl Lane {
         self.entries.get(self.evicted)
     }
 
-    /// The entry at this place, if it is held.
+    /// The entry at this position, if it is held.
     pub(super) fn get(&self, place: u64) -> Option<&Entry> {
         let entry = self.entries.get(self.index(place))?;
         (entry.place == place).then_some(entry)
     }
 
-    /// The entries that are held from this place on.
+    /// The held entries from this position on.
     pub(super) fn from(&self, place: u64) -> Iter<'_, Entry> {
         self.entries.range(self.index(place)..)
     }
 
-    /// The index of the first entry from this place on.
+    /// The index of the first entry at or after this position.
     fn index(&self, place: u64) -> usize {
-        // If no other kind stands in between, the index follows from the place.
+        // If there are no events of the other lane in between, the index follows from the position.
         let dense = place.saturating_sub(self.first_held) as usize;
         match self.entries.get(dense) {
             Some(entry) if entry.place == place => dense,
@@ -143,7 +144,7 @@ impl Lane {
         }
     }
 
-    /// Evicts the oldest event that is retained. It is held until it is [dropped](Self::drop_oldest).
+    /// Evicts the oldest retained event. It is held until it is [dropped](Self::drop_oldest).
     pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.evicted)?;
         self.retained_bytes -= entry.bytes;
@@ -152,12 +153,12 @@ impl Lane {
         Some(entry)
     }
 
-    /// Whether an event that is held is evicted.
+    /// Whether any held event is evicted.
     pub(super) fn has_evicted(&self) -> bool {
         self.evicted > 0
     }
 
-    /// Drops the oldest event, which is evicted.
+    /// Drops the oldest held event, which must be evicted.
     pub(super) fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.evicted = self.evicted.saturating_sub(1);
@@ -177,8 +178,8 @@ impl Lane {
         self.retained() > 1 && self.oldest_retained().is_some_and(exceeds)
     }
 
-    /// The place of the oldest of the newest events that fit into half of the bounds; if there is no event, the
-    /// place after the newest, `next`.
+    /// The position of the oldest event in the newer half: the newest retained events that fit into
+    /// `half_bounds`. If there is no event, the position after the newest, `next`.
     pub(super) fn newer_half(&mut self, half_bounds: Bounds, next: u64, now: Instant) -> u64 {
         let newest = self.entries.len().saturating_sub(1);
         while self.newer.from < newest {

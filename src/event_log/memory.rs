@@ -1,5 +1,5 @@
-//! The log in memory: bounded, and gone with the process. Written by one, read by every subscriber that
-//! catches up.
+//! The log in memory, which subscribers read whatever the log kind. It is bounded by its [`Retention`] and
+//! lost when the process ends. A lock serializes appends; subscribers read at the same time as each other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{
@@ -21,32 +21,32 @@ use crate::{
     matching::Selection,
 };
 
-/// What an entry takes beside what it holds, in bytes, about: itself, and what the allocator and
-/// counted references add.
+/// Approximate memory of an entry in addition to its content, in bytes: the entry itself, and the overhead of
+/// the allocator and of reference counts.
 const ENTRY_BYTES: usize = 192;
 
 /// An event log in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     retention: Retention,
-    /// The bounds of the history's newer half.
+    /// The bounds of the newer half of the history.
     half: Bounds,
-    /// Whom events are for that name no topics.
+    /// The audience of events that name no topic.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
-    /// Number of ticker messages that this process appended or found in the log. Unused with Redis, which
+    /// Number of numbered messages that this process appended or found in the log. Unused with Redis, which
     /// counts them itself.
     ticks: AtomicU64,
 }
 
 impl MemoryLog {
-    /// An empty log. `epoch` is its birth in milliseconds since 1970 and must be greater than that
-    /// of any log the same clients have seen. Events that name no topic are on this one.
+    /// An empty log. `epoch` is its creation time in milliseconds since 1970. It must be greater than the
+    /// epoch of any log that the same clients have seen. Events that name no topic are on `topic`.
     pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
         Self::starting_at(EventId { epoch, seq: 1 }, retention, topic)
     }
 
-    /// The same, whose first event will have this id.
+    /// An empty log whose first event will have this id. Events that name no topic are on `topic`.
     pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
         Self {
             retention,
@@ -60,7 +60,7 @@ impl MemoryLog {
         }
     }
 
-    /// The number of the next ticker message.
+    /// The number of the next numbered message.
     pub(crate) fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Acquire)
     }
@@ -69,7 +69,7 @@ impl MemoryLog {
         self.ticks.store(ticks, Ordering::Release);
     }
 
-    /// Computes the newer half from the smaller of this log's bounds and those of the archive behind it.
+    /// Computes the newer half from the smaller of this log's bounds and the bounds of its archive.
     pub(super) fn with_archive_bounds(mut self, events: usize, age: Option<Duration>) -> Self {
         let Bounds {
             events: own_events,
@@ -85,13 +85,13 @@ impl MemoryLog {
         self
     }
 
-    /// The epoch that the next event is in.
+    /// The epoch of the next event.
     pub(crate) fn epoch(&self) -> u64 {
         self.retained.read().epoch_history.epoch()
     }
 
-    /// Has the next event get this id. Unless it follows what is here, events are missing in between:
-    /// whoever goes on there is told so.
+    /// Gives this id to the next event. If `follows` is false, events before it are missing: a hole occupies
+    /// a position, and a subscriber that reaches it receives a gap.
     pub(crate) fn go_on(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
@@ -113,7 +113,7 @@ impl MemoryLog {
         retained.epoch_history.go_on(next, first, follows);
     }
 
-    /// Skips the places before this one: they belong to presence events that are already evicted.
+    /// Skips the positions before `next`. They belong to presence events that are already evicted.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -124,12 +124,12 @@ impl MemoryLog {
         retained.unknown_audience_before = next;
     }
 
-    /// Takes an event in, encodes it, and gives it its id. Evicts the oldest beyond the bounds.
+    /// Encodes an event, appends it, and returns its id. Evicts the oldest events beyond the bounds.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
         self.append_to(&mut self.retained.write(), event, now)
     }
 
-    /// The same with events in their order, each with when it was appended. Their ids.
+    /// Appends events in order, each with the time at which it was appended. Returns their ids.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
@@ -139,7 +139,7 @@ impl MemoryLog {
         events.into_iter().map(append).collect()
     }
 
-    /// Whom an event is for.
+    /// The audience of an event.
     pub(crate) fn audience(&self, event: &Event) -> Arc<Audience> {
         let audience = event.audience.clone().map(Arc::new);
         audience.unwrap_or_else(|| self.own.clone())
@@ -164,7 +164,7 @@ impl MemoryLog {
         id
     }
 
-    /// The place that the next event will get.
+    /// The position of the next event.
     pub(crate) fn next(&self) -> u64 {
         self.retained.read().next
     }
@@ -184,34 +184,34 @@ impl MemoryLog {
         }
     }
 
-    /// Presence events are retained from this place on.
+    /// Presence events are retained from this position on.
     pub(crate) fn oldest_presence(&self) -> u64 {
         self.retained.read().presence.first_retained()
     }
 
-    /// The bounds the log was made with.
+    /// The bounds of this log.
     pub(crate) fn retention(&self) -> Retention {
         self.retention
     }
 
-    /// The id of the event at this place.
+    /// The id of the event at this position.
     pub(crate) fn id(&self, place: u64) -> EventId {
         self.retained.read().epoch_history.id(place)
     }
 
-    /// The id after which somebody goes on who is at this place, if any event came before.
+    /// The last event id of a subscriber whose cursor is at this position, if any event came before.
     pub(crate) fn id_before(&self, place: u64) -> Option<EventId> {
         self.retained.read().epoch_history.id_before(place)
     }
 
-    /// The number of the oldest event in the newer half of the history. Events before it may soon be
+    /// The position of the oldest event in the newer half of the history. Events before it may soon be
     /// evicted.
     pub(crate) fn newer_half(&self, now: Instant) -> u64 {
         let mut retained = self.retained.write();
         retained.newer_half(self.half, self.retention.presence, now)
     }
 
-    /// The cursor for this resume point, if memory has every event after it.
+    /// The resume point for this request, if memory has every later event that the selection may need.
     pub(crate) fn find(
         &self,
         from: &ResumeFrom,
@@ -221,14 +221,14 @@ impl MemoryLog {
         retained.find(from, selection.may_select_presence())
     }
 
-    /// The cursor after this id, if memory has every event after it.
+    /// The cursor after this id, if memory has every later event that the selection may need.
     pub(crate) fn cursor_after(&self, id: EventId, selection: &Selection) -> Option<u64> {
         let retained = self.retained.read();
         retained.cursor_after(id, selection.may_select_presence())
     }
 
-    /// Finds where a subscriber starts. One that asks for what cannot be given gets all that is
-    /// retained, after a gap that says why; unless nothing that is missing was for it.
+    /// Finds where a subscriber starts. If the log does not have what it requests, it starts at the oldest
+    /// retained event, after a gap with the reason. There is no gap if none of the missing events was for it.
     pub(crate) fn resume(&self, from: &ResumeFrom, selection: &Selection) -> ResumePoint<u64> {
         let retained = self.retained.read();
         // Missing presence events are reported when the subscriber reads.
@@ -258,8 +258,8 @@ impl MemoryLog {
         }
     }
 
-    /// Reads on from a place, a portion at a time: gives `take` each event, which says whether it
-    /// takes it. The log waits for `take`, which is to be quick.
+    /// Reads one portion from a cursor. Calls `take` with each event; `take` returns whether it accepts the
+    /// event. It must be quick, because appends wait for it.
     pub(crate) fn read(
         &self,
         from: ReadFrom,
@@ -297,7 +297,7 @@ impl MemoryLog {
                 events.next()
             };
             let Some(entry) = next else {
-                // The last places may belong to presence events that are evicted.
+                // The last positions may belong to presence events that are evicted.
                 return Read::Events { end: retained.next };
             };
             let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
@@ -311,7 +311,7 @@ impl MemoryLog {
         }
     }
 
-    /// What a subscriber is to be told that lost these events; `None`: none of them was for it.
+    /// The gap for a subscriber that missed the events at these positions. `None` if none of them was for it.
     pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
         let retained = self.retained.read();
         let missed = self.missed(&retained, lost.clone(), selection);
@@ -326,15 +326,15 @@ impl MemoryLog {
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 
-    /// The gap for a subscriber at this place that misses presence events, and no others.
+    /// The gap for a subscriber at this position that missed presence events and no others.
     pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
         let last = self.retained.read().epoch_history.id_before(cursor);
         let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         Gap::new(GapReason::Evicted, &requested, last, None)
     }
 
-    /// How many of these events, which are no longer there, were for this selection, if that is
-    /// known: of events on the log's own topic it is.
+    /// How many of these events, which are gone, were for this selection. `None` if unknown: the log knows it
+    /// only if all of them were on its own topic.
     fn missed(&self, retained: &Retained, gone: Range<u64>, selection: &Selection) -> Option<u64> {
         if gone.start < retained.unknown_audience_before {
             return None;

@@ -1,6 +1,6 @@
-//! The event log, the one source of truth: nothing reaches a subscriber that is not in it. It keeps the
-//! newest events in memory and, with `log.kind`, also in a file or in Redis. Owns ids, retention,
-//! resuming, and the schedule of the numbered messages.
+//! The event log: owns the events, their ids, retention, resume, and the schedule of the numbered messages. A
+//! subscriber receives an event only if it is in the log. The newest events are in memory. Depending on
+//! `log.kind`, events are also stored in a file or in Redis.
 
 mod appender;
 mod archive;

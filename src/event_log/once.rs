@@ -1,6 +1,6 @@
-//! How loudly to say what may come again and again.
+//! Chooses the log level of a failure that repeats.
 
-/// As an error the first time, and then for those who look into it.
+/// Error for the first failure, debug for its repetitions.
 pub(crate) fn level(is_first: bool) -> log::Level {
     if is_first {
         log::Level::Error

@@ -1,4 +1,5 @@
-//! Opens a log of the kind that the config asks for.
+//! Opens a log of the kind that the config selects. A log in a file begins a new epoch if acknowledged events
+//! may be lost.
 
 use std::{
     path::Path,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::event::{Event, EventId, Topic};
 
-/// Opens a log, and reads what is in it.
+/// Opens a log and loads its newest events into memory.
 pub(crate) fn open(
     kind: LogKind,
     retention: Retention,
@@ -76,7 +77,7 @@ fn read_file(
     Ok((memory, stored, store))
 }
 
-/// What a store says of its log, in an epoch of its own if events of the last one may be lost.
+/// The metadata of a store. If acknowledged events may be lost, begins a new epoch first.
 fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Error> {
     if let Some(loss) = store.loss(path)? {
         log::warn!(
@@ -88,7 +89,7 @@ fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Er
     store.about()
 }
 
-/// The events of a store, in memory, and which they are.
+/// Loads the events of a store into memory. Also returns which events the store has.
 fn read(
     store: &FileStore,
     about: About,
@@ -116,7 +117,7 @@ fn read(
     Ok((memory, stored))
 }
 
-/// Appends at once.
+/// The appender of the memory log. An event is readable as soon as `append` returns.
 #[derive(Debug)]
 struct ToMemory {
     log: Arc<MemoryLog>,
@@ -130,7 +131,7 @@ impl Appender for ToMemory {
             self.log.set_ticks(number + 1);
         }
         self.listener.appended(1);
-        // Nobody may wait for it any more.
+        // Sending fails if the publisher no longer waits.
         done.map(|done| done.send(Ok(id)));
     }
 

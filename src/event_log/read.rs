@@ -1,7 +1,7 @@
-//! The event log, the one source of truth: nothing reaches a subscriber that is not in it.
+//! Defines how the log is read and how much it retains.
 //!
-//! A subscriber's place is a *cursor*: where the next event is that it is to get. Places count up by
-//! one, from event to event. A cursor that equals the log's [`next`](MemoryLog::next) is at the head.
+//! A subscriber's *cursor* is the position of the next event that it needs. Positions increase by one from
+//! event to event. A cursor that equals the log's [`next`](super::MemoryLog::next) is at the head.
 
 use std::{
     sync::Arc,
@@ -10,30 +10,30 @@ use std::{
 
 use crate::event::{Audience, Frame};
 
-/// How much a log retains: beyond a bound the oldest event is evicted; the newest is always kept.
+/// How much a log retains. Beyond any bound, the oldest events are evicted. The newest is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Number of events, without presence events.
+    /// Maximum number of events, without presence events.
     pub events: usize,
-    /// Number of presence events: those that tell of active subscriptions.
+    /// Maximum number of presence events, which are about active subscriptions.
     pub presence: usize,
-    /// Memory that all events take together, in bytes: data, topics, ids and names.
+    /// Memory limit for all events together, in bytes: data, topics, ids and names.
     pub bytes: usize,
-    /// How old an event may be when the next one comes; `None`: of any age.
+    /// Maximum age of an event, checked when the next event is appended. `None` means no limit.
     pub age: Option<Duration>,
-    /// Number of the newest events that connected subscribers may read even if the other bounds have evicted them.
-    /// `bytes` takes precedence.
+    /// Number of the newest events that connected subscribers may read even if the other bounds have evicted
+    /// them. Counted separately for presence events and all others. `bytes` takes precedence.
     pub queue: usize,
 }
 
-/// One event that is retained, or a hole where events are missing. Cheap to clone.
+/// An event in memory, or a hole where events are missing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) place: u64,
     pub(crate) frame: Frame,
     pub(crate) appended: Instant,
     pub(crate) audience: Arc<Audience>,
-    /// Size of all that it holds, in bytes of memory.
+    /// Memory used by the entry and its content, in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -43,17 +43,18 @@ impl Entry {
     }
 }
 
-/// What is read from a log.
+/// Where a reader starts to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadFrom {
-    /// The place of the first event.
+    /// The position of the first event.
     pub(crate) cursor: u64,
-    /// Missing presence events before this place are not reported: the reader knows, or does not want them.
+    /// Missing presence events before this position are not reported, because the reader knows that they are
+    /// missing, or does not want them.
     pub(crate) presence: u64,
 }
 
 impl ReadFrom {
-    /// Everything from this place on.
+    /// Reads everything from this position on.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn everything(cursor: u64) -> Self {
         let presence = 0;
@@ -61,42 +62,42 @@ impl ReadFrom {
     }
 }
 
-/// How much is read at once.
+/// Limits of one read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portion {
-    /// Size of the encoded events that are taken, in bytes, about; at least one is taken.
+    /// Approximate maximum size of the accepted events as encoded, in bytes. At least one event is accepted.
     pub(crate) bytes: usize,
-    /// How many topics of events are looked at, about, whether these are taken or not; those of one
-    /// event at least.
+    /// Approximate maximum number of topics to check, including those of events that are not accepted. All
+    /// topics of at least one event are checked.
     pub(crate) topics: usize,
 }
 
-/// What the log has for a cursor.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Every event before this place was looked at.
+    /// Every event before this position was checked.
     Events { end: u64 },
-    /// Nothing: the cursor is at the head.
+    /// Nothing to read: the cursor is at the head.
     Head,
-    /// The event at the cursor is no longer retained, nor are the others before this one.
+    /// The event at the cursor and all others before this position are no longer in memory.
     Evicted { oldest: u64 },
-    /// Presence events before this place may be missing; no other events are.
+    /// Presence events before this position may be missing. No other events are.
     PresenceEvicted { before: u64 },
-    /// That events are missing, which this log never got. The cursor after it is the next.
+    /// The cursor is at a hole: this log never received some events. Reading continues at the next position.
     Missing,
 }
 
 /// What a log holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The place from which on events are retained.
+    /// Events are retained from this position on.
     pub(crate) oldest: u64,
-    /// The place that the next event will get.
+    /// The position of the next event.
     pub(crate) next: u64,
-    /// How many events are retained.
+    /// Number of retained events.
     pub(crate) events: usize,
-    /// Size of all that is in memory, in bytes.
+    /// Size of all events in memory, in bytes.
     pub(crate) bytes: usize,
-    /// When the oldest event retained was appended.
+    /// When the oldest retained event was appended.
     pub(crate) since: Option<Instant>,
 }

@@ -1,4 +1,4 @@
-//! An event as a store keeps it.
+//! The form in which a file or Redis stores an event.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Audience, Event, EventName, GivenId, OF_HUB, Topic};
 
-/// Everything that an event is sent with, but its number. What was checked when it was published is
-/// not checked again.
+/// An event without its id in the log. Its fields were validated when it was published and are not validated
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// When it was appended, in milliseconds since 1970; 0 where something else says so.
+    /// When the event was appended, in milliseconds since 1970. 0 if the store has this time elsewhere.
     #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
-    /// Empty: the log's own.
+    /// Empty means the log's own topic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     topics: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     private: bool,
-    /// The id that its publisher gave it.
+    /// The given id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,17 +29,17 @@ pub(super) struct Record {
     retry: Option<u64>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires it")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires it")]
 fn is_zero(at: &u64) -> bool {
     *at == 0
 }
 
-/// A time as ids and records have it.
+/// Milliseconds since 1970, as used in epochs and records.
 pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
@@ -53,12 +53,12 @@ impl Record {
         }
     }
 
-    /// Whether it tells of an active subscription.
+    /// Whether this is a presence event.
     pub(super) fn is_presence(&self) -> bool {
         self.name.as_deref() == Some(OF_HUB)
     }
 
-    /// The same where its data and its time are kept elsewhere.
+    /// The record of an event whose data and time are stored elsewhere.
     pub(super) fn without_data(event: &Event) -> Self {
         let topics = event.topics().iter();
         Self {
@@ -79,7 +79,7 @@ impl Record {
         Self { data, ..self }
     }
 
-    /// How long ago it was appended; not at all, if the clock was set back meanwhile.
+    /// Time since the event was appended. Zero if the clock was set back since then.
     pub(super) fn age(&self, now: SystemTime) -> Duration {
         let at = UNIX_EPOCH + Duration::from_millis(self.at);
         now.duration_since(at).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Where Redis is.
+//! Parses the URL of Redis and creates the client for it. Refuses some URLs that the `redis` crate accepts,
+//! such as those of TLS without certificate checks.
 
 use std::{fmt, str::FromStr};
 
@@ -9,16 +10,17 @@ use redis::{
 };
 use thiserror::Error;
 
-/// The port of a Sentinel that is named without one.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
-/// Where Redis is: `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or
-/// `redis+sentinel://[user:password@]host[:port],...[/database]/master` (`rediss+sentinel://`), where the
-/// hosts are Sentinels that know where a master is. A password is never shown.
+/// The URL of a Redis server, or of Sentinels that know the current master:
+/// `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or
+/// `redis+sentinel://[user:password@]host[:port],...[/database]/master` (`rediss+sentinel://` with TLS),
+/// where the hosts are the Sentinels. `Display` and `Debug` hide the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
-/// The text is no [`RedisUrl`].
+/// The text is not a [`RedisUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "not a Redis URL: expected redis://host:port/database or rediss://, or \
@@ -26,15 +28,15 @@ pub struct RedisUrl(String);
 )]
 pub struct InvalidRedisUrl;
 
-/// How one finds Redis.
+/// How to find the Redis server.
 pub(super) enum Finder {
     At(Client),
-    /// Asked anew each time: another may have become the master.
+    /// Ask the Sentinels before each connection, because another server may have become the master.
     BySentinels(SentinelClient),
 }
 
 impl RedisUrl {
-    /// Checks a URL. Nothing is looked up.
+    /// Parses a URL of at most 4,096 bytes. Does not resolve its hosts or connect to them.
     pub fn parse(text: &str) -> Result<Self, InvalidRedisUrl> {
         let url = Self(text.to_owned());
         match text.len() {
@@ -53,15 +55,15 @@ impl RedisUrl {
         }
     }
 
-    /// The URL with its password.
+    /// The URL including the password.
     #[cfg(test)]
     fn secret(&self) -> &str {
         &self.0
     }
 }
 
-/// Where one Redis is, without what the crate would take beyond: sockets, TLS that checks nothing, and
-/// the other version of the protocol, whose answers look different.
+/// The address of a single Redis server. Refuses what the crate would accept in addition: Unix sockets, TLS
+/// without certificate checks, and another version of the protocol, whose responses have a different format.
 fn info(text: &str) -> Result<ConnectionInfo, RedisError> {
     let is_known = text.starts_with("redis://") || text.starts_with("rediss://");
     if !is_known || text.contains(['#', '?']) {
@@ -83,7 +85,7 @@ struct Sentinels {
     database: i64,
 }
 
-/// `None`: the text names no Sentinels.
+/// `None` if the URL does not name Sentinels.
 fn sentinels(text: &str) -> Option<Result<Sentinels, RedisError>> {
     let (scheme, rest) = text.split_once("://")?;
     let tls = match scheme {
@@ -180,7 +182,7 @@ impl FromStr for RedisUrl {
     }
 }
 
-/// With `***` in place of a password.
+/// Shows `***` instead of a password.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Finds where a new subscriber starts to read: in memory, or in the archive behind it.
+//! Finds where a new subscriber starts. The answer is in memory if memory has every event that the subscriber
+//! needs, and otherwise in the archive.
 
 use super::{
     archive::{Archive, Reached},
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{event::ResumeFrom, matching::Selection};
 
-/// What a subscriber reads next.
+/// Where a subscriber reads next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cursor {
     /// The event at this position, in memory.
@@ -17,7 +18,7 @@ pub(crate) enum Cursor {
     Archive(Option<Reached>),
 }
 
-/// A resume point that is known, or must be looked up in the archive.
+/// A resume point that is known, or that must be looked up in the archive.
 #[derive(Debug)]
 pub(crate) enum ResumeLookup {
     Found(ResumePoint<u64>),
@@ -27,7 +28,7 @@ pub(crate) enum ResumeLookup {
     },
 }
 
-/// Looks for a resume point in memory, without waiting for anything.
+/// Looks for a resume point in memory. Returns at once.
 pub(crate) fn look_up(
     memory: &MemoryLog,
     archive: Option<&Archive>,
@@ -47,7 +48,7 @@ pub(crate) fn look_up(
 }
 
 impl ResumeLookup {
-    /// Looks in the archive if need be.
+    /// Returns the resume point. Looks it up in the archive if memory does not have it.
     pub(crate) async fn finish(
         self,
         from: &ResumeFrom,
@@ -64,7 +65,7 @@ impl ResumeLookup {
         }
     }
 
-    /// Whether the subscriber would start without a gap, as far as memory tells.
+    /// Whether the resume point is in memory and has no gap.
     pub(crate) fn is_found_without_gap(&self) -> bool {
         matches!(self, Self::Found(point) if point.gap.is_none())
     }

@@ -1,4 +1,4 @@
-//! Where a new subscriber starts, in memory or in the archive.
+//! Describes where a new subscriber starts, in memory or in the archive, and what it receives first.
 
 use crate::event::{EventId, Gap, GapReason, ResumeFrom};
 
@@ -9,12 +9,12 @@ pub(crate) struct ResumePoint<C> {
     /// Whether the client already has the id before `cursor`, from its request or from the gap. Otherwise
     /// the greeting announces it.
     pub(crate) is_announced: bool,
-    /// The gap that comes first, if the client requested something that is not retained.
+    /// The gap that the subscriber receives first, if it requested something that is not retained.
     pub(crate) gap: Option<Gap>,
 }
 
 impl<C> ResumePoint<C> {
-    /// Nothing is missing.
+    /// A resume point without a gap.
     pub(super) fn at(cursor: C, is_announced: bool) -> Self {
         Self {
             cursor,
@@ -23,8 +23,8 @@ impl<C> ResumePoint<C> {
         }
     }
 
-    /// A gap comes first. `last`: the id before `cursor`, if any event came before. `missed`: how many events of
-    /// the subscriber are missing, if known.
+    /// A resume point with a gap. `last`: the id before `cursor`, if any event came before. `missed`: how
+    /// many events for the subscriber are missing, if known.
     pub(super) fn after_gap(
         cursor: C,
         reason: GapReason,

@@ -1,7 +1,7 @@
-//! What a log in memory retains, and what it evicts.
+//! Decides which events of the log in memory are retained, evicted and dropped.
 //!
-//! Presence events, which tell of active subscriptions, have a lane of their own: any client can cause as many
-//! of them as it wants, and they must not push out other events.
+//! Presence events, which are about active subscriptions, have a separate lane. Any client can cause any
+//! number of them, and they must not evict other events.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,26 +14,26 @@ use super::{
 };
 use crate::event::{Audience, EventId, ResumeFrom};
 
-/// The entries of a log, and where they stand in it.
+/// The entries of a log, with their positions, ids and given ids.
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) epoch_history: EpochHistory,
-    /// All except presence events. Where events are missing there is a hole, at a place of its own.
+    /// All events except presence events. Where events are missing, a hole occupies a position.
     pub(super) events: Lane,
     /// Presence events.
     pub(super) presence: Lane,
-    /// The place that the next event gets.
+    /// The position of the next event.
     pub(super) next: u64,
     pub(super) given: GivenIds,
-    /// Every event that was evicted from this place on was on the log's own topic. The audience of those
-    /// before it is unknown.
+    /// All evicted events from this position on were on the log's own topic. The audience of earlier ones is
+    /// unknown.
     pub(super) unknown_audience_before: u64,
 }
 
 impl Retained {
-    /// Nothing yet; the first event will have this id, whose number is also its place. The place is capped
-    /// at half of `u64`, so that counting up cannot overflow: a log in Redis may hold numbers that others
-    /// wrote.
+    /// An empty log whose first event will have this id. The `seq` of the id is also the event's position.
+    /// The position is capped at half of `u64::MAX` so that counting up cannot overflow: other programs may
+    /// have written large numbers to a log in Redis.
     pub(super) fn starting_at(first: EventId) -> Self {
         let place = first.seq.min(u64::MAX / 2);
         Self {
@@ -46,12 +46,12 @@ impl Retained {
         }
     }
 
-    /// The first place from which on all events are retained, except presence events.
+    /// All events except presence events are retained from this position on.
     pub(super) fn oldest(&self) -> u64 {
         self.events.first_retained()
     }
 
-    /// The size of all that is held, in bytes of memory.
+    /// Size of all held events, in bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.events.held_bytes() + self.presence.held_bytes()
     }
@@ -63,8 +63,8 @@ impl Retained {
     pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
         match from {
             ResumeFrom::Now => Some(ResumePoint::at(self.next, false)),
-            // Not decided here. A given id that was used more than once means the oldest event with it,
-            // which may be outside memory.
+            // Not decided here: `MemoryLog::resume` or the archive does that. A given id that was used more
+            // than once means the oldest event with it, which may be outside memory.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id, wants_presence)?;
@@ -73,7 +73,7 @@ impl Retained {
         }
     }
 
-    /// The cursor after this id, if everything after it is retained that the subscriber may want.
+    /// The cursor after this id, if every later event that the subscriber may want is retained.
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let place = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
@@ -85,7 +85,7 @@ impl Retained {
         is_here.then_some(place)
     }
 
-    /// Adds an event at the next place.
+    /// Adds an event at the next position.
     pub(super) fn push(&mut self, entry: Entry, is_presence: bool) {
         self.next += 1;
         if is_presence {
@@ -95,8 +95,9 @@ impl Retained {
         }
     }
 
-    /// Evicts the oldest events beyond the bounds. Each lane has its own count. If all events together take too
-    /// much memory, presence events are evicted first, down to a quarter of it.
+    /// Evicts the oldest events beyond the bounds. Each lane has its own maximum number of events. If all
+    /// events together use too much memory, presence events are evicted first, until they use at most a
+    /// quarter of it.
     pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         let any_size = |events| Bounds {
             events,
@@ -113,7 +114,7 @@ impl Retained {
             self.evict_event(own);
         }
         while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
-            // Presence events must not fill the memory, and other events must not push all of them out.
+            // Presence events must not fill the memory, and other events must not evict all of them.
             let is_much_presence = self.presence.retained_bytes() > retention.bytes / 4;
             match (self.presence.retained(), self.events.retained()) {
                 (2.., _) if is_much_presence => self.evict_presence(),
@@ -122,7 +123,7 @@ impl Retained {
                 _ => break,
             }
         }
-        // No subscriber can start before `oldest`, so earlier presence events are of no use.
+        // No subscriber can start before `oldest`, so earlier presence events are useless.
         let oldest = self.oldest();
         let is_before = |entry: &Entry| entry.place < oldest;
         while self.presence.oldest_retained().is_some_and(is_before) {
@@ -146,7 +147,8 @@ impl Retained {
         }
     }
 
-    /// Drops evicted events beyond `queue` or the memory budget. Connected subscribers may still read the rest.
+    /// Drops evicted events beyond `queue` or the memory budget. Connected subscribers may still read the
+    /// others.
     fn drop_evicted(&mut self, retention: Retention) {
         while self.presence.has_evicted()
             && (self.presence.held() > retention.queue || self.bytes() > retention.bytes)
@@ -161,7 +163,7 @@ impl Retained {
         self.epoch_history.forget_before(self.events.first_held());
     }
 
-    /// The place of the oldest event in the newer half of the history.
+    /// The position of the oldest event in the newer half of the history.
     pub(super) fn newer_half(&mut self, bounds: Bounds, presence: usize, now: Instant) -> u64 {
         let of_presence = Bounds {
             events: presence / 2,

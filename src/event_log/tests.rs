@@ -1,4 +1,4 @@
-//! What an event log promises.
+//! Tests what the log in memory promises.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn log(retention: Retention) -> MemoryLog {
     MemoryLog::new(EPOCH, retention, topic("own"))
 }
 
-/// What a subscriber of this topic gets.
+/// The selection of a subscriber of this topic.
 pub(super) fn selection(topic: &str) -> Selection {
     let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
     let matcher = Matcher::exact(&Topic::parse(topic).unwrap());
@@ -32,7 +32,7 @@ fn place(log: &MemoryLog, from: &ResumeFrom) -> ResumePoint<u64> {
     log.resume(from, &selection("own"))
 }
 
-/// Reads about so many bytes, and takes every event.
+/// Reads about this number of bytes, and accepts every event.
 pub(super) fn read(
     log: &MemoryLog,
     cursor: u64,

@@ -1,20 +1,20 @@
-//! When the next numbered message is due. Pure: the time is an argument.
+//! Decides when the next numbered message is due. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// What the ticker says, and how often.
+/// Settings of the numbered messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TickerSettings {
-    /// Whether it ticks at all.
+    /// Whether messages are sent at all.
     pub enabled: bool,
-    /// From one message to the next: 1 ms to 24 h.
+    /// Time from one message to the next: 1 ms to 24 h.
     pub interval: Duration,
-    /// The message; each `{n}` in it becomes the message's number.
+    /// The text of a message. Each `{n}` in it becomes the message's number.
     pub message: String,
 }
 
-/// Deadlines missed by no more than this are made up for at once: timers are a millisecond or two
-/// late, which is longer than the shortest interval.
+/// Deadlines missed by at most this time are made up for at once; older ones are skipped. A timer can be 1 or
+/// 2 ms late, which is longer than the shortest interval.
 pub(crate) const GRACE: Duration = Duration::from_millis(20);
 
 /// A message that is due.
@@ -22,17 +22,17 @@ pub(crate) const GRACE: Duration = Duration::from_millis(20);
 pub(crate) struct Tick {
     pub(crate) number: u64,
     pub(crate) message: String,
-    /// For how long it has been due.
+    /// How long it has been due.
     pub(crate) lateness: Duration,
 }
 
-/// Numbers messages from 0, one each interval.
+/// Produces one message for each interval and numbers them without skipping a number.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     settings: TickerSettings,
-    /// The next message's number.
+    /// The number of the next message.
     next: u64,
-    /// When the last message was due, or when the ticker was made or switched on.
+    /// When the last message was due, or when the ticker was created or switched on.
     last: Instant,
 }
 
@@ -46,7 +46,7 @@ impl Ticker {
         }
     }
 
-    /// What it was told to do.
+    /// The current settings.
     pub(crate) fn settings(&self) -> &TickerSettings {
         &self.settings
     }
@@ -58,9 +58,9 @@ impl Ticker {
             .then(|| self.last + self.settings.interval)
     }
 
-    /// The next message, if it is due by `now`; to be asked until there is none. Deadlines follow
-    /// one another at the interval, whatever the lateness of each call. Those missed by more than
-    /// 20 ms are skipped, not made up for in a burst. No number is ever skipped.
+    /// Returns the next message if it is due at `now`. Call it until it returns `None`. Deadlines follow one
+    /// another at the interval, even if calls are late. Deadlines missed by more than 20 ms ([`GRACE`]) are
+    /// skipped, not made up for in a burst. No number is skipped.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<Tick> {
         let due = self.due().filter(|due| *due <= now)?;
         let lateness = now - due;
@@ -74,12 +74,12 @@ impl Ticker {
         })
     }
 
-    /// Has the next message get this number: those since were not sent.
+    /// Sets the number of the next message. Used when the messages from this number on were refused.
     pub(crate) fn go_on_from(&mut self, number: u64) {
         self.next = number;
     }
 
-    /// How much of the lateness is whole intervals that are to be skipped.
+    /// The part of the lateness that consists of whole intervals, which are skipped.
     fn skipped(&self, late: Duration) -> Duration {
         if late <= GRACE {
             return Duration::ZERO;
@@ -88,8 +88,8 @@ impl Ticker {
         late - Duration::from_nanos(into_interval as u64)
     }
 
-    /// Changes what it does. The numbers go on. A new interval counts from the last message, so
-    /// it takes effect within one old interval.
+    /// Changes the settings. The numbers continue. A new interval counts from the last message, so it takes
+    /// effect within one old interval.
     pub(crate) fn change(&mut self, settings: TickerSettings, now: Instant) {
         if settings.enabled && !self.settings.enabled {
             self.last = now;

@@ -1,4 +1,4 @@
-//! Events that wait to be appended to a store, and their publishers.
+//! Holds events that wait to be appended to a store, and counts their memory.
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -8,32 +8,32 @@ use crate::{
     matching::{MemoryBudget, Reservation},
 };
 
-/// The log cannot be used now. What was to be appended may have been, all the same.
+/// The log is unavailable. The events may have been appended nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the log cannot be used now")]
 pub struct LogUnavailable;
 
-/// Is told of an event's fate: its id, once it is in the log.
+/// Sends a publisher the id of its event when the event is in the log, or an error.
 pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
-/// How much waits to be appended, whether or not anybody still waits for it.
+/// The memory of all events that wait to be appended, including those whose publisher has given up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(MemoryBudget);
 
-/// How much may wait, in bytes, about: also of publishers that have given up. Beyond, publishers are told
-/// to come again.
+/// Approximate queue limit in bytes, including events whose publisher has given up. When it is reached,
+/// publishing returns 503.
 pub(super) const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// What an event takes while it waits, beside itself, in bytes, about.
+/// Approximate memory of a waiting event in addition to its content, in bytes.
 const EVENT_BYTES: usize = 512;
 
 impl Queue {
-    /// Counts an event until what is returned is dropped.
+    /// Counts an event until the returned reservation is dropped.
     pub(super) fn add(&self, event: &Event) -> Reservation {
         self.0.reserve(EVENT_BYTES + event.bytes())
     }
 
-    /// In bytes, about.
+    /// Approximate size of the queue, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.reserved()
     }
@@ -42,15 +42,15 @@ impl Queue {
 /// An event that waits to be appended.
 pub(super) struct Waiting {
     pub(super) event: Event,
-    /// Its publisher, if anybody waits for the answer.
+    /// Where to send the result, if anybody waits for it.
     pub(super) done: Option<AckSender>,
-    /// Kept until it was.
+    /// Counts the event in the [`Queue`] until it is dropped.
     pub(super) _queued: Reservation,
 }
 
-/// Separates the ticker messages that are out of turn: one before them was refused, or they are in the log
-/// already. Also returns the number of the next ticker message after those that are in turn. `ticks` is the
-/// number of the next one now.
+/// Separates the numbered messages that are out of turn: an earlier one was refused, or they are already in
+/// the log. `ticks` is the number of the next numbered message. Returns the events in turn, those out of
+/// turn, and the number of the next numbered message after those in turn.
 pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
     let mut next = ticks;
     let is_in_turn = |waiting: &Waiting| match waiting.event.tick_number() {

@@ -1,5 +1,5 @@
-//! A thread that appends to a store, and to the memory that subscribers read once that is done. What
-//! comes while it waits for the disk is appended together, at one wait for all of it.
+//! Appends events to a file on a separate thread, and then to memory, where subscribers read. Events that
+//! arrive while the thread waits for the disk form the next batch, which needs only one wait.
 
 use std::{
     collections::VecDeque,
@@ -28,26 +28,28 @@ use super::{
 };
 use crate::event::Event;
 
-/// How much is appended at once, in events and in bytes of memory, about.
+/// Limits of a batch: number of events, and approximate size in bytes of memory. Further events wait for the
+/// next batch.
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How often a store that failed is tried again.
+/// Pause between two attempts to reopen a store that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How much may be acknowledged and not synced, in bytes of memory: it is kept, should the store lose it.
+/// Maximum size of acknowledged events that are not synced, in bytes of memory. When it is reached, the next
+/// commit is synced. These events are kept in memory in case the store loses them.
 const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
-/// When there is nothing to wait for but an event.
+/// How long the thread waits for a command if no sync and no retry is due.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
     Append(Waiting),
-    /// To be answered when all before it is synced.
+    /// Answer when everything before it is synced.
     Flush(oneshot::Sender<()>),
 }
 
-/// What the thread is told through. It ends when nobody has this any more.
+/// Sends commands to the thread. The thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
@@ -56,7 +58,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. The second value tells of its end.
+    /// Starts the thread. The returned receiver resolves when the thread ends.
     pub(super) fn start(
         path: &Path,
         (store, stored): (FileStore, Stored),
@@ -103,7 +105,7 @@ impl Appender for Writer {
             done,
             _queued: queued,
         };
-        // Where the thread is gone, `done` is dropped, which tells the publisher.
+        // If the thread has ended, `done` is dropped, and the publisher gets an error.
         self.inbox.send(Command::Append(waiting)).ok();
     }
 
@@ -134,17 +136,18 @@ impl fmt::Debug for Writer {
 
 struct Thread {
     path: PathBuf,
-    /// `None` since it failed.
+    /// `None` after a failure, until the store is reopened.
     store: Option<FileStore>,
-    /// When one that failed is tried again.
+    /// When to retry a store that failed.
     retry_at: Instant,
     stored: Stored,
     memory: Arc<MemoryLog>,
     sync: LogSync,
     unsynced: Unsynced,
-    /// Whether the store says that all is synced. Before it is not, the store says so.
+    /// Whether the file is marked as synced. The commit that removes this mark is itself synced, so that a
+    /// crash cannot restore the mark.
     says_synced: bool,
-    /// Whether it failed, and nothing was appended since.
+    /// Whether the last write failed. Reset by the next successful commit.
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
@@ -153,14 +156,14 @@ struct Thread {
 /// Which events the store has.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// None before this number.
+    /// The store has no events before this number.
     pub(super) from: u64,
     /// The numbers of its presence events, in ascending order.
     pub(super) presence: VecDeque<u64>,
 }
 
 impl Stored {
-    /// The presence events from `oldest` on that are evicted, because they are before `oldest_presence`.
+    /// The presence events from `oldest` on that are evicted because they are before `oldest_presence`.
     fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
         let numbers = self.presence.iter().copied();
         numbers
@@ -177,14 +180,14 @@ impl Stored {
         }
     }
 
-    /// Notes that an event of this number was added.
+    /// Records that an event with this number was added.
     pub(super) fn add(&mut self, seq: u64, record: &Record) {
         if record.is_presence() {
             self.presence.push_back(seq);
         }
     }
 
-    /// Those that a store has.
+    /// The events that a store has.
     pub(super) fn of(about: About, records: &[(u64, Record)]) -> Self {
         let presence = records.iter().filter(|(_, record)| record.is_presence());
         Self {
@@ -194,21 +197,21 @@ impl Stored {
     }
 }
 
-/// What was acknowledged and is not synced, should the store lose it.
+/// Acknowledged events that are not synced, kept in case the store loses them.
 #[derive(Default)]
 struct Unsynced {
     records: Vec<Record>,
-    /// Size in memory, about.
+    /// Approximate size in memory, in bytes.
     bytes: usize,
     since: Option<Instant>,
 }
 
-/// How safe all that was appended is to be.
+/// How durable all appended events must be after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     Nothing,
     Sync,
-    /// Synced, and nothing follows, for now.
+    /// Synced, and marked as synced, because no more events follow for now.
     Rest,
 }
 
@@ -257,7 +260,7 @@ impl Thread {
         }
     }
 
-    /// How long there is nothing to do unless something comes.
+    /// How long to wait for a command before a sync or a retry is due.
     fn patience(&self) -> Duration {
         match (self.sync, self.unsynced.since) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
@@ -266,7 +269,7 @@ impl Thread {
         }
     }
 
-    /// Appends to the store and, if that could be done, to memory.
+    /// Appends to the store and, if that succeeds, to memory.
     fn commit(&mut self, waiting: Vec<Waiting>, need: Need) {
         let unsynced = self.sync != LogSync::Always && need != Need::Rest;
         let synced = need != Need::Nothing || self.says_synced;
@@ -326,13 +329,14 @@ impl Thread {
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());
         for (id, Waiting { done, .. }) in appended.into_iter().zip(waiting) {
-            // Nobody may wait for it any more.
+            // Sending fails if the publisher no longer waits.
             done.map(|done| done.send(Ok(id)));
         }
         self.refuse(out_of_turn);
     }
 
-    /// So many events became readable; none where the store alone had something to do.
+    /// Reports events that became readable. Does nothing if there are none, because the commit was only a
+    /// sync.
     fn appended(&self, events: usize) {
         if events > 0 {
             self.listener.appended(events);

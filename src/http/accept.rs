@@ -1,12 +1,12 @@
-//! What a request says of the kinds of answers that it takes.
+//! Reads the `Accept` header of a request. Only an explicit exclusion counts.
 
 use actix_web::{
     HttpRequest,
     http::header::{Accept, Header as _, Quality},
 };
 
-/// Whether the most specific range that covers `text/event-stream` gives it a weight above zero. No
-/// header, or one that cannot be read, excludes nothing.
+/// Returns whether the client accepts `text/event-stream`: the most specific range that covers it must have a
+/// weight above zero. A missing, empty or invalid header excludes nothing.
 pub(super) fn accepts_event_stream(request: &HttpRequest) -> bool {
     let ranges = match Accept::parse(request) {
         Ok(Accept(ranges)) if !ranges.is_empty() => ranges,

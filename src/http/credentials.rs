@@ -1,4 +1,6 @@
-//! The access token of a request (Mercure, chapter Presenting the Access Token; RFC 6750).
+//! Extracts the access token of a request and verifies it (Mercure, chapter Presenting the Access Token; RFC
+//! 6750). A cookie alone does not authorize a change, because a page of another origin can make a browser
+//! send it.
 
 use std::sync::Arc;
 
@@ -16,28 +18,28 @@ use crate::{auth::Access, broadcaster::Hub, transport::form};
 
 const SCHEME: &str = "Bearer";
 
-/// The cookie of the protocol's older versions.
+/// The token cookie of older Mercure versions.
 const LEGACY_COOKIE: &str = "mercureAuthorization";
 
-/// The parameter of the query that holds a token in the protocol's older versions.
+/// The query parameter that carries the token in older Mercure versions.
 const LEGACY_PARAMETER: &[u8] = b"authorization";
 
-/// What a request presents.
+/// Where a request carries its token. The token is not verified yet.
 #[derive(Debug)]
 pub(crate) enum Presented<'a> {
     Nothing,
     Header(&'a str),
-    /// In the query, as the protocol's older versions allow.
+    /// From the query. Only older Mercure versions allow this.
     Query(String),
-    /// Sent along by the browser, whoever made it send the request.
+    /// From a cookie. Browsers attach it, also to requests that a page of another origin causes.
     Cookie(&'a str),
 }
 
-/// The request does not present a token as it is to be presented.
+/// The request presents its token in an invalid way, or more than one token.
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
-/// What the bearer of the request's token may do; `None`: it has none.
+/// Returns the rights that the request's token grants, or `None` if the request has no token.
 pub(super) fn access(
     request: &HttpRequest,
     hub: &Hub,
@@ -46,8 +48,8 @@ pub(super) fn access(
     verified(&of_request(request, hub, policy)?, hub, policy)
 }
 
-/// The same where the request changes something: a page of somebody else's must not have the
-/// browser do it with a cookie (Mercure, chapter Security Considerations).
+/// The same for a request that changes something, which requires a token. A token from a cookie is accepted
+/// only if the page that sent the request is trusted (Mercure, chapter Security Considerations).
 pub(super) fn access_to_change(
     request: &HttpRequest,
     hub: &Hub,
@@ -97,8 +99,9 @@ fn of_request<'a>(
         .map_err(|Malformed| Challenge::InvalidRequest.to(hub))
 }
 
-/// The token from the `Authorization` header. Without that header: from the query, or else from the first
-/// of these cookies that is not empty. With a header of another scheme: none.
+/// Extracts the token from the `Authorization` header. If there is no such header, takes it from the query,
+/// or else from the first of these cookies that is not empty. A header with another scheme counts as no
+/// token, and then neither the query nor the cookies are used.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,
@@ -125,7 +128,7 @@ pub(crate) fn presented<'a, 'n>(
         None => (bytes, &[][..]),
     };
     if !is_scheme(scheme) {
-        // Another way to say who one is, which is none here.
+        // Another authentication scheme. The hub does not support it, so there is no token.
         return Ok(Presented::Nothing);
     }
     let token = rest.trim_ascii();
@@ -137,7 +140,7 @@ pub(crate) fn presented<'a, 'n>(
     Ok(Presented::Header(token))
 }
 
-/// The token of a query, if it has one: an empty parameter is none.
+/// Returns the token in a query. An empty parameter counts as none; more than one token is an error.
 fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     let mut tokens = form::pairs(query.as_bytes())
         .filter(|(name, value)| name == LEGACY_PARAMETER && !value.is_empty());
@@ -148,8 +151,8 @@ fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     token.transpose().map_err(|_| Malformed)
 }
 
-/// The value of a cookie, if the header has it (RFC 6265, section 5.4). Other cookies beside it may
-/// hold anything.
+/// Returns the value of a cookie if this header contains it and it is not empty (RFC 6265, section 5.4). The
+/// bytes of other cookies do not matter.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     let cookies = header.as_bytes().split(|byte| *byte == b';');
     let mut values = cookies.filter_map(|cookie| {
@@ -160,8 +163,8 @@ fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Whether the page that made the browser send the request is of the hub's own origin or of one
-/// that is listed. Not to say so is not to be trusted.
+/// Returns whether the page that sent the request has the hub's own origin or one of the `trusted` origins,
+/// according to the header `Origin`, or else `Referer`. Without either header, the page is not trusted.
 pub(crate) fn comes_from_a_trusted_page(
     headers: &HeaderMap,
     hub: &Url,
@@ -178,7 +181,7 @@ pub(crate) fn comes_from_a_trusted_page(
         },
     };
     let host = header(HOST).unwrap_or_default();
-    // Whoever opens a page from a file, or in a sandbox, is anybody.
+    // Pages in a file or in a sandbox have the origin `null`. Anyone can make one, so it is never trusted.
     if origin == "null" {
         return false;
     }

@@ -1,5 +1,6 @@
-//! The event stream: at `/events/sse`, of the numbered messages unless other topics are asked for,
-//! and at the hub's own URL (Mercure, chapter Subscription).
+//! Serves event streams: at `/events/sse`, with the numbered messages as the default topic, and at the hub's
+//! own URL (Mercure, chapter Subscription). Browsers never reconnect after an error status, so a client that
+//! is rejected only for now receives a short stream with a `retry:` instead.
 
 use std::{
     convert::Infallible,
@@ -38,22 +39,21 @@ use crate::{
     transport::{Connection, Shared, body},
 };
 
-/// Where the server has the stream of the numbered messages.
+/// Path of the stream with the numbered messages.
 pub(super) const PATH: &str = "/events/sse";
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Answers with the event stream of the application's [`Hub`], which is to be there as
-/// `web::Data<Hub>`.
+/// Responds with the event stream of the application's [`Hub`], which must be registered as `web::Data<Hub>`.
 ///
-/// It has the events of the topics that the query asks for, with `match` and `match_urlpattern`, and
-/// else those on the topic of the numbered messages. It begins where the request's `Last-Event-ID`
-/// header says, or its query's `last_event_id` or `lastEventId`, or else with the next event. An
-/// `Accept` header without `text/event-stream` is answered with 406, HEAD with the headers alone. Where
-/// there is no room, the answer is a stream, too, that tells the client when to come again: a browser
-/// would give up for good on an error.
+/// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the numbered
+/// messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
+/// `last_event_id` or `lastEventId`. Without an id it begins with the next event. If the `Accept` header
+/// excludes `text/event-stream`, the response is 406. HEAD returns the headers only. If a limit is reached,
+/// the response is a stream that contains only a `retry:`, because a browser never reconnects after an error
+/// status.
 pub async fn subscribe(
     request: HttpRequest,
     payload: web::Payload,
@@ -64,7 +64,7 @@ pub async fn subscribe(
         .unwrap_or_else(|problem| problem.error_response())
 }
 
-/// The same where topics have to be asked for.
+/// The same, but the request must select topics.
 pub(super) async fn subscribe_to_topics(
     request: HttpRequest,
     payload: web::Payload,
@@ -83,7 +83,7 @@ async fn answer(
     if !accepts_event_stream(request) {
         return Err(Problem::NotAcceptable);
     }
-    // An application of somebody else's has its own way to say who may do what.
+    // In an embedding application there is no policy: the application itself authorizes its clients.
     let policy = request.app_data::<web::Data<Policy>>();
     let access = policy
         .map(|policy| access(request, hub, policy))
@@ -91,7 +91,7 @@ async fn answer(
     let access = access.flatten();
     let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
     let legacy = policy.is_some_and(|policy| policy.legacy);
-    // Of the methods that come here, QUERY alone has a body.
+    // Of the methods that are routed here, only QUERY has a body.
     let body = if *request.method() == topics::query() {
         Some(query_body(request, payload, &limits, policy).await?)
     } else {
@@ -113,7 +113,7 @@ async fn answer(
     };
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
-    // Some clients that have no last event id send an empty header.
+    // Some clients send an empty header if they have no last event id.
     let requested = header
         .filter(|id| !id.is_empty())
         .or(last_event_id.as_deref());
@@ -121,7 +121,8 @@ async fn answer(
     let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
     let revocation = policy.zip(access.as_deref());
     let revocation = revocation.map(|(policy, access)| policy.token_verifier.revocation(access));
-    // A browser would give up for good on an error. Only clients of our protocol send QUERY.
+    // Browsers never reconnect after an error status, so they receive a stream with a `retry:`. Only Mercure
+    // clients send QUERY, and they receive 503.
     let is_to_wait = *request.method() != topics::query()
         && matches!(selection, Err(Problem::MatchersExhausted));
     let asks = Asking {
@@ -148,8 +149,8 @@ async fn answer(
     open(request, hub, asks).await
 }
 
-/// Waits for the end of a body that has to be empty: some proxies announce one in chunks, although
-/// there is none.
+/// Reads a body that must be empty to its end. Some proxies send `Transfer-Encoding: chunked` without any
+/// data.
 async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<(), Problem> {
     let mut payload = match payload.into_inner() {
         Payload::None => return Ok(()),
@@ -163,7 +164,8 @@ async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<
     }
 }
 
-/// The body of a `QUERY`: as long as what may be asked for, each byte of it encoded, and some more.
+/// Reads the body of a `QUERY`. The size limit is enough for the largest permitted matchers with every byte
+/// percent-encoded, plus 4096 bytes, and at most `limits.body`.
 async fn query_body(
     request: &HttpRequest,
     payload: web::Payload,
@@ -177,7 +179,8 @@ async fn query_body(
     form::read(request, payload, queries, longest, Problem::QueryTooLong).await
 }
 
-/// What the bearer of the request's token may do, and whether a token is needed.
+/// Returns the rights that the request's token grants. Fails if there is no token and the policy requires
+/// one.
 fn access(
     request: &HttpRequest,
     hub: &Hub,
@@ -195,7 +198,7 @@ async fn select(
     matchers: Vec<MatcherText>,
     access: Option<&Access>,
 ) -> Result<Arc<Selection>, Problem> {
-    // Whatever else could be wrong was seen before.
+    // All other errors were found earlier, when the matchers were parsed.
     let problem = |name, reason| Problem::Matcher { name, reason };
     let selected = hub.select(matchers, access).await;
     selected.map_err(|reason| match reason {
@@ -205,9 +208,10 @@ async fn select(
     })
 }
 
-/// When the stream is to end: with its token, or when it lasted as long as it may.
+/// Returns when the stream must end: when its token expires or its maximum lifetime is over, whichever is
+/// earlier. `None` means never.
 fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
-    // Nobody's stream lasts so long; and what a clock cannot hold is no time.
+    // Ten years. It bounds the times that are added to the clock, so that the addition cannot overflow.
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let now = Instant::now();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -217,7 +221,8 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
         Expiry::of_token(expires_at, left.min(LONGEST), policy.expiring, now)
     });
     let of_stream = policy.max_lifetime.map(|most| {
-        // Spread: those who came at once are not to come back at once.
+        // Each stream gets 80 to 100 % of the lifetime, so that streams that began together do not end
+        // together.
         let lifetime = most.mul_f64(1.0 - 0.2 * fastrand::f64());
         Expiry::of_stream(now + lifetime.min(LONGEST))
     });
@@ -227,10 +232,10 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
         .min_by_key(Expiry::end)
 }
 
-/// What a subscriber asks for and may have.
+/// A subscription request after authorization.
 struct Asking {
     from: ResumeFrom,
-    /// Whether the response also has the header `Last-Event-ID`, as `hub.legacy` says.
+    /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
     legacy: bool,
     selection: Arc<Selection>,
     access: Option<Arc<Access>>,
@@ -239,19 +244,19 @@ struct Asking {
 }
 
 impl Asking {
-    /// Where its stream would begin now.
+    /// Looks up where the stream would begin now.
     fn look_up(&self, hub: &Hub) -> ResumeLookup {
         event_log::look_up(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
     }
 
-    /// Whether there would be a gap, as far as is known.
+    /// Returns whether the stream would begin with a gap. An error in the archive counts as no gap.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
         let start = self.look_up(hub).finish(&self.from).await;
         start.is_ok_and(|start| start.gap.is_some())
     }
 
-    /// Says after which event the stream begins, to one that asked for a place: the one that was
-    /// asked for, or `earliest` where there is a gap. (Mercure, chapter Reconnection)
+    /// Adds the id of the event after which the stream begins, if the client requested a position. That is
+    /// the requested id, or `earliest` if there is a gap (Mercure, chapter Reconnection).
     fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let has_preceding = match &self.from {
             ResumeFrom::Now => return,
@@ -268,8 +273,8 @@ impl Asking {
         head.insert_header((MERCURE_LAST_EVENT_ID, value));
     }
 
-    /// A stream that only tells the client when to reconnect. Only memory is searched for
-    /// its place, not the archive: many clients may be turned away at once.
+    /// Responds with a stream that only tells the client when to reconnect. Looks up the position in memory
+    /// only, not in the archive, because many clients may be rejected at once.
     fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
         let has_gap = !self.look_up(hub).is_found_without_gap();
         self.put_last_event_id(&mut head, has_gap);
@@ -279,17 +284,18 @@ impl Asking {
 }
 
 async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<HttpResponse, Problem> {
-    // Requests that are not answered would wait for the stream's end.
+    // A stream is the last response on its connection, so pipelined requests would never be answered.
     let connection = request.conn_data::<Connection>();
     let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
     let shared = request.app_data::<web::Data<Shared>>();
-    // From here on a drain waits for it.
+    // From here on, a drain waits for this stream.
     let token = shared.map(|shared| shared.streams.token());
     let mut head = event_stream();
-    // Before it is registered, so that the events that announce it are among those that it receives.
+    // Looks up the position before the subscriber is registered. So the stream includes the events that
+    // announce its own subscriptions.
     let lookup = asks.look_up(hub);
     let subscribe = Subscribe {
         selection: asks.selection.clone(),
@@ -315,7 +321,7 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
             return Ok(asks.turn_away(hub, head));
         }
     };
-    // Another may have come meanwhile. From the moment the stream begins, none is read.
+    // Another request may have arrived meanwhile. Once the stream begins, none is read.
     if !is_alone() {
         return Err(Problem::NotAlone);
     }
@@ -327,10 +333,10 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
         start,
     };
     let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);
-    // HTTP/1.0 knows no chunks: there the end of the connection is that of the stream.
+    // HTTP/1.0 has no chunked encoding: the end of the connection is the end of the stream.
     let chunked = request.version() >= Version::HTTP_11;
     match connection.zip(token) {
-        // The connection itself sends what follows the head, in chunks of its own.
+        // The connection itself sends everything after the head, with its own chunks.
         Some((connection, token)) => {
             let framing = if chunked {
                 head.insert_header((TRANSFER_ENCODING, "chunked"));
@@ -352,7 +358,8 @@ async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<Http
     }
 }
 
-/// The head of a stream. Its connection is closed at its end: nothing else is answered on it.
+/// Builds the response head of a stream. The connection closes at the end of the stream, because no other
+/// request is answered on it.
 fn event_stream() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response

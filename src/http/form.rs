@@ -1,4 +1,4 @@
-//! The form that a request has as its body.
+//! Reads request bodies that are forms, within a size limit and a memory budget.
 
 use actix_web::{HttpRequest, http::header::CONTENT_TYPE, web};
 
@@ -9,19 +9,19 @@ use crate::matching::{MemoryBudget, Reservation};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Memory budget for the bodies of requests of one kind that are being read or used, in bytes. Beyond it, they
-/// are answered with 503.
+/// Memory budget in bytes for all bodies of one kind that are being read or used. When it is exceeded,
+/// requests receive 503.
 const BODIES_BUDGET: usize = 64 << 20;
 
-/// A request's body, and its part of the budget.
+/// The body of a request, with its reservation in the memory budget.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: web::Bytes,
     _held: Reservation,
 }
 
-/// The request's body, which is to be a form of so many bytes at most; `too_long` says what is wrong with
-/// one that is longer. Counted among `bodies` for as long as it is kept.
+/// Reads the request's body, which must be a form of at most `max_bytes`. A longer body fails with the
+/// problem that `too_long` returns. The body counts against `bodies` until it is dropped.
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: web::Payload,

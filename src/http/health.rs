@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`: what a service manager or load balancer asks.
+//! Serves `GET /healthz` and `GET /readyz`, for service managers and load balancers.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use serde_json::json;
 use super::problem::Problem;
 use crate::broadcaster::{Hub, Inspect, Inspection};
 
-/// How long the Broadcaster may take to answer before it counts as dead.
+/// If the Broadcaster does not answer within this time, it counts as dead.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Alive: the Broadcaster answers.
+/// Responds with 200 if the Broadcaster answers, else 503.
 pub(super) async fn healthz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem> {
     inspect(&hub).await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "alive" })))
 }
 
-/// Ready: alive, and taking subscribers and what is published.
+/// Responds with 200 if the Broadcaster answers, is not draining, and the log accepts events, else 503.
 pub(super) async fn readyz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem> {
     if inspect(&hub).await?.draining {
         return Err(Problem::Draining);
@@ -28,7 +28,7 @@ pub(super) async fn readyz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
 }
 
-/// Asks the Broadcaster how it is.
+/// Asks the Broadcaster for its state. Fails after [`RESPONSE_TIMEOUT`].
 pub(super) async fn inspect(hub: &Hub) -> Result<Inspection, Problem> {
     match tokio::time::timeout(RESPONSE_TIMEOUT, hub.ask(Inspect)).await {
         Ok(Ok(inspection)) => Ok(inspection),

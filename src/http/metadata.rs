@@ -1,5 +1,5 @@
-//! `GET /.well-known/oauth-protected-resource/…`: how to get a token for this hub (RFC 9728; Mercure,
-//! chapter Protected Resource Metadata).
+//! Serves `GET /.well-known/oauth-protected-resource/…`, which says how clients present a token to this hub
+//! (RFC 9728; Mercure, chapter Protected Resource Metadata).
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -11,15 +11,15 @@ use crate::{
     matching::{HubUrl, MatcherType},
 };
 
-/// What stands before a resource's path in that of its metadata.
+/// The metadata's path is this prefix followed by the path of the hub.
 const PREFIX: &str = "/.well-known/oauth-protected-resource";
 
-/// Where on this server it is.
+/// Path of the metadata on this server.
 pub(super) fn path(hub: &HubUrl) -> String {
     format!("{PREFIX}{}", hub.path())
 }
 
-/// Where it is for clients.
+/// URL of the metadata, as clients see it.
 pub(super) fn url(hub: &HubUrl) -> String {
     let mut url = hub.url().clone();
     url.set_path(&path(hub));

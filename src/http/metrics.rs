@@ -1,4 +1,4 @@
-//! `GET /metrics`: everything that is counted, in the OpenMetrics text format that Prometheus reads.
+//! Serves `GET /metrics`: all counters and gauges in the OpenMetrics text format, which Prometheus reads.
 
 use std::time::Instant;
 
@@ -25,10 +25,11 @@ use crate::{
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers with the metrics of the application's [`Hub`], which is to be there as
-/// `web::Data<Hub>`, and of the process.
+/// Responds with the metrics of the process and of the application's [`Hub`], which must be registered as
+/// `web::Data<Hub>`.
 ///
-/// What only the Broadcaster knows is left out if it does not answer within a second.
+/// The numbers of subscribers come from the Broadcaster. They are omitted if it does not answer within a
+/// second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
     let present = present(inspection.as_ref(), &hub.log.extent(), hub.is_writable());
@@ -43,7 +44,7 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     response
 }
 
-/// What is so at this moment.
+/// Builds the gauges, which are read at the time of the request.
 fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
@@ -98,8 +99,8 @@ fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) 
     registry
 }
 
-/// The process's own figures, under the names that every Prometheus client uses. Those that the
-/// system does not tell are left out.
+/// Builds the metrics of the process, under the names that all Prometheus clients use. Values that the system
+/// does not provide are omitted.
 fn process() -> Registry {
     let figures = metrics_process::collector::collect();
     let mut registry = Registry::with_prefix("process");

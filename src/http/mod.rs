@@ -1,5 +1,5 @@
-//! What the server answers, one file for each resource: extract, authorize, ask, respond. Also how
-//! requests and refusals are written: forms, updates, problem documents, CORS.
+//! The HTTP resources, with one file for each. A handler extracts, authorizes, asks the hub, and responds.
+//! This folder also parses forms and updates, and renders errors as problem documents.
 
 mod accept;
 mod credentials;

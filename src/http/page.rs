@@ -1,4 +1,5 @@
-//! `GET /` and below: the files of `server.static_dir`, the demo page as delivered.
+//! Serves the files of `server.static_dir` at `/` and below: by default, the demo page. Each request holds a
+//! permit while its file is open.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,11 +25,11 @@ use super::{permitted::Permitted, problem::Problem};
 /// The file that is served for the URL of a folder.
 const INDEX: &str = "index.html";
 
-/// The page's folder, its policy, and how many of its files may be open at once.
+/// The folder of the page, its policy, and the limit on its open files.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) folder: PathBuf,
-    /// The Content-Security-Policy of its files, if they have one.
+    /// The Content-Security-Policy of the files; `None`: no such header.
     pub(crate) policy: Option<HeaderValue>,
     pub(crate) open_files: Arc<Semaphore>,
 }
@@ -47,8 +48,8 @@ pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
         .service(files)
 }
 
-/// Whether this path below the folder leads to a regular file, or to a folder, that is inside it. A
-/// symbolic link may lead elsewhere, opening a FIFO would block the worker, and a device may never end.
+/// Returns whether this path leads to a regular file or a folder inside `folder`. A symbolic link may lead
+/// out of it, opening a FIFO would block the worker thread, and a device may never end.
 fn can_be_served(folder: &Path, path: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else {
         return false;
@@ -60,7 +61,7 @@ fn can_be_served(folder: &Path, path: &Path) -> bool {
     match real(folder.join(path)) {
         Some(path) if path.is_dir() => {
             let index = path.join(INDEX);
-            // Without one, actix-files answers 404.
+            // If the folder has no index file, actix-files responds with 404.
             index.symlink_metadata().is_err() || real(index).is_some_and(|index| index.is_file())
         }
         Some(path) => path.is_file(),
@@ -68,7 +69,8 @@ fn can_be_served(folder: &Path, path: &Path) -> bool {
     }
 }
 
-/// What holds for every answer of the page: methods, paths, open files, headers.
+/// Applies the rules for all responses of the page: allowed methods and paths, the limit on open files,
+/// headers.
 async fn page_rules(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -79,7 +81,7 @@ async fn page_rules(
         return Ok(request.into_response(problem.error_response()));
     }
     if request.path().split(['/', '\\']).any(|part| part == "..") {
-        // It would stay within the folder, and be read as another path than the one asked for.
+        // Such a path stays inside the folder, but would be read as a path other than the requested one.
         return Ok(request.into_response(Problem::NotFound.error_response()));
     }
     let open_files = request.app_data::<web::Data<Semaphore>>().cloned();
@@ -88,13 +90,13 @@ async fn page_rules(
         return Ok(request.into_response(Problem::TooManyFiles.error_response()));
     };
     let response = next.call(request).await?.map_into_boxed_body();
-    // The file is open until it is sent.
+    // The file is open until the response is sent, so the body holds the permit.
     let mut response = response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit)));
     if matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST
     ) {
-        // A path out of the folder is 400 to actix-files; to the outside it is just not there.
+        // actix-files answers 400 to a path that leaves the folder. To clients, such a file does not exist.
         return Ok(response.into_response(Problem::NotFound.error_response()));
     }
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! A response body that holds a permit until it is sent.
+//! A response body that holds a semaphore permit until it is sent or dropped.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,6 @@ use actix_web::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A body that keeps its permit until it is sent.
 pub(super) struct Permitted<B> {
     body: B,
     _permit: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! What clients may do and how much: what a request handler goes by.
+//! The rights and limits of clients, as handlers of requests use them. Built once from the config.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,36 +10,37 @@ use crate::{
     matching::{HubUrl, MemoryBudget},
 };
 
-/// How many lists of subscriptions may be made or sent at once. Each is several megabytes long at most.
+/// How many lists of active subscriptions may be built or sent at once. Each can be several megabytes. Beyond
+/// this, requests receive 503.
 const MAX_LISTS: usize = 16;
 
-/// What a request handler goes by.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) token_verifier: TokenVerifier,
     pub(crate) subscribe: SubscribePolicy,
-    /// The cookie that a token may come in.
+    /// Name of the cookie that may carry a token; `None`: no cookie may.
     pub(crate) cookie: Option<String>,
-    /// Whether requests may be such as those of the protocol's older versions.
+    /// Whether requests of older Mercure versions are accepted.
     pub(crate) legacy: bool,
     pub(crate) expiring: Duration,
+    /// Maximum lifetime of a stream; `None`: unlimited.
     /// How long a stream lasts at most.
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: LimitsConfig,
-    /// Whether it is told who subscribes to what.
+    /// Whether clients can list active subscriptions.
     pub(crate) subscriptions: bool,
-    /// Lists of subscriptions that may be made or sent at once; more: 503.
+    /// Permits for lists of active subscriptions that are being built or sent. If none is free: 503.
     pub(crate) lists: Arc<Semaphore>,
-    /// The bodies of `QUERY` requests, which anybody may send, while they are read.
+    /// Memory of the bodies of `QUERY` requests while they are read. Any client can send these.
     pub(crate) queries: MemoryBudget,
-    /// The bodies of updates while they are read, and the events until they are in the log.
+    /// Memory of the bodies of updates while they are read, and of their events until they are in the log.
     pub(crate) updates: MemoryBudget,
-    /// The origins whose pages may act with a cookie, beside the hub's own.
+    /// Origins whose pages may authorize changes with a cookie, besides the hub's own origin.
     pub(crate) origins: Vec<String>,
 }
 
 impl Policy {
-    /// The policy of a config, for a hub at this URL. Nobody's tokens are trusted yet.
+    /// Builds the policy of a config, for a hub at this URL. It does not trust any issuer yet.
     pub(crate) fn new(config: &Config, hub: HubUrl) -> Self {
         let AuthConfig {
             subscribe,

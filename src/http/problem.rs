@@ -1,5 +1,4 @@
-//! Errors as every route answers them: `application/problem+json` (RFC 9457). The one place that
-//! gives errors their status.
+//! Errors as `application/problem+json` (RFC 9457). This is the only place that gives errors their status.
 
 use actix_cors::CorsError;
 use actix_web::{
@@ -18,7 +17,7 @@ use thiserror::Error;
 use super::{metadata, update::InvalidUpdate};
 use crate::{broadcaster::Hub, matching::InvalidMatcher, transport::form::NotUtf8};
 
-/// Why a request is not answered as asked.
+/// Why a request failed.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum Problem {
     #[error("There is nothing at this address.")]
@@ -99,14 +98,14 @@ pub(crate) enum Problem {
     #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
     Token {
         challenge: Challenge,
-        /// Which check failed, if the client may know.
+        /// Why the token was refused; `None` if the client must not know.
         reason: Option<String>,
-        /// Where the hub says how to get a token.
+        /// URL of the metadata that says how to present a token.
         metadata: String,
     },
 }
 
-/// What to do about a refused preflight, as a sentence of its own.
+/// How to fix a refused preflight, as a separate sentence; may be empty.
 fn remedy(refusal: &CorsError) -> &'static str {
     match refusal {
         CorsError::OriginNotAllowed => " Add the origin of the page to cors.allowed_origins.",
@@ -114,12 +113,12 @@ fn remedy(refusal: &CorsError) -> &'static str {
     }
 }
 
-/// A reason as a sentence of its own.
+/// The reason as a separate sentence; may be empty.
 fn reason_sentence(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
 }
 
-/// What is wrong with a token (RFC 6750, section 3.1).
+/// What is wrong with the request's token (RFC 6750, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Challenge {
     NoToken,
@@ -129,12 +128,12 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
-    /// The problem, as this hub tells it.
+    /// Returns the problem for this hub, without a reason.
     pub(super) fn to(self, hub: &Hub) -> Problem {
         self.because(hub, None)
     }
 
-    /// The same with the check that failed.
+    /// The same, with the reason for which the token was refused.
     pub(super) fn because(self, hub: &Hub, reason: Option<String>) -> Problem {
         Problem::Token {
             challenge: self,
@@ -172,7 +171,7 @@ impl Challenge {
         }
     }
 
-    /// The challenge's header.
+    /// The value of `WWW-Authenticate`.
     fn header(self, metadata: &str) -> String {
         let metadata = format!("resource_metadata=\"{metadata}\"");
         match self.code() {
@@ -236,8 +235,8 @@ impl ResponseError for Problem {
     }
 }
 
-/// Refuses WebSocket upgrades: a WebSocket client accepts nothing but an upgrade. Other offers, such as
-/// `h2c`, are ignored.
+/// Refuses WebSocket upgrades, because a WebSocket client accepts no other response. Other upgrades that a
+/// client offers, such as `h2c`, are ignored.
 pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     let upgrades = request.headers().get_all(UPGRADE);
     let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -248,7 +247,8 @@ pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Middleware that replaces the plain-text error of actix-cors for a refused preflight by a problem document.
+/// Middleware that replaces the plain-text error of actix-cors for a refused preflight with a problem
+/// document.
 pub(crate) async fn explain_preflight(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -265,11 +265,11 @@ pub(crate) async fn explain_preflight(
     })
 }
 
-/// After how many seconds to come again.
+/// `Retry-After`, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 impl Problem {
-    /// The header that says more.
+    /// Returns the header that belongs to the status, if there is one.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         Some(match self {
             Self::MethodNotAllowed(methods) => (ALLOW, HeaderValue::from_static(methods)),

@@ -1,4 +1,4 @@
-//! `POST` to the hub: publishing (Mercure, chapter Publication).
+//! Publishes an update: `POST` to the hub (Mercure, chapter Publication).
 
 use actix_web::{HttpRequest, HttpResponse, http::header::ContentType, web};
 
@@ -14,7 +14,7 @@ use crate::{
     event::Topic,
 };
 
-/// Answers with the event's id, as subscribers get it, once it is in the log.
+/// Responds with the id that subscribers receive, as soon as the event is in the log.
 pub(super) async fn publish(
     request: HttpRequest,
     payload: web::Payload,
@@ -26,7 +26,7 @@ pub(super) async fn publish(
     let (updates, most) = (&policy.updates, policy.limits.body);
     let form = form::read(&request, payload, updates, most, Problem::BodyTooLong).await?;
     let event = update::parse(&form.bytes, &policy.limits).map_err(Problem::InvalidUpdate)?;
-    // From here on the event counts, for as long as it waits.
+    // The event counts against the memory budget until it is in the log. The body no longer does.
     let _waiting = updates.reserve(event.bytes());
     drop(form);
     let topics = event.topics();

@@ -1,4 +1,4 @@
-//! Where there is no room, whoever comes is told to come again, and nothing is half done.
+//! When a limit is reached, clients receive 503 with `Retry-After`, and nothing is half done.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn policy(hub: &Hub) -> web::Data<Policy> {
     web::Data::new(policy)
 }
 
-/// What publishes on this.
+/// A token that allows publishing on this topic or pattern.
 fn token(hub: &Hub, kind: MatcherType, text: &str) -> String {
     let grants = Grants {
         publish: vec![MatcherText::parse(kind, text, 100).unwrap()],
@@ -70,7 +70,7 @@ fn asking(form: &'static str) -> actix_http::Request {
         .to_request()
 }
 
-/// Asserts that an answer tells the client when to come again, and why.
+/// Asserts that the response is 503 with `Retry-After`, and that its detail contains `why`.
 async fn assert_is_told_to_come_again(answer: ServiceResponse, why: &str) {
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers().get(RETRY_AFTER).unwrap(), "1");

@@ -1,4 +1,5 @@
-//! What the server answers, one file a resource: extract, authorise, ask, respond.
+//! The routes of each listener, their methods, and CORS. A path without a route is 404, and another method
+//! 405.
 
 use actix_cors::Cors;
 use actix_web::{
@@ -17,30 +18,34 @@ use super::{
 };
 use crate::matching::HubUrl;
 
-/// Which methods most resources know, those of streams, and the hub's.
+/// The methods of most resources, of streams, and of the hub, for `Allow`.
 const READ: &str = "GET, HEAD, OPTIONS";
 const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
 const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 
-/// What a listener serves.
+/// The resources that a listener serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Resources {
-    /// The streams, and publishing. Without a page, the rest is served.
+    /// Streams and publishing. `page: None` means that no page is served.
     Public {
         page: Option<Page>,
-        /// Whether what is for those who look after the server is served, too.
+        /// Whether the resources for operators are served here, too.
         with_admin: bool,
-        /// Whether it is told who subscribes to what.
+        /// Whether the lists of active subscriptions are served.
         with_subscriptions: bool,
     },
-    /// What is for those who look after the server.
+    /// Only the resources for operators.
     Admin,
 }
 
-/// Adds `/healthz`; for those who look after the server `/metrics`, `/status` and `/readyz`; for the
-/// public `/events/sse`, the hub's path, active subscriptions below it, the hub's metadata
-/// (`/.well-known/oauth-protected-resource` and the hub's path) and the page's files at `/`. What is
-/// left is 404.
+/// Adds the routes of a listener:
+///
+/// - always `/healthz`;
+/// - for operators `/metrics`, `/status` and `/readyz`;
+/// - for the public `/events/sse`, the hub's path, the active subscriptions below it, the hub's metadata
+///   (`/.well-known/oauth-protected-resource` followed by the hub's path), and the files of the page at `/`.
+///
+/// All other paths are 404.
 pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
     app.service(read("/healthz", || web::to(health::healthz)));
     if let Resources::Admin
@@ -88,7 +93,8 @@ fn read(path: &str, handler: impl Fn() -> Route) -> Resource {
     resource(path, READ, handler)
 }
 
-/// A resource that answers GET and HEAD, and says to any other method which it knows.
+/// A resource that answers GET, HEAD and OPTIONS. Any other method, unless it is added later, is 405 with
+/// `Allow`.
 fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> Resource {
     web::resource(path)
         .route(handler().method(Method::GET))
@@ -103,8 +109,8 @@ fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> R
         }))
 }
 
-/// Whose pages of another origin may ask and read: those listed, with credentials, or all, without.
-/// In `legacy` they may read the older name of a header, too.
+/// CORS for pages of other origins: the listed origins are allowed with credentials, `*` allows all origins
+/// without credentials. With `legacy`, pages may also read the older name of a response header.
 pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
     let exposed = ["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"];
     let exposed = exposed.into_iter().chain(legacy.then_some("Last-Event-ID"));

@@ -1,4 +1,4 @@
-//! `GET /status`: what a person or a page wants to know of the server, as JSON.
+//! Serves `GET /status`: the state of the server as JSON, for people and for the demo page.
 
 use std::time::Instant;
 
@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::{health::inspect, problem::Problem};
 use crate::{broadcaster::Hub, event::EventId, metrics::Totals};
 
-/// When the server was started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Started(pub(crate) Instant);
 
@@ -21,11 +20,11 @@ struct Status {
     version: &'static str,
     uptime_seconds: f64,
     subscribers: Subscribers,
-    /// The newest event's id; `null` before the first.
+    /// Id of the newest event; `null` before the first one.
     last_id: Option<EventId>,
     history: History,
     ticker: Ticker,
-    /// Since the start.
+    /// Counted since the server started.
     totals: Totals,
 }
 
@@ -40,7 +39,7 @@ struct Subscribers {
 struct History {
     events: u64,
     bytes: usize,
-    /// `null` where nothing is retained.
+    /// `null` if no event is retained.
     oldest_id: Option<EventId>,
     max_events: usize,
     max_bytes: usize,

@@ -1,4 +1,5 @@
-//! `GET` below the hub's `/subscriptions`: who subscribes to what (Mercure, chapter Subscription API).
+//! Lists active subscriptions: `GET` at and below the hub's `/subscriptions` (Mercure, chapter Subscription
+//! API).
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -19,7 +20,7 @@ use crate::{
     matching::{HubUrl, SUBSCRIPTIONS_PATH},
 };
 
-/// The paths of all lists and subscriptions, as the router has them.
+/// The paths of all lists and single subscriptions, in the syntax of the router.
 pub(super) fn paths(hub: &HubUrl) -> [String; 2] {
     let list = format!("{}{SUBSCRIPTIONS_PATH}", hub.path());
     let below = format!("{list}/{{below:.*}}");
@@ -33,11 +34,12 @@ pub(super) async fn subscriptions(
 ) -> Result<HttpResponse, Problem> {
     let access = credentials::access(&request, &hub, &policy)?;
     let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
-    // Who may not read it is not told either whether there is anything.
+    // Checks the rights before the lookup: a client that may not read the path must not learn whether it
+    // exists.
     let asked = request.uri().path();
     let may_read = |path: &str| access.may_read(path, hub.url());
     let path = told_path(asked, hub.url());
-    // A token may name the path as the client encodes it.
+    // A token may name the path in the encoding that the client uses.
     let path = path.filter(|path| may_read(path) || may_read(asked));
     let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
     let lists = policy.lists.clone();
@@ -57,7 +59,7 @@ pub(super) async fn subscriptions(
         .content_type(ContentType::json())
         .body(document);
     let mut put = |name, value: String| {
-        // Whatever is in it is ASCII.
+        // All of these values are ASCII.
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }

@@ -1,5 +1,5 @@
-//! What a subscriber asks for: matchers and a last event id, in the query and in the body of a QUERY
-//! request (Mercure, chapter Subscription).
+//! Parses what a subscriber selects: matchers and a last event id, from the query and from the body of a
+//! QUERY request (Mercure, chapter Subscription).
 
 use actix_web::http::Method;
 
@@ -11,25 +11,25 @@ use crate::{
     transport::form,
 };
 
-/// The prefix of all names that are about matchers.
+/// The prefix of all parameter names about matchers. Unknown names with this prefix are refused.
 const RESERVED: &[u8] = b"match";
 
-/// The method that is GET with a body.
+/// The method QUERY: like GET, but with a body.
 pub(super) fn query() -> Method {
     Method::from_bytes(b"QUERY").expect("a word is a method")
 }
 
-/// What a subscriber asks for.
+/// What a subscriber requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) matchers: Vec<MatcherText>,
-    /// Whatever it is.
+    /// As received, not validated.
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
-/// Reads what is asked for; the parameters of query and body are taken together. A last event id in the
-/// query wins over one in the body. Within each, the last one that is not empty wins, because clients that
-/// cannot set headers append their newer id to a URL that may already have one.
+/// Parses the parameters of query and body. Matchers of both are combined. A last event id in the query wins
+/// over one in the body. Within each of the two, the last id that is not empty wins: clients that cannot set
+/// headers append a newer id to a URL that may already contain one.
 pub(crate) fn asked(
     query: &str,
     body: &[u8],

@@ -1,4 +1,4 @@
-//! What a publisher sends: an event with its topics, as a form (Mercure, chapter Publication).
+//! Parses an update, the form that a publisher sends, into an event (Mercure, chapter Publication).
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use crate::{
     transport::form::{self, NotUtf8},
 };
 
-/// Why a form is no update.
+/// Why a form is not a valid update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum InvalidUpdate {
     #[error("The form: {0}.")]
@@ -39,7 +39,7 @@ pub(crate) enum InvalidUpdate {
 }
 
 impl InvalidUpdate {
-    /// Whether it would be one if there were less of it.
+    /// Whether the update only exceeds a size limit. Such an update is 413.
     pub(crate) fn is_too_large(self) -> bool {
         matches!(
             self,
@@ -53,8 +53,8 @@ impl InvalidUpdate {
     }
 }
 
-/// Reads an update. Fields that are not known are ignored; an empty `id`, `type` or `retry`, as a
-/// browser sends it of a form that was not filled in, is none.
+/// Parses an update. Unknown fields are ignored. An empty `id`, `type` or `retry` counts as missing, because
+/// browsers send empty fields of a form that was not filled in.
 pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, InvalidUpdate> {
     let mut topics = Vec::new();
     let mut private = false;
@@ -106,7 +106,7 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
         if !retry.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidUpdate::Retry);
         }
-        // No clock counts so far that the rest matters.
+        // A number beyond `u64` becomes `u64::MAX`, which no client can distinguish in practice.
         event = event.with_retry(retry.parse().unwrap_or(u64::MAX));
     }
     Ok(event)
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::event::to_uri;
 
-    /// Fields that have no other meaning than their text.
+    /// Fields whose value is taken literally.
     const FIELDS: [&str; 3] = ["data", "id", "type"];
 
     proptest! {

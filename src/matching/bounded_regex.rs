@@ -1,5 +1,5 @@
-//! Regular expressions that anybody may send: compiling takes a bounded time, the result has a bounded size
-//! that includes what matching keeps, and matching takes linear time.
+//! Regular expressions that are safe to accept from any client. The time to compile one is bounded, its
+//! memory is bounded (including the state that matching caches), and matching takes linear time.
 
 use parking_lot::Mutex;
 use regex_automata::{
@@ -10,34 +10,37 @@ use regex_automata::{
 use regex_syntax::ast::{self, Ast, parse::ParserBuilder};
 use thiserror::Error;
 
-/// Maximum size of the automaton states that matching keeps for the next match, in bytes, for each direction.
-/// When it is full, it is emptied.
+/// Maximum size of the cached automaton states of one expression, in bytes, for each direction of matching.
+/// When the cache is full, it is cleared.
 const CACHE_BYTES: usize = 16 * 1024;
 
-/// Size up to which an expression is matched without such states, in bytes. That is fast enough for a small
-/// one, and nothing is kept.
+/// Compiled size up to which an expression is matched without cached states, in bytes. A small expression
+/// is fast enough without them, and this saves the memory of the cache.
 const MAX_BYTES_WITHOUT_CACHE: usize = 2 * 1024;
 
-/// Maximum nesting of groups.
+/// Maximum nesting depth of groups. A deeper expression is refused.
 const MAX_DEPTH: u32 = 24;
 
 /// A compiled expression.
 #[derive(Debug)]
 pub(crate) struct BoundedRegex {
     regex: Regex,
-    /// One for all threads, so that its size does not depend on how many there are. `None`: nothing is kept.
+    /// Cached states. All threads share one cache, so the memory does not grow with the number of threads.
+    /// `None`: nothing is cached.
     cache: Option<Box<Mutex<Cache>>>,
+    /// The source text.
     text: Box<str>,
 }
 
-/// The expression is malformed, too large, or has flags.
+/// The expression is malformed, too large or too deeply nested, or has flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a regular expression, or one that is too complex")]
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles an expression into an automaton of at most `max_bytes`. Classes such as `\w` match ASCII only:
-    /// compiling the tables of Unicode would take some hundred times as long.
+    /// Compiles an expression into an automaton of at most `max_bytes`; a larger one is refused. Classes
+    /// such as `\w` match ASCII only, because compiling the Unicode tables would be about a hundred times
+    /// slower.
     pub(crate) fn parse(pattern: &str, max_bytes: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
             .nest_limit(MAX_DEPTH)
@@ -83,19 +86,19 @@ impl BoundedRegex {
         found.is_some()
     }
 
-    /// Maximum size of the compiled expression with what matching keeps, in bytes, about.
+    /// Approximate maximum memory of the expression in bytes, including a full cache and the source text.
     pub(crate) fn bytes(&self) -> usize {
         let cache = self.cache.as_ref().map_or(0, |_| 2 * CACHE_BYTES);
         self.regex.memory_usage() + cache + self.text.len()
     }
 
-    /// The text that it was compiled from.
+    /// The source text.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Refuses flags: with them, one could have the tables of Unicode again, or upper case for lower case.
+/// Refuses flags. A flag could enable the Unicode tables, or matching that ignores case.
 struct NoFlags;
 
 impl ast::Visitor for NoFlags {

@@ -1,4 +1,5 @@
-//! Compiles matchers within bounds: anybody may ask for some, and they take time and memory.
+//! Compiles matchers within a memory budget. Any client can send matchers, and compiling them requires time
+//! and memory, so the matchers of one request or token are bounded, and so are those of all together.
 
 use std::sync::Arc;
 
@@ -8,50 +9,51 @@ use super::{
     memory_budget::{MemoryBudget, Reservation},
 };
 
-/// How much memory the patterns of one request, or of one token, may take, compiled, in bytes. What
-/// takes more is refused before the rest is compiled: it is not to hold the worker, or the memory, of
-/// others.
+/// Maximum compiled size of the patterns of one request or of one token, in bytes. Beyond it, the request
+/// or token is refused and its other patterns are not compiled, so that one client can neither occupy a
+/// worker thread for long nor exhaust the memory.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Memory budget for the matchers of all tokens in the cache, in bytes. Beyond it, a request with another token
-/// gets 503, unless the token has only a few topics.
+/// Memory budget for the matchers of all cached tokens, in bytes. When it is exhausted, a request with a
+/// new token receives 503, unless the token has only a few topics (see [`FREE_BYTES`]).
 const TOKEN_MATCHERS_BUDGET: usize = 128 << 20;
 
-/// What a matcher takes beside its text and what it is compiled to, in bytes, about: where it is held, and where
-/// it is looked up.
+/// Approximate memory of a matcher without its text and its compiled form, in bytes: the value itself and
+/// its index entries.
 const MATCHER_OVERHEAD: usize = 192;
 
-/// The first bytes of text and overhead of each request or token are free, for a few topics. Compiled patterns
-/// always count.
+/// Bytes of text and overhead that each request or token has without using the budget. They suffice for a few
+/// topics. Compiled patterns always use the budget.
 const FREE_BYTES: usize = 1024;
 
-/// Compiles matchers for as long as its budget allows.
+/// Compiles matchers until its budget is exhausted.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     hub: HubUrl,
-    /// Memory of all that it compiled and that somebody still has, in bytes.
+    /// Memory of all compiled matchers that are still in use, in bytes.
     taken: MemoryBudget,
+    /// Limit on `taken`, in bytes.
     budget: usize,
 }
 
-/// Compiles the matchers of one request, or of one token.
+/// Compiles the matchers of one request or of one token.
 #[derive(Debug)]
 pub(crate) struct Compiling<'a> {
     compiler: &'a Compiler,
     held: Reservation,
-    /// Memory of what they are compiled to, in bytes.
+    /// Memory of the compiled forms, in bytes.
     compiled: usize,
-    /// Memory of the rest, in bytes.
+    /// Memory of the texts and the overhead, in bytes.
     written: usize,
 }
 
 impl Compiler {
-    /// Relative patterns are relative to the hub's URL.
+    /// A compiler for tokens. Relative patterns are resolved against `hub`.
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self::with_budget(hub, TOKEN_MATCHERS_BUDGET)
     }
 
-    /// The same with this budget, in bytes.
+    /// A compiler with this budget in bytes.
     pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
         let taken = MemoryBudget::default();
         Self { hub, taken, budget }
@@ -61,7 +63,7 @@ impl Compiler {
         &self.hub
     }
 
-    /// Takes all the room that there is.
+    /// Exhausts the budget until the reservation is dropped.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Reservation {
         self.taken.reserve(self.budget)
@@ -95,7 +97,7 @@ impl Compiling<'_> {
         Ok(matcher)
     }
 
-    /// The memory counts until what is returned is dropped.
+    /// Returns the reservation. The memory counts until its last owner drops it.
     pub(crate) fn finish(self) -> Arc<Reservation> {
         Arc::new(self.held)
     }
@@ -110,7 +112,7 @@ mod tests {
         Compiler::new(HubUrl::parse("http://localhost/.well-known/mercure").unwrap())
     }
 
-    /// Compiles patterns such as this, each a little different.
+    /// Compiles `count` variants of `pattern`.
     fn compile(
         compiler: &Compiler,
         count: usize,

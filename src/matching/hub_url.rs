@@ -1,29 +1,29 @@
-//! The hub's own URL: what relative topics and patterns are resolved against, whom tokens are for,
-//! and the paths below it, which are the hub's alone.
+//! The URL of the hub. Relative topics and patterns are resolved against it, it is the audience of tokens,
+//! and only the hub publishes on its path and the paths below.
 
 use std::{str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::Url;
 
-/// Where the Mercure protocol has a hub unless told otherwise.
+/// Path of a hub in the Mercure protocol, and our default.
 pub(crate) const WELL_KNOWN: &str = "/.well-known/mercure";
 
-/// Where active subscriptions are listed, below the hub's path.
+/// Path of the list of active subscriptions, relative to the path of the hub.
 pub(crate) const SUBSCRIPTIONS_PATH: &str = "/subscriptions";
 
-/// The URL of the hub, as its clients know it.
+/// The URL under which clients reach the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubUrl(Arc<Inner>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Inner {
     url: Url,
-    /// Its path, as paths are compared.
+    /// The path in the form that [`comparable`] returns.
     path: String,
 }
 
-/// The text cannot be a [`HubUrl`].
+/// The text is not a valid [`HubUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "a hub's URL is an http or https URL with a path that is not /, without query and fragment"
@@ -31,7 +31,7 @@ struct Inner {
 pub struct InvalidHubUrl;
 
 impl HubUrl {
-    /// Checks a URL.
+    /// Validates a URL.
     pub fn parse(text: &str) -> Result<Self, InvalidHubUrl> {
         let url = Url::parse(text).map_err(|_| InvalidHubUrl)?;
         let is_plain = matches!(url.scheme(), "http" | "https")
@@ -46,12 +46,12 @@ impl HubUrl {
         Ok(Self(Arc::new(Inner { url, path })))
     }
 
-    /// The hub of a server that listens on this address, which has passed the config's check, at
-    /// this port.
+    /// The default URL of a server that listens on this address and port. `address` must have passed the
+    /// check of the config. If clients cannot use its host, the URL has `localhost`.
     pub(crate) fn at(address: &str, port: u16) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = match host {
-            // Not an address that a client could use.
+            // A server can listen on these, but a client cannot connect to them.
             "0.0.0.0" | "[::]" | "" => "localhost",
             host => host,
         };
@@ -60,12 +60,12 @@ impl HubUrl {
         parsed.or_else(|_| local()).expect("this is a URL")
     }
 
-    /// The URL as text: the audience of the tokens that are for this hub.
+    /// The URL as text, which is also the audience of tokens for this hub.
     pub fn as_str(&self) -> &str {
         self.0.url.as_str()
     }
 
-    /// Whether it is at the path that the protocol names.
+    /// Whether the path is the one of the protocol, `/.well-known/mercure`.
     pub fn is_well_known(&self) -> bool {
         self.path() == WELL_KNOWN
     }
@@ -74,18 +74,19 @@ impl HubUrl {
         &self.0.url
     }
 
-    /// Where it is on its host.
+    /// The path of the hub, without host and scheme.
     pub(crate) fn path(&self) -> &str {
         self.0.url.path()
     }
 
-    /// What a topic is as a URL, if it is one, absolute or relative to this.
+    /// The topic as an absolute URL. A relative topic is resolved against the URL of the hub. `None`: it is
+    /// not a URL.
     pub(crate) fn resolve(&self, topic: &str) -> Option<Url> {
         self.0.url.join(topic).ok()
     }
 
-    /// Whether a topic names this URL, or what is below it, on whatever host: what the hub itself
-    /// says there nobody else may say.
+    /// Whether a topic has the path of the hub or a path below it, on any host. Only the hub may publish on
+    /// such topics.
     pub(crate) fn reserves(&self, topic: &str) -> bool {
         let Some(url) = self.resolve(topic) else {
             return false;
@@ -104,8 +105,9 @@ impl FromStr for HubUrl {
     }
 }
 
-/// A path with its unreserved characters (RFC 3986, section 2.3) decoded. The parser of URLs has
-/// removed the dot segments; those that only show when decoded are removed here.
+/// A path with its unreserved characters (RFC 3986, section 2.3) decoded, so that equal paths have equal
+/// text. The URL parser has removed dot segments. Decoding can reveal more of them, so they are removed
+/// again.
 fn comparable(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
@@ -134,7 +136,7 @@ fn without_dot_segments(path: &str) -> String {
         match segment {
             "." => {}
             ".." => {
-                // The first is what stands before the first slash.
+                // The first segment is the text before the first slash, and is always kept.
                 if kept.len() > 1 {
                     kept.pop();
                 }

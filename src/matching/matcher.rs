@@ -1,4 +1,5 @@
-//! Topic matchers: what a subscriber or a token says to mean topics (Mercure, chapter Matcher Types).
+//! Topic matchers, with which subscribers and tokens name sets of topics (Mercure, chapter Matcher Types).
+//! Two matchers are equal if their type and their text are equal.
 
 use std::{
     cell::OnceCell,
@@ -16,25 +17,26 @@ use super::{
 };
 use crate::event::{Topic, has_invisible};
 
-/// Means every topic, whatever the type of the matcher.
+/// This text matches every topic, whatever the type of the matcher.
 const WILDCARD: &str = "*";
 
-/// How a matcher is to be understood.
+/// How the text of a matcher is interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum MatcherType {
-    /// The very topic.
+    /// Matches the topic that is equal to the text.
     Exact,
-    /// A URL Pattern.
+    /// The text is a URL Pattern.
     UrlPattern,
-    /// The very topic, or a URI Template: a *topic selector* of the protocol's older versions.
+    /// A *topic selector* of older versions of Mercure: matches the topic that is equal to the text. If the
+    /// text is a URI Template, it also matches the topics to which the template can expand.
     Selector,
 }
 
 impl MatcherType {
-    /// Those of the protocol.
+    /// The types of the current version of the protocol.
     pub(crate) const REGISTERED: [Self; 2] = [Self::Exact, Self::UrlPattern];
 
-    /// Its name, which is registered but for that of selectors.
+    /// The name in the protocol. `selector` is our own name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -43,21 +45,21 @@ impl MatcherType {
         }
     }
 
-    /// The registered type of this name, which is case-sensitive.
+    /// The registered type with this name. Names are case-sensitive.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let mut registered = Self::REGISTERED.into_iter();
         registered.find(|kind| kind.name() == name)
     }
 }
 
-/// A matcher as it was written. Two are the same if they are written the same.
+/// A matcher before it is compiled: its type and its text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MatcherText {
     pub(crate) kind: MatcherType,
     pub(crate) text: Arc<str>,
 }
 
-/// The text cannot be a matcher.
+/// Why a matcher is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum InvalidMatcher {
     #[error("a matcher cannot be empty")]
@@ -77,7 +79,7 @@ pub(crate) enum InvalidMatcher {
 }
 
 impl MatcherText {
-    /// Checks what can be seen without compiling it.
+    /// Checks everything that does not require compilation. `max_bytes` is the maximum length of the text.
     pub(crate) fn parse(
         kind: MatcherType,
         text: &str,
@@ -96,7 +98,7 @@ impl MatcherText {
         Ok(Self { kind, text })
     }
 
-    /// Means every topic.
+    /// The matcher of every topic.
     pub(crate) fn wildcard() -> Self {
         Self {
             kind: MatcherType::Exact,
@@ -104,13 +106,13 @@ impl MatcherText {
         }
     }
 
-    /// Whether it means every topic, of whatever type it is.
+    /// Whether it matches every topic.
     fn is_wildcard(&self) -> bool {
         &*self.text == WILDCARD
     }
 }
 
-/// Says of any topic whether it is meant.
+/// A compiled matcher.
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
     written: MatcherText,
@@ -119,12 +121,12 @@ pub(crate) struct Matcher {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Meaning {
-    /// Every topic.
+    /// Matches every topic.
     All,
-    /// The topic that is written.
+    /// Matches the topic that is equal to the text.
     Exact,
     Pattern(Arc<UrlPattern>),
-    /// The topic that is written, and what it can be expanded to.
+    /// Matches the topic that is equal to the text, and each topic to which the template can expand.
     Template(Arc<UriTemplate>),
 }
 
@@ -146,7 +148,7 @@ impl Matcher {
         Ok(Self { written, meaning })
     }
 
-    /// The one topic.
+    /// The matcher of one topic.
     pub(crate) fn exact(topic: &Topic) -> Self {
         Self {
             written: MatcherText {
@@ -165,7 +167,8 @@ impl Matcher {
         &self.meaning
     }
 
-    /// How much memory it takes beside its text, in bytes: without what matching keeps.
+    /// Memory of the compiled form in bytes, including the state that matching caches. 0 if nothing is
+    /// compiled.
     pub(crate) fn bytes(&self) -> usize {
         match &self.meaning {
             Meaning::All | Meaning::Exact => 0,
@@ -174,10 +177,10 @@ impl Matcher {
         }
     }
 
-    /// What it may take to try it on a topic, in tries of a simple one.
+    /// Upper estimate of the cost to match one topic. The unit is the cost of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
-        // The larger it is, the more may have to be done for each byte of a topic; the most part of
-        // those that are written takes far less.
+        // The worst case for each byte of a topic grows with the compiled size. Most real patterns cost
+        // far less than this.
         const SIMPLE: usize = 8 << 10;
         const OF_MANY: usize = 256;
         match self.bytes() {
@@ -186,7 +189,8 @@ impl Matcher {
         }
     }
 
-    /// Whether it may match the topic of a presence event. `true` is possible for a pattern that matches none.
+    /// Whether it may match the topic of a presence event. `false` is certain. `true` is not: the pattern may
+    /// still match no such topic.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), SUBSCRIPTIONS_PATH);
         match &self.meaning {
@@ -211,7 +215,7 @@ impl Matcher {
     }
 }
 
-/// Whether one of these means a topic.
+/// Whether any of the matchers matches the topic.
 pub(crate) fn any_matches(matchers: &[Matcher], topic: &str, hub: &HubUrl) -> bool {
     let subject = Subject::new(topic, hub);
     matchers.iter().any(|matcher| matcher.matches(&subject))
@@ -231,7 +235,7 @@ impl Hash for Matcher {
     }
 }
 
-/// A topic that is asked about. It is parsed as a URL once, and only if a pattern wants to know.
+/// A topic to match. It is parsed as a URL at most once, when the first URL Pattern needs it.
 pub(crate) struct Subject<'a> {
     text: &'a str,
     hub: &'a HubUrl,

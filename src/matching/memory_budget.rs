@@ -1,20 +1,21 @@
-//! Memory that many share: how many bytes are reserved, for as long as each reservation lives.
+//! Counts memory that has many owners: the sum of their reservations in bytes. A reservation counts until it
+//! is dropped.
 //!
-//! A reservation may exceed the limit, because some of what is counted was received already or must not be
-//! refused. Its caller compares [`MemoryBudget::reserved`] with the limit and refuses the rest. (A semaphore cannot
-//! hand out more permits than it has.)
+//! The budget itself has no limit. The caller compares [`MemoryBudget::reserved`] with its limit and
+//! refuses what exceeds it. A semaphore would not do: some data must be counted beyond the limit, because
+//! it has already been received or must not be refused.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts reserved bytes of one kind. Clones share the count.
+/// Counts the reserved bytes for one purpose. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryBudget(Arc<AtomicUsize>);
 
 impl MemoryBudget {
-    /// Reserves bytes until the reservation is dropped.
+    /// Reserves bytes until the returned reservation is dropped. Never fails.
     pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
         self.0.fetch_add(bytes, Ordering::Relaxed);
         Reservation {
@@ -23,13 +24,13 @@ impl MemoryBudget {
         }
     }
 
-    /// Bytes that are reserved.
+    /// Sum of all reservations, in bytes.
     pub(crate) fn reserved(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Some bytes of a budget.
+/// Bytes that are reserved in a budget until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: MemoryBudget,
@@ -37,20 +38,20 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Changes how many bytes are reserved.
+    /// Sets the size of this reservation, in bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
         self.budget.0.fetch_add(bytes, Ordering::Relaxed);
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = bytes;
     }
 
-    /// Reserves more bytes.
+    /// Increases this reservation by `bytes`.
     pub(crate) fn grow(&mut self, bytes: usize) {
         self.budget.0.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
     }
 
-    /// Bytes that this reserves.
+    /// Size of this reservation in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

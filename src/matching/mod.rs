@@ -1,6 +1,6 @@
-//! Which subscribers an event is for: matchers (exact topics, URL patterns, URI templates), compiled
-//! within a memory budget; the selection that subscribers with the same matchers share; and the index
-//! that routes an event to selections.
+//! Decides which subscribers receive an event. Matchers (exact topics, URL Patterns, URI Templates) are
+//! compiled within a memory budget. Subscribers with the same matchers and the same rights share one
+//! selection, and the router finds the selections for an event.
 
 mod bounded_regex;
 mod compiler;

@@ -1,5 +1,5 @@
-//! Which group of subscribers an event is for: those that asked for one of its topics and may read it.
-//! Pure.
+//! Finds the groups of subscribers that receive an event: those that asked for one of its topics and are
+//! authorized to read it. It does no I/O and reads no clock.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,16 +10,19 @@ use super::{
 };
 use crate::event::Audience;
 
-/// The groups there are, found by what they get.
+/// Finds groups by the topics that they asked for and by the topics that they are authorized to read.
 #[derive(Debug)]
 pub(crate) struct Router {
-    /// The group of each selection. Selections are shared, so that their address tells them.
+    /// The group of each selection, by the address of the selection. Equal selections are shared, so they
+    /// have the same address.
     groups: HashMap<*const Selection, Group>,
     asked: TopicIndex,
-    /// Of which topics the groups may read what is private.
+    /// By topic, the groups that may read private events.
     authorized: TopicIndex,
-    /// For which event each group was last found to be allowed to read it, by the count of those.
+    /// For each group, the number of the last private event for which it was found to be authorized. Private
+    /// events are numbered by `private_events`; 0 means none.
     readers: Vec<u64>,
+    /// Private events that were routed.
     private_events: u64,
 }
 
@@ -34,7 +37,7 @@ impl Router {
         }
     }
 
-    /// The group that has this very selection.
+    /// The group of this selection. Compares addresses, not contents.
     pub(crate) fn group_of(&self, selection: &Arc<Selection>) -> Option<Group> {
         self.groups.get(&Arc::as_ptr(selection)).copied()
     }
@@ -44,12 +47,13 @@ impl Router {
         self.groups.capacity() + self.readers.capacity()
     }
 
-    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    /// Upper estimate of the cost to match one topic against all patterns. The unit is the cost of a simple
+    /// pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.asked.match_cost() + self.authorized.match_cost()
     }
 
-    /// Adds a group, whose number is free.
+    /// Adds a group. No other group may have its number.
     pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.insert(Arc::as_ptr(selection), group);
         self.asked.add(group, selection.matchers());
@@ -60,19 +64,19 @@ impl Router {
         self.readers[group] = 0;
     }
 
-    /// Removes a group that was added with this selection.
+    /// Removes a group. `selection` must be the one that it was added with.
     pub(crate) fn remove(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.remove(&Arc::as_ptr(selection));
         self.asked.remove(group, selection.matchers());
         self.authorized.remove(group, selection.authorized());
         if self.groups.is_empty() {
-            // Gives the memory of those who left back.
+            // Returns the memory of the removed groups.
             self.groups.shrink_to_fit();
             self.readers = Vec::new();
         }
     }
 
-    /// Gives `each` the groups that an event is for; the same one maybe more than once.
+    /// Calls `each` with each group that receives an event. It may pass the same group more than once.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         let Self { asked, readers, .. } = self;
         if !audience.private {
@@ -136,7 +140,7 @@ mod tests {
         "https://[",
     ];
 
-    /// Each is compiled once: that takes its time.
+    /// Compiled once for all test cases, because compilation is slow.
     static COMPILED: LazyLock<BTreeMap<Written, Matcher>> = LazyLock::new(|| {
         let compile = |written: &Written| {
             let text = MatcherText::parse(written.0, written.1, 100).unwrap();
@@ -156,7 +160,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// Removes the group, if it is there, or else adds it.
+        /// Removes the group if it exists, and otherwise adds it.
         Change {
             group: Group,
             matchers: Vec<Written>,

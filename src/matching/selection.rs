@@ -1,5 +1,5 @@
-//! What a subscriber gets: the events of the topics it asked for, less those that are private and
-//! not for it.
+//! Decides which events a subscriber receives: those of the topics that it asked for, except private events
+//! that it is not authorized to read.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -18,16 +18,19 @@ use super::{
 };
 use crate::event::Audience;
 
-/// What one or more subscribers get. Those that ask for the same share one, so that it is compiled
-/// once and a worker thread can treat them as one.
+/// The matchers and rights of one or more subscribers. Subscribers with the same matchers and rights share
+/// one selection. So each matcher is compiled once, and a worker thread handles these subscribers as one
+/// group.
 #[derive(Debug)]
 pub(crate) struct Selection {
     hub: HubUrl,
+    /// The topics that the subscribers asked for.
     matchers: Vec<Matcher>,
+    /// The topics whose private events they may read.
     authorized: Vec<Matcher>,
-    /// What it may take to try all on a topic, in tries of a simple one.
+    /// Sum of the [match costs](Matcher::match_cost) of all matchers.
     match_cost: usize,
-    /// What its matchers take of the budget of all, and what those of its token do.
+    /// Reserved memory for `matchers` and for `authorized`. It is held until the selection is dropped.
     memory: [Option<Arc<Reservation>>; 2],
     may_select_presence: bool,
 }
@@ -50,40 +53,41 @@ impl Selection {
         }
     }
 
-    /// Which topics were asked for.
+    /// The topics that the subscribers asked for.
     pub(crate) fn matchers(&self) -> &[Matcher] {
         &self.matchers
     }
 
-    /// The topics of which what is private may be sent.
+    /// The topics whose private events the subscribers may read.
     pub(crate) fn authorized(&self) -> &[Matcher] {
         &self.authorized
     }
 
-    /// What was asked for, as it was written.
+    /// The matchers before compilation.
     pub(crate) fn written(&self) -> Vec<MatcherText> {
         let written = |matcher: &Matcher| matcher.written().clone();
         self.matchers.iter().map(written).collect()
     }
 
-    /// Whether an event of these topics is to be sent.
+    /// Whether the subscribers receive an event with this audience.
     pub(crate) fn selects(&self, audience: &Audience) -> bool {
         any(&self.matchers, audience, &self.hub) && self.may_read(audience)
     }
 
-    /// Whether an event of these topics may be sent, be it asked for or not: it is public, or one
-    /// of its topics is granted. (Mercure, chapter Subscribers)
+    /// Whether the subscribers may read an event, even if they did not ask for it: it is public, or they are
+    /// authorized for one of its topics (Mercure, chapter Subscribers).
     pub(crate) fn may_read(&self, audience: &Audience) -> bool {
         !audience.private || any(&self.authorized, audience, &self.hub)
     }
 
-    /// Whether it may select presence events, which are private. `true` is possible for a pattern that
-    /// matches none.
+    /// Whether it may select presence events, which are always private. `false` is certain. `true` is not,
+    /// because a pattern may still match none of them.
     pub(crate) fn may_select_presence(&self) -> bool {
         self.may_select_presence
     }
 
-    /// What it may take to try all on a topic, in tries of a simple one.
+    /// Upper estimate of the cost to match one topic against all matchers. The unit is the cost of a simple
+    /// pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.match_cost
     }
@@ -94,28 +98,29 @@ fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
     topics.any(|topic| any_matches(matchers, topic.as_str(), hub))
 }
 
-/// Every selection that somebody has.
+/// All selections in use, and the compiler for new ones.
 #[derive(Debug)]
 pub(crate) struct Selections {
     compiler: Compiler,
     known: Mutex<Known>,
 }
 
-/// Selections by the hash of what was asked for. One that nobody has any more leaves no more than its
-/// hash behind.
+/// Selections by the hash of their matchers and rights. The references are weak: the matchers of an unused
+/// selection are freed at once, and its entry is removed at the next cleanup.
 #[derive(Debug, Default)]
 struct Known {
     selections: HashMap<u64, Weak<Selection>>,
     hasher: RandomState,
-    /// With so many, those that nobody has any more are dropped.
+    /// Number of entries at which the next cleanup removes the entries of unused selections.
     crowded: usize,
 }
 
-/// Looking through fewer is not worth it.
+/// Minimum number of entries for a cleanup. With fewer, it is not worth the time.
 const FEW: usize = 64;
 
 impl Selections {
-    /// `budget`: memory for the matchers of all subscribers, in bytes.
+    /// `budget` is the memory for the matchers of all subscribers, in bytes. When it is exhausted, a new
+    /// selection is refused.
     pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
             compiler: Compiler::with_budget(hub, budget),
@@ -123,19 +128,19 @@ impl Selections {
         }
     }
 
-    /// The hub's URL, which relative patterns are relative to.
+    /// The URL of the hub, against which relative patterns are resolved.
     pub(crate) fn hub(&self) -> &HubUrl {
         self.compiler.hub()
     }
 
-    /// Takes all the room that there is for matchers.
+    /// Exhausts the memory for matchers until the reservation is dropped.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Reservation {
         self.compiler.fill()
     }
 
-    /// What is to be sent to whoever asks for this and may read that. `granted`: what the patterns of the
-    /// latter take.
+    /// The selection of subscribers with these matchers and rights. Creates it if it does not exist.
+    /// `granted` is the memory of `authorized`, which the token reserved.
     pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
@@ -150,7 +155,8 @@ impl Selections {
         if let Some(selection) = self.known.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
-        // Not under the lock, and not at once: a pattern may take a millisecond to compile.
+        // Compiling a pattern may require a millisecond. So the lock is not held, and other tasks run after
+        // each pattern.
         let mut compiling = self.compiler.begin();
         let mut compiled = Vec::with_capacity(matchers.len());
         for written in matchers {
@@ -188,7 +194,7 @@ impl Known {
         is_it.then_some(selection)
     }
 
-    /// Keeps the one that is there, if there is one meanwhile.
+    /// Returns the existing selection instead if another task has added an equal one meanwhile.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
         if let Some(known) = self.find(&selection.written(), &selection.authorized) {
             return known;

@@ -1,7 +1,7 @@
-//! Whom an event is for: found by its topics, not by asking each. Pure.
+//! Finds groups of subscribers by topic, without testing each group. It does no I/O and reads no clock.
 //!
-//! Exact matchers are looked up. Patterns are tried once for each topic that comes, and what came of
-//! it is kept, for the topics that come often; a pattern that is new is tried when its turn comes.
+//! Exact matchers are in a hash map. Each pattern is matched against a topic once, and the result is
+//! cached. When a topic is looked up again, only the patterns that were added since then are matched.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,20 +16,21 @@ use super::{
 };
 use crate::event::Audience;
 
-/// How much of what patterns said of topics is kept, in bytes, about. A flood of topics that come
-/// once does not drive out those that come often.
+/// Approximate memory of the cache of match results, in bytes. Beyond it, topics are evicted. A flood of
+/// topics that occur once does not evict the topics that occur often.
 const CACHE_BYTES: u64 = 8 << 20;
 
-/// How many topics that is, about: what the cache is laid out for.
+/// Expected number of topics in the cache, from which it computes its layout. It is not a limit.
 const TOPICS: usize = 16 * 1024;
 
-/// Whoever shares one set of matchers, by a number that is the caller's.
+/// A group of subscribers that share one set of matchers. The caller assigns the number.
 pub(crate) type Group = usize;
 
-/// Which groups asked for which topics.
+/// The groups by the topics that they asked for.
 #[derive(Debug)]
 pub(crate) struct TopicIndex {
     hub: HubUrl,
+    /// Groups that asked for every topic.
     all: Vec<Group>,
     exact: HashMap<Arc<str>, Vec<Group>>,
     patterns: Patterns,
@@ -37,13 +38,13 @@ pub(crate) struct TopicIndex {
 
 #[derive(Debug)]
 struct Patterns {
-    /// In the order in which they came.
+    /// By number. A new pattern has a greater number than all before, and no number is used twice.
     known: BTreeMap<u64, Pattern>,
     numbers: HashMap<MatcherText, u64>,
     next: u64,
-    /// What it may take to try all of them.
+    /// Sum of the [match costs](Matcher::match_cost) of all patterns.
     match_cost: usize,
-    /// `None` while there is no pattern.
+    /// Match results by topic. `None` while there is no pattern.
     tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
 }
 
@@ -53,12 +54,12 @@ struct Pattern {
     groups: Vec<Group>,
 }
 
-/// What patterns said of a topic.
+/// Match results of one topic.
 #[derive(Debug, Clone, Default)]
 struct Tried {
-    /// Every pattern before this number was tried.
+    /// All patterns with a smaller number have been matched.
     before: u64,
-    /// The numbers of those that match; some may be gone.
+    /// Numbers of the patterns that match. Some of these patterns may have been removed since.
     matching: Vec<u64>,
 }
 
@@ -87,7 +88,7 @@ impl TopicIndex {
         }
     }
 
-    /// Adds a group with what it asks for.
+    /// Adds a group with its matchers.
     pub(crate) fn add(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
             match matcher.meaning() {
@@ -101,7 +102,7 @@ impl TopicIndex {
         }
     }
 
-    /// Removes a group that was added with these matchers.
+    /// Removes a group. `matchers` must be the ones that it was added with.
     pub(crate) fn remove(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
             match matcher.meaning() {
@@ -125,12 +126,14 @@ impl TopicIndex {
         }
     }
 
-    /// What it may take to try all patterns on a topic, in tries of a simple one.
+    /// Upper estimate of the cost to match one topic against all patterns. The unit is the cost of a simple
+    /// pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.patterns.match_cost
     }
 
-    /// Gives `each` the groups that asked for one of these topics; the same one maybe more than once.
+    /// Calls `each` with each group that asked for one of these topics. It may pass the same group more
+    /// than once.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         self.all.iter().copied().for_each(&mut each);
         for topic in &audience.topics {
@@ -255,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_new_topics_does_not_drive_out_those_that_come_often() {
-        // More than there is room for.
+        // More topics than fit into the cache.
         const FILLS: usize = 70_000;
         let mut index = TopicIndex::new(hub());
         index.add(1, &[template("often/{id}")]);

@@ -1,6 +1,6 @@
-//! URI Templates (RFC 6570) read backwards: which topics one can be expanded to. The protocol's older
-//! versions had them in the place of URL Patterns. As for those, matching takes linear time, and what
-//! a template may cost is bounded.
+//! Matches topics against URI Templates (RFC 6570): a topic matches if the template can expand to it. Older
+//! versions of Mercure used them instead of URL Patterns. Any client can send one, so the compiled size is
+//! bounded, and matching takes linear time.
 
 use std::{fmt, sync::LazyLock};
 
@@ -8,21 +8,22 @@ use thiserror::Error;
 
 use super::bounded_regex::BoundedRegex;
 
-/// What is a template (RFC 6570, section 2), with at least one expression. Its literals may hold
-/// anything: they are compared as they are.
+/// Matches a template (RFC 6570, section 2) with at least one expression. Unlike in the RFC, literals may
+/// contain any character except braces, because they are compared byte by byte.
 static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
     let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
     BoundedRegex::parse(&template, MAX_BYTES).expect("this is a regular expression")
 });
 
-/// How much memory one may take, compiled, in bytes. Short ones take much: `{id:100}` some 40 KiB.
+/// Maximum compiled size of a template in bytes. A larger one is refused. A short text can need a lot:
+/// `{id:100}` needs about 40 KiB.
 const MAX_BYTES: usize = 128 << 10;
 
-/// A compiled template: which texts it can be expanded to.
+/// A compiled template: a regular expression that matches its expansions.
 pub(crate) struct UriTemplate(BoundedRegex);
 
-/// Why a text is not matched as a template.
+/// Why a text is not compiled as a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NoTemplate {
     #[error("there is no expression in it, or one that is malformed")]
@@ -31,19 +32,20 @@ pub(crate) enum NoTemplate {
     TooComplex,
 }
 
-/// How an operator has its values written (RFC 6570, section 3.2.1 and appendix A).
+/// How an operator expands its variables (RFC 6570, section 3.2.1 and appendix A).
 struct Operator {
-    /// What stands before the first.
+    /// Text before the first value.
     first: &'static str,
+    /// Text between two values.
     separator: &'static str,
-    /// Whether each is written with its variable's name.
+    /// Whether each value is preceded by the name of its variable.
     named: bool,
-    /// Whether reserved characters stand as they are.
+    /// Whether reserved characters are written without percent-encoding.
     reserved: bool,
 }
 
 impl Operator {
-    /// That of an expression, and what follows it there.
+    /// The operator of an expression, and the rest of the expression.
     fn of(expression: &str) -> (Self, &str) {
         let (first, separator, named, reserved) = match expression.as_bytes().first() {
             Some(b'+') => ("", ",", false, true),
@@ -66,12 +68,12 @@ impl Operator {
     }
 }
 
-/// A variable as an expression has it.
+/// A variable with its modifiers, as it appears in an expression.
 struct Variable<'a> {
     name: &'a str,
-    /// Whether each value of a list is written by itself.
+    /// Whether the modifier `*` is present: each element of a list is expanded as a separate value.
     exploded: bool,
-    /// How many characters of its value are written.
+    /// Maximum number of characters of the value, in decimal digits. `None`: no limit.
     prefix: Option<&'a str>,
 }
 
@@ -115,19 +117,20 @@ impl UriTemplate {
         Ok(Self(regex))
     }
 
-    /// How much memory it takes, compiled, in bytes: without what matching keeps.
+    /// Memory of the compiled template in bytes, including the state that matching caches.
     pub(crate) fn bytes(&self) -> usize {
         self.0.bytes()
     }
 
-    /// Whether it can be expanded to this text.
+    /// Whether the template can expand to this text.
     pub(crate) fn matches(&self, topic: &str) -> bool {
         self.0.is_match(topic)
     }
 }
 
-/// A regular expression for what an expression can be expanded to: nothing, or values of some of its
-/// variables. That they come in their order, each once, is not looked at.
+/// A regular expression that matches the expansions of an expression: nothing, or values of some of its
+/// variables. It is not exact: it accepts the variables in any order, and one variable in the place of
+/// another.
 fn values_of(expression: &str) -> String {
     let (operator, variables) = Operator::of(expression);
     let [first, separator] = [operator.first, operator.separator].map(regex_syntax::escape);
@@ -140,7 +143,7 @@ fn values_of(expression: &str) -> String {
     format!("(?:{first}(?:{value})(?:{separator}(?:{value})){{0,{further}}})?")
 }
 
-/// A regular expression for what is written of one variable that has a value.
+/// A regular expression that matches the expansion of one variable that has a value.
 fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> String {
     const UNRESERVED: &str = r"\-.0-9A-Z_a-z~";
     const RESERVED: &str = r"!#$&-,/:;=?@\[\]";
@@ -151,16 +154,18 @@ fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> St
         UNRESERVED.to_owned()
     };
     let character = format!("(?:[{class}]|{ENCODED})");
-    // Lists that are not exploded have commas, and so have associations, which have `=` if they are.
+    // Without `*`, the elements of lists and associations are separated by commas. With `*`, an association
+    // has `=` between key and value.
     let value = match variable.prefix {
-        // A character may take four bytes.
+        // One character may be up to four percent-encoded bytes.
         Some(most) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{most}}}"),
         None => format!("(?:[{class},]|{ENCODED})*"),
     };
     let name = regex_syntax::escape(variable.name);
     match (operator.named, variable.exploded) {
         (true, false) => format!("{name}(?:={value})?"),
-        // The names may be those of an association.
+        // The value may be an association, whose keys replace the name of the variable. So any name is
+        // accepted.
         (true, true) => {
             let pair = format!("{character}*(?:={character}*)?");
             format!("{pair}(?:{separator}{pair})*")
@@ -293,7 +298,8 @@ mod tests {
         }
     }
 
-    // ASCII without `%`: the library panics where it is to leave others as they are.
+    // ASCII without `%`: with other characters, the library panics in an expansion that keeps reserved
+    // characters.
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             "[ -$&-~]{0,6}".prop_map(Value::String),
@@ -313,7 +319,7 @@ mod tests {
                 context.insert(name, value.clone());
             }
             let expanded = UriTemplateStr::new(&template).unwrap().expand::<UriSpec, _>(&context);
-            // A prefix of what is no text is an error.
+            // The library refuses a prefix modifier on a list or an association.
             if let Ok(expanded) = expanded {
                 let topic = expanded.to_string();
                 prop_assert!(matches(&template, &topic), "{} {}", template, topic);

@@ -1,5 +1,5 @@
-//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) with a bound on what one may cost: they are
-//! compiled to regular expressions whose matching takes linear time, of a bounded size.
+//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) of bounded cost. Any client can send one, so custom
+//! groups are compiled to regular expressions of bounded size with linear matching time.
 
 use std::{fmt, panic::catch_unwind};
 
@@ -13,10 +13,10 @@ use urlpattern::{
 
 use super::{bounded_regex::BoundedRegex, hub_url::HubUrl};
 
-/// How much memory a part of a pattern may take, compiled, in bytes.
+/// Maximum compiled size of one part of a pattern (such as the path), in bytes. A larger pattern is refused.
 const PART_BYTES: usize = 32 << 10;
 
-/// A compiled pattern: what each part of a URL has to be.
+/// A compiled pattern, with one matcher for each part of a URL.
 pub(crate) struct UrlPattern {
     protocol: Matcher<Bounded>,
     username: Matcher<Bounded>,
@@ -28,16 +28,16 @@ pub(crate) struct UrlPattern {
     hash: Matcher<Bounded>,
 }
 
-/// The text is no URL Pattern, or one that would cost too much.
+/// The text is not a URL Pattern, or the pattern exceeds a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a URL Pattern, or one that is too complex")]
 pub(crate) struct InvalidUrlPattern;
 
 impl UrlPattern {
-    /// Compiles a pattern; a relative one is meant relative to the hub. Upper and lower case differ,
-    /// but in a host.
+    /// Compiles a pattern. A relative one is resolved against the URL of the hub. Matching is case-sensitive,
+    /// except for the host.
     pub(crate) fn parse(text: &str, hub: &HubUrl) -> Result<Self, InvalidUrlPattern> {
-        // The text is anybody's: should the parser not be ready for it, it is the text that is wrong.
+        // The text is untrusted. If the parser panics on it, the pattern is refused and the server continues.
         let parsed = catch_unwind(|| {
             let base = Some(hub.url().clone());
             let init = UrlPatternInit::parse_constructor_string::<Bounded>(text, base)?;
@@ -58,7 +58,8 @@ impl UrlPattern {
         })
     }
 
-    /// How much memory it takes, in bytes, beside what it was written as.
+    /// Memory of the compiled pattern in bytes, including the state that matching caches, but without the
+    /// text of the matcher.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,
@@ -73,7 +74,8 @@ impl UrlPattern {
         size_of::<Self>() + parts.into_iter().map(bytes).sum::<usize>()
     }
 
-    /// Whether it may match a URL on the hub's own host whose path begins with this.
+    /// Whether it may match a URL of the hub's own origin whose path begins with `path`. `false` is
+    /// certain, `true` is not.
     pub(crate) fn may_match_path_below(&self, path: &str, hub: &HubUrl) -> bool {
         let url = hub.url();
         let literal = match &self.pathname.inner {
@@ -86,7 +88,8 @@ impl UrlPattern {
             && is_match(&self.port, quirks::port(url))
     }
 
-    /// Whether it matches. The parser's own test would collect the groups, which nobody asks for.
+    /// Whether it matches a URL. The method of the `urlpattern` crate is not used, because it also collects
+    /// the values of groups.
     pub(crate) fn matches(&self, url: &Url) -> bool {
         is_match(&self.pathname, url.path())
             && is_match(&self.hostname, url.host_str().unwrap_or_default())
@@ -99,7 +102,7 @@ impl UrlPattern {
     }
 }
 
-/// Those on the heap.
+/// Heap memory of a matcher in bytes.
 fn bytes(matcher: &Matcher<Bounded>) -> usize {
     let inner = match &matcher.inner {
         InnerMatcher::Literal { literal } => literal.len(),
@@ -130,7 +133,7 @@ impl fmt::Debug for UrlPattern {
     }
 }
 
-/// A regular expression as the parser of patterns wants it.
+/// A [`BoundedRegex`] as the regular expression type of the `urlpattern` crate.
 #[derive(Debug)]
 struct Bounded(BoundedRegex);
 
@@ -154,7 +157,7 @@ impl RegExp for Bounded {
     }
 }
 
-/// Whether some text may begin with both.
+/// Whether some text can begin with both: one of the two is a prefix of the other.
 pub(crate) fn may_begin_both(one: &str, other: &str) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn patterns_that_would_cost_too_much_are_refused() {
-        // What is around the pattern's own group counts for four levels.
+        // The expression that `urlpattern` puts around a group accounts for four levels of nesting.
         let nested = |groups| format!("/({}a{})", "(?:".repeat(groups), ")".repeat(groups));
         for pattern in ["/((?:a{10}){10})", &nested(20)] {
             assert!(UrlPattern::parse(pattern, &hub()).is_ok(), "{pattern}");
@@ -228,7 +231,7 @@ mod tests {
 
     #[test]
     fn classes_are_those_of_the_standard() {
-        // That has them of ASCII, too; what is not ASCII is percent-encoded in a URL.
+        // In the standard, classes such as `\w` are ASCII, too. URLs percent-encode all other characters.
         assert!(matches("/(\\w+)", "/books_1"));
         assert!(!matches("/(\\w+)", "/b%C3%BCcher"));
         assert!(!matches("/(\\w+)", "/bücher"));

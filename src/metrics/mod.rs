@@ -1,5 +1,5 @@
-//! What happened since the start, counted where it happens: for a round or a batch of deliveries at
-//! once, never for a single one.
+//! Owns the counters, gauges and histograms of the process. Deliveries are counted once for each round or
+//! batch, never one by one, so that counting stays cheap.
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -15,26 +15,26 @@ use crate::event::GapReason;
 /// A label and its value.
 type Label = [(&'static str, &'static str); 1];
 
-/// From a tenth of a millisecond to ten seconds.
+/// Bucket bounds of all histograms, in seconds: 0.1 ms to 10 s.
 const SECONDS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
 
-/// Every figure that is kept all the time. Each is its own: a reader may see an event in one and
-/// not yet in another.
+/// All metrics that are updated continuously. They are independent: a reader may see an event in one metric
+/// and not yet in another.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Events taken into the log.
+    /// Events appended to the log.
     pub(crate) events: Counter,
-    /// Events sent, counted once for each subscriber.
+    /// Events sent, one for each subscriber and event.
     pub(crate) deliveries: Counter,
-    /// Bytes that the sockets of streams took.
+    /// Bytes of event streams that sockets accepted.
     pub(crate) sent_bytes: Counter,
-    /// Times that a subscriber had read up to the newest event and became live.
+    /// Times that a subscriber that was catching up reached the head and became live.
     pub(crate) catch_ups: Counter,
-    /// Times that a live subscriber's socket could not take everything at once.
+    /// Times that the socket of a live subscriber did not accept everything at once.
     fell_behind: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
@@ -42,29 +42,30 @@ pub(crate) struct Metrics {
     tick_lateness: Histogram,
     fan_out: Histogram,
     log_commit: Histogram,
+    /// Live subscribers.
     live: Gauge,
-    /// Requests to the Broadcaster that wait for it.
+    /// Requests to the Broadcaster that have not been answered yet.
     mailbox: Gauge,
 }
 
-/// Why a stream was closed, as it is counted.
+/// Why a stream ended: the label `reason` of the counter of closed streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Close {
-    /// The server drained.
+    /// The server was draining.
     Drained,
-    /// Its access token expired, or `stream.max_lifetime` was over.
+    /// The access token expired, or the stream reached `stream.max_lifetime`.
     Expired,
-    /// The key that signed its access token is trusted no more.
+    /// The key that signed the access token is no longer trusted.
     Revoked,
-    /// The client closed it.
+    /// The client closed the connection.
     Left,
-    /// Its socket took nothing for `server.write_timeout`.
+    /// The socket accepted no bytes for `server.write_timeout`.
     Stalled,
-    /// Its host acknowledged nothing.
+    /// The host of the client acknowledged nothing for twice `server.write_timeout`.
     Vanished,
-    /// The client sent more than a subscriber has to say.
+    /// The client sent more than 1,024 bytes after its request.
     Intruded,
-    /// Any other failure.
+    /// The connection failed in another way.
     Failed,
 }
 
@@ -95,18 +96,19 @@ impl Close {
     }
 }
 
-/// Why a subscriber was told to come again later.
+/// Why a subscription was rejected: the label `reason` of the counter of rejected streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// There are as many as there may be.
+    /// `server.max_subscribers` is reached. Or, with `hub.subscriptions`, the queue of the log is full, and
+    /// no presence event can be appended.
     Full,
-    /// There are as many with its token as there may be.
+    /// `limits.subscriptions` is reached for the token of the subscriber.
     Token,
-    /// What all subscribers ask for takes as much memory as it may.
+    /// `limits.matcher_bytes` is exhausted.
     Matchers,
-    /// The server is about to stop.
+    /// The server is draining.
     Draining,
-    /// It asked for events that are not in memory, and the log cannot be read.
+    /// The subscriber asked for events that are not in memory, and the log cannot be read.
     Log,
 }
 
@@ -131,14 +133,14 @@ impl Rejection {
     }
 }
 
-/// What became of a hand-over.
+/// Result of sending events to subscribers: what their sockets accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DeliveryStats {
-    /// Events taken, counted once for each client.
+    /// Events that sockets accepted, one for each subscriber and event.
     pub(crate) delivered: u64,
-    /// Bytes taken.
+    /// Bytes that sockets accepted.
     pub(crate) bytes: u64,
-    /// Clients that could not take everything: they catch up from here on.
+    /// Live subscribers whose socket did not accept everything. They catch up from there.
     pub(crate) fell_behind: u64,
 }
 
@@ -154,7 +156,7 @@ fn gap_label(reason: GapReason) -> Label {
     [("reason", reason.name())]
 }
 
-/// Counts one of something for as long as it is kept.
+/// Increments a gauge, and decrements it when dropped.
 #[derive(Debug)]
 pub(crate) struct Mark(Gauge);
 
@@ -189,8 +191,8 @@ impl Default for Metrics {
             live: Gauge::default(),
             mailbox: Gauge::default(),
         };
-        // Each is there from the start, as 0: what appears only when it happens cannot be seen to
-        // rise.
+        // Creates every label value with 0. Otherwise a monitor would not see the first increment of a
+        // counter, because the counter did not exist before.
         for reason in GapReason::ALL {
             drop(metrics.gaps.get_or_create(&gap_label(reason)));
         }
@@ -292,32 +294,33 @@ impl Metrics {
         self.tick_lateness.observe(lateness.as_secs_f64());
     }
 
-    /// The time from an event's arrival to its last hand-over.
+    /// Records the time from the arrival of an event until it was written to the last live subscriber of a
+    /// thread.
     pub(crate) fn observe_fan_out(&self, took: Duration) {
         self.fan_out.observe(took.as_secs_f64());
     }
 
-    /// What it took to append to the log's store.
+    /// Records the duration of one append to the file or to Redis.
     pub(crate) fn observe_commit(&self, took: Duration) {
         self.log_commit.observe(took.as_secs_f64());
     }
 
-    /// A subscriber that was sent everything there is.
+    /// Counts one live subscriber until the mark is dropped.
     pub(crate) fn mark_live(&self) -> Mark {
         Mark::new(&self.live)
     }
 
-    /// A message on its way to the Broadcaster.
+    /// Counts one unanswered request to the Broadcaster until the mark is dropped.
     pub(crate) fn mark_message(&self) -> Mark {
         Mark::new(&self.mailbox)
     }
 
-    /// How many subscribers are live.
+    /// Number of live subscribers.
     pub(crate) fn live(&self) -> usize {
         usize::try_from(self.live.get()).unwrap_or(0)
     }
 
-    /// All of it in the OpenMetrics text format, together with what others know.
+    /// Encodes these metrics and those of the other registries in the OpenMetrics text format.
     pub(crate) fn encode(&self, others: &[&Registry]) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -345,21 +348,21 @@ impl Metrics {
     }
 }
 
-/// What was counted since the start.
+/// Sums of the counters since the process started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Events taken into the log.
+    /// Events appended to the log.
     pub events: u64,
-    /// Events sent to subscribers, one for each subscriber and event, live or from history.
+    /// Events sent to subscribers, one for each subscriber and event. Includes events from the history.
     pub delivered: u64,
-    /// Times that a subscriber read history up to the newest event and became live.
+    /// Times that a subscriber that was catching up reached the head and became live.
     pub caught_up: u64,
-    /// Gaps that subscribers were told of.
+    /// Gaps that were sent to subscribers.
     pub gaps: u64,
-    /// Event streams closed because their socket took nothing for `server.write_timeout`, or their
-    /// host acknowledged nothing for twice as long.
+    /// Event streams closed because the socket accepted no bytes for `server.write_timeout`, or because the
+    /// host of the client acknowledged nothing for twice as long.
     pub timed_out: u64,
-    /// Event-stream requests turned away, for lack of room or because the server was draining.
+    /// Event streams that were rejected, for any reason.
     pub turned_away: u64,
 }

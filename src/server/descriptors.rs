@@ -1,30 +1,30 @@
-//! How many connections the limit on open files leaves room for.
+//! Divides the limit on open files between connections, subscribers and files of the page.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// What the server needs besides: listener, log, and some to spare.
+/// File descriptors that are reserved for the listener, the log, and a margin.
 const RESERVED: u64 = 64;
 
-/// What each worker's event loop needs.
+/// File descriptors of each worker's event loop.
 const FOR_WORKER: u64 = 5;
 
-/// With fewer left for clients there is no server.
+/// Minimum number of file descriptors for clients. With fewer, the server does not start.
 const FEWEST: u64 = 32;
 
-/// What can be open at once.
+/// How many connections and files may be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Connections of any kind.
     pub(crate) connections: usize,
-    /// Subscribers among them. The rest is for those who are told to come again and for other
-    /// requests.
+    /// Subscribers among the connections. The remaining connections are for other requests, including those
+    /// of subscribers that are rejected because the server is full.
     pub(crate) subscribers: usize,
-    /// Files of the page.
+    /// Open files of the page.
     pub(crate) files: usize,
 }
 
-/// The limit on open files leaves no room for connections.
+/// The limit on open files is too low to serve clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "the limit of {limit} open files is too low for {workers} workers, which need {needed}; raise \
@@ -36,8 +36,8 @@ pub(crate) struct NoRoom {
     needed: u64,
 }
 
-/// Raises this process's limit on open files as far as it may, and says what fits into it.
-/// `admin` connections are kept free of it.
+/// Raises the limit on open files of this process as far as allowed, and divides it. `admin` file descriptors
+/// are reserved for connections of operators.
 pub(crate) fn room(workers: usize, admin: usize) -> Result<Room, NoRoom> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

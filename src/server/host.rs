@@ -1,25 +1,25 @@
-//! What of the host's own settings would stand in the way before the server's do. The server starts
-//! all the same, and says so.
+//! Checks settings of the host that would limit the server before its own limits do. Each one that is too low
+//! is logged as a warning; the server starts in any case.
 
 use std::fs;
 
-/// What the kernel counts for a subscriber that has not yet acknowledged a small message, in pages
+/// Memory in pages that the kernel counts for a subscriber that has not yet acknowledged a small message
 /// (measured, docs/explain/scaling.md).
 const UNACKNOWLEDGED_PAGES: u64 = 1;
 
-/// Settings of the host, as far as they can be read.
+/// Settings of the host; `None` if a setting cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Settings {
     /// `net.core.somaxconn`
     backlog: Option<u64>,
-    /// `net.netfilter.nf_conntrack_max`, where connections are tracked at all.
+    /// `net.netfilter.nf_conntrack_max`, if the host tracks connections.
     tracked: Option<u64>,
-    /// The second of `net.ipv4.tcp_mem`, from which on the kernel takes memory from sockets.
+    /// The second value of `net.ipv4.tcp_mem`, in pages. Above it, the kernel reduces the memory of sockets.
     tcp_pages: Option<u64>,
 }
 
-/// Logs a warning for each setting that is too low for so many subscribers, if they were asked for,
-/// and for a burst of so many connections.
+/// Logs a warning for each setting that is too low for this number of `subscribers`, if one is configured,
+/// and for a burst of `backlog` new connections.
 pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     let settings = Settings {
         backlog: read("/proc/sys/net/core/somaxconn", 0),
@@ -31,7 +31,7 @@ pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     }
 }
 
-/// The number at this place of a file of numbers.
+/// Reads the number at index `place` from a file of numbers.
 fn read(path: &str, place: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.split_whitespace().nth(place)?.parse().ok()

@@ -1,4 +1,4 @@
-//! HTTP on each connection, and the event stream that it may turn into.
+//! Serves HTTP on each connection, and then the event stream if a request opened one.
 
 use std::{
     future::Future,
@@ -31,20 +31,20 @@ use crate::{
     transport::{ClientIo, NewStream, Shared, Stream, track_response},
 };
 
-/// Threads for each worker that read the files of the page.
+/// Threads that read the files of the page, for each worker.
 const FILE_THREADS: usize = 8;
 
-/// By how much actix-http's clock may be late. It would answer a request in good time with 408, where
-/// the connection's own bound is as short as that.
+/// How late the clock of actix-http may be. Its request timeout is longer by this. Otherwise it could answer
+/// 408 to a request that arrived within `server.request_timeout`, which `transport` enforces exactly.
 const CLOCK_LATE: Duration = Duration::from_millis(500);
 
-/// How much is written to a socket at a time. Small, because every connection may hold as much.
+/// Size in bytes of the write buffer of actix-http. Small, because every connection may hold one.
 const WRITE_BUFFER: usize = 4096;
 
-/// How many may ask at once how the server is; whoever comes then waits.
+/// Maximum number of open connections on the listener for operators. Further ones wait until one closes.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
-/// What is served, and to whom.
+/// What a listener needs to serve requests.
 #[derive(Clone)]
 struct Site {
     hub: web::Data<Hub>,
@@ -56,7 +56,7 @@ struct Site {
     request_timeout: Duration,
 }
 
-/// What accepts connections and serves subscribers, when it is polled.
+/// Builds the server for the public listener. It runs when the returned future is polled.
 pub(crate) fn public_server(
     config: &Config,
     workers: usize,
@@ -89,8 +89,8 @@ pub(crate) fn public_server(
     Ok(server.run())
 }
 
-/// The same for those who look after the server: a thread of its own answers them, whatever the
-/// subscribers do. No page of another origin may read what it says.
+/// The same for the listener for operators. It has a separate thread, so it responds whatever the load of
+/// subscribers is. CORS allows no page of another origin to read its responses.
 pub(crate) fn admin_server(
     config: &Config,
     listener: TcpListener,
@@ -131,7 +131,7 @@ impl Site {
         }
     }
 
-    /// What serves the connections of one thread. Without a fan-out there are no streams.
+    /// Builds the service for the connections of one thread. Without a fan-out there are no streams.
     fn service(
         &self,
         fan_out: Option<FanOut>,
@@ -160,7 +160,7 @@ impl Site {
             .keep_alive(KeepAlive::Timeout(self.request_timeout))
             .client_request_timeout(self.request_timeout + CLOCK_LATE)
             .client_disconnect_timeout(self.request_timeout)
-            // A client that closed its half is gone: there is nothing to wait for.
+            // A client that closed its half of the connection is gone.
             .h1_allow_half_closed(false)
             .h1_write_buffer_size(WRITE_BUFFER)
             .on_connect_ext(|io: &ClientIo, data: &mut _| {
@@ -174,7 +174,7 @@ impl Site {
     }
 }
 
-/// Serves one connection until it is to be closed.
+/// Serves one connection until it closes.
 fn serve<H>(
     http: &H,
     socket: TcpStream,
@@ -188,7 +188,7 @@ where
     let socket = Rc::new(socket);
     let started = ClientIo::new(socket.clone(), shared.clone()).map(|io| {
         let connection = io.connection();
-        // On the heap, so that what HTTP takes of memory is given back when a stream begins.
+        // Boxed, so that the memory of HTTP is freed when a stream begins.
         let requests = Box::pin(http.call((io, Protocol::Http1, peer)));
         (connection, requests)
     });
@@ -199,7 +199,8 @@ where
             return Ok(());
         };
         drop(connection);
-        // Its token is given back after the socket is closed.
+        // `begun` also holds the token that a drain waits for. It is dropped last, after the socket is
+        // closed.
         let NewStream {
             subscriber,
             head,
@@ -213,7 +214,8 @@ where
             revocation: revocation.take(),
             write_timeout: shared.limits.write_timeout,
         };
-        // On the heap, too: here it would be held for a connection that has no stream, and twice.
+        // Boxed, too. Otherwise every connection, also one without a stream, would reserve the memory, and
+        // twice.
         Box::pin(stream.run(&fan_out)).await;
         Ok(())
     }

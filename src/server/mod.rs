@@ -1,5 +1,5 @@
-//! The whole server: builds it from a config, runs it until it is told to stop, reloads its config and
-//! checks what its host allows.
+//! The whole server: builds it from a config, runs it until shutdown, reloads its config, and checks the
+//! limits of its host.
 
 mod descriptors;
 mod host;

@@ -1,5 +1,5 @@
 //! Applies a changed config to the running server: on SIGHUP, and when the file changes. The file is read
-//! every [`POLL_INTERVAL`], which works on every file system and costs next to nothing.
+//! every [`POLL_INTERVAL`], which works on every file system and costs almost nothing.
 
 use std::{fmt, time::Duration};
 
@@ -16,13 +16,14 @@ use crate::{
     event_log::once,
 };
 
-/// How often the file is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A changed file is applied when it has stayed the same for this long: an editor may write it in parts.
+/// A changed file is applied when it has stayed the same for this long, because an editor may write it in
+/// parts.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// The same for a file that is missing or empty, as it is for a moment while some programs save it.
+/// The same for a file that is missing or empty. Some programs remove or empty a file for a moment to save
+/// it.
 const EMPTY_DEBOUNCE: Duration = Duration::from_secs(2);
 
 /// A file that keeps changing is applied after this long, unless it is missing or empty.
@@ -44,7 +45,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// `current`: the config that the server was built from, loaded from `sources` and what they `found`.
+    /// Takes the `current` config, with which the server was built. It was loaded from `sources`, which had
+    /// `found` this file.
     pub fn new(
         sources: Sources,
         found: Found,
@@ -73,7 +75,7 @@ impl Reloader {
             } else {
                 tokio::select! {
                     Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
-                    // A missing key is tried again although the config is the same.
+                    // A key that could not be read is tried again although the config is the same.
                     () = sleep(POLL_INTERVAL) => if self.lacks_key {
                         (Cause::Change, found)
                     } else {
@@ -82,7 +84,7 @@ impl Reloader {
                 }
             };
             if cause == Cause::Change && found == self.seen && !self.lacks_key {
-                // It changed back.
+                // The file changed back.
                 continue;
             }
             self.seen = found;
@@ -92,7 +94,7 @@ impl Reloader {
         }
     }
 
-    /// What the file holds now. If it was there once, it is not replaced by defaults when it is missing.
+    /// Reads the file now. If there was a file before, a missing file does not mean the defaults.
     fn look(&self) -> Found {
         match self.seen.path() {
             Some(path) => Found::at(path.to_owned()),
@@ -100,7 +102,8 @@ impl Reloader {
         }
     }
 
-    /// Waits until a file that has changed is likely to be complete. SIGHUP says that it is.
+    /// Waits until a changed file is likely to be complete. SIGHUP ends the wait, because it says that the
+    /// file is complete.
     async fn settle(&mut self, mut found: Found) -> (Cause, Found) {
         let begin = Instant::now();
         let mut changed = begin;
@@ -134,12 +137,13 @@ impl Reloader {
             }
         };
         let issuers = &new.auth.issuers;
-        // Without an issuer before and after, the key that was made up is good as long as the
-        // process lives.
+        // Without issuers, before and now, the key that was generated at the start stays valid until the
+        // process ends.
         if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
             && let Err(err) = self.target.policy.token_verifier.trust(issuers)
         {
-            // Once: it is tried until the key is there, or another config.
+            // Only the first failure is logged as an error: loading is retried until the key is readable or
+            // the config changes.
             let is_first = !std::mem::replace(&mut self.lacks_key, true);
             log::log!(
                 once::level(is_first),
@@ -186,7 +190,7 @@ impl Reloader {
     }
 }
 
-/// A file that has changed.
+/// The state of a file that has changed.
 #[derive(Debug, Clone, Copy)]
 struct State {
     has_text: bool,
@@ -197,7 +201,7 @@ struct State {
 }
 
 impl State {
-    /// Whether to apply it.
+    /// Whether the file can be applied.
     fn is_settled(self) -> bool {
         let debounce = if self.has_text {
             DEBOUNCE

@@ -1,4 +1,4 @@
-//! The whole server: build it from a config, ask its address, run it until it is told to stop.
+//! The server: builds it from a config, reports its addresses, runs it until shutdown, and drains it.
 
 use std::{
     future::Future,
@@ -28,17 +28,19 @@ use crate::{
     transport::{ConnectionLimits, Shared},
 };
 
-/// Connections that wait to be accepted, beyond what the workers hold. The kernel allows no more than
-/// `net.core.somaxconn`, so that is where it is set.
+/// The backlog of connections that the listener requests. The kernel limits it to `net.core.somaxconn`, which
+/// is where operators set it.
 const BACKLOG: i32 = 65_535;
 
-/// With fewer, a burst of newcomers waits for a second or more, for the kernel to try again.
+/// The lowest `net.core.somaxconn` without a warning. With less, a burst of new connections overflows the
+/// backlog, and clients wait a second or more until TCP retries.
 const MIN_BACKLOG: u64 = 4096;
 
-/// How long the log's disk may take when the streams are closed.
+/// Maximum time to flush the log after the streams have ended; at most `server.drain_timeout`. After that,
+/// events that are not acknowledged may be lost.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server that is bound to its address and not yet running.
+/// A server that is bound to its addresses but does not run yet.
 pub struct Server {
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
@@ -52,7 +54,7 @@ pub struct Server {
     drain_timeout: Duration,
 }
 
-/// The part of a running server that a changed config is applied to.
+/// The parts of a running server that a changed config is applied to.
 #[derive(Debug, Clone)]
 pub struct Reloadable {
     pub(crate) hub: Hub,
@@ -60,18 +62,18 @@ pub struct Reloadable {
 }
 
 impl Reloadable {
-    /// The Broadcaster's hub.
+    /// The hub of the server.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 }
 
 impl Server {
-    /// Binds the addresses and starts the Broadcaster. Needs a running actix `System`, and blocks as
-    /// [`Hub::start_with_log`] does.
+    /// Binds the addresses and starts the Broadcaster. Requires a running actix `System`, and blocks like
+    /// [`Hub::start_with_log`].
     ///
-    /// Fails if an address cannot be bound, the limit on open files leaves no room for subscribers, an
-    /// issuer's keys cannot be read ([`KeyError`](crate::KeyError)), or the log cannot be used
+    /// Fails if an address cannot be bound, the limit on open files is too low for subscribers, the keys of
+    /// an issuer cannot be read ([`KeyError`](crate::KeyError)), or the log cannot be used
     /// ([`LogError`](crate::LogError)).
     pub fn build(config: &Config) -> anyhow::Result<Self> {
         let listener = bind(&config.server.bind, "server.bind")?;
@@ -137,28 +139,28 @@ impl Server {
         })
     }
 
-    /// The address that was bound.
+    /// The address of the public listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The address of those who look after the server, if they have one of their own.
+    /// The address of the listener for operators, if `server.admin_bind` is set.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
     }
 
-    /// The Broadcaster's hub: to publish through, or to change settings.
+    /// The hub of the server, for publishing and for changing settings.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    /// A token that allows everything for a day, with a key that nobody else has: where no issuer is
-    /// configured, it is the only way to publish.
+    /// A token that allows everything for a day, signed with a key that was generated at the start. It exists
+    /// only if no issuer is configured, and is then the only way to publish.
     pub fn first_token(&self) -> Option<&str> {
         self.first_token.as_deref()
     }
 
-    /// What a change of the config is applied to.
+    /// The parts that a changed config is applied to.
     pub fn reloadable(&self) -> Reloadable {
         Reloadable {
             hub: self.hub.clone(),
@@ -166,9 +168,8 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and
-    /// returns when they are closed, or after `server.drain_timeout`. An error means that the
-    /// server could not go on.
+    /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and returns when
+    /// they are closed or after `server.drain_timeout`. An error means that the server failed while it ran.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             hub,
@@ -182,7 +183,7 @@ impl Server {
         let handle = running.handle();
         let mut serving = JoinSet::new();
         serving.spawn(running);
-        // Answers to the end, so that it can be seen that the server drains.
+        // Responds until the end, so that operators can see that the server drains.
         if let Some(admin) = admin {
             serving.spawn(admin);
         }
@@ -197,8 +198,8 @@ impl Server {
                 });
             }
         }
-        // Closes the listener: whoever connects from now on is refused, and not left waiting in the
-        // backlog. The connections there are go on, as long as the server is not dropped.
+        // Closes the listener, so that new connections are refused instead of left waiting in the backlog.
+        // Existing connections continue until the server is dropped.
         let _stopping = handle.stop(true);
         let streams = &shared.streams;
         log::info!(
@@ -207,7 +208,7 @@ impl Server {
             humantime::format_duration(drain_timeout)
         );
         streams.close();
-        // What is left of the time is for the exit itself.
+        // The rest of the drain timeout, 10 % but at most 500 ms, is for the exit itself.
         let patience = drain_timeout - (drain_timeout / 10).min(Duration::from_millis(500));
         tokio::select! {
             _ = tokio::time::timeout(patience, async {
@@ -231,7 +232,7 @@ impl Server {
     }
 }
 
-/// Makes up a key, which is forgotten when the process ends, and a token that allows everything.
+/// Generates a key that is lost when the process ends, and signs a token that allows everything.
 fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<String> {
     const LIFETIME: Duration = Duration::from_secs(24 * 3600);
     let mut secret = [0; 32];
@@ -275,7 +276,7 @@ fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
         Type::STREAM,
         Some(Transport::TCP),
     )?;
-    // A restart need not wait for the old process's connections to time out.
+    // Allows a restart while connections of the old process are in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
@@ -297,7 +298,7 @@ fn max_subscribers(configured: usize, room: Room) -> usize {
     }
 }
 
-/// actix-server accepts no more.
+/// The maximum of actix-server.
 const MAX_WORKERS: usize = 512;
 
 fn workers(configured: usize) -> usize {

@@ -1,4 +1,4 @@
-//! Making access tokens with what a config knows: `broadcaster token`, or your own program.
+//! Creates access tokens from a config, for `broadcaster token` and for other programs.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,61 +10,60 @@ use crate::{
     matching::{Compiler, Compiling, InvalidMatcher, MatcherText, MatcherType},
 };
 
-/// What a token is to allow, and for how long. A topic `*` means every topic; patterns are URL
-/// Patterns.
+/// What a token allows, and for how long. The topic `*` means every topic. Patterns are URL Patterns.
 #[derive(Debug, Clone, Default)]
 pub struct TokenRequest {
-    /// Topics that may be published on.
+    /// Topics that the token may publish on.
     pub publish: Vec<String>,
-    /// The same as patterns.
+    /// Patterns of topics that the token may publish on.
     pub publish_patterns: Vec<String>,
-    /// Topics whose private events may be read.
+    /// Topics whose private events the token may read.
     pub subscribe: Vec<String>,
-    /// The same as patterns.
+    /// Patterns of topics whose private events the token may read.
     pub subscribe_patterns: Vec<String>,
-    /// How long it is good, in whole seconds: at least one, and at most ten years.
+    /// Lifetime in whole seconds: 1 s to 10 years.
     pub lifetime: Duration,
-    /// The key it is signed with; `None`: the secret of the first issuer in the config that has one.
+    /// The key that signs the token; `None`: the secret of the first issuer in the config that has one.
     pub key: Option<SigningKey>,
 }
 
-/// A key to sign with.
+/// A key that signs tokens.
 #[derive(Debug, Clone)]
 pub struct SigningKey {
-    /// As tokens name whoever makes them (`iss`).
+    /// The issuer, which tokens name in the claim `iss`.
     pub issuer: String,
-    /// A file with a private key in PEM form (PKCS#8; Ed25519, P-256 or RSA), or a secret.
+    /// A file with a private key in PEM form (PKCS#8; Ed25519, P-256 or RSA), or with a secret.
     pub path: PathBuf,
 }
 
-/// Why there is no token.
+/// Why no token was created.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    /// It would allow nothing.
+    /// The token would allow nothing.
     #[error("a token that allows nothing: name a topic to publish on or to subscribe to")]
     Nothing,
-    /// It would be over before it is used, or never.
+    /// The lifetime is shorter than 1 s or longer than 10 years.
     #[error("a token is good for at least 1s and at most 10 years")]
     Lifetime,
-    /// Something asked for is no matcher.
+    /// A topic or pattern is not a valid matcher.
     #[error("{text}: {reason}")]
     Matcher {
-        /// What was asked for.
+        /// The topic or pattern.
         text: String,
-        /// Why not.
+        /// Why it is invalid.
         reason: String,
     },
-    /// The hub of this config would refuse it.
+    /// The token would exceed a limit of this config, so its hub would refuse it.
     #[error("the hub would refuse a token that is so large ({0})")]
     TooLarge(&'static str),
-    /// There is nothing to sign with.
+    /// No key was given, and the config has no secret.
     #[error(
         "there is no secret to sign with: make one with `openssl rand -base64 32 > hub.secret`, and \
          have the config say auth.issuers = [\"https://example.com secret:hub.secret\"]; or name a \
          key with --issuer and --key"
     )]
     NoKey,
-    /// The key cannot sign.
+    /// The key cannot be read or cannot sign.
     #[error("{0}")]
     Key(String),
 }
@@ -75,11 +74,10 @@ impl From<MintError> for TokenError {
     }
 }
 
-/// Makes a token for the hub of this config.
+/// Creates a token for the hub of this config.
 ///
-/// Fails if it would allow nothing, be good for too short or too long, name what is no matcher, or be
-/// larger than the config's limits; and if there is no key, or one that cannot be read or cannot sign.
-/// [`TokenError`] says which.
+/// Fails if the token would allow nothing, its lifetime is out of range, a matcher is invalid, the token
+/// exceeds a limit of the config, or there is no key that can sign. [`TokenError`] says which.
 pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenError> {
     const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let hub = config.hub_url();
@@ -108,7 +106,7 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     Ok(token)
 }
 
-/// The first secret of the config.
+/// The first issuer of the config with a secret.
 fn configured(config: &Config) -> Option<SigningKey> {
     config
         .auth

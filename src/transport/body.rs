@@ -1,4 +1,7 @@
-//! An event stream as the body of a response, for an application whose connections are not ours.
+//! An event stream as an ordinary response body, for an application that embeds the hub.
+//!
+//! Such an application owns its connections, so the fan-out cannot write to their sockets. Each stream reads
+//! the log itself.
 
 use actix_web::body::{BodyStream, MessageBody};
 use bytes::Bytes;
@@ -11,18 +14,18 @@ use crate::{
     metrics::Close,
 };
 
-/// How much is given as one chunk, in bytes, so that no connection's write buffer grows by it.
+/// Maximum size of a chunk, in bytes. Larger chunks would make the write buffer of a connection grow.
 const CHUNK_BYTES: usize = 4000;
 
-/// Where a stream stands.
+/// The state of one stream.
 struct Sending {
     subscriber: Subscriber,
-    /// What is to be given out before anything else is asked for.
+    /// Bytes that must be sent before the subscriber is asked for more.
     rest: Bytes,
     ended: bool,
 }
 
-/// What the subscriber is to be sent. Never yields an empty chunk: actix-http would end the
+/// The response body for a subscriber. It never yields an empty chunk, because actix-http would end the
 /// response there.
 pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
     let start = Sending {

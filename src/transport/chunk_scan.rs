@@ -1,40 +1,41 @@
-//! Finds the end of a body in chunks (RFC 9112, section 7.1), in the plainest form that there is. Any
-//! other, such as with extensions or trailers, might mean something else to the HTTP parser, so that
-//! its end is not known here.
+//! Finds the end of a chunked body (RFC 9112, section 7.1).
+//!
+//! It understands only the simplest form, without extensions or trailers. The HTTP parser might read any
+//! other form differently, so its end counts as unknown.
 
-/// A chunk's size has no more digits.
+/// Maximum hexadecimal digits of a chunk size. With more, the end of the body is unknown.
 const SIZE_DIGITS: u32 = 8;
 
-/// Where in a body the reading is.
+/// The position of the scan in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkScan {
-    /// In a chunk's size, after so many digits, which are this.
+    /// In a chunk size, after `digits` digits with the value `size`.
     Size {
         digits: u32,
         size: u64,
     },
-    /// After the carriage return behind it.
+    /// After the carriage return that follows the size.
     SizeEnd {
         size: u64,
     },
-    /// In a chunk, of which so many bytes are to come.
+    /// In the data of a chunk, with this many bytes left.
     Data(u64),
-    /// Behind a chunk.
+    /// After the data of a chunk.
     DataEnd,
     DataEndReturn,
-    /// Behind the last size, which is 0.
+    /// After the line of the last chunk, whose size is 0.
     Last,
     LastReturn,
 }
 
-/// What a byte was.
+/// How the scan classified a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Part of the body.
+    /// A byte within the body.
     Within,
-    /// Its last.
+    /// The last byte of the body.
     End,
-    /// Nothing that is understood here.
+    /// A byte that the simple form does not allow. The end of the body is unknown.
     Unknown,
 }
 
@@ -45,7 +46,7 @@ impl Default for ChunkScan {
 }
 
 impl ChunkScan {
-    /// Takes the next byte.
+    /// Reads the next byte of the body. It must not be called after [`Step::End`] or [`Step::Unknown`].
     pub(crate) fn read(&mut self, byte: u8) -> Step {
         let digit = char::from(byte).to_digit(16).map(u64::from);
         *self = match (*self, byte, digit) {
@@ -72,7 +73,7 @@ impl ChunkScan {
 mod tests {
     use super::*;
 
-    /// What the last byte that is understood was, and how many there are.
+    /// Scans `body`, and returns the last step and how many bytes were read.
     fn read(body: &str) -> (Step, usize) {
         let mut scan = ChunkScan::default();
         for (at, byte) in body.bytes().enumerate() {

@@ -1,6 +1,8 @@
-//! A client's TCP connection as actix-http reads and writes it, with the bounds that actix-http
-//! lacks: on how long a client may take, and on what it may send. Where the connection is to carry
-//! an event stream, actix-http ends with the response's head, and the socket stays open.
+//! A client's TCP connection, as actix-http reads and writes it.
+//!
+//! It adds the bounds that actix-http lacks: how long a client may take, and how much it may send. It also
+//! hands a socket over to an event stream: actix-http ends the connection after the response head, but the
+//! socket stays open.
 
 mod responses;
 mod state;
@@ -33,80 +35,82 @@ pub(crate) use self::{
 use super::request_scan::RequestScan;
 use crate::matching::{MemoryBudget, Reservation};
 
-/// What a client may send before its last request is answered, in bytes. It waits here until then:
-/// actix-http would begin with all requests at once, and with those behind a response that closes the
-/// connection.
+/// Maximum bytes of later requests that are held back while a request is unanswered. Beyond it, the
+/// connection is closed. Without holding them back, actix-http would start all requests at once, even those
+/// after a response that closes the connection.
 const MAX_AHEAD: usize = 16 * 1024;
 
-/// Memory budget for requests of which only a part has come, on all connections together, in bytes. Beyond
-/// it, connections whose part is longer than [`MAX_AHEAD`] are closed.
+/// Memory budget for incomplete request heads, on all connections together, in bytes. While it is exceeded, a
+/// connection that receives more of a head longer than [`MAX_AHEAD`] is closed.
 const UNFINISHED_BUDGET: usize = 64 << 20;
 
-/// How much actix-http receives before it must process it, in bytes. Otherwise its buffer grows to 128 KiB,
-/// and stays that large until the connection is closed.
+/// Maximum bytes that actix-http receives before it must process them. Without this limit, its buffer grows
+/// to 128 KiB and stays that large until the connection is closed.
 const MAX_READ_AT_ONCE: usize = 8 * 1024;
 
-/// The head of a stream's response is far smaller; whatever else is written there is none.
+/// Maximum size of the response head of a stream, in bytes. A head is far smaller, so if more is written, it
+/// is not a head, and the write fails.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// What the kernel may hold for a client that is not yet on its way to it. More is left in the
-/// log, of which there is one, and not in the kernel, once for each slow reader.
+/// Maximum unsent bytes that the kernel holds for a client. The rest stays in the log, which has one copy for
+/// all slow readers.
 const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
 
-/// The kernel gives a peer up that acknowledged nothing for so many times `write_timeout`. More
-/// than one: it also counts the time in which a slow reader, alive, has no room for a whole segment.
+/// The kernel disconnects a peer that acknowledges nothing for `write_timeout` times this factor. The factor
+/// is above 1, because this time also runs while a slow but living reader has no room for a whole segment.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: u32 = 2;
 
-/// A silent peer is asked for a sign of life after this long, and then as often.
+/// TCP keepalive: a silent peer is probed after the idle time, and then once per interval.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long clients may take.
+/// Timeouts for clients.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
-    /// A connection that is idle for this long is closed, and so is one whose request, from its first
-    /// byte on, is not answered within this: each of a connection. actix-http times the first head only.
+    /// A connection is closed if it is idle for this long, or if a request is not answered within this time
+    /// after its first byte. This applies to every request of a connection. actix-http times only the first
+    /// head.
     pub(crate) request_timeout: Duration,
-    /// A connection whose socket takes nothing for this long is closed.
+    /// A connection is closed if its socket accepts nothing for this long.
     pub(crate) write_timeout: Duration,
 }
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
-    /// Every connection that carries an event stream, until its socket is closed.
+    /// Tracks every connection that carries an event stream, until its socket is closed.
     pub(crate) streams: TaskTracker,
-    /// Bytes received of requests that are not complete.
+    /// Bytes received of incomplete request heads. See [`UNFINISHED_BUDGET`] for the limit.
     pub(crate) unfinished: MemoryBudget,
 }
 
-/// A connection's stream of bytes.
+/// A connection's byte stream, which actix-http uses as its socket.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    /// Shared with whoever goes on with it when actix-http has ended.
+    /// Shared with the event stream that uses the socket after actix-http has ended.
     tcp: Rc<TcpStream>,
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
-    /// What came before the last request was answered.
+    /// Bytes of later requests, held back until the current one is answered.
     ahead: BytesMut,
     unfinished: Reservation,
-    /// How much was read since the task last had to wait, in bytes.
+    /// Bytes read since the task last yielded.
     read_since_yield: usize,
-    /// When the connection was opened or last written to, or when the first byte came of the request
-    /// that is not answered yet, whichever was later.
+    /// The start of `request_timeout`: when the connection was opened, when it was last written to, or when
+    /// the first byte of the unanswered request arrived, whichever was last.
     since: Instant,
-    /// Waits for `request_timeout`. `None` before the first wait.
+    /// Timer for `request_timeout`. `None` before the first wait.
     request_timer: Option<Pin<Box<Sleep>>>,
-    /// Waits for `write_timeout`. `None` while the socket takes what it is given.
+    /// Timer for `write_timeout`. `None` while the socket accepts what is written.
     write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientIo {
-    /// Sets the socket up. A host that is gone is noticed when what was sent to it stays
-    /// unacknowledged for twice `write_timeout`, or when it gives no sign of life.
+    /// Sets the socket options. A peer that has vanished is detected in two ways: it acknowledges nothing for
+    /// twice `write_timeout` (on Linux), or it does not answer the keepalive probes.
     pub(crate) fn new(tcp: Rc<TcpStream>, shared: Arc<Shared>) -> io::Result<Self> {
         let socket = SockRef::from(&*tcp);
         socket.set_tcp_nodelay(true)?;
@@ -135,12 +139,12 @@ impl ClientIo {
         })
     }
 
-    /// What the connection's request handlers get.
+    /// The state that the request handlers of this connection receive.
     pub(crate) fn connection(&self) -> Connection {
         self.state.clone()
     }
 
-    /// Reads to the end of a request in what came, as [`RequestScan::read`] does.
+    /// Scans received bytes up to the end of a request. Returns the same counts as [`RequestScan::read`].
     fn next_request(&mut self, came: &mut [u8]) -> io::Result<(usize, usize)> {
         if !self.state.0.is_unanswered.get() && self.scan.is_between_requests() {
             self.since = Instant::now();
@@ -151,7 +155,7 @@ impl ClientIo {
         Ok(read)
     }
 
-    /// Keeps what came behind a request until that is answered.
+    /// Holds back bytes of later requests until the current one is answered.
     fn keep_ahead(&mut self, came: &[u8]) -> io::Result<()> {
         self.ahead.extend_from_slice(came);
         self.state.0.ahead.set(self.ahead.len());
@@ -161,14 +165,15 @@ impl ClientIo {
         Ok(())
     }
 
-    /// Reads the next request in what was kept, and says whether any of it is left to give.
+    /// Fills `buf` with bytes that were held back, up to the end of the next request. Returns whether it
+    /// added any.
     fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
         let mut ahead = std::mem::take(&mut self.ahead);
         let most = ahead.len().min(buf.remaining());
         let (used, kept) = self.next_request(&mut ahead[..most])?;
         buf.put_slice(&ahead[..kept]);
         ahead.advance(used);
-        // An idle connection keeps no memory for it.
+        // If nothing is left, drop the buffer, so that an idle connection does not keep it.
         if !ahead.is_empty() {
             self.ahead = ahead;
         }
@@ -176,7 +181,8 @@ impl ClientIo {
         Ok(kept > 0)
     }
 
-    /// Fails if this request is long and not complete while the memory for such requests is exhausted.
+    /// Fails if the current request is incomplete and long while the budget for incomplete requests is
+    /// exceeded.
     fn check_budget(&mut self) -> io::Result<()> {
         let unfinished = self.scan.unfinished();
         self.unfinished.set(unfinished);
@@ -188,7 +194,7 @@ impl ClientIo {
         Ok(())
     }
 
-    /// Fails once the client took too long, and otherwise sees to it that the task is woken then.
+    /// Fails if a timeout has passed. Otherwise arranges that the task is woken when it will have passed.
     fn check_timers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(timer) = &mut self.write_timer {
             if timer.as_mut().poll(cx).is_ready() {
@@ -200,8 +206,8 @@ impl ClientIo {
             return Ok(());
         }
         let deadline = self.since + self.shared.limits.request_timeout;
-        // The clock, and not the timer, decides: a task that is kept busy by a flood has used up
-        // its budget, with which a timer would be looked at.
+        // Compare with the clock, because the timer alone is not reliable: if a client floods the server, the
+        // task uses up its cooperative budget, and the timer then never reports that it has elapsed.
         if deadline <= Instant::now() {
             return Err(timed_out(
                 "no request was completed within server.request_timeout",
@@ -232,12 +238,13 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            // What comes now is not for the parser of requests. The response's end wakes the task.
+            // Once a stream begins, the parser must not read further bytes. The end of the response wakes the
+            // task.
             if this.state.is_stream() {
                 return Poll::Pending;
             }
-            // Returning without data signals the end of input. Otherwise actix-http waits for the client to
-            // close.
+            // Returning without data signals the end of input, so actix-http closes the connection. Otherwise
+            // it would wait for the client to close it.
             if this.state.may_close_after_refusal() && this.write_timer.is_none() {
                 return Poll::Ready(Ok(()));
             }
@@ -253,7 +260,7 @@ impl AsyncRead for ClientIo {
                 this.read_since_yield = 0;
                 this.check_timers(cx)?;
                 if must_yield {
-                    // actix-http first processes what it has.
+                    // actix-http must first process what it has, and then read again.
                     cx.waker().wake_by_ref();
                 }
                 if is_ahead {
@@ -267,7 +274,7 @@ impl AsyncRead for ClientIo {
                 result => result?,
             };
             if read == 0 {
-                // The end.
+                // The client closed its side.
                 return Poll::Ready(Ok(()));
             }
             this.read_since_yield += read;
@@ -281,7 +288,7 @@ impl AsyncRead for ClientIo {
             let behind = &buf.filled()[before + used..];
             this.keep_ahead(behind)?;
             buf.set_filled(before + kept);
-            // Nothing read means the end to the caller; nothing kept does not.
+            // If all bytes were dropped, read again: to return without data would signal the end of input.
             if kept > 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -327,7 +334,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Where a stream follows, this is the end of its head, and not that of the connection.
+        // If a stream follows, only its response head ends here. The socket stays open.
         if !self.state.is_stream() {
             SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
         }

@@ -1,15 +1,16 @@
-//! Reads `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), as queries and bodies have
-//! it. What is not UTF-8 is not mended.
+//! Parses `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), as used in queries and bodies.
+//!
+//! Text that is not UTF-8 is refused. The standard would replace the invalid bytes instead.
 
 use percent_encoding::percent_decode;
 use thiserror::Error;
 
-/// A name or a value is not UTF-8.
+/// The error for a name or a value that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a name or a value is not UTF-8")]
 pub(crate) struct NotUtf8;
 
-/// The names and values, in their order, decoded.
+/// The decoded names and values, in order. Empty fields are skipped.
 pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let fields = form.split(|byte| *byte == b'&');
     fields.filter(|field| !field.is_empty()).map(|field| {
@@ -22,7 +23,7 @@ pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-/// A name or a value without its encoding.
+/// Decodes a name or a value: `+` is a space, and `%XX` a byte.
 pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let spaced: Vec<u8> = text
         .iter()
@@ -31,7 +32,7 @@ pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     percent_decode(&spaced).collect()
 }
 
-/// A name or a value as text.
+/// Converts a decoded name or value to text.
 pub(crate) fn text(decoded: Vec<u8>) -> Result<String, NotUtf8> {
     String::from_utf8(decoded).map_err(|_| NotUtf8)
 }

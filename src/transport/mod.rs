@@ -1,5 +1,7 @@
-//! TCP connections under actix-http: timeouts and limits that actix-http lacks, scanning of requests
-//! before it parses them, and connections that leave it to carry an event stream.
+//! TCP connections, one layer below actix-http.
+//!
+//! This layer does what actix-http cannot: it adds timeouts and limits, scans requests before they are
+//! parsed, and takes over a connection that carries an event stream.
 
 mod body;
 mod chunk_scan;

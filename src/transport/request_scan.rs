@@ -1,10 +1,11 @@
-//! Reads along as requests come in, to bound what the HTTP parser does not.
+//! Scans incoming requests before the HTTP parser sees them, to bound what the parser does not.
 //!
-//! It counts requests, of which the parser would take thousands at once, and it shortens an
-//! over-long last event id. An id is whatever some server once sent, of any length, and a browser
-//! repeats it; the parser would refuse a long one with 431 or 400, upon which a browser gives up
-//! for good. Shortened, it is still no id of ours, and the stream can begin with a `gap`. Nothing
-//! else is touched, and no line break is ever dropped.
+//! It finds the end of each request, because the parser would accept thousands of pipelined requests at once.
+//! It also shortens a last event id that is too long. A browser repeats the id that some server sent once,
+//! whatever its length. The parser would refuse a very long id with 431 or 400, and the browser would then
+//! never reconnect. A shortened id is still unknown to this server, so the stream can begin with a `gap`.
+//!
+//! The scan changes nothing else, and never drops a line break.
 
 use super::{
     chunk_scan::{ChunkScan, Step},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::event::{LEGACY_PARAMETERS, PARAMETERS};
 
-/// What is kept of a last event id, in bytes. No id of this server is as long.
+/// Maximum length of a last event id, in bytes. The rest is dropped. No id of this server is as long.
 pub(crate) const MAX_ID: usize = 1024;
 
 /// The header that carries a last event id.
@@ -22,15 +23,15 @@ const ID_HEADER: &[u8] = b"last-event-id";
 const LENGTH_HEADER: &[u8] = b"content-length";
 const CODING_HEADER: &[u8] = b"transfer-encoding";
 
-/// The coding whose end is looked for.
+/// The only transfer coding whose end the scan can find.
 const CHUNKED: &[u8] = b"chunked";
 
-/// What is known of a connection's requests.
+/// The state of the scan of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct RequestScan {
     place: Place,
     name: Name,
-    /// Whether this line holds something.
+    /// Whether the current line has any bytes before its end. A head ends with a line that has none.
     line_has_text: bool,
     body: Body,
     heads: usize,
@@ -39,35 +40,34 @@ pub(crate) struct RequestScan {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the request line, before a query.
+    /// Between requests, or in a request line before the query.
     #[default]
     Start,
-    /// In the name of a parameter of the query.
+    /// In the name of a query parameter.
     ParameterName,
-    /// In the value of another parameter.
+    /// In the value of a parameter that is not a last event id.
     ParameterValue,
-    /// In the value of a last event id; the number of its bytes read so far, of which those beyond
-    /// [`MAX_ID`] are dropped.
+    /// In the value of a last event id parameter, after this many bytes. Bytes beyond [`MAX_ID`] are dropped.
     ParameterId(usize),
-    /// In a header's name.
+    /// In the name of a header.
     HeaderName,
-    /// In what needs no attention, up to the end of the line.
+    /// In the rest of a line, which is not examined.
     Rest,
-    /// The same in an id header.
+    /// In the value of a `Last-Event-ID` header, after this many bytes. Bytes beyond [`MAX_ID`] are dropped.
     HeaderId(usize),
-    /// In the header that says how long the body is.
+    /// In the value of `Content-Length`.
     Length,
-    /// In the header that says how the body is coded.
+    /// In the value of `Transfer-Encoding`.
     Coding,
-    /// In a body, of which so many bytes are to come.
+    /// In a body of known length, with this many bytes left.
     Body(u64),
-    /// In a body that comes in chunks.
+    /// In a chunked body.
     Chunks(ChunkScan),
-    /// In a body, or past one, whose end is not looked for.
+    /// In or after a body whose end the scan cannot find. The scan stays in this state.
     Unframed,
 }
 
-/// What the head that is being read says of a body.
+/// The body that the current head announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     Bytes(u64),
@@ -81,10 +81,10 @@ impl Default for Body {
     }
 }
 
-/// The longest name that matters, in bytes: a parameter's, with each of its bytes percent-encoded.
+/// Length of the longest name to recognize, in bytes: a parameter name in which each byte is percent-encoded.
 const MAX_NAME: usize = 3 * "last_event_id".len();
 
-/// The name that is being read; one that is too long is none that matters.
+/// The name, or the transfer coding, that is being read. One that exceeds [`MAX_NAME`] matches nothing.
 #[derive(Debug)]
 struct Name {
     bytes: [u8; MAX_NAME],
@@ -116,7 +116,7 @@ impl Name {
         self.bytes.get(..self.length) == Some(name)
     }
 
-    /// Whether the name, percent-decoded, is that of a last event id.
+    /// Whether the name, percent-decoded, is one of the names of the last event id parameter.
     fn is_id_parameter(&self) -> bool {
         let Some(name) = self.bytes.get(..self.length) else {
             return false;
@@ -128,33 +128,35 @@ impl Name {
 }
 
 impl RequestScan {
-    /// How many heads of requests ended since this was asked last.
+    /// Number of request heads that ended since the last call.
     pub(crate) fn take_heads(&mut self) -> usize {
         std::mem::take(&mut self.heads)
     }
 
-    /// How many bytes came since the last request whose end is known.
+    /// Bytes received of an incomplete head, or after a head whose body has no known end. Bodies with a known
+    /// end are not counted.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
 
-    /// Whether all that came belongs to whole requests, with their bodies.
+    /// Whether every request so far is complete, including its body.
     pub(crate) fn is_between_requests(&self) -> bool {
         self.place == Place::Start && self.unfinished == 0
     }
 
-    /// Whether a body is being read whose length is known.
+    /// Whether the scan is in a body of known length.
     pub(crate) fn is_in_sized_body(&self) -> bool {
         matches!(self.place, Place::Body(_))
     }
 
-    /// Whether a body came whose end is not looked for, so that no request is counted any more.
+    /// Whether the scan has met a body whose end it cannot find. It then counts no further requests.
     pub(crate) fn is_unframed(&self) -> bool {
         self.place == Place::Unframed
     }
 
-    /// Reads `bytes`, which follow all that was read before, up to the end of a request, and drops what is too
-    /// much of an id. Returns how many bytes it read, and how many of these it left at the front.
+    /// Scans `bytes` up to the end of a request. They must follow the bytes of the previous call. The part of
+    /// an id beyond [`MAX_ID`] is removed, and the remaining bytes are moved to the front. Returns how many
+    /// bytes were scanned, and how many of these remain.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let mut kept = 0;
         for at in 0..bytes.len() {
@@ -169,7 +171,7 @@ impl RequestScan {
         (bytes.len(), kept)
     }
 
-    /// Reads any number of requests, and leaves what is kept of them.
+    /// Scans any number of requests, and returns the bytes that remain.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn read_all(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut left = Vec::new();
@@ -215,7 +217,7 @@ impl RequestScan {
         self.line_has_text = true;
         match &mut self.place {
             Place::Start if byte == b'?' => self.place = Place::ParameterName,
-            // The end of the query, or a fragment, which no request should have.
+            // The query ends, or a fragment begins, although a request should not have one.
             Place::ParameterName | Place::ParameterValue | Place::ParameterId(_)
                 if byte == b' ' || byte == b'#' =>
             {
@@ -237,7 +239,7 @@ impl RequestScan {
             Place::ParameterName => self.name.push(byte),
             Place::HeaderName if byte == b':' => self.end_header_name(),
             Place::HeaderName => self.name.push(byte.to_ascii_lowercase()),
-            // What the parser trims is no part of the id.
+            // The parser trims leading space, so it does not count as part of the id.
             Place::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
             Place::ParameterId(kept) | Place::HeaderId(kept) => {
                 *kept += 1;
@@ -246,7 +248,7 @@ impl RequestScan {
             Place::Length => self.add_to_length(byte),
             Place::Coding if byte == b' ' || byte == b'\t' => {}
             Place::Coding => self.name.push(byte.to_ascii_lowercase()),
-            // The rest is no line of a head.
+            // The other states need no action here, or were handled above.
             _ => {}
         }
         true
@@ -291,7 +293,7 @@ impl RequestScan {
         if self.place == Place::Coding {
             self.end_coding();
         }
-        // Empty lines before a request are skipped, by the parser, too.
+        // The parser skips empty lines before a request, and so does the scan.
         let in_head = self.line_has_text || self.place != Place::Start;
         let head_ended = in_head && !self.line_has_text;
         if head_ended {

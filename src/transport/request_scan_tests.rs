@@ -1,10 +1,10 @@
-//! Requests are told apart in whatever pieces they come, and ids are bounded.
+//! The scan finds the end of each request and shortens long ids, however the bytes are split into reads.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Clips in pieces of the given length.
+/// Scans `text` in pieces of `piece` bytes, and returns the bytes that remain.
 fn clipped(text: &[u8], piece: usize) -> Vec<u8> {
     let mut scan = RequestScan::default();
     let mut left = Vec::new();

@@ -1,5 +1,7 @@
-//! A subscriber's connection, from the end of the response's head on: what it is sent, what it may
-//! send, and how it ends.
+//! Runs an event stream on its socket after actix-http has ended, and decides when the stream ends.
+//!
+//! While the subscriber is live, the fan-out writes to the socket. Otherwise this task does, at the pace of
+//! the client.
 
 use std::{
     io,
@@ -26,7 +28,7 @@ use crate::{
     metrics::Close,
 };
 
-/// How long a stream whose time is over may take to end properly.
+/// After a stream has expired, the time to send its last bytes. Then the connection is closed.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Why a stream ended.
@@ -53,7 +55,7 @@ enum End {
 }
 
 impl End {
-    /// As what it is counted.
+    /// The reason that the metrics count.
     fn close(&self) -> Close {
         match self {
             Self::Drained => Close::Drained,
@@ -78,21 +80,23 @@ impl From<io::Error> for End {
     }
 }
 
-/// A stream that is being sent.
+/// An event stream on its own socket.
 pub(crate) struct Stream<'a> {
     pub(crate) socket: Rc<TcpStream>,
     pub(crate) subscriber: &'a mut Subscriber,
-    /// Present if it is to end with a key.
+    /// Ends the stream when the key that signed its token is no longer trusted. `None` if there is no such
+    /// key.
     pub(crate) revocation: Option<Box<Revocation>>,
-    /// A socket that takes nothing for this long is closed.
+    /// The socket is closed if it accepts nothing for this long.
     pub(crate) write_timeout: Duration,
 }
 
 impl Stream<'_> {
-    /// Sends until the end. A client that closes its half of the connection is gone.
+    /// Runs the stream until it ends. A client that closes its half of the connection counts as gone.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
-        // Who reads slowly is not to get more than who reads fast.
+        // A slow reader must not stay longer than a fast one, so the stream ends even if bytes are still
+        // unsent.
         let latest = self.subscriber.end().map(|end| end + FAREWELL);
         let mut over = over(latest, self.revocation.take());
         let end = tokio::select! {
@@ -143,7 +147,7 @@ impl Stream<'_> {
     }
 
     async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
-        // Who takes everything at once would never let the thread's other tasks run.
+        // If the socket always accepts everything, nothing below waits. Let the thread's other tasks run.
         consume_budget().await;
         while !bytes.is_empty() {
             match self.socket.try_write(&bytes) {
@@ -153,7 +157,7 @@ impl Stream<'_> {
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                     let writable = timeout(self.write_timeout, self.socket.writable());
-                    // What seldom has to wait is on the heap then, and takes no room of all streams.
+                    // Boxed because it is rarely needed. Otherwise every stream would reserve memory for it.
                     Box::pin(writable).await.map_err(|_| End::Stalled)??;
                 }
                 Err(err) => return Err(err.into()),
@@ -163,8 +167,8 @@ impl Stream<'_> {
     }
 }
 
-/// What resolves when it is to end whatever there is to send: with its time, or with a key. On the heap:
-/// few have either.
+/// A future that resolves when the stream must end at once, even if bytes are unsent: at `latest`, or when
+/// its key is no longer trusted. `None` if neither can happen. Boxed, because few streams have it.
 fn over(
     latest: Option<Instant>,
     revocation: Option<Box<Revocation>>,
@@ -182,7 +186,7 @@ fn over(
     })
 }
 
-/// Returns when the client has closed its half, or said too much.
+/// Reads from the client, and returns when it has closed its half or sent more than [`MAX_STRAY`] bytes.
 async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, End> {
     let mut left = MAX_STRAY;
     loop {

@@ -1,4 +1,4 @@
-//! The authorization details: what makes them valid.
+//! Which authorization details are valid.
 
 mod allowed;
 
@@ -16,7 +16,7 @@ fn detail(actions: &[&str], topics: Value) -> Value {
     json!({ "type": DETAIL_TYPE, "actions": actions, "topics": topics })
 }
 
-/// Allows everything.
+/// A detail that allows everything.
 fn all() -> Value {
     detail(&["publish", "subscribe"], json!([{ "match": "*" }]))
 }
@@ -38,8 +38,8 @@ fn may_publish(access: &Access, topic: &str) -> bool {
     access.may_publish(&Topic::parse(topic).unwrap(), &hub())
 }
 
-/// Asserts that one wrong detail spoils the token, alone, before and behind one that is good, and
-/// whatever it is for.
+/// Asserts that a wrong detail makes the token invalid: alone, before a valid detail, after one, and for
+/// every action.
 fn assert_spoils(wrong: &Value, expected: &str) {
     let token_verifier = token_verifier();
     for details in [json!([wrong]), json!([wrong, all()]), json!([all(), wrong])] {

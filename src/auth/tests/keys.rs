@@ -1,16 +1,16 @@
-//! The keys: what a file may hold, which is tried, and what a change of them means.
+//! Which key files are accepted, which keys are tried for a token, and what happens when keys change.
 
 use jsonwebtoken::jwk::Jwk;
 use tempfile::TempDir;
 
 use super::*;
 
-/// Stands in each file that is refused, and must not stand in the error.
+/// Every refused file contains this text, and no error may contain it.
 const CANARY: &str = "c4n4ry";
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A file, for as long as the folder is kept.
+/// A temporary file. It exists until the returned folder is dropped.
 fn file(contents: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
@@ -18,7 +18,7 @@ fn file(contents: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What is said of a key that is refused; also that nothing of the file is.
+/// The error for a refused key. Asserts that the error contains nothing of the file.
 fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
     let (_folder, path) = file(contents);
     let token_verifier = TokenVerifier::new(hub(), RULES);
@@ -32,7 +32,7 @@ fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
     reason.strip_prefix(&start).unwrap().to_owned()
 }
 
-/// A public key as a JSON Web Key with these members, too.
+/// A public key as a JSON Web Key, with these additional members.
 fn jwk(key: &str, members: Value) -> Value {
     let (algorithm, key) = signing_key(key);
     let jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
@@ -49,7 +49,7 @@ fn set(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
-/// Trusts what is in a JSON Web Key Set.
+/// A verifier that trusts the keys of a JSON Web Key Set.
 fn trusting_set(keys: &[Value]) -> TokenVerifier {
     let (_folder, path) = file(&set(keys));
     trusting(&[issuer(ISSUER, KeySource::Jwks(path))])

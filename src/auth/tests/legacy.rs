@@ -1,11 +1,11 @@
-//! Tokens as the protocol's older versions have them.
+//! Tokens of older protocol versions.
 
 use serde::Deserialize as _;
 
 use super::*;
 use crate::{auth::legacy::MercureClaim, matching::Compiler};
 
-/// The verdict of a hub that takes such tokens and trusts these issuers.
+/// The verdict of a verifier that accepts legacy tokens and trusts these issuers.
 fn verdict_of(issuers: &[IssuerConfig], header: &Value, claims: &Value) -> String {
     let rules = TokenRules {
         legacy: true,

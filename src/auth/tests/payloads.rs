@@ -1,4 +1,4 @@
-//! The payload that is told of a subscription (Mercure, chapter Payloads).
+//! The payload that an active subscription shows (Mercure, chapter Payloads).
 
 use super::*;
 use crate::matching::Compiler;
@@ -20,7 +20,7 @@ fn access(details: &[Value]) -> Access {
     Access::parse(Some(&json!(details)), &mut compiler.begin(), &limits).unwrap()
 }
 
-/// The only key of the payload.
+/// The name of the payload's only member.
 fn payload(access: &Access, subscribed: &str) -> Option<String> {
     let payload: Value = serde_json::from_str(access.payload(subscribed, &hub())?).unwrap();
     payload.as_object().unwrap().keys().next().cloned()

@@ -1,4 +1,4 @@
-//! The command line.
+//! Defines the command line: flags, commands and their help.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,22 +7,22 @@ use sse_broadcaster::config::{Flag, Sources};
 
 /// Pushes live updates to any number of browsers over plain HTTP (Server-Sent Events).
 ///
-/// Each setting comes from a flag, or else from a variable of the environment
-/// such as BROADCASTER__TICKER__INTERVAL=250ms, or else from the config file,
-/// or else is the default. config/default.toml names and explains all of them.
+/// The value of each setting comes from the first of these that sets it: a flag,
+/// an environment variable such as BROADCASTER__TICKER__INTERVAL=250ms, the config
+/// file, the built-in default. config/default.toml lists and explains all settings.
 ///
 /// Signals:
-///   SIGTERM, SIGINT  end every stream, then the server; a second one ends it at once
-///   SIGHUP           reads the config file again, as happens when it is saved
+///   SIGTERM, SIGINT  end every stream, then the server; a second one exits immediately
+///   SIGHUP           reads the config file again, which also happens when it is saved
 ///
 /// Exit codes:
-///   0  after a shutdown, or when a command is done
-///   1  the server cannot start or go on, or a command fails
+///   0  the server shut down normally, or a command succeeded
+///   1  the server cannot start or continue, or a command failed
 ///   2  a flag, a variable or the config file is wrong
 #[derive(Debug, Parser)]
 #[command(name = "broadcaster", version, verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// The config file [default: config/default.toml, or without it the defaults built in]
+    /// Config file [default: config/default.toml if it exists, else the built-in defaults]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
 
@@ -30,31 +30,31 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
 
-    /// Address and port that /metrics, /status and /readyz move to, or off (server.admin_bind)
+    /// Separate address and port for /metrics, /status and /readyz, or off (server.admin_bind)
     #[arg(long, value_name = "ADDRESS")]
     admin_bind: Option<String>,
 
-    /// From one numbered message to the next, e.g. 250ms (ticker.interval)
+    /// Time from one numbered message to the next, e.g. 250ms (ticker.interval)
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
 
-    /// The folder served at / (server.static_dir)
+    /// Folder whose files are served at / (server.static_dir)
     #[arg(long, value_name = "PATH")]
     static_dir: Option<String>,
 
-    /// The most subscribers; 0: as many as open files allow (server.max_subscribers)
+    /// Maximum number of subscribers; 0: limited by open files only (server.max_subscribers)
     #[arg(long, value_name = "NUMBER")]
     max_subscribers: Option<String>,
 
-    /// off, error, warn, info, debug or trace (log.level; the variable RUST_LOG wins)
+    /// off, error, warn, info, debug or trace (log.level; the variable RUST_LOG overrides it)
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 
-    /// Say whether the config is good, and exit with 0 or 2
+    /// Check the config and the files that it names, and exit with 0 or 2
     #[arg(long)]
     pub(crate) check_config: bool,
 
-    /// Print the config that is in effect, and exit
+    /// Print the effective config, and exit
     #[arg(long, conflicts_with = "check_config")]
     pub(crate) print_config: bool,
 
@@ -62,61 +62,61 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
 }
 
-/// What to do instead of serving.
+/// A command to run instead of the server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Token(TokenArgs),
     Publish(PublishArgs),
 }
 
-/// Make an access token, and print it
+/// Create an access token, and print it
 ///
-/// It is signed with the secret of the first issuer in the config that has one
-/// (auth.issuers), or with the key in a file. A topic "*" means every topic.
+/// The token is signed with the secret of the first issuer in the config that has
+/// one (auth.issuers), or with the key in a file. A topic "*" means every topic.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TokenArgs {
-    /// A topic that may be published on (as often as needed)
+    /// Topic that the token may publish on (repeatable)
     #[arg(long, value_name = "TOPIC")]
     pub(crate) publish: Vec<String>,
 
-    /// The same as a URL Pattern, e.g. /books/:id, relative to the hub
+    /// The same as a URL Pattern relative to the hub, e.g. /books/:id (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub(crate) publish_pattern: Vec<String>,
 
-    /// A topic whose private events may be read (as often as needed)
+    /// Topic whose private events the token may read (repeatable)
     #[arg(long, value_name = "TOPIC")]
     pub(crate) subscribe: Vec<String>,
 
-    /// The same as a URL Pattern
+    /// The same as a URL Pattern (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub(crate) subscribe_pattern: Vec<String>,
 
-    /// How long the token is good, e.g. 15m
+    /// How long the token is valid, e.g. 15m
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
 
-    /// Who makes the token [default: the issuer in the config that has a secret]
+    /// Issuer of the token [default: the first issuer in the config that has a secret]
     #[arg(long, value_name = "ISSUER", requires = "key")]
     pub(crate) issuer: Option<String>,
 
-    /// A file with the issuer's private key in PEM form, or its secret
+    /// File with the issuer's private key in PEM form, or its secret
     #[arg(long, value_name = "PATH", requires = "issuer")]
     pub(crate) key: Option<PathBuf>,
 }
 
 /// Publish an event, and print its id
 ///
-/// The token comes from --token, or else from the variable BROADCASTER_TOKEN, or
-/// else one is made, if the config has an issuer with a secret (auth.issuers).
+/// The token comes from --token or the variable BROADCASTER_TOKEN. Without them,
+/// one is created if the config has an issuer with a secret (auth.issuers).
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PublishArgs {
-    /// A topic that the event is on (as often as needed)
+    /// Topic of the event (repeatable)
     #[arg(long, value_name = "TOPIC", required = true)]
     pub(crate) topic: Vec<String>,
 
-    /// The event's data; -: each line of standard input is an event
+    /// Data of the event; -: each line of standard input is an event
     #[arg(
         long,
         value_name = "TEXT",
@@ -125,27 +125,27 @@ pub(crate) struct PublishArgs {
     )]
     pub(crate) data: String,
 
-    /// Only for those whose token allows to read one of the topics
+    /// Send it only to subscribers whose token may read one of the topics
     #[arg(long)]
     pub(crate) private: bool,
 
-    /// The event's id [default: the hub makes one]
+    /// Id of the event [default: the hub creates one]
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
 
-    /// The event's type, which pages listen to by name
+    /// Type of the event, the name that pages listen for
     #[arg(long, value_name = "TYPE")]
     pub(crate) r#type: Option<String>,
 
-    /// How long clients are to wait before they reconnect, in milliseconds
+    /// Milliseconds that clients wait before they reconnect
     #[arg(long, value_name = "MS")]
     pub(crate) retry: Option<u64>,
 
-    /// The hub [default: hub.url of the config]
+    /// URL of the hub [default: hub.url of the config]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// The access token; others on this machine can see it here, and not in the variable
+    /// Access token; other users of this machine can see the flag, but not the variable
     #[arg(
         long,
         value_name = "TOKEN",
@@ -156,7 +156,7 @@ pub(crate) struct PublishArgs {
 }
 
 impl Args {
-    /// Where the settings come from.
+    /// The sources of the settings: the config file, the environment and these flags.
     pub(crate) fn sources(&self) -> Sources {
         let flags = [
             ("--bind", "server.bind", &self.bind),

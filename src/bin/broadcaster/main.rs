@@ -1,4 +1,4 @@
-//! The binary `broadcaster`: which command, with which config, and how it ended.
+//! The binary `broadcaster`: selects the command, loads the config, and turns the result into an exit code.
 
 mod args;
 mod publish;
@@ -18,8 +18,8 @@ use tikv_jemallocator::Jemalloc;
 
 use self::args::{Args, Command};
 
-/// Gives the memory of subscribers that left back to the system within seconds. With glibc's
-/// allocator the process keeps nearly all of it.
+/// Returns the memory of subscribers that left to the system within seconds. With glibc's allocator, the
+/// process would keep nearly all of it.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -57,15 +57,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why a command was not carried out.
+/// Why a command failed. Selects the exit code.
 enum Failure {
-    /// What was asked for is wrong.
+    /// The arguments or the config are wrong: exit code 2.
     Wrong(anyhow::Error),
-    /// It could not be done.
+    /// The command could not be carried out: exit code 1.
     Failed(anyhow::Error),
 }
 
-/// What a config names has to be there, too.
+/// Checks what the config refers to: the key files, and the folder of a log file.
 fn check(config: &Config) -> Result<(), Failure> {
     sse_broadcaster::check_issuers(&config.auth.issuers)
         .map_err(|err| Failure::Wrong(err.into()))?;
@@ -78,7 +78,7 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints what `--help` or `--version` asks for, or what is wrong with the arguments.
+/// Prints the text that `--help` or `--version` requests, or the error in the arguments.
 fn help_or_wrong_usage(err: &clap::Error) -> ExitCode {
     match printed(err.print()) {
         Ok(()) if err.use_stderr() => ExitCode::from(2),
@@ -91,7 +91,7 @@ fn help_or_wrong_usage(err: &clap::Error) -> ExitCode {
 }
 
 fn complain(err: &anyhow::Error) {
-    // Nobody can be told that this failed.
+    // If standard error cannot be written, there is nowhere to report it.
     writeln!(io::stderr(), "broadcaster: {err:#}").ok();
 }
 
@@ -102,7 +102,7 @@ fn print(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     printed(written).map_err(Failure::Failed)
 }
 
-/// A closed pipe is no error: the reader has all that it wants.
+/// Ignores a closed pipe: its reader has all that it wanted. Other errors remain.
 fn printed(written: io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {

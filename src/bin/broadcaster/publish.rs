@@ -1,4 +1,4 @@
-//! `broadcaster publish`: sends events to a hub, here or elsewhere.
+//! The command `broadcaster publish`: sends events to a hub on this machine or another.
 
 use std::{io::BufRead as _, sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use ureq::{
 
 use super::{Failure, args::PublishArgs, print};
 
-/// How long the hub may take to take a connection, and to answer.
+/// Timeouts for connecting to the hub, and for a whole request with its response.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// A token that is made here is good for as long as lines may come.
+/// Lifetime of a token that this command creates, long enough for input that arrives slowly.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// Each line of standard input is to be an event.
+/// The value of `--data` that makes each line of standard input an event.
 const LINES: &str = "-";
 
-/// How much of a hub's answer is read, in bytes.
+/// Maximum length of the hub's response, in bytes. A longer one is an error.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
@@ -57,7 +57,8 @@ fn wrong(err: anyhow::Error) -> Failure {
     Failure::Wrong(err)
 }
 
-/// A token with the config's secret, for the hub of the config, or else for this one.
+/// Creates a token with the config's secret. Its audience is `hub.url` of the config, or `hub` if that is not
+/// set.
 fn made(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<String> {
     let mut config = config.clone();
     config.hub.url.get_or_insert_with(|| hub.clone());
@@ -72,7 +73,7 @@ fn made(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<Stri
     )
 }
 
-/// Trusts whom the system trusts.
+/// The HTTP client. It trusts the same certificate authorities as the system.
 fn agent() -> Agent {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = TlsConfig::builder()
@@ -83,7 +84,7 @@ fn agent() -> Agent {
     Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
-        // A token is for the hub that was named, and for nobody that it names.
+        // A redirect would send the token to a host that the user did not name.
         .max_redirects(0)
         .timeout_connect(Some(CONNECT))
         .timeout_global(Some(ANSWER))
@@ -123,7 +124,7 @@ impl Publisher<'_> {
             .send_form(form)
             .with_context(|| format!("cannot publish to {hub}"))?;
         let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
-        // To its end, so that the connection can be used again.
+        // Reading to the end makes the connection reusable.
         let body = body.read_to_string().context("the hub's answer")?;
         let status = answer.status();
         if status != 200 {

@@ -1,4 +1,4 @@
-//! Serves, until it is told to stop.
+//! Runs the server until a signal stops it.
 
 use std::process::ExitCode;
 
@@ -17,13 +17,13 @@ use tokio::{
 
 use super::{Failure, complain, print};
 
-/// What the log calls the binary, wherever in it something is said.
+/// The log target of every message of this binary.
 const TARGET: &str = "broadcaster";
 
-/// The file of the demo page that is its playground.
+/// The playground of the demo page. If the folder has this file, the start prints a link to the playground.
 const PLAYGROUND: &str = "playground.js";
 
-/// Runs the server to its end.
+/// Runs the server, and returns the exit code.
 pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
     start_logger(&config);
     match actix_rt::System::new().block_on(serve(sources, found, config)) {
@@ -32,7 +32,7 @@ pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
             if log::log_enabled!(log::Level::Error) {
                 log::error!(target: TARGET, "{err:#}");
             } else {
-                // Not even a silent log is to hide why there is no server.
+                // The reason for a failed start must be visible even if logging is off.
                 complain(&err);
             }
             ExitCode::FAILURE
@@ -41,18 +41,18 @@ pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
 }
 
 async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result<()> {
-    // Before anything is said about being up: a signal sent then must find its listener.
+    // Register before the server reports that it listens, so that a signal sent after that is not missed.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // By default it would kill a server that is starting. What it asks for is done when the server is up.
+    // By default, SIGHUP would kill a server that is starting. The reload happens when the server runs.
     let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    // By default it kills the process that writes to a file beyond the limit on its size. Now the write
-    // fails, as on a full disk.
+    // By default, SIGXFSZ kills a process that exceeds the limit on file size. With this handler, the write
+    // fails instead, as on a full disk.
     let _file_too_large =
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
     warn_of_a_node_apart(&config);
     let server = Server::build(&config)?;
-    // It asks for the hub at its well-known path.
+    // The playground requests the hub at its well-known path.
     let hub = config.hub.url.as_ref();
     let has_playground = config.server.static_dir.join(PLAYGROUND).is_file()
         && hub.is_none_or(HubUrl::is_well_known);
@@ -63,11 +63,11 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         announce(&format!("metrics and status on http://{addr}/"));
     }
     if let Some(token) = server.first_token() {
-        // Not in the log: whoever has it may publish.
+        // Only to standard output, not to the log: anyone who has the token may publish.
         let addr = server.addr();
         tell(format_args!("publish token: {token}"));
         if has_playground {
-            // A browser cannot open the address that stands for all.
+            // A browser cannot open the unspecified address, such as 0.0.0.0.
             let host = match addr.ip().is_unspecified() {
                 true => format!("localhost:{}", addr.port()),
                 false => addr.to_string(),
@@ -78,7 +78,7 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     server.run_until(first_signal(terminate, interrupt)).await
 }
 
-/// Those who share a log have to agree on who may publish.
+/// Warns if nodes that share a log in Redis would not accept each other's tokens.
 fn warn_of_a_node_apart(config: &Config) {
     if config.log.kind != LogPlace::Redis {
         return;
@@ -99,24 +99,24 @@ fn warn_of_a_node_apart(config: &Config) {
     }
 }
 
-/// Says it in the log and on standard output.
+/// Writes a line to the log and to standard output.
 fn announce(line: &str) {
     log::info!(target: TARGET, "{line}");
     tell(format_args!("{line}"));
 }
 
-/// Writes a line to standard output. The server can do without it.
+/// Writes a line to standard output. A failure is only logged, because the server can run without it.
 fn tell(line: std::fmt::Arguments<'_>) {
     if let Err(Failure::Wrong(err) | Failure::Failed(err)) = print(line) {
         log::warn!(target: TARGET, "{err:#}");
     }
 }
 
-/// Resolves on the first signal to stop. The second ends the process at once.
+/// Resolves on the first SIGTERM or SIGINT. The second one exits the process immediately.
 async fn first_signal(mut terminate: unix::Signal, mut interrupt: unix::Signal) {
     let (stop, stopped) = oneshot::channel();
     actix_rt::spawn(async move {
-        // Not within the macro: what is not logged is not evaluated, and so not waited for.
+        // The wait must be outside the macro, which evaluates its arguments only if the line is logged.
         let name = either(&mut terminate, &mut interrupt).await;
         log::info!(target: TARGET, "{name}: shutting down");
         if stop.send(()).is_ok() {
@@ -138,8 +138,7 @@ async fn either(terminate: &mut unix::Signal, interrupt: &mut unix::Signal) -> &
 }
 
 fn start_logger(config: &Config) {
-    // Below the server's own lines, what the libraries say matters from `warn` on, and what
-    // actix-http says of each bad request does not matter at all.
+    // Libraries log only from `warn` on. actix-http and mio are off: actix-http logs each bad request.
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
         level = config.log.level,
@@ -157,7 +156,8 @@ fn start_logger(config: &Config) {
     }
 }
 
-/// The logger that the variable RUST_LOG asks for, or what is wrong with it, if it is set.
+/// The logger that the variable RUST_LOG requests. The error says what is wrong with the variable, or is
+/// `None` if it is not set.
 fn rust_log() -> Result<Logger, Option<&'static str>> {
     let given = std::env::var_os("RUST_LOG").filter(|given| !given.is_empty());
     let given = given.ok_or(None)?;

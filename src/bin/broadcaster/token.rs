@@ -1,4 +1,4 @@
-//! `broadcaster token`: makes an access token.
+//! The command `broadcaster token`: creates an access token and prints it.
 
 use sse_broadcaster::{
     config::Config,

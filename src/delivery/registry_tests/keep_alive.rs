@@ -1,9 +1,9 @@
-//! An idle client gets a comment, or a checkpoint if its last id is at risk.
+//! An idle client receives a comment, or a checkpoint if its last id may soon be evicted.
 
 use super::*;
 
-/// Sends each client that got nothing for `idle` a comment; or the checkpoint `#1-<seq>`, if its last id
-/// is that of an event before `newer_half`.
+/// Sends a comment to each client that was sent nothing for `idle`. A client whose last id is from before
+/// position `newer_half` receives the checkpoint `#1-<seq>` instead.
 fn keep_alive<O: Outlet>(
     registry: &mut Registry<O>,
     (seq, newer_half): (u64, u64),

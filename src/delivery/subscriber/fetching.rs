@@ -1,4 +1,7 @@
-//! What a subscriber needs that is not in memory any more.
+//! Fetches events from the archive for a subscriber whose next events are no longer in memory.
+//!
+//! It returns to memory as soon as memory has every event after its id. While it waits for the archive, it
+//! receives heartbeats like any other subscriber.
 
 use std::time::Duration;
 
@@ -14,12 +17,12 @@ use super::{
 };
 use crate::{broadcaster::BroadcasterGone, event::wire};
 
-/// How often an archive is asked again that cannot be read, or has nothing yet.
+/// Pause before the archive is read again if it failed or had nothing new.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Subscriber {
-    /// Reads on in the archive, after [`Next::Older`](super::Next::Older), unless memory has what it
-    /// needs. What it returns is to be sent then, if there is anything.
+    /// Fetches the next events from the archive, after [`Next::Older`](super::Next::Older), unless memory has
+    /// them by now. Returns the bytes to send, which may be empty.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
         if self.goes_on_in_memory() {
             return Ok(Bytes::new());
@@ -34,7 +37,8 @@ impl Subscriber {
             let fetched = older.fetch(archive).await;
             let is_all = fetched == Ok(false);
             if fetched.is_err() || (is_all && older.after().is_some()) {
-                // Either it cannot be read, or memory is about to get what comes next.
+                // Either the archive cannot be read, or it has nothing more and memory will soon have the
+                // next event.
                 sleep(ASK_AGAIN).await;
             }
             fetched
@@ -48,7 +52,7 @@ impl Subscriber {
         };
         match fetched {
             Ok(Ok(false)) if older.after().is_none() => {
-                // There is nothing older.
+                // The archive is empty, so continue with the oldest event in memory.
                 self.place = Place::announced_at(self.hub.log.extent().oldest);
                 self.older = None;
                 Ok(Bytes::new())
@@ -65,7 +69,7 @@ impl Subscriber {
         }
     }
 
-    /// Has it read memory from here on, if that has what it needs next.
+    /// Switches to memory if memory has every event after the archive cursor. Returns whether it did.
     fn goes_on_in_memory(&mut self) -> bool {
         let after = self.older.as_ref().and_then(Older::after);
         let here = after.and_then(|id| self.hub.log.cursor_after(id, &self.selection));
@@ -75,13 +79,14 @@ impl Subscriber {
         };
         self.place = Place {
             cursor,
-            // It may know only an older id, which is not in memory: 0 makes that count as at risk.
+            // If the client knows only an older id, that id is not in memory. Position 0 marks it as at risk
+            // of eviction, so the next heartbeat is a checkpoint.
             announced: older.announce().map_or(cursor, |_| 0),
         };
         true
     }
 
-    /// What is to be sent of what was fetched, of so many topics, about.
+    /// Processes fetched items, until about `most` topics were matched, and returns the bytes to send.
     fn take_older(&mut self, most: usize) -> Bytes {
         let Some(older) = &mut self.older else {
             return Bytes::new();

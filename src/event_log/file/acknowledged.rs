@@ -1,10 +1,10 @@
-//! A small file beside a log that records which event was acknowledged last. It is independent of the
-//! log's own file, so that a log that was damaged, or replaced by an older copy, cannot give the ids of
-//! acknowledged events again.
+//! Records in a small file beside a log which event was acknowledged last. The record is independent of the
+//! log's own file. If that file was damaged, or replaced by an older copy, the record shows it, and the log
+//! cannot give the ids of acknowledged events again.
 //!
-//! It is written after each commit and before the acknowledgement, without a sync of its own. With
-//! `log.sync = "always"` it is therefore never ahead of an undamaged log: the log was synced first. With
-//! `interval` it may be ahead after a crash, which the log notices by itself (`unsynced`).
+//! The record is written after each commit and before the acknowledgement. It is not synced. With `log.sync =
+//! "always"` it is never ahead of an undamaged log, because the log was synced first. With `interval` it may
+//! be ahead after a crash. The log's own flag `unsynced` shows this case.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,18 +17,19 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) epoch: u64,
-    /// Events before this number may have been acknowledged, and none from it on.
+    /// Events before this number may have been acknowledged. The event with this number and later ones were
+    /// not.
     pub(super) next: u64,
 }
 
-/// Why it is not known how far a log was acknowledged.
+/// Why the last acknowledged event is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     Missing,
     Damaged,
 }
 
-/// The length of the file: both numbers, and both again with every bit inverted.
+/// The length of the record, in bytes: `epoch` and `next`, and both again with every bit inverted.
 const BYTES: usize = 32;
 
 impl Acknowledged {
@@ -49,7 +50,7 @@ impl Acknowledged {
         (known.to_bytes() == *bytes).then_some(known)
     }
 
-    /// What the file beside the log at this path says.
+    /// Reads the record of the log at this path.
     pub(super) fn read(log: &Path) -> io::Result<Result<Self, Unknown>> {
         match length(log) {
             Ok(length) if length == BYTES as u64 => {
@@ -63,12 +64,12 @@ impl Acknowledged {
     }
 }
 
-/// The file, open for writing.
+/// The file with the record, open for writing.
 #[derive(Debug)]
 pub(super) struct AcknowledgedFile(File);
 
 impl AcknowledgedFile {
-    /// Opens the file beside the log at this path, or makes it.
+    /// Opens the record of the log at this path, or creates it.
     pub(super) fn open(log: &Path) -> io::Result<Self> {
         match length(log) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
@@ -88,8 +89,8 @@ impl AcknowledgedFile {
     }
 }
 
-/// The length of the file beside a log. An error if it is not a regular file: opening a FIFO would wait, and a
-/// link could lead to the log itself.
+/// The length of the file with the record, in bytes. Fails if it is not a regular file: opening a FIFO would
+/// block, and a link could lead to the log itself.
 fn length(log: &Path) -> io::Result<u64> {
     let metadata = fs::symlink_metadata(path(log))?;
     if metadata.is_file() {
@@ -98,7 +99,7 @@ fn length(log: &Path) -> io::Result<u64> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// The path of the file beside a log.
+/// The path of the record of the log at this path.
 pub(super) fn path(log: &Path) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(".acknowledged");

@@ -1,4 +1,5 @@
-//! What is kept in Redis' stream, and how it is read.
+//! The entries of the stream: how an event is encoded, and how entries are decoded. Any program can write
+//! to the stream, so an entry with unknown fields becomes [`Item::Unreadable`] instead of an error.
 
 use redis::Value;
 
@@ -8,24 +9,25 @@ use super::super::{
 };
 use crate::event::{Event, EventId};
 
-/// The largest whole number up to which all are exact in the scripts, where numbers are floating-point.
+/// Lua numbers are floating-point: the scripts represent every integer up to this one exactly. A ticker
+/// message with a larger number is treated as unreadable.
 const MAX_EXACT: u64 = 1 << 53;
 
 /// One entry of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) item: Item,
-    /// When it was appended, by Redis' clock in milliseconds since 1970; 0 where it does not matter.
+    /// When it was appended, by the clock of Redis, in milliseconds since 1970. 0 if it is not an event.
     pub(super) at: u64,
-    /// Its number, if it is a message of the ticker.
+    /// Its number, if it is a numbered message of the ticker.
     pub(super) tick: Option<u64>,
 }
 
-/// What was read is not made of entries.
+/// A response is not a list of entries with ids. Contains a description of what was found instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(pub(super) String);
 
-/// An event as it is kept: its record, and its data.
+/// The fields of an event in the stream: its record as JSON without the data, and its data.
 pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
     let record = serde_json::to_vec(&Record::without_data(event));
     (
@@ -34,7 +36,7 @@ pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
     )
 }
 
-/// Reads the entries of a range, or of a stream in an answer to XREAD.
+/// Decodes a list of entries, as `XRANGE` returns it and as `XREAD` returns it for each stream.
 pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
     match value {
         Value::Array(entries) => entries.into_iter().map(entry).collect(),
@@ -43,7 +45,7 @@ pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
     }
 }
 
-/// The same of an answer to XREAD of one stream.
+/// Decodes the response to an `XREAD` of one stream. Nil, the response after a timeout, means no entries.
 pub(super) fn entries_of_only_stream(value: Value) -> Result<Vec<Entry>, Foreign> {
     let foreign = || Foreign("something else than a stream".to_owned());
     let stream = match value {
@@ -77,7 +79,7 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
     }))
 }
 
-/// What an entry holds, or why it is none of ours.
+/// Decodes the fields of an entry, or returns the reason why no broadcaster can have written them.
 fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
     let mut others = None;
@@ -93,7 +95,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
             b"n" => tick = Some(tick_number(&text).ok_or("no number")?),
             b"b" => begins = Some(text),
             b"o" => others = Some(text.parse().map_err(|_| "no number")?),
-            // In the record, too.
+            // The given id, which the record also contains. Only the scripts need this field.
             b"g" => {}
             _ => return Err("a field that is not known"),
         }
@@ -114,7 +116,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     Ok(Entry { item, at, tick })
 }
 
-/// The number of a message of the ticker, which Redis' scripts count up.
+/// Parses the number of a numbered message. `None` if it exceeds [`MAX_EXACT`].
 fn tick_number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| *number <= MAX_EXACT)
 }

@@ -1,15 +1,15 @@
-//! What can go wrong with Redis.
+//! Errors of Redis, and the text that describes them to the operator.
 
 use redis::RedisError;
 
-/// Redis is not there, or cannot do it. It may have done it all the same.
+/// A call to Redis failed: no connection, no response, or an error. It may have taken effect nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
-/// What to say of a Redis that is a replica.
+/// The reason for refusing a Redis that is a replica.
 pub(super) const REPLICA: &str = "it is a replica: name the master, or Sentinels that know it";
 
-/// What went wrong, without what was sent.
+/// The reason of a failure, for logs. Contains none of the data that was sent.
 pub(super) fn reason(err: &RedisError) -> String {
     match err.code() {
         Some("FORMAT") => format!(

@@ -1,4 +1,5 @@
-//! Has what anybody appends to the log in Redis in this node's memory, in its order.
+//! Copies the stream in Redis into the memory of this node, in order. Where events are missing in the
+//! stream, memory records it, and subscribers that cross that point receive a gap.
 
 use std::{
     rc::Rc,
@@ -27,30 +28,33 @@ use super::{
 };
 use crate::event::{Event, EventId, Topic};
 
-/// How long Redis waits for news before it says that there are none, in milliseconds.
+/// How long an `XREAD` blocks when there is no new entry, in milliseconds.
 const BLOCK: usize = 1000;
-/// How long that may take until Redis is taken for gone.
+/// Response timeout. It must exceed [`BLOCK`]. After it, the follower reconnects.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often it is tried again.
+/// Pause before a retry after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often in a row it has to fail until that is said.
+/// Number of failures in a row after which one is logged as an error. Others are logged as debug.
 const FAILURES_TO_SAY: u32 = 4;
 
-/// How much is read at once. What there is no room for waits in Redis.
+/// Limits of one read. Further entries are read in the next one.
 const BATCH: Most = Most {
     bytes: 4 << 20,
     entries: 1000,
 };
 
-/// How many evicted presence events may be missing in a row. More are not ours.
+/// Maximum number of evicted presence events in a row. A larger jump of ids cannot come from a broadcaster,
+/// so it is treated as a loss of any events.
 const MAX_SKIPPED: u64 = 1 << 40;
 
-/// How many entries are read at once at the start: what is large may come before what is small.
+/// Maximum number of entries of one read at start-up. It is small because `XREVRANGE` cannot limit bytes,
+/// and large entries may precede small ones.
 const PAGE: usize = 32;
 
-/// The newest of the log, as much of it as memory retains, and the id up to which that is.
+/// Loads the newest part of the log, as much as memory retains. Also returns the position up to which
+/// memory has the log.
 pub(super) async fn load(
     link: &Link,
     retention: Retention,
@@ -75,11 +79,11 @@ pub(super) async fn load(
     }
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
-    // Where there is nothing, something may have been.
+    // An empty log may have had events, so memory continues after the last id.
     let mut last = before.unwrap_or(pulse.last.into());
     let memory = MemoryLog::starting_at(after(last.id), retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
-    // The epoch that memory begins with needs no beginning.
+    // If the oldest entry is the start of an epoch, memory already starts there.
     newest.retain(|entry| entry.item.id() != last.id);
     note_ticks(link, &newest);
     let moment = Instant::now();
@@ -90,7 +94,7 @@ pub(super) async fn load(
     Ok((memory, last))
 }
 
-/// Knows of the numbered messages among these.
+/// Updates the count of numbered messages from these entries.
 fn note_ticks(link: &Link, entries: &[Entry]) {
     let newest = entries.iter().filter_map(|entry| entry.tick).max();
     let ticks = newest.map_or(0, |number| number.saturating_add(1));
@@ -105,7 +109,7 @@ fn after(id: EventId) -> EventId {
     }
 }
 
-/// Waits for an answer, and reads the entries in it; or says why that cannot be.
+/// Awaits a response and decodes it with `entries`, or returns the reason why it cannot.
 async fn read(
     answer: impl Future<Output = Result<Value, RedisError>>,
     entries: impl FnOnce(Value) -> Result<Vec<Entry>, Foreign>,
@@ -116,6 +120,7 @@ async fn read(
     })
 }
 
+/// Approximate size in bytes.
 fn size(entry: &Entry) -> usize {
     match &entry.item {
         Item::Event { event, .. } => 100 + event.bytes(),
@@ -123,7 +128,8 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// Appends what comes after the item of this id, and says how many events that were.
+/// Appends entries to memory and returns the number of events. `last` is the position before them, and
+/// afterwards that of the last entry. `when` converts the time of an entry.
 fn take(
     memory: &MemoryLog,
     last: &mut Reached,
@@ -138,6 +144,7 @@ fn take(
     };
     for Entry { item, at, .. } in entries {
         let missing = item.missing_after(*last);
+        // The last seq that may be missing: of the previous epoch if a new one begins.
         let until = match &item {
             Item::Begins(_, Some(after)) => after.id.seq,
             _ => item.before().id.seq,
@@ -169,14 +176,14 @@ fn take(
     taken
 }
 
-/// Reads on and on.
+/// The task that copies new entries.
 pub(super) struct Follower {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// Memory has everything up to here.
+    /// The position up to which memory has the log.
     pub(super) last: Reached,
-    /// Whether that goes on.
+    /// False after a failed read or connection, until a read succeeds.
     pub(super) is_reading: Arc<AtomicBool>,
 }
 
@@ -192,20 +199,21 @@ impl Follower {
             let Err(failed) = read else { continue };
             failures += 1;
             self.is_reading.store(false, Ordering::Relaxed);
-            // Where it cannot be written either, that is said.
+            // If Redis cannot be written either, the link has already logged the reason.
             let is_to_say = failures == FAILURES_TO_SAY && self.link.can_write();
             let url = self.link.url();
             log::log!(
                 once::level(is_to_say),
                 "the log in {url} cannot be read, so nothing new is delivered: {failed}"
             );
-            // Whoever writes may not have noticed.
+            // The write connection may be broken too: let the heartbeat task check it.
             self.link.lost.notify_one();
             sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// Reads until that fails, and says why; or until another Redis is written to, maybe.
+    /// Reads until a failure, and returns the reason. Returns `Ok` if the link has reconnected since write
+    /// connection `number`: the master may be a different one.
     async fn follow(
         &mut self,
         mut connection: MultiplexedConnection,
@@ -213,7 +221,7 @@ impl Follower {
         failures: &mut u32,
     ) -> Result<(), String> {
         loop {
-            // One alone, whatever its size: the script that reads the rest can say how much.
+            // One entry only, because `XREAD` cannot limit bytes. read.lua, which reads the rest, can.
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
@@ -226,7 +234,8 @@ impl Follower {
             }
             let mut more = !first.is_empty();
             if !more && self.last.id.epoch > MAX_EPOCH && self.link.epoch() <= MAX_EPOCH {
-                // Another program wrote that id, and the stream was replaced. Its ids are smaller.
+                // Another program wrote the last id, and a new stream has replaced that one. The new ids
+                // are smaller, so read from the beginning.
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);
@@ -244,7 +253,7 @@ impl Follower {
         }
     }
 
-    /// Appends what was read, if that is anything.
+    /// Appends entries to memory and signals that there are new events.
     fn take(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! Keeps a connection to Redis, and says every second that the node is there.
+//! The heartbeat task: reports every second that this node is alive, and reconnects after a failure. The
+//! response shows what needs repair: subscriptions that differ, and nodes that are dead.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -12,14 +13,14 @@ use super::{
     subscriptions::Subscriptions,
 };
 
-/// How often a node says that it is there.
+/// Interval between heartbeats.
 pub(super) const PULSE: Duration = Duration::from_secs(1);
 
-/// How often Redis is tried again that is not there.
+/// Pause between attempts to reconnect.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How often in a row a node has to be taken for dead: after Redis was away all are, until they had
-/// their turn.
+/// A node is expired after this many heartbeats in a row that report it as dead. After an outage of Redis,
+/// all nodes look dead until each has sent a heartbeat.
 const TIMES_DEAD: u32 = 3;
 
 pub(super) struct Heartbeats {
@@ -30,7 +31,7 @@ pub(super) struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// Goes on for as long as somebody gives commands.
+    /// Runs until all senders of commands are dropped.
     pub(super) async fn run(self) {
         let mut dead = HashMap::new();
         let mut epoch = None;
@@ -56,7 +57,7 @@ impl Heartbeats {
                 .replace(pulse.epoch)
                 .is_some_and(|before| before != pulse.epoch)
             {
-                // What was lost with the last epoch may be a subscription that came, or one that went.
+                // Redis may have lost announced changes together with the previous epoch.
                 self.subscriptions.doubt();
             }
             dead = times(&dead, pulse.dead);
@@ -75,6 +76,7 @@ impl Heartbeats {
         }
     }
 
+    /// Tries once to reconnect. After a failure, pauses and requests the next attempt.
     async fn reopen(&self) -> Option<Pulse> {
         match self.link.open(Some(&self.memory)).await {
             Ok(pulse) => Some(pulse),
@@ -88,7 +90,8 @@ impl Heartbeats {
     }
 }
 
-/// How often in a row each of these was taken for dead, as it was before for others.
+/// Counts for each node in how many heartbeats in a row it was dead. `before` has the counts before this
+/// heartbeat, and `now` the nodes that are dead now. A node that is not in `now` is removed.
 fn times(before: &HashMap<String, u32>, now: Vec<String>) -> HashMap<String, u32> {
     let count = |node: String| {
         let times = before.get(&node).map_or(1, |times| times + 1);

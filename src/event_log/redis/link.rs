@@ -1,4 +1,5 @@
-//! The connection to Redis that a node writes by, and whether it can.
+//! The write connection of a node to Redis, and what the node knows of the log: epoch, last id, numbered
+//! messages. A call that fails closes the connection. The heartbeat task then opens another.
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,33 +32,35 @@ use super::{
 };
 use crate::event::EventId;
 
-/// How long Redis may take to be found, and to answer.
+/// Timeout of one connection attempt, and of each response on the write connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same where Sentinels have to be asked first.
+/// Timeout of finding Redis and connecting, including the queries to Sentinels.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many reasons are logged from one failure of Redis to its end.
+/// Maximum number of different reasons that are logged as errors during one outage. Others are logged as
+/// debug.
 const MAX_REASONS: usize = 8;
 
-/// What the tasks of a node share.
+/// The write connection and the state that the tasks of a node share.
 pub(super) struct Link {
     url: RedisUrl,
     finder: Mutex<Finder>,
     pub(super) scripts: Scripts,
     connection: RefCell<Option<MultiplexedConnection>>,
-    /// How often there was a new one.
+    /// Number of write connections so far.
     connections: Cell<u64>,
+    /// The `run_id` of the Redis process to which the node is connected.
     process: RefCell<String>,
     epoch: Cell<u64>,
-    /// The newest event that was acknowledged, if any was.
+    /// The newest event that Redis has acknowledged to this node.
     acknowledged: Cell<Option<EventId>>,
-    /// How many numbered messages there were, as far as is known.
+    /// Number of numbered messages in the log so far, as far as this node knows.
     pub(super) ticks: Cell<u64>,
-    /// Wakes whoever looks after the connection.
+    /// Wakes the heartbeat task, so that it checks the write connection at once.
     pub(super) lost: Notify,
     is_writable: Arc<AtomicBool>,
-    /// Why Redis could not be used since it last could, as far as that was logged.
+    /// The reasons that were logged as errors during the current outage. Empty while Redis can be written.
     reasons: RefCell<BTreeSet<String>>,
 }
 
@@ -83,17 +86,18 @@ impl Link {
         &self.url
     }
 
-    /// The epoch that the log is in, as far as is known; 0: not known yet.
+    /// The current epoch, according to the last heartbeat. 0 before the first one.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 
-    /// True while Redis can be written, as far as is known.
+    /// True while there is a write connection on which no call has failed.
     pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
         self.is_writable.clone()
     }
 
-    /// Changes when another connection is there, to another Redis, maybe.
+    /// Number of write connections so far. If it changes, the master may be a different one, and other
+    /// tasks must reconnect.
     pub(super) fn connections(&self) -> u64 {
         self.connections.get()
     }
@@ -102,7 +106,7 @@ impl Link {
         self.is_writable.load(Ordering::Relaxed)
     }
 
-    /// A connection of its own to the master.
+    /// Opens a separate connection to the master. `patience` is its response timeout.
     pub(super) async fn connect(
         &self,
         patience: Duration,
@@ -128,7 +132,7 @@ impl Link {
         }
     }
 
-    /// Connects, and says that this node is there.
+    /// Opens the write connection, checks that this Redis can be used, and sends a heartbeat.
     pub(super) async fn open(&self, memory: Option<&MemoryLog>) -> Result<Pulse, String> {
         let mut connection = self.connect(RESPONSE_TIMEOUT).await?;
         let process = Process::of(&mut connection).await?;
@@ -145,18 +149,19 @@ impl Link {
         Ok(pulse)
     }
 
-    /// The newest id that this node has read or was acknowledged.
+    /// The newest id that this node has read or that Redis has acknowledged to it.
     fn last_known(&self, memory: Option<&MemoryLog>) -> Option<EventId> {
         let read = memory.and_then(|memory| memory.id_before(memory.next()));
         read.max(self.acknowledged.get())
     }
 
-    /// Notes that the log has an event of this id.
+    /// Records that Redis has acknowledged the event with this id.
     pub(super) fn note_acknowledged(&self, id: EventId) {
         let newest = self.acknowledged.get().max(Some(id));
         self.acknowledged.set(newest);
     }
 
+    /// The newest id of the current epoch that this node knows.
     fn head(&self, memory: &MemoryLog) -> Head {
         let epoch = self.epoch();
         let last = self.last_known(Some(memory));
@@ -189,20 +194,20 @@ impl Link {
         Ok(pulse)
     }
 
-    /// Says that this node is there.
+    /// Sends a heartbeat on the write connection.
     pub(super) async fn pulse(&self, memory: &MemoryLog) -> Result<Pulse, Lost> {
         let (number, mut connection) = self.connected()?;
         let pulse = self.pulse_by(&mut connection, Some(memory)).await;
         pulse.map_err(|err| self.lose(number, &err))
     }
 
+    /// The write connection and its number.
     fn connected(&self) -> Result<(u64, MultiplexedConnection), Lost> {
         let connection = self.connection.borrow().clone();
         Ok((self.connections.get(), connection.ok_or(Lost)?))
     }
 
-    /// Has Redis do something in one step, in the epoch that there is, should that be another than was
-    /// thought.
+    /// Runs a script. If it returns `STALE`, learns the current epoch with a heartbeat and retries once.
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,
@@ -219,20 +224,22 @@ impl Link {
                     self.pulse(memory).await?;
                     is_known = true;
                 }
-                // That it changed again is no reason to leave this Redis.
+                // The epoch changed twice, but the connection works: keep it.
                 Err(err) if err.code() == Some("STALE") => return Err(Lost),
                 answer => return answer.map_err(|err| self.lose(number, &err)),
             }
         }
     }
 
+    /// Runs a command on the write connection.
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Lost> {
         let (number, mut connection) = self.connected()?;
         let answer = cmd.query_async(&mut connection).await;
         answer.map_err(|err| self.lose(number, &err))
     }
 
-    /// Gives a connection up that failed, or whose Redis does. The next is to another, maybe.
+    /// Drops the write connection with this number after an error. It may already be replaced by a newer
+    /// one, which stays. The heartbeat task opens the next one, possibly to a new master.
     fn lose(&self, number: u64, err: &RedisError) -> Lost {
         if number == self.connections.get() && self.connection.take().is_some() {
             self.is_writable.store(false, Ordering::Relaxed);
@@ -242,7 +249,7 @@ impl Link {
         Lost
     }
 
-    /// Says why Redis cannot be used: each reason once, however often it is tried.
+    /// Logs why Redis cannot be written: each reason once per outage as an error, and at each retry as debug.
     pub(super) fn say(&self, reason: &str) {
         let mut reasons = self.reasons.borrow_mut();
         let is_new = reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned());

@@ -1,4 +1,5 @@
-//! What a node has to tell Redis, in its order and as much at once as there is.
+//! Carries out the commands of a node in Redis: appends events, announces subscriptions, expires dead
+//! nodes. Commands run in order, and those that are already queued share a batch.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -20,42 +21,45 @@ use crate::{
     matching::Reservation,
 };
 
-/// How much is appended at once, in events and in bytes of memory, about. Redis does nothing else
-/// meanwhile.
+/// Limits of one append, in events and in approximate bytes of memory. Redis does nothing else while the
+/// script runs. Events beyond a limit go into the next batch.
 const BATCH_EVENTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// How many subscriptions are told of at once.
+/// Maximum number of subscription changes in one call of announce.lua.
 const BATCH_CHANGES: usize = 256;
 
-/// What is to be done.
+/// A command to the [`LogWriter`].
 #[derive(Debug)]
 pub(super) enum Command {
+    /// Append an event. The reservation counts against the queue limit until the event is appended or
+    /// refused.
     Append(Event, Option<AckSender>, Reservation),
+    /// Store a change of this node's active subscriptions and append its event.
     Announce(PresenceChange, Reservation),
     Do(Task),
 }
 
-/// What is not done together with others of its kind.
+/// A command that ends a batch: everything before it is done first.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// To have Redis know the same subscriptions as this node.
+    /// Make the subscriptions of this node in Redis equal to those that it has.
     Reconcile,
-    /// To end the subscriptions of nodes that are gone.
+    /// End the subscriptions of these dead nodes.
     ExpireNodes(Vec<String>),
-    /// To be answered with everybody's subscriptions.
+    /// Send the active subscriptions of all nodes. The sender is dropped if they cannot be read.
     List(oneshot::Sender<Vec<(String, String)>>),
-    /// To be answered when all before it is done.
+    /// Send a signal when all earlier commands are done.
     Flush(oneshot::Sender<()>),
 }
 
-/// Carries commands out.
+/// The task that carries out commands.
 pub(super) struct LogWriter {
     pub(super) link: Rc<Link>,
     pub(super) reader: Rc<Reader>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// This node's subscriptions, by their paths.
+    /// The active subscriptions of this node.
     pub(super) subscriptions: Rc<Subscriptions>,
 }
 
@@ -149,11 +153,12 @@ impl LogWriter {
             if let Some(id) = id {
                 self.link.note_acknowledged(id);
             }
-            // Nobody may wait for it any more.
+            // Sending fails if the publisher no longer waits, which is no error.
             done.map(|done| done.send(id.ok_or(LogUnavailable)));
         }
     }
 
+    /// Announces changes of this node. If that fails, the next heartbeat reconciles.
     async fn announce_own(&self, changes: Vec<PresenceChange>) {
         for change in &changes {
             self.subscriptions.change(change);
@@ -176,6 +181,7 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Announces the difference between this node's subscriptions and those that Redis has of it.
     async fn reconcile(&self) {
         self.subscriptions.doubt();
         let node = self.link.scripts.node();
@@ -197,12 +203,13 @@ impl LogWriter {
             .filter_map(|(_, document)| PresenceChange::of_text(&document, false));
         let ended: Vec<_> = ended.collect();
         log::warn!("a node is gone: {} subscriptions end", ended.len());
-        // What fails is tried again at the next pulse.
+        // If this fails, the subscriptions stay in Redis, and later heartbeats report the node as dead again.
         self.announce(node, &ended).await.ok();
     }
 }
 
-/// The subscriptions that Redis knows of a node, by their paths. What else there is is removed.
+/// The subscriptions of a node in Redis, as paths and documents. Fields that no broadcaster wrote are
+/// removed.
 async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, String)>, Lost> {
     let name = link.scripts.names().subscriptions(node);
     let mut all = redis::cmd("HGETALL");

@@ -1,5 +1,5 @@
-//! A log in Redis, which any number of nodes share: a stream that all of them append to, and that each
-//! has the newest part of in memory. Everything that has to happen in one step is a script.
+//! The Redis log: one Redis stream that any number of nodes append to. Each node has a copy of the newest
+//! part in memory, where subscribers read. Every step that must be atomic is a Lua script in `scripts/`.
 
 mod entry;
 mod error;
@@ -52,10 +52,11 @@ use super::{
 };
 use crate::event::{Event, PresenceChange, Topic, urn};
 
-/// How long Redis is waited for at the start: it may be starting, too.
+/// How long start-up retries before it fails: Redis may be starting at the same time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects, and reads the newest part of the log.
+/// Starts the thread of the log and waits until it has loaded the newest part of the log from Redis, or
+/// failed.
 pub(super) fn open(
     settings: RedisSettings,
     retention: Retention,
@@ -80,7 +81,7 @@ pub(super) fn open(
     opened.map_err(|reason| LogError::in_redis(&url, format!("cannot be used: {reason}")))
 }
 
-/// What others in this process tell the log by.
+/// The handle through which the rest of the process uses the log: sends commands to the thread of the log.
 struct RedisLog {
     commands: mpsc::UnboundedSender<Command>,
     queue: Queue,
@@ -90,7 +91,7 @@ struct RedisLog {
 
 impl RedisLog {
     fn order(&self, order: Command) {
-        // Where the thread is gone, whoever waits is told so.
+        // If the thread has ended, this drops the command with its sender, so its receiver gets an error.
         self.commands.send(order).ok();
     }
 }
@@ -117,7 +118,7 @@ impl Appender for RedisLog {
     }
 
     fn is_writable(&self) -> bool {
-        // What is not read is not delivered.
+        // Events that this node cannot read back from Redis would not be delivered here.
         self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
@@ -134,7 +135,7 @@ impl fmt::Debug for RedisLog {
     }
 }
 
-/// One of those who share a log.
+/// What a node, one of the processes that share the log, needs to start.
 struct Node {
     settings: RedisSettings,
     retention: Retention,
@@ -143,9 +144,9 @@ struct Node {
 }
 
 impl Node {
-    /// Runs it on this thread, and says once whether that could be begun.
+    /// Runs the node on this thread. Sends one result to `opened` when the log is loaded or cannot be used.
     fn run(self, opened: &std_mpsc::SyncSender<Result<Opened, String>>) {
-        // The crate looks for it there.
+        // The redis crate uses the default crypto provider of the process. If one is already set, it stays.
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .ok();
@@ -169,6 +170,7 @@ impl Node {
         });
     }
 
+    /// Connects and loads the log. Retries every [`PULSE`] until [`START_TIMEOUT`] has passed.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
         let scripts = Scripts::new(&self.settings, self.retention.presence, node);
@@ -193,7 +195,7 @@ impl Node {
         }
     }
 
-    /// Does a node's work until nobody gives it any.
+    /// Runs the tasks of the node until all senders of commands are dropped.
     async fn work(
         self,
         link: Link,
@@ -259,7 +261,8 @@ impl Node {
         others.spawn_local(reader.run(asked));
         tokio::select! {
             () = log_writer.run(ordered) => {}
-            // Without one of them the rest is of no use: the Broadcaster learns of it.
+            // The log is useless if one of its tasks has panicked. The panic ends this thread, which drops
+            // `_alive`, so the `Broadcaster` learns of it.
             Some(Err(failed)) = others.join_next() => {
                 if let Ok(panic) = failed.try_into_panic() {
                     std::panic::resume_unwind(panic);

@@ -1,6 +1,7 @@
-//! The names of the keys in Redis. Those of one log are in one slot of a Redis Cluster.
+//! The names of the keys of a log in Redis. The prefix is a hash tag, so all keys of a log are in one slot
+//! of a Redis Cluster, as scripts require.
 
-/// The names of a log's keys.
+/// The names of the keys of one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     log: String,
@@ -26,39 +27,41 @@ impl Names {
         }
     }
 
-    /// The stream of the events.
+    /// A stream: the events, and an entry at the start of each epoch.
     pub(super) fn log(&self) -> &str {
         &self.log
     }
 
-    /// A hash: format, process, epoch, the number of the last entry and how many of its epoch are not presence,
-    /// where earlier epochs ended, and how far
-    /// the ticker is.
+    /// A hash with the state of the log: `format`, `process` (the `run_id` of Redis), `epoch`, `seq` (of
+    /// the last entry), `others` (number of entries of the epoch that are not presence events),
+    /// `end:{epoch}` (the largest `seq` of an earlier epoch, lost events included), `ticks` (the number of
+    /// the next numbered message), and `last_tick` (its previous deadline, in µs since 1970).
     pub(super) fn about(&self) -> &str {
         &self.about
     }
 
-    /// When each node was last there, a sorted set.
+    /// A sorted set: the nodes by the time of their last heartbeat, in milliseconds since 1970.
     pub(super) fn nodes(&self) -> &str {
         &self.nodes
     }
 
-    /// Which id was the last at a time, a sorted set.
+    /// A sorted set: ids by the time at which each was the last id of the log, in milliseconds since 1970.
+    /// Eviction by age uses it.
     pub(super) fn times(&self) -> &str {
         &self.times
     }
 
-    /// A hash for each node: its active subscriptions by their paths.
+    /// A hash for each node: path of an active subscription to its JSON document.
     pub(super) fn subscriptions(&self, node: &str) -> String {
         format!("{}{node}", self.subscriptions)
     }
 
-    /// The ids of the events that tell of active subscriptions, a list, oldest first.
+    /// A list: the ids of the presence events, oldest first.
     pub(super) fn presence(&self) -> &str {
         &self.presence
     }
 
-    /// A hash: the ids that publishers gave, and those of their events.
+    /// A hash: given id to the id of the entry.
     pub(super) fn given_ids(&self) -> &str {
         &self.given_ids
     }

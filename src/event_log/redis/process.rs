@@ -1,4 +1,4 @@
-//! Which Redis answers, and whether it will do.
+//! Identifies the Redis process behind a connection, and decides whether the log can use it.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use redis::aio::ConnectionLike;
 
 use super::error::{REPLICA, reason};
 
-/// What Redis says of itself.
+/// The response to `INFO`.
 #[derive(Debug)]
 pub(super) struct Process(HashMap<String, String>);
 
-/// The oldest major version that has what is needed: ids that count up within an epoch.
+/// Oldest supported major version. Older versions reject `INFO` with several sections.
 const MIN_MAJOR_VERSION: u64 = 7;
 
 impl Process {
@@ -35,13 +35,13 @@ impl Process {
         self.0.get(key).map_or("", |value| value)
     }
 
-    /// Differs where something may have been lost: after a restart, and after another has taken over.
-    /// For as long as a process runs it stays.
+    /// The `run_id`: constant while a process runs, and different after a restart or a failover, when
+    /// acknowledged events may be lost.
     pub(super) fn identity(&self) -> String {
         self.get("run_id").to_owned()
     }
 
-    /// What keeps it from being used; what may go wrong is logged.
+    /// Returns the reason if this Redis cannot be used. Logs a warning if it may evict the log.
     pub(super) fn check(&self) -> Result<(), String> {
         let version = self.get("redis_version");
         let major = version

@@ -1,5 +1,5 @@
-//! Reads older events for whoever asks, by a connection of its own: what takes long here keeps nobody
-//! from writing.
+//! Reads events that are older than memory, and lists active subscriptions. It uses a separate connection,
+//! so a slow read does not delay writes.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
@@ -19,17 +19,19 @@ use super::{
 };
 use crate::event::EventId;
 
-/// How long Redis may take to answer.
+/// Response timeout. A read that exceeds it fails, and the subscriber retries.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many read at the same time.
+/// Maximum number of reads in flight. Further requests wait in the queue.
 const READERS: usize = 16;
 
-/// How much each reads at once. It waits in memory for as long as its client does not take it.
+/// Limits of one read. The events stay in memory until the subscriber's socket accepts them, so a batch is
+/// small.
 const BATCH: Most = Most {
     bytes: 16 * 1024,
     entries: 500,
 };
+/// Limits of a read that needs only the first entry.
 const FIRST: Most = Most {
     bytes: 1,
     entries: 1,
@@ -37,10 +39,12 @@ const FIRST: Most = Most {
 
 pub(super) struct Reader {
     link: Rc<Link>,
-    /// With the number of the link's: where that is another, so is the master, maybe.
+    /// The connection, with the number of the link's write connection when it was opened. If the link has
+    /// reconnected since, the master may be a different one, so this connection is replaced.
     connection: RefCell<Option<(u64, MultiplexedConnection)>>,
-    /// One at a time connects, and one lists.
+    /// Held while connecting, so that only one task does.
     connecting: Mutex<()>,
+    /// Held while listing subscriptions, so that subscriptions are listed for one request at a time.
     listing: Mutex<()>,
 }
 
@@ -54,14 +58,14 @@ impl Reader {
         }
     }
 
-    /// Answers until nobody can ask any more.
+    /// Answers requests until all senders are dropped.
     pub(super) async fn run(self: Rc<Self>, mut asked: mpsc::UnboundedReceiver<Ask>) {
         let readers = Arc::new(Semaphore::new(READERS));
         while let Some(ask) = asked.recv().await {
             let Ok(reader) = readers.clone().acquire_owned().await else {
                 return;
             };
-            // Who asked may be gone.
+            // The request waited in the queue. Skip it if its receiver is gone.
             if ask.is_over() {
                 continue;
             }
@@ -74,7 +78,7 @@ impl Reader {
     }
 
     async fn answer(&self, ask: Ask) {
-        // Nobody may wait for it any more.
+        // Sending fails if the receiver is gone, which is no error.
         match ask {
             Ask::Read { from, first, done } => {
                 done.send(self.read(from, first).await).ok();
@@ -108,6 +112,7 @@ impl Reader {
         self.items(answer)
     }
 
+    /// The newest entry whose id is at most this one.
     async fn newest_up_to(&self, id: EventId) -> Result<Option<Item>, LogUnavailable> {
         let mut range = redis::cmd("XREVRANGE");
         range.arg(self.link.scripts.names().log());
@@ -126,7 +131,8 @@ impl Reader {
         Ok(read.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// The active subscriptions of all nodes, unless nobody waits for them any more.
+    /// The active subscriptions of all nodes, as paths and documents. Returns an empty list early if
+    /// `is_over` says that the receiver is gone.
     pub(super) async fn subscriptions(
         &self,
         is_over: impl Fn() -> bool,
@@ -154,6 +160,7 @@ impl Reader {
         Ok(all)
     }
 
+    /// Runs a query on the connection of the reader.
     async fn ask<T>(
         &self,
         ask: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
@@ -165,7 +172,8 @@ impl Reader {
                 "older events of the log in {url} cannot be read: {}",
                 reason(&err)
             );
-            // What Redis says to a question is no reason to leave it.
+            // An error with a code is a response of Redis, so the connection works. Any other error closes
+            // it.
             if err.code().is_none() {
                 self.connection.take();
             }
@@ -173,6 +181,7 @@ impl Reader {
         })
     }
 
+    /// The current connection, or a new one if there is none or the link has reconnected.
     async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
         let connected = || {
             let connection = self.connection.borrow();
@@ -188,7 +197,8 @@ impl Reader {
         if let Some(connection) = connected() {
             return Ok(connection);
         }
-        // Where it cannot be written it is not there, and everybody would wait to learn it.
+        // If Redis cannot be written, it is probably unreachable. Fail at once, or else each request waits
+        // for the connection timeout.
         if !self.link.can_write() {
             return Err(LogUnavailable);
         }

@@ -1,4 +1,5 @@
-//! What Redis does in one step, so that no other node comes in between.
+//! The Lua scripts: their arguments and their responses. Redis runs a script atomically, so no other node
+//! can act between its steps. The order of keys and arguments here must match the head of each script.
 
 use std::time::Duration;
 
@@ -15,27 +16,27 @@ use super::{
 };
 use crate::event::{Event, EventId, PresenceChange};
 
-/// How entries are kept. A log of another format is not touched.
+/// Version of the format of the keys. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
 
-/// The largest epoch that the scripts take for one of theirs; see common.lua.
+/// The largest epoch that the scripts accept as their own: `LARGEST_EPOCH` in common.lua.
 pub(super) const MAX_EPOCH: u64 = 1 << 52;
 
-/// A node that said nothing for this long is taken for dead, in milliseconds.
+/// A node without a heartbeat for this many milliseconds is reported as dead.
 const DEAD_AFTER: u64 = 10_000;
 
-/// How many numbered messages are appended at once.
+/// Maximum number of numbered messages that one call appends. The next call appends the rest.
 const MAX_TICKS: usize = 64;
 
-/// How much is read at once.
+/// Limits of one read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
-    /// Bytes, about, unless one entry has more.
+    /// Approximate limit of the bytes of all entries. A single larger entry is read nevertheless.
     pub(super) bytes: usize,
     pub(super) entries: usize,
 }
 
-/// The scripts, and what they are told that is always the same.
+/// The scripts, and the arguments that are the same in each call.
 pub(super) struct Scripts {
     names: Names,
     events: usize,
@@ -49,43 +50,44 @@ pub(super) struct Scripts {
     tick: Script,
 }
 
-/// How far a node knows the log. A script that finds it shorter appends nothing: an older copy was put in
-/// its place.
+/// The newest id that a node knows. If the log ends before it, an older copy has replaced the log: a
+/// script then appends nothing and returns `STALE`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) epoch: u64,
-    /// The largest number of this epoch that the node has read or was acknowledged; 0: none.
+    /// The largest seq of this epoch that the node has read or that Redis has acknowledged to it; 0 if none.
     pub(super) seq: u64,
 }
 
-/// What a node hears when it says that it is there.
+/// The response to a heartbeat.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pulse {
     pub(super) epoch: u64,
-    /// The last id that was given.
+    /// The last id of the log.
     pub(super) last: EventId,
-    /// How many of its subscriptions are known.
+    /// Number of active subscriptions of this node that Redis has.
     pub(super) subscriptions: usize,
-    /// Redis' time, in milliseconds since 1970.
+    /// The clock of Redis, in milliseconds since 1970.
     pub(super) now: u64,
-    /// Nodes that are gone, with subscriptions.
+    /// Dead nodes that still have active subscriptions.
     pub(super) dead: Vec<String>,
 }
 
-/// What became of numbered messages.
+/// The response to a request for the numbered messages that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticked {
+    /// Number of messages that this call appended.
     pub(super) appended: usize,
-    /// Until the next is due, in microseconds.
+    /// Time until the next message is due, in microseconds. 0 if it is already due.
     pub(super) wait: u64,
-    /// How late the latest was, in microseconds.
+    /// Lateness of the most delayed message of this call, in microseconds.
     pub(super) late: u64,
-    /// The last number of the epoch.
+    /// The seq of the last entry of the epoch.
     pub(super) seq: u64,
 }
 
 impl Scripts {
-    /// `presence`: how many events are kept that tell of active subscriptions.
+    /// `presence` is the number of presence events that are retained.
     pub(super) fn new(settings: &RedisSettings, presence: usize, node: String) -> Self {
         Self {
             names: Names::new(&settings.prefix),
@@ -101,7 +103,7 @@ impl Scripts {
         }
     }
 
-    /// Bounds the newer half of `memory` by half of what this log retains, where that is smaller.
+    /// Limits the newer half of `memory` to half of the retention of this log, if that is smaller.
     pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
         memory.with_archive_bounds(self.events, self.age)
     }
@@ -114,6 +116,7 @@ impl Scripts {
         &self.node
     }
 
+    /// A call of this script with the keys that all scripts share, except read.lua.
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());
@@ -121,7 +124,7 @@ impl Scripts {
         call
     }
 
-    /// Answers with the ids, in their order.
+    /// Appends events. The response is their ids, in the same order.
     pub(super) fn append<'a>(
         &self,
         head: Head,
@@ -137,7 +140,8 @@ impl Scripts {
         call
     }
 
-    /// Tells of changes among a node's subscriptions.
+    /// Stores changes of the active subscriptions of a node, and appends an event for each that Redis did
+    /// not know.
     pub(super) fn announce(
         &self,
         head: Head,
@@ -150,7 +154,8 @@ impl Scripts {
         call.arg(self.events).arg(self.presence);
         for change in changes {
             let (record, data) = written(&change.event);
-            // What is told is the document.
+            // The data of the event is the document of the subscription. An empty document means that it
+            // ended.
             let document = if change.is_active() { data } else { "" };
             call.arg(change.path()).arg(document);
             call.arg(record).arg(data);
@@ -158,7 +163,8 @@ impl Scripts {
         call
     }
 
-    /// Says that this node is there, connected to this process, and which epoch and last id it knows.
+    /// Sends a heartbeat: that this node is alive, the Redis process to which it is connected (`process`),
+    /// the epoch and the last id that it knows, and how many numbered messages it knows of.
     pub(super) fn pulse(
         &self,
         process: &str,
@@ -175,7 +181,7 @@ impl Scripts {
         call
     }
 
-    /// Reads from an id on, as XRANGE takes it.
+    /// Reads entries in order. `from` is a lower bound in the syntax of `XRANGE`.
     pub(super) fn read(&self, from: &str, most: Most) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
         call.arg(from).arg(most.bytes).arg(most.entries);
@@ -195,7 +201,7 @@ impl Scripts {
     }
 }
 
-/// A script that begins with what several need.
+/// A script with the functions of common.lua before its code.
 fn common(code: &str) -> Script {
     Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
 }

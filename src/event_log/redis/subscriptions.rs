@@ -1,4 +1,5 @@
-//! The active subscriptions of a node: what its clients have, and what Redis knows of it.
+//! The active subscriptions of this node, and how they differ from those that Redis has. Redis may have
+//! missed a change, or lost it in a failover, so the difference is announced until both are equal.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,28 +10,29 @@ use serde_json::Value;
 
 use crate::event::PresenceChange;
 
-/// The subscriptions of a node, as its clients have them.
+/// The active subscriptions of the clients of this node.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Documents as JSON text, by path.
+    /// Path to document, as JSON text.
     active: RefCell<BTreeMap<String, String>>,
-    /// Whether Redis may know others.
+    /// Whether Redis may have different subscriptions, even if their number is the same.
     pub(super) unsure: Cell<bool>,
-    /// Whether an order of the heartbeats's is not carried out yet: another would wait behind it.
+    /// Whether a task of the heartbeats is queued or runs. No other one is sent until it is done.
     pub(super) is_busy: Cell<bool>,
 }
 
 impl Subscriptions {
-    /// Whether Redis, which knows so many, is to be told anew.
+    /// Whether this node must reconcile with Redis, which has `known` of its subscriptions.
     pub(super) fn are_other_than(&self, known: usize) -> bool {
         self.unsure.get() || self.active.borrow().len() != known
     }
 
-    /// Has Redis be told anew, whatever it knows.
+    /// Marks that Redis may have different subscriptions, so the next heartbeat reconciles.
     pub(super) fn doubt(&self) {
         self.unsure.set(true);
     }
 
+    /// Adds a subscription that began, or removes one that ended.
     pub(super) fn change(&self, change: &PresenceChange) {
         let mut active = self.active.borrow_mut();
         if change.is_active() {
@@ -40,7 +42,8 @@ impl Subscriptions {
         }
     }
 
-    /// What makes of what Redis knows what there is.
+    /// The changes that turn `known`, the paths and documents in Redis, into the active subscriptions of
+    /// this node.
     pub(super) fn since(&self, known: Vec<(String, String)>) -> Vec<PresenceChange> {
         let active = self.active.borrow();
         let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();
@@ -54,7 +57,8 @@ impl Subscriptions {
     }
 }
 
-/// The documents among these, by their paths, and the names of what is none.
+/// Separates the fields of a hash: valid documents with their paths, and the names of fields that hold no
+/// document of their path.
 pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, String)>, Vec<String>) {
     let mut documents = Vec::new();
     let mut strange = Vec::new();

@@ -1,5 +1,5 @@
-//! Asks Redis at each deadline for the numbered messages that are due. Every node does, and whoever
-//! comes first has them appended.
+//! Requests the numbered messages that are due from Redis. Every node does so at each deadline; the script
+//! appends them for the first request, so each message is appended once.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -16,18 +16,19 @@ use super::{
 };
 use crate::event::EventId;
 
-/// A node that came too late gives the others so much of a lead, so that not all ask every time: from
-/// this to twice this. So late a message may be whose node has just died.
+/// A node whose request appended nothing makes its next request later than the deadline, by a random delay of
+/// one to two times this. So usually only one node asks. If that node dies, another takes over, and a message
+/// may be late by that delay.
 const FOLLOWER_DELAY: Duration = Duration::from_millis(75);
 
-/// How often it is tried again when Redis is not there.
+/// Pause before a retry when a request failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Ticking {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// `None`: there are no numbered messages to be had from this node.
+    /// `None` while this node requests no numbered messages.
     pub(super) settings: watch::Receiver<Option<TickerSettings>>,
 }
 
@@ -52,7 +53,7 @@ impl Ticking {
         }
     }
 
-    /// Has what is due appended, and says how long to wait.
+    /// Requests the messages that are due. Returns how long to wait before the next request.
     async fn tick(&self, settings: &TickerSettings) -> Duration {
         let tick = |head| self.link.scripts.tick(head, settings);
         let answer = self.link.call(&self.memory, tick).await;
@@ -70,7 +71,7 @@ impl Ticking {
         self.link.note_acknowledged(EventId { epoch, seq });
         let late = Duration::from_micros(late);
         for n in 0..appended as u32 {
-            // The first is the one that is late by that.
+            // `late` is the lateness of the first message. Each later one was due one interval later.
             let since = settings.interval.saturating_mul(n);
             self.listener
                 .metrics

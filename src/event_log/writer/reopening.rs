@@ -1,4 +1,5 @@
-//! What becomes of a store that failed: it is tried again, until it and the memory say the same.
+//! Recovers from a store that failed. It is closed, and opened again every [`RETRY_INTERVAL`], until it and
+//! memory have the same events. Nothing is appended before that.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -11,10 +12,10 @@ use super::{
 };
 
 impl Thread {
-    /// Does without the store, which has failed, until it is tried again.
+    /// Closes the store, which has failed, and schedules a retry.
     pub(super) fn fail(&mut self, err: &redb::Error) {
         let path = self.path.display();
-        // Once, however often it is tried.
+        // Only the first failure is logged as an error, not each retry.
         let is_first = !std::mem::replace(&mut self.is_failing, true);
         log::log!(
             once::level(is_first),
@@ -25,7 +26,7 @@ impl Thread {
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
-    /// Tries a store again that failed, and has it and the memory say the same.
+    /// Tries to open the failed store again and to give it and memory the same events.
     pub(super) fn reopen(&mut self) {
         let tried = FileStore::open_again(&self.path)
             .map_err(|err| err.to_string())
@@ -52,7 +53,7 @@ impl Thread {
         if epoch != self.memory.epoch() {
             return Err("it is another log".to_owned());
         }
-        // What was evicted without a sync may be there again.
+        // Events whose eviction was not synced may be in the file again.
         let records = store.events().map_err(text)?;
         self.stored = Stored::of(about, &records);
         let nothing = self.stored.from..self.stored.from;
@@ -66,7 +67,7 @@ impl Thread {
         };
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
-            // What was said to have failed was done after all.
+            // The write that reported a failure reached the file after all.
             let done = records.into_iter().filter(|(seq, _)| *seq >= known);
             let events: Vec<_> = done.map(|(_, record)| record.event()).collect();
             let now = Instant::now();

@@ -1,4 +1,6 @@
-//! Tells a connection of the responses to its requests.
+//! Middleware that tells a connection when a request is answered.
+//!
+//! The connection then reads the next request, closes after a refusal, or becomes an event stream.
 
 use actix_http::ConnectionType;
 use actix_web::{
@@ -10,8 +12,8 @@ use actix_web::{
 
 use super::state::Connection;
 
-/// Middleware that tells the connection of each response. If the client offered an upgrade, it sets
-/// `Connection: close`: actix-http would send `Connection: upgrade`, and then close anyway.
+/// Tells the connection about each response. If the client offered a protocol upgrade, this also sets
+/// `Connection: close`, because actix-http would send `Connection: upgrade` and then close anyway.
 pub(crate) async fn track_response(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -30,8 +32,8 @@ pub(crate) async fn track_response(
     };
     let state = &connection.0;
     connection.note_answer();
-    // Only after refusals: they are short and written in one go. Closing early would cut off a longer
-    // response, such as a file.
+    // Only a refusal may close the connection early: it is short and written at once. A longer response, such
+    // as a file, would be cut off.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()
@@ -45,10 +47,10 @@ pub(crate) async fn track_response(
     response
 }
 
-/// Empties the request that was answered. actix-web keeps 128 of them a thread for reuse, each with
-/// its headers and the connection's read buffer: 15 KB that a subscriber would leave behind.
+/// Clears the request that was answered. actix-web keeps up to 128 requests per thread for reuse, each with
+/// its headers and the read buffer of its connection. Without this, a subscriber would leave 15 KB allocated.
 ///
-/// Panics if the handler kept the request.
+/// Panics if the handler kept a clone of the request.
 fn forget_request<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
     let (request, response) = response.into_parts();
     let mut request = ServiceRequest::from_request(request);

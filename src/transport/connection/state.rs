@@ -1,4 +1,6 @@
-//! What is known of a connection: whether a request is being answered, and what came behind it.
+//! The state of a connection that its request handlers share with [`ClientIo`](super::ClientIo).
+//!
+//! It says whether a request is unanswered, what has arrived after it, and whether an event stream follows.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,59 +15,61 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::super::request_scan::RequestScan;
 use crate::{auth::Revocation, delivery::Subscriber};
 
-/// What the client of an event stream may send, which has nothing more to say, and what may follow a body
-/// whose end is not known.
+/// Maximum bytes that a client may send where it should send nothing: during an event stream, or after a head
+/// whose body has no known end. Beyond it, the connection is closed.
 pub(in crate::transport) const MAX_STRAY: usize = 1024;
 
-/// What may stand behind the request for an event stream: some clients end their requests so.
+/// Maximum bytes after the request for an event stream. Some clients end each request with an extra line
+/// break.
 const LINE_BREAK: usize = "\r\n".len();
 
-/// What a request handler knows of the connection it answers on.
+/// A handle to the connection on which a request handler responds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connection(pub(super) Rc<State>);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Whether a request came that is not answered.
+    /// Whether a request was received and is not answered yet.
     pub(super) is_unanswered: Cell<bool>,
-    /// Wakes the connection's task when it is.
+    /// Wakes the connection's task when the request is answered.
     pub(super) answered: RefCell<Option<Waker>>,
-    /// Bytes that came behind that request.
+    /// Number of bytes of later requests that are held back.
     pub(super) ahead: Cell<usize>,
-    /// What came since the last whole request, in bytes.
+    /// See [`RequestScan::unfinished`].
     pub(super) unfinished: Cell<usize>,
-    /// Whether a body is being received whose length is known.
+    /// Whether a body of known length is being received.
     pub(super) is_in_sized_body: Cell<bool>,
-    /// Whether a request was refused before its body was complete. The connection closes once the body is
-    /// complete.
+    /// Whether a request was refused before its body was complete. The connection closes when the response is
+    /// written and the body is complete.
     pub(super) closes_after_body: Cell<bool>,
-    /// Whether that refusal was written.
+    /// Whether the response of that refusal was written.
     pub(super) refusal_is_written: Cell<bool>,
-    /// Present once the connection is to carry an event stream.
+    /// The event stream that follows the response head, if a handler has begun one.
     pub(super) stream: RefCell<Option<Box<NewStream>>>,
 }
 
-/// What a connection is to carry from the end of the response's head on.
+/// An event stream that continues on the connection after the response head.
 #[derive(Debug)]
 pub(crate) struct NewStream {
     pub(crate) subscriber: Subscriber,
-    /// The response's head: it is sent together with what comes first.
+    /// The response head. It is sent together with the first bytes of the stream.
     pub(crate) head: BytesMut,
-    /// Present if it is to end with a key. On the heap: few have it.
+    /// Ends the stream when the key that signed its token is no longer trusted. `None` if there is no such
+    /// key. Boxed, because few streams have one.
     pub(crate) revocation: Option<Box<Revocation>>,
-    /// Kept until the stream's socket is closed.
+    /// Makes a drain wait for this stream. Dropped after the socket is closed.
     pub(crate) _token: TaskTrackerToken,
 }
 
 impl Connection {
-    /// Whether nothing came behind the request that is being answered, so that it may be answered
-    /// with a stream: what came would wait for the stream's end.
+    /// Whether nothing was received after the current request. Only then may the response be a stream,
+    /// because a later request would never be answered.
     pub(crate) fn is_at_its_last_request(&self) -> bool {
         self.0.ahead.get() <= LINE_BREAK && self.0.unfinished.get() <= LINE_BREAK
     }
 
-    /// Has the connection carry an event stream when the response that is being made is sent. It
-    /// reads no more requests.
+    /// Makes an event stream follow the response head that the handler returns. From now on, the connection
+    /// reads no further requests.
     pub(crate) fn begin_stream(
         &self,
         subscriber: Subscriber,
@@ -80,7 +84,7 @@ impl Connection {
         })));
     }
 
-    /// What it is to carry, for whoever goes on with it.
+    /// Takes the event stream, if a handler has begun one.
     pub(crate) fn take_stream(&self) -> Option<Box<NewStream>> {
         self.0.stream.take()
     }
@@ -89,12 +93,13 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
-    /// Whether a request was refused early, the response is written, and the rest of the body was received.
+    /// Whether a request was refused before its body was complete, and by now the response was written and
+    /// the body received.
     pub(super) fn may_close_after_refusal(&self) -> bool {
         self.0.refusal_is_written.get() && !self.0.is_in_sized_body.get()
     }
 
-    /// Notes that some of a response was written.
+    /// Records that bytes of a response were written.
     pub(super) fn note_write(&self) {
         if self.0.closes_after_body.get() {
             self.0.refusal_is_written.set(true);
@@ -107,14 +112,14 @@ impl Connection {
         }
         self.0.unfinished.set(scan.unfinished());
         self.0.is_in_sized_body.set(scan.is_in_sized_body());
-        // Of a head, the parser has a bound of its own.
+        // The parser itself limits the size of a head.
         if scan.is_unframed() && scan.unfinished() > MAX_STRAY {
             return Err(too_much());
         }
         Ok(())
     }
 
-    /// Notes that the request was answered. The next one may be read.
+    /// Records that the request was answered. The next one may be read.
     pub(super) fn note_answer(&self) {
         self.0.is_unanswered.set(false);
         if let Some(task) = self.0.answered.take() {

@@ -1,4 +1,4 @@
-//! What details allow.
+//! What authorization details allow.
 
 use super::*;
 

@@ -1,7 +1,10 @@
--- Keeps which subscriptions a node has, and appends what is told of each that is not known yet.
--- KEYS: log, about, ids, presence, the node's subscriptions. ARGV: epoch, the largest number that
--- the caller knows of it, how many other events are kept, and how many of these; then for each its path, its document or nothing if it ended, and the record and the
--- data of what is told. Answers with the last number.
+-- Stores changes of the active subscriptions of a node. Appends a presence event for each change that was
+-- not stored already, so a repeated call appends nothing.
+-- KEYS: log, about, ids, presence, the subscriptions of the node.
+-- ARGV: the epoch, the largest seq of it that the caller knows, the number of other events to retain, the
+-- number of presence events to retain; then for each change: the path of the subscription, its document or
+-- '' if it ended, the record of the presence event, its data.
+-- Returns the seq of the last entry, or the error STALE.
 local log, presence, subscriptions = KEYS[1], KEYS[4], KEYS[5]
 local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then
@@ -12,7 +15,7 @@ for i = 5, #ARGV, 4 do
   local is_active = ARGV[i + 1] ~= ''
   local was_active = redis.call('HGET', subscriptions, ARGV[i]) ~= false
   if is_active ~= was_active then
-    -- First what can fail.
+    -- Append first, because it can fail: the stored subscriptions must then stay as they are.
     local id, err = append(to, true, 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
     if not id then
       return err
@@ -29,7 +32,7 @@ save_counters(to)
 local beyond = math.min(redis.call('LLEN', presence) - ARGV[4], MOST_TRIMMED)
 if beyond > 0 then
   for _, id in ipairs(redis.call('LPOP', presence, beyond)) do
-    -- Fails if another program wrote to the list.
+    -- XDEL fails if another program wrote to the list. Ignore it.
     redis.pcall('XDEL', log, id)
   end
 end

@@ -1,7 +1,8 @@
--- Appends events, all of them in the epoch that the caller knows, and answers with their ids.
--- KEYS: log, about, ids, presence. ARGV: epoch, the largest number that the caller knows
--- of it, how many events are kept; then for each event its record, its
--- data, and its given id or nothing.
+-- Appends events if the log is still in the epoch that the caller names. Otherwise appends none of them.
+-- KEYS: log, about, ids, presence.
+-- ARGV: the epoch, the largest seq of it that the caller knows, the number of events to retain (presence
+-- events not counted); then for each event: its record, its data, its given id or ''.
+-- Returns the ids, or the error STALE.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
@@ -20,7 +21,7 @@ for i = 4, #ARGV, 3 do
     return err
   end
   if ARGV[i + 2] ~= '' then
-    -- An id that was given before means the older event.
+    -- If a publisher gives an id a second time, the id still refers to the older event.
     redis.call('HSETNX', given, ARGV[i + 2], id)
   end
   ids[#ids + 1] = id

@@ -1,26 +1,27 @@
--- What other scripts begin with.
+-- Functions that the other scripts share, except read.lua. This file is prepended to each of them.
 --
--- Ids are counted here and not by Redis: the hash `about` says in which epoch the log is (`epoch`) and which
--- number its last entry has (`seq`). So a stream that was deleted, evicted, cut or restored cannot
--- give an id twice, and a script that appends notices it in the same step.
+-- The scripts generate ids, not Redis: the hash `about` has the current epoch (`epoch`) and the seq of the
+-- last entry (`seq`). So no id is given twice, even if the stream was deleted, evicted, cut or restored,
+-- and a script that appends detects this in the same step.
 --
--- Presence events, which tell of active subscriptions, have their own quota: beyond it, the oldest are deleted
--- from the middle of the stream. Each entry says how many entries of its epoch before it are not presence
--- events (field `o`), so that a reader knows whether other events are missing where numbers are missing.
+-- Presence events are events about active subscriptions. They have their own quota: beyond it, the oldest
+-- are deleted from the middle of the stream. The field `o` of an event is the number of earlier entries
+-- of its epoch that are not presence events. With it, a reader can decide whether a jump of seq means that
+-- only presence events are missing.
 
--- How many entries are let go at once, at most, where each has to be looked at: Redis does nothing else
--- meanwhile.
+-- Maximum number of entries that one call evicts if it must examine each. Redis does nothing else
+-- meanwhile. Later calls evict the rest.
 local MOST_TRIMMED = 1000
 
--- Numbers up to this are exact in Lua, and so are the next few. The epochs that we give are far below: they
--- are times in ms. A larger one was written by somebody else.
+-- 2^52. Lua represents integers up to this exactly, and also somewhat larger ones. The epochs of the
+-- scripts are times in ms, far below it. Another program wrote any larger one.
 local LARGEST_EPOCH = '4503599627370496'
 
 local function text(number)
   return string.format('%.0f', number)
 end
 
--- Redis' time in us since 1970.
+-- The clock of Redis, in us since 1970.
 local function now_us()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -30,8 +31,8 @@ local function millis(us)
   return math.floor(us / 1000)
 end
 
--- Whether the one number is less than the other. Both are texts: ids may hold numbers that are not exact
--- in Lua.
+-- Whether one number is less than the other. Both are decimal strings, because ids can contain numbers that
+-- are not exact in Lua.
 local function is_less(one, other)
   if #one ~= #other then
     return #one < #other
@@ -41,15 +42,17 @@ end
 
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
--- A number that is exact in Lua; nil: the text is none, so another program wrote it.
+-- Parses a counter. Returns nil if the string is missing, is not a number, or is larger than LARGEST_EPOCH:
+-- the scripts did not write it.
 local function count(digits)
   if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
     return tonumber(digits)
   end
 end
 
--- Begins to append to the log in this epoch. nil: it is in another epoch; or its last number is smaller than the
--- caller knows (`known`), because an older copy was put in its place; or its counters are damaged.
+-- Returns the state that `append` needs. Returns nil if the log is in another epoch, if its last seq is
+-- smaller than `known`, the one that the caller knows (an older copy has replaced the log), or if its
+-- counters are damaged.
 local function begin_appending(log, about, epoch, known)
   local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others')
   local seq, others = count(counters[2]), count(counters[3])
@@ -58,8 +61,8 @@ local function begin_appending(log, about, epoch, known)
   end
 end
 
--- Appends an entry with these fields. Its id; or nil and an error: STALE where the stream is gone, or
--- somebody else wrote to it.
+-- Appends an entry with these fields. Returns its id, or nil and an error: STALE if the stream is gone or
+-- another program wrote to it.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
@@ -77,12 +80,12 @@ local function append(to, is_presence, ...)
   return nil, STALE
 end
 
--- Saves the last number, and how many entries of the epoch are not presence events.
+-- Saves the seq of the last entry, and the number of entries of the epoch that are not presence events.
 local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
--- Lets given ids go that mean these entries.
+-- Deletes the given ids of these entries.
 local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]
@@ -94,12 +97,14 @@ local function forget(ids, entries)
   end
 end
 
--- Keeps so many entries beside presence, and up to a hundred more; not all that is too much goes at once.
+-- Evicts the oldest entries, so that about `max_others` remain besides presence events. About a hundred
+-- more may remain, and more than that if one call cannot evict all of them.
 local function trim_to(log, ids, presence, max_others)
-  -- Entries that went with older ones are still in the list.
+  -- Remove ids from the front of the presence list whose entries are already evicted, at most 100 in one
+  -- call.
   for _ = 1, 100 do
     local oldest = redis.call('LINDEX', presence, 0)
-    -- An error: another program wrote to the list.
+    -- XRANGE fails if another program wrote to the list. Such an element is removed too.
     local entry = oldest and redis.pcall('XRANGE', log, oldest, oldest)
     if not oldest or (entry[1] and not entry.err) then
       break

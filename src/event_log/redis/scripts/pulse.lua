@@ -1,11 +1,13 @@
--- Says that a node is there, lets go what is too old, and begins a new epoch where the last one cannot
--- simply go on: another Redis process may have lost what its predecessor had, and so has one that knows
--- less than a node; or the stream is not as the scripts left it.
--- KEYS: log, about, ids, presence, nodes, times. ARGV: the format, the node, which Redis process this is, the last
--- id that the node knows, how many numbered messages it knows of, after how many ms a node is taken
--- for dead, how many events are kept, how old they may be in ms or 0, what keys of subscriptions
--- begin with, and the epoch that the node thinks the log is in, or 0. Answers with the epoch, the last id, how many subscriptions the node has here, the time
--- in ms, and the dead nodes that still have some.
+-- The heartbeat of a node: records that it is alive, evicts entries, reports dead nodes, and begins a new
+-- epoch if acknowledged events may be lost. That is so if the Redis process is a different one, if Redis
+-- knows less than the node, or if the stream is not as the scripts left it.
+-- KEYS: log, about, ids, presence, nodes, times.
+-- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
+-- many numbered messages it knows of, after how many ms without a heartbeat a node is dead, the number of
+-- events to retain (presence events not counted), their maximum age in ms or 0 for any age, the prefix of
+-- the keys of subscriptions, the epoch that the node believes to be current or 0.
+-- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
+-- dead nodes that still have subscriptions; or the error FORMAT if the log has another format.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -41,17 +43,18 @@ if redis.call('EXISTS', log) == 1 then
   end
 end
 
--- Where no memory is left this fails, and nothing else is done but what leaves more.
+-- This fails if Redis is out of memory. Then the script only evicts, which frees memory, and returns the
+-- error.
 local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if old and not parts(old) then
-  -- Another program wrote it.
+  -- Not an id: another program wrote it.
   redis.call('ZREM', times, old)
   old = nil
 end
 if age > 0 and old then
-  -- What is too much for once goes at the next pulse.
+  -- Evicts a bounded number of entries. If some remain (is_rest), the next heartbeat evicts them.
   local is_rest = false
   if redis.call('EXISTS', ids) == 1 then
     local entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
@@ -65,7 +68,7 @@ if age > 0 and old then
     is_rest = redis.call('XTRIM', log, 'MINID', '~', old, 'LIMIT', most) > 0.99 * most
   end
   if not is_rest then
-    -- One stays: whoever has it has everything.
+    -- Keep the entry `old` itself: a subscriber that has this id misses nothing and needs no gap.
     redis.call('XTRIM', log, 'MINID', old)
     redis.call('ZREMRANGEBYSCORE', times, '-inf', text(now - age))
   end
@@ -76,23 +79,24 @@ if type(said) == 'table' and said.err then
 end
 
 local was = redis.call('HMGET', about, 'epoch', 'seq', 'process', 'others')
--- What is no number was written by another program.
+-- If a counter is not a number, another program wrote it.
 local epoch = count(was[1]) and was[1] or nil
 local is_counted = count(was[2]) and count(was[4])
 local seq = count(was[2]) and was[2] or '0'
--- Where the scripts left the log.
+-- The id of the last entry that the scripts appended.
 local left = epoch and (epoch .. '-' .. seq) or '0-0'
 local function is_ours(other)
   return other == epoch or not is_less(LARGEST_EPOCH, other)
 end
 local known_epoch, known_seq = parts(known)
 if not is_ours(known_epoch) then
-  -- The node read what somebody else wrote.
+  -- The node has read an entry of another program. Ignore its id.
   known, known_epoch, known_seq = '0-0', '0', '0'
 end
 local last_epoch, last_number = parts(last)
 local is_gone = last == '0-0' or not is_ours(last_epoch)
--- What a node knows beyond the end of an epoch was lost.
+-- The last seq of the epoch that the node knows, if that epoch has ended. What the node knows beyond it was
+-- lost.
 local ended = redis.call('HGET', about, 'end:' .. known_epoch)
 local is_older = is_gone or is_before(last, known) or is_before(last, left)
   or (ended and is_less(ended, known_seq))
@@ -101,7 +105,7 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   if epoch and not is_older then
     after = last
   end
-  -- Record the last number that was lost, so that the same loss does not begin another epoch.
+  -- Record the largest seq that was lost, so that the same loss does not begin another epoch.
   local end_epoch, end_seq = parts(epoch and left or last)
   for _, id in ipairs({last, known}) do
     local other_epoch, other_seq = parts(id)
@@ -114,8 +118,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
     redis.call('HSET', about, 'end:' .. known_epoch, larger(ended, known_seq))
   end
   if is_gone then
-    -- An id of another program may be the largest possible, so the stream is deleted. HLEN fails if `ids` is
-    -- not our hash.
+    -- Delete the stream: an id of another program may be the largest possible, so that nothing could be
+    -- appended after it. HLEN fails if `ids` is not a hash, and so not ours; then nothing is deleted.
     redis.call('HLEN', ids)
     redis.call('DEL', log, ids, presence)
     last_epoch = '0'
@@ -126,7 +130,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   end
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
-  -- With how many entries of the epoch before are not presence events: the last of it may be evicted ones.
+  -- Field `o`: the number of entries of the previous epoch that are not presence events. The last entries
+  -- of that epoch may be evicted presence events, and a reader can then tell that nothing else is missing.
   if after == left and is_counted then
     redis.call('XADD', log, last, 'b', after, 'o', was[4])
   else
@@ -140,7 +145,8 @@ if tonumber(ticks) > (count(redis.call('HGET', about, 'ticks')) or -1) then
 end
 
 if age > 0 then
-  -- Which was the last id at a time, a thousand times within the age: what came up to there is as old.
+  -- Record the last id with the current time, at most 1,000 times per maximum age. Every entry up to this
+  -- id is at least as old as the record.
   local newest = redis.call('ZREVRANGE', times, 0, 0, 'WITHSCORES')
   if not newest[1] or now - newest[2] >= age / 1000 then
     redis.call('ZADD', times, 'NX', now, last)

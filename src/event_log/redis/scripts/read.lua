@@ -1,6 +1,9 @@
--- Reads entries in their order: as many as have about so many bytes, but at least one.
--- What is large may come after what is small, so a page has few.
--- KEYS: log. ARGV: from which id on, as XRANGE takes it, how many bytes, how many entries.
+-- Reads entries in order, about as many as fit into a number of bytes, but at least one if there is any.
+-- XRANGE cannot limit bytes, so entries are read in small pages: large entries may follow small ones.
+-- KEYS: log.
+-- ARGV: the id to start at, in the syntax of XRANGE ('(' before it excludes it), the maximum number of bytes
+-- (approximate), the maximum number of entries.
+-- Returns the entries.
 local from, most_bytes, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local entries, bytes = {}, 0
 local count = 1
@@ -16,7 +19,8 @@ while true do
   if #page < count or bytes >= most_bytes or #entries >= most then
     return entries
   end
-  -- As many as the rest has room for, if they are like those before.
+  -- The next page: as many entries as fit into the remaining bytes, if they have the same average size. At
+  -- most 16, and at most twice as many as were read so far.
   local room = math.floor((most_bytes - bytes) * #entries / bytes)
   count = math.max(1, math.min(room, most - #entries, 2 * #entries, 16))
 end

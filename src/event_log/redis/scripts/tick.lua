@@ -1,22 +1,25 @@
--- Appends the numbered messages that are due, whoever asks, each once. Redis' own clock counts.
--- KEYS: log, about, ids, presence. ARGV: epoch, the largest number that the caller knows of it, how many
--- events are kept, the interval in us, how much later than
--- that one may be in us before deadlines are skipped, how many messages at most, the record, and the
--- message with {n} for its number. Answers with how many were appended, the time until the next in
--- us, by how much the latest was late in us, and the last number.
+-- Appends the numbered messages that are due by the clock of Redis. Every node calls this, and each message
+-- is appended once.
+-- KEYS: log, about, ids, presence.
+-- ARGV: the epoch, the largest seq of it that the caller knows, the number of events to retain (presence
+-- events not counted), the interval in us, how late a message may be in us before missed deadlines are
+-- skipped, the maximum number of messages to append, the record, the message with {n} in place of its
+-- number.
+-- Returns the number of appended messages, the time until the next deadline in us (not positive if more are
+-- due), the lateness of the most delayed message in us, and the seq of the last entry; or the error STALE.
 local log, about = KEYS[1], KEYS[2]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
--- How late a message may be, in us, before nobody is taken to have asked.
+-- If a message is later than this, in us, no node was asking: the schedule starts over.
 local PAUSE = 10 * 1000000
 local interval, grace, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_us()
 local ms = text(millis(now))
 local last = count(redis.call('HGET', about, 'last_tick'))
--- The first; or the clock was set back; or nobody asked for so long that it was switched off, or nobody
--- was there.
+-- The schedule starts now if this is the first call, if the clock was set back, or if no node asked for
+-- longer than PAUSE, because the ticker was off or no node was running.
 local is_new = not last or last > now or now - last > interval + PAUSE
 if is_new then
   last = now
