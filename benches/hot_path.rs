@@ -1,4 +1,4 @@
-//! What a message costs this server beside the system calls: `cargo bench`.
+//! Measures the cost of a message in this server, without system calls unless stated: `cargo bench`.
 
 use std::{hint::black_box, time::Duration};
 
@@ -15,7 +15,7 @@ fn on(topic: &str) -> Event {
     message().on(Topic::parse(topic).expect("this is a topic"))
 }
 
-/// As the ticker says it.
+/// A message like those of the ticking timer.
 fn message() -> Event {
     Event::message("Message number: 1000000")
 }
@@ -34,7 +34,7 @@ fn encoding(c: &mut Criterion) {
     group.finish();
 }
 
-/// For each subscriber: what a round costs but its write.
+/// The cost of a round for each subscriber, without the write.
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     for (subscribers, events) in [(1, 1), (1000, 1), (10_000, 1), (10_000, 64)] {
@@ -57,7 +57,7 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-/// What it costs to publish each of these, for whom there is one subscriber.
+/// Measures publishing on each of these topics. Every topic has one subscriber.
 fn publish_each(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
@@ -74,8 +74,8 @@ fn publish_each(
     });
 }
 
-/// For one event: what it costs to find its one subscriber among those of other topics, and to hand
-/// it over, with its write and without.
+/// The cost of one event on one of many topics: finding its only subscriber, and delivering it, with and
+/// without the write.
 fn topics(c: &mut Criterion) {
     let mut group = c.benchmark_group("one of many topics");
     for topics in [1, 100_000] {
@@ -85,7 +85,7 @@ fn topics(c: &mut Criterion) {
             ("without it, of", FanOut::with_topics(topics)),
         ] {
             let id = BenchmarkId::new(name, topics);
-            // Each time another, so that no cache knows it.
+            // Use a different topic each time, so that no cache contains it.
             let numbers = (0..topics).cycle().step_by(7919);
             publish_each(
                 &mut group,
@@ -98,7 +98,7 @@ fn topics(c: &mut Criterion) {
     group.finish();
 }
 
-/// For one event: the same among those who ask with a URL Pattern each.
+/// The cost of one event when each of many subscribers has a different URL Pattern.
 fn patterns(c: &mut Criterion) {
     const PATTERNS: usize = 1000;
     let mut group = c.benchmark_group("one of many patterns");
@@ -112,7 +112,7 @@ fn patterns(c: &mut Criterion) {
     group.finish();
 }
 
-/// What it costs to find the place of an id: one that the hub gave, and one that a publisher gave.
+/// The cost of finding the position of an id: one that the hub gave, and one that a publisher gave.
 fn resume(c: &mut Criterion) {
     let mut group = c.benchmark_group("the place of an id");
     for events in [100, 1_000_000_usize] {
@@ -141,7 +141,7 @@ fn resume(c: &mut Criterion) {
     group.finish();
 }
 
-/// For each event: what a subscriber that is behind costs but its write.
+/// The cost of each event for a subscriber that is catching up, without the write.
 fn catch_up(c: &mut Criterion) {
     let mut group = c.benchmark_group("catch-up");
     for events in [100, 20_000, 1_000_000] {
@@ -161,7 +161,7 @@ fn catch_up(c: &mut Criterion) {
     group.finish();
 }
 
-/// For each round, whatever it is sent to: what keeping the metrics costs.
+/// The cost of the metrics for one round, which does not depend on the number of subscribers.
 fn counting(c: &mut Criterion) {
     let counting = Counting::default();
     c.bench_function("counting/round", |b| {

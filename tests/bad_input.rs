@@ -1,5 +1,5 @@
-//! What comes from the network in bad faith: refused or closed in time, others unharmed, nothing
-//! panics, and the log stays quiet.
+//! Malicious input from the network: the server refuses it or closes the connection in time, other clients
+//! are not affected, nothing panics, and the log stays quiet.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use support::{
     process::{Process, command},
 };
 
-/// The server as shipped, but quick to time out, with a page, and one subscriber in good faith.
+/// The server with short timeouts and a demo page, and one well-behaved subscriber.
 struct Victim {
     process: Process,
     addr: SocketAddr,
@@ -38,7 +38,7 @@ impl Victim {
             .env("BROADCASTER__TICKER__INTERVAL", "20ms");
         let process = Process::spawn(command);
         let addr = process.addr();
-        // The server has looked at its folder by now; what is in it is read on each request.
+        // Keep the folder until the process ends: the server reads its files on each request.
         std::mem::forget(folder);
         Self {
             subscriber: Stream::resume(addr, Some("earliest")),
@@ -48,8 +48,8 @@ impl Victim {
         }
     }
 
-    /// The subscriber got every number so far, the routes answer, nothing panicked, and there is
-    /// no line in the log but the one that says where the server listens.
+    /// Asserts that the subscriber received every number so far, that the routes respond, that nothing
+    /// panicked, and that the log has no line except the one with the address.
     fn assert_unharmed(&mut self) {
         for number in self.subscriber.numbers(10) {
             assert_eq!(number, self.next);
@@ -68,11 +68,11 @@ impl Victim {
     }
 }
 
-/// Waits until the server closes the connection, and returns what it said and how long it took.
+/// Waits until the server closes the connection. Returns what it sent and how long that took.
 fn wait_for_close(mut socket: TcpStream) -> (String, Duration) {
     let start = Instant::now();
     let mut said = Vec::new();
-    // A reset is a close, too.
+    // A reset also closes the connection.
     if let Err(err) = socket.read_to_end(&mut said) {
         assert_eq!(err.kind(), std::io::ErrorKind::ConnectionReset, "{err}");
     }
@@ -115,7 +115,7 @@ fn a_flood_of_headers_is_refused() {
     for headers in [many, long] {
         let mut socket = connect(victim.addr);
         let request = format!("GET /events/sse HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
-        // The server may close before it has taken all.
+        // The server may close the connection before it has read everything.
         let sent = socket.write_all(request.as_bytes());
         let (said, _) = wait_for_close(socket);
 
@@ -134,7 +134,7 @@ fn a_request_that_is_not_finished_is_closed_in_time() {
     let halves: [&[u8]; 4] = [
         b"",
         b"GET /events/sse HT",
-        // After a whole one, which the parser's own clock does not cover.
+        // A partial head after a complete request, which the parser's own timeout does not cover.
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /eve",
         b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx",
     ];
@@ -162,7 +162,7 @@ fn a_request_that_is_dribbled_is_closed_in_time() {
             break;
         }
         dribbled += 1;
-        // The attacker's own pace.
+        // The attacker's pace, not a wait for the server.
         std::thread::sleep(Duration::from_millis(20));
     }
 
@@ -234,7 +234,7 @@ fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
     victim.assert_unharmed();
 }
 
-/// What costs an attacker least.
+/// The request that is cheapest for an attacker.
 const SMALLEST_REQUEST: &[u8] = b"GET / HTTP/1.0\n\n";
 
 #[test]
@@ -251,7 +251,7 @@ fn requests_ahead_of_their_answers_cost_no_memory_and_no_time() {
         for _ in 0..30 {
             let mut socket = connect(victim.addr);
             let sent = [first, &SMALLEST_REQUEST.repeat(8000)].concat();
-            // The server may close before it has taken all.
+            // The server may close the connection before it has read everything.
             socket.write_all(&sent).ok();
             sockets.push(socket);
         }

@@ -1,5 +1,5 @@
-//! The files to deploy with, as far as can be seen without a container engine: what they name is there,
-//! and they agree with each other and with the config.
+//! Checks the deployment files without a container engine: what they refer to exists, and they agree with
+//! each other and with the config.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,13 +26,13 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The lines of a file without their indentation, but for comments.
+/// The lines of a file without indentation, empty lines and comments.
 fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
     let lines = text.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The block that a line of `compose.yaml` opens: all that is indented further.
+/// The block below this line of `compose.yaml`: all following lines with deeper indentation.
 fn block(opening: &str) -> Vec<&'static str> {
     let mut lines = COMPOSE.lines().skip_while(|line| *line != opening);
     assert!(lines.next().is_some(), "{opening}");
@@ -45,7 +45,7 @@ fn unquoted(text: &str) -> &str {
     text.trim().trim_matches('"')
 }
 
-/// The variables that a node is given, by `compose.yaml` over those of the image.
+/// The environment variables of a node. Those of `compose.yaml` override those of the image.
 fn environment() -> Vec<(OsString, OsString)> {
     let of_image = lines(DOCKERFILE).filter_map(|line| line.strip_prefix("ENV ")?.split_once('='));
     let of_node = lines(COMPOSE)
@@ -55,7 +55,7 @@ fn environment() -> Vec<(OsString, OsString)> {
     of_image.chain(of_node).map(variable).collect()
 }
 
-/// What a node of `compose.yaml` runs with.
+/// The config of a node in `compose.yaml`.
 fn config() -> Config {
     let sources = Sources {
         environment: environment(),
@@ -64,7 +64,7 @@ fn config() -> Config {
     sources.load(&Found::at(repository().join(CONFIG))).unwrap()
 }
 
-/// The paths that the image is made of, relative to the repository.
+/// The paths that are copied into the image, relative to the repository.
 fn copied() -> Vec<&'static str> {
     let copies = lines(DOCKERFILE).filter_map(|line| line.strip_prefix("COPY "));
     let copies = copies.filter(|paths| !paths.starts_with("--from="));
@@ -72,7 +72,7 @@ fn copied() -> Vec<&'static str> {
     sources.flat_map(str::split_whitespace).collect()
 }
 
-/// The services that nginx asks, each with a port.
+/// The services that nginx forwards to, each with its port.
 fn upstreams() -> Vec<(&'static str, &'static str)> {
     let servers = lines(NGINX).filter_map(|line| line.strip_prefix("server "));
     let servers = servers.filter(|server| server.ends_with(';'));

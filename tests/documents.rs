@@ -1,5 +1,5 @@
-//! The documents: every internal link leads somewhere, every page is in the book, and the configuration
-//! reference has every key.
+//! Checks the documents: every internal link has a target, every page is in the book, and the configuration
+//! reference lists every key.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use std::{
 
 use toml::Value;
 
-/// The Markdown files of a folder and those in it.
+/// Collects the Markdown files in this folder and its subfolders.
 fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -33,20 +33,20 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The text of a document without its fenced code.
+/// The text of a document without fenced code blocks.
 fn prose(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let parts = text.split("```").step_by(2);
     parts.collect()
 }
 
-/// The targets of the links in a text.
+/// The targets of all links in a text.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let targets = text.split("](").skip(1);
     targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.trim()))
 }
 
-/// The anchors of a document's headings, as web sites and mdBook make them.
+/// The anchors of a document's headings, as web sites and mdBook generate them.
 fn anchors(path: &Path) -> BTreeSet<String> {
     let text = prose(path);
     let headings = text.lines().filter(|line| line.starts_with('#'));

@@ -1,4 +1,4 @@
-//! The publishers in docs/guide, run exactly as the pages print them.
+//! Runs the publishers in `docs/guide` exactly as the pages print them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
@@ -23,10 +23,10 @@ const PUBLISHING: &str = include_str!("../docs/guide/publishing.md");
 
 const TOPIC: &str = "https://example.com/books/1";
 
-/// The issuer in the examples of publishing.md.
+/// The issuer in the examples of `publishing.md`.
 const ISSUER: &str = "https://app.example.org secret:hub.secret";
 
-/// What a publisher receives from the server's operator.
+/// What the server's operator gives to a publisher.
 #[derive(Clone, Copy)]
 enum Credentials {
     /// The token that the server prints when no issuer is configured.
@@ -35,7 +35,7 @@ enum Credentials {
     Secret,
 }
 
-/// The first code block after a line of a page.
+/// The first code block after this line of a page.
 fn snippet(page: &'static str, line: &str) -> &'static str {
     let (_, rest) = page.split_once(&format!("\n{line}\n")).expect(line);
     let (_, rest) = rest.split_once("```").unwrap();
@@ -44,7 +44,7 @@ fn snippet(page: &'static str, line: &str) -> &'static str {
     code
 }
 
-/// The code block of a section of publishing.md, which must have exactly one.
+/// The only code block of a section of `publishing.md`.
 fn section(heading: &str) -> &'static str {
     let (_, rest) = PUBLISHING
         .split_once(&format!("\n{heading}\n"))
@@ -54,7 +54,7 @@ fn section(heading: &str) -> &'static str {
     snippet(PUBLISHING, heading)
 }
 
-/// Whether a program is installed. If not, prints that its test is skipped.
+/// Returns whether a program is installed. If not, prints that its test is skipped.
 fn is_installed(program: &str, version: &str) -> bool {
     let is_installed = Command::new(program)
         .arg(version)
@@ -68,7 +68,7 @@ fn is_installed(program: &str, version: &str) -> bool {
     is_installed
 }
 
-/// Starts a server in this folder, with an issuer if publishers have its secret.
+/// Starts a server in this folder. If publishers have a secret, it trusts their issuer.
 fn server(folder: &Path, credentials: Credentials) -> Process {
     let mut command = command(folder, &["--bind", "127.0.0.1:0"]);
     if let Credentials::Secret = credentials {
@@ -77,12 +77,12 @@ fn server(folder: &Path, credentials: Credentials) -> Process {
     Process::spawn(command)
 }
 
-/// Runs a snippet, saved under this file name, with a program. Asserts that it publishes these events and prints
-/// their ids.
+/// Saves a snippet under this file name and runs it with a program. Asserts that it publishes these events
+/// and prints their ids.
 fn publishes(code: &str, program: &[&str], file: &str, credentials: Credentials, events: &[&str]) {
     let (program, args) = program.split_first().unwrap();
     let folder = tempdir().unwrap();
-    // As `openssl rand -base64 32` writes it. The key is this text, not the bytes that it encodes.
+    // A secret as `openssl rand -base64 32` prints it. The key is this text, not the bytes that it encodes.
     let secret = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
     fs::write(folder.path().join("hub.secret"), format!("{secret}\n")).unwrap();
     fs::write(folder.path().join(file), code).unwrap();
@@ -119,7 +119,7 @@ fn publishes(code: &str, program: &[&str], file: &str, credentials: Credentials,
         assert_eq!(received.data, *event);
         ids.push(received.id.unwrap());
     }
-    // curl prints no line break of its own.
+    // curl prints no line break after an id.
     assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ids);
 }
 
@@ -131,7 +131,7 @@ fn printed_token(server: &Process) -> String {
     })
 }
 
-/// Runs the example of a language, if its program is installed.
+/// Runs the example in one language, if its program is installed.
 fn mints_and_publishes(heading: &str, program: &[&str], version: &str, file: &str) {
     if is_installed(program[0], version) {
         let code = section(heading);

@@ -1,4 +1,4 @@
-//! The commands `token` and `publish`, as they are used beside a running server.
+//! The commands `token` and `publish`, used with a running server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ use tempfile::{TempDir, tempdir};
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
 const TOPIC: &str = "https://example.com/books/1";
 
-/// A folder with a config that trusts these issuers, and a secret.
+/// A folder with a secret, and a config that trusts these issuers.
 fn folder(issuers: &str) -> TempDir {
     let folder = tempdir().unwrap();
     fs::create_dir(folder.path().join("config")).unwrap();
@@ -40,7 +40,7 @@ fn with_secret() -> TempDir {
     folder("\"https://example.com secret:hub.secret\"")
 }
 
-/// A server in this folder, and the URL of its hub.
+/// Starts a server in this folder. Returns it with the URL of its hub.
 fn server(folder: &Path) -> (Process, String) {
     let server = Process::spawn(command(folder, &[]));
     let hub = format!("http://{}/.well-known/mercure", server.addr());
@@ -126,7 +126,7 @@ fn an_event_is_published_with_all_that_is_said_of_it() {
     let (server, hub) = server(folder.path());
     let mut stream = subscribe(&server, &format!("match={TOPIC}&match=b"), "");
 
-    // The config's secret makes the token.
+    // `publish` makes its token with the secret from the config.
     let published = run(
         folder.path(),
         &[
@@ -156,7 +156,7 @@ fn each_line_of_standard_input_is_an_event() {
         .unwrap();
     let mut lines = publish.stdin.take().unwrap();
 
-    // What is there is published before the next comes.
+    // Each line is published as soon as it is read, before the next line exists.
     lines.write_all(b"one\n").unwrap();
     assert_eq!(stream.event().unwrap().data, "one");
     lines.write_all("\nz\u{fc}rich".as_bytes()).unwrap();

@@ -1,5 +1,5 @@
-//! The layout of the source: a folder of `src` imports only from the folders above it in [`FOLDERS`], and
-//! no files import each other in a circle.
+//! Checks the layout of the source: a folder of `src` imports only from the folders before it in [`FOLDERS`],
+//! and no files import each other in a circle.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The folders of `src`, bottom up. ARCHITECTURE.md says what each owns.
+/// The folders of `src`, bottom up. `ARCHITECTURE.md` describes each of them.
 const FOLDERS: [&str; 11] = [
     "event",
     "matching",
@@ -29,13 +29,13 @@ const FOLDERS: [&str; 11] = [
     "server",
 ];
 
-/// A module's path below the crate, such as `["event", "wire"]`.
+/// The path of a module inside the crate, such as `["event", "wire"]`.
 type Module = Vec<String>;
 
-/// Which modules each module imports from, tests left out.
+/// For each module, the modules that it imports from. Tests are ignored.
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
-/// The source files with their modules.
+/// Collects the source files with their modules.
 fn sources(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -54,7 +54,8 @@ fn sources(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>
     }
 }
 
-/// The paths that a file mentions, as written, with the modules inside the file that they are in.
+/// Collects the paths that a file mentions, as written. Each has the depth of the inline module that contains
+/// it.
 struct Paths {
     inner: Vec<String>,
     found: Vec<(usize, Vec<String>)>,
@@ -79,7 +80,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {
-        // `pub(crate)` imports nothing.
+        // `pub(crate)` looks like a path, but imports nothing.
     }
 
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
@@ -121,7 +122,7 @@ fn flatten(tree: &UseTree, before: &mut Vec<String>, paths: &mut Vec<Vec<String>
     }
 }
 
-/// The module that a path written in a module `depth` levels inside the file of `module` leads into.
+/// The module that a path refers to. The path is written `depth` inline modules deep in the file of `module`.
 fn resolve(
     path: &[String],
     depth: usize,
@@ -177,7 +178,7 @@ fn every_folder_is_in_the_list() {
     sources(Path::new("src"), &Module::new(), &mut files);
     let in_folders = files.keys().filter(|module| module.len() > 1);
     let mut folders: BTreeSet<_> = in_folders.map(|module| &*module[0]).collect();
-    // Its one file needs no folder of its own beside it.
+    // This folder has only `mod.rs`, so no module path inside it shows that it exists.
     folders.insert("metrics");
     assert_eq!(folders, FOLDERS.into_iter().collect());
 }
@@ -210,7 +211,7 @@ fn no_files_import_each_other_in_a_circle() {
     let imports = imports();
     let mut circles = BTreeSet::new();
     for start in imports.keys() {
-        // The modules from which `start` can be reached again, each with the one that imports it.
+        // The modules that `start` imports directly or indirectly, each with the module that imports it.
         let mut reached = BTreeMap::from([(start, start)]);
         let mut queue = vec![start];
         while let Some(module) = queue.pop() {

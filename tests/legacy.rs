@@ -1,4 +1,4 @@
-//! What clients of the protocol's older versions send, where `hub.legacy` is on.
+//! Requests of clients for older Mercure versions, with `hub.legacy` enabled.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ fn legacy(claim: &Value) -> String {
     signed_as("JWT", &json!({ "mercure": claim }))
 }
 
-/// What a stream with this query gets of updates on these topics.
+/// Subscribes with this query and publishes on these topics. Returns the data of the events that arrive.
 fn got(hub: &MercureHub, query: &str, topics: &[&str]) -> Vec<String> {
     let mut stream = hub.subscribe(&format!("{query}&topic={MARKER}"));
     let mut publisher = hub.publisher();
@@ -177,7 +177,7 @@ fn a_token_may_come_in_the_query_and_a_header_counts_before_it() {
     for stream in [&mut by_header, &mut by_cookie] {
         assert_eq!(until_marker(stream), [""; 0]);
     }
-    // No page can make a browser send it, so that it needs no origin.
+    // A token in the query needs no origin check, because a browser never adds it by itself.
     let target = format!("{PATH}?authorization={all}");
     let foreign = "Origin: https://elsewhere.example\r\n";
     let published = hub.ask("POST", &target, foreign, "topic=/a");
@@ -269,7 +269,7 @@ fn subscriptions_are_told_of_and_listed_by_their_topics() {
         })
     );
     assert_eq!(listed(&list), std::slice::from_ref(&begun));
-    // A topic that is spelled like the type of a matcher.
+    // A topic that has the same name as a matcher type.
     assert!(listed(&format!("{PATH}/subscriptions/exact")).is_empty());
     assert_eq!(
         listed(&format!("{PATH}/subscriptions/exact/exact")).len(),
@@ -328,7 +328,7 @@ fn nothing_of_it_is_understood_where_it_is_off() {
         .assert_refuses(401, "the claim");
     hub.ask("POST", PATH, &bearer(&token), "topic=a")
         .assert_refuses(401, "the claim");
-    // A cookie that is none of the hub's.
+    // A cookie that is not a token of this hub.
     let cookie = format!("Cookie: mercureAuthorization={token}\r\n");
     hub.open("match=a", &cookie);
 }

@@ -1,4 +1,4 @@
-//! The library in somebody else's actix-web application, and the stream in somebody else's parser.
+//! The library embedded in an actix-web application, and the stream read by an independent parser.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use support::{
     server::{TestServer, block_on},
 };
 
-/// An application that is not the server of this crate, with its stream at `/mine`.
+/// An application that embeds the library, with its stream at `/mine`.
 fn app_of_ones_own(settings: HubSettings) -> (SocketAddr, Hub) {
     let (started, start) = mpsc::channel();
     thread::spawn(move || {
@@ -91,7 +91,7 @@ fn there_a_silent_stream_gets_comments_and_its_metrics_are_to_be_had() {
     assert!(metrics.contains("broadcaster_subscribers{state=\"live\"} 1\n"));
 }
 
-/// The bytes of a stream up to its end, as chunks of the given length.
+/// Parses a stream that arrives in pieces of this length in bytes.
 fn parsed(body: &[u8], piece: usize) -> Vec<eventsource_stream::Event> {
     let chunks = body.chunks(piece).map(|chunk| Ok::<_, ()>(chunk.to_vec()));
     block_on(async {

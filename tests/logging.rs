@@ -1,4 +1,4 @@
-//! What is logged: `log.level`, and RUST_LOG over it.
+//! What the server logs with `log.level`, and with `RUST_LOG`, which overrides it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use support::{
 };
 use tempfile::tempdir;
 
-/// Starts, answers a request and stops; what it logged.
+/// Starts a server, sends a request and stops the server. Returns the log.
 fn log(level: &str, rust_log: Option<&[u8]>) -> String {
     let folder = tempdir().unwrap();
     let args = ["--bind", "127.0.0.1:0", "--log-level", level];

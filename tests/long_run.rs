@@ -1,6 +1,6 @@
-//! Hours of churn, publishing, slow readers and reloads, on a log in a file and on one in Redis: memory,
-//! descriptors and file size stay as they were. `SOAK_SECONDS=7200` (`make soak`) is two hours; by default it
-//! is a few seconds, which show that everything is at work.
+//! Hours of subscribers that come and go, publishing, slow readers and reloads, on a file log and on a Redis
+//! log. Memory, descriptors and log size must not grow. `SOAK_SECONDS=7200` (`make soak`) runs two hours. By
+//! default it runs a few seconds, which only check that everything works.
 
 #![allow(
     clippy::print_stdout,
@@ -34,10 +34,10 @@ use tempfile::TempDir;
 const PATH: &str = "/.well-known/mercure";
 const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
 
-/// Subscribers that come and go, at once.
+/// Maximum number of subscribers that come and go, connected at once.
 const CROWD: usize = 150;
 const SLOW: usize = 10;
-/// From one event of the publisher to its next.
+/// Pause between two events of the publisher.
 const PACE: Duration = Duration::from_millis(5);
 const RELOAD: Duration = Duration::from_secs(3);
 
@@ -54,12 +54,12 @@ struct Subject {
     reloads: AtomicU64,
 }
 
-/// What it takes at a moment.
+/// The resources in use at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Footprint {
     memory_kib: u64,
     descriptors: u64,
-    /// Size of the file, or entries in Redis.
+    /// Size of the log file in bytes, or number of entries in Redis.
     log: u64,
 }
 
@@ -116,7 +116,8 @@ impl Subject {
         }
     }
 
-    /// By how much the log may grow in a run that is too short for it to reach its bound.
+    /// Maximum growth of the log in a run that is too short to fill its history. The unit is that of
+    /// [`Footprint::log`].
     fn short_run_log(&self) -> u64 {
         match self.redis {
             Some(_) => 5000,
@@ -128,7 +129,7 @@ impl Subject {
         self.folder.path().join("events.redb")
     }
 
-    /// Subscribers that come from anywhere in the log, and leave without a word.
+    /// Subscribers that start at various positions, and disconnect at random times.
     fn churn(&self) {
         let mut random = fastrand::Rng::new();
         let mut crowd: Vec<TcpStream> = Vec::new();
@@ -179,7 +180,7 @@ impl Subject {
         }
     }
 
-    /// Readers for whom everything is too fast; one takes nothing at all.
+    /// Readers that are too slow for all events. One of them reads nothing.
     fn read_slowly(&self) {
         let connect = |_| {
             let mut socket = connect_small(self.addr());
@@ -199,7 +200,7 @@ impl Subject {
         }
     }
 
-    /// Asserts that events come in order and that no gap does.
+    /// Asserts that events arrive in order and without a gap.
     fn listen(&self) {
         let target = format!("{PATH}?match=*");
         let mut stream = Stream::request(self.addr(), &target, b"");
@@ -240,7 +241,7 @@ impl Subject {
     }
 }
 
-/// The largest footprint within some time.
+/// The largest footprint during this time.
 fn largest(subject: &Subject, within: Duration) -> Footprint {
     let began = Instant::now();
     let mut largest = subject.footprint();
@@ -277,7 +278,8 @@ fn after_hours_a_server_is_as_it_was_after_minutes() {
         }
         let measured = subjects.each_ref().map(|subject| {
             scope.spawn(move || {
-                // The last sixtieth of the first twelfth and of the whole: in two hours, two minutes each.
+                // Compare the end of the first twelfth with the end of the run. Each window is a sixtieth of
+                // the run: two minutes in two hours.
                 let window = lasts / 60;
                 thread::sleep(lasts / 12 - window);
                 let early = largest(subject, window);

@@ -1,5 +1,5 @@
-//! What clients can make the server keep is bounded: each test attacks one container and measures resident
-//! memory. docs/operate/limits.md lists them all.
+//! Clients can only use bounded memory: each test attacks one container and measures resident memory.
+//! `docs/operate/limits.md` lists all limits.
 
 #![allow(
     clippy::print_stdout,
@@ -23,7 +23,7 @@ use support::{
 
 const MIB: u64 = 1 << 10;
 
-/// The binary, and what is measured of it.
+/// A running server whose memory is measured.
 struct Server(HubProcess);
 
 impl Server {
@@ -35,7 +35,7 @@ impl Server {
         self.0.addr()
     }
 
-    /// By how much resident memory grew while something was done, in KiB.
+    /// By how much resident memory grew during `act`, in KiB.
     fn growth<T>(&self, act: impl FnOnce() -> T) -> (u64, T) {
         let before = self.0.process.resident_kb();
         let done = act();
@@ -46,7 +46,8 @@ impl Server {
         connect(self.addr())
     }
 
-    /// Sends a QUERY for so many topics of so many bytes, and returns the status; the connection stays open.
+    /// Sends a `QUERY` for this many topics of this length in bytes. Returns the start of the response and
+    /// the open connection.
     fn query(&self, name: usize, topics: usize, bytes: usize) -> (TcpStream, String) {
         let topics = (0..topics).map(|n| format!("match={name:05}{n:03}{}", "x".repeat(bytes)));
         let body = topics.collect::<Vec<_>>().join("&");
@@ -76,7 +77,7 @@ fn the_history_counts_topics() {
         }
     });
 
-    // The updates have 80 MB of topics.
+    // The updates contain 80 MB of topics.
     assert!(growth < 30 * MIB, "{growth} KiB");
 }
 
@@ -100,9 +101,9 @@ fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
         (5..12).contains(&taken) && taken + refused == 600,
         "{taken} {refused}"
     );
-    // They ask for 60 MB, and each idle connection has buffers of its own.
+    // The subscribers send 60 MB of topics, and each idle connection has its own buffers.
     assert!(growth < 45 * MIB, "{growth} KiB");
-    // A browser, which would give up on an error, gets a stream that tells it to reconnect.
+    // A browser would give up after an error, so it receives a stream that tells it to reconnect.
     let topics: Vec<_> = (0..60)
         .map(|n| format!("match={n}{}", "y".repeat(1000)))
         .collect();
@@ -114,7 +115,7 @@ fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
     assert_eq!(told.block(), None);
     let metrics = get(server.addr(), "/metrics").body;
     assert!(metrics.contains("broadcaster_turned_away_total{reason=\"matchers\"} 1\n"));
-    // A subscriber that asks for little is not affected.
+    // A subscriber with few matchers is not affected.
     let (_socket, head) = server.query(1000, 3, 100);
     assert!(head.contains(" 200"), "{head}");
 
@@ -131,7 +132,7 @@ fn active_subscriptions_have_a_budget_of_their_own() {
                 [stream]\nhistory_bytes = 1048576\n";
     let server = Server::start(more);
 
-    // All ask for the same, so that their topics take little.
+    // All subscribers ask for the same topics, so the topics use little memory.
     let (growth, streams) = server.growth(|| {
         let streams = (0..200).map(|_| server.query(0, 100, 1000));
         streams.collect::<Vec<_>>()
@@ -151,7 +152,7 @@ fn payloads_of_tokens_take_no_more_memory_than_their_text() {
     let more = "[hub]\nsubscriptions = true\n[limits]\nmatcher_bytes = 1048576\n\
                 [stream]\nhistory_bytes = 1048576\n";
     let server = Server::start(more);
-    // Parsed, each of these objects takes some hundred times its text.
+    // When parsed, each of these objects uses about a hundred times the size of its text.
     let payload = json!({ "a": vec![json!({ "": 0 }); 400] });
     let topics = json!([{ "match": "*" }]);
     let mut detail = detail(&["subscribe"], topics);
@@ -187,7 +188,7 @@ fn regular_expressions_keep_nothing_beyond_their_budget() {
 
     let (growth, streams) = server.growth(|| {
         let query = |name: usize| {
-            // Each keeps many states of its automaton for the next match.
+            // Each automaton caches many states for the next match.
             let pattern = |n| format!("match_urlpattern=/{name}{n}([^!]*a[^!]{{0,60}}(?:N)?[A-Z])");
             let body = (0..20).map(pattern).collect::<Vec<_>>().join("&");
             let mut socket = server.connect();
@@ -225,7 +226,7 @@ fn a_connection_keeps_no_large_buffer_after_a_large_request() {
     });
 
     assert!(streams.iter().all(|(_, head)| head.contains(" 503")));
-    // They sent 30 MB.
+    // The clients sent 30 MB.
     assert!(growth < 20 * MIB, "{growth} KiB");
 }
 
@@ -247,7 +248,7 @@ fn unfinished_requests_have_a_budget() {
         sockets
     });
 
-    // They sent 100 MB, and the budget is 64 MiB; buffers grow by doubling.
+    // The clients sent 100 MB. The budget is 64 MiB, and buffers grow by doubling.
     assert!(growth < 160 * MIB, "{growth} KiB");
     eventually("some to be closed", || {
         let closed = sockets.iter().filter(|socket| has_answer(socket)).count();
@@ -258,7 +259,7 @@ fn unfinished_requests_have_a_budget() {
     drop(sockets);
 }
 
-/// Whether an answer, or the end, has come. Nothing of it is consumed.
+/// Whether a response has begun or the connection was closed. Consumes no data.
 fn has_answer(socket: &TcpStream) -> bool {
     socket.set_nonblocking(true).unwrap();
     let peeked = socket.peek(&mut [0]);
@@ -291,7 +292,7 @@ fn bodies_that_are_being_sent_have_a_budget() {
         sockets
     });
 
-    // They sent 150 MB.
+    // The clients sent 150 MB.
     assert!(growth < 110 * MIB, "{growth} KiB");
 }
 
@@ -317,7 +318,7 @@ fn verified_tokens_are_remembered_within_a_budget() {
     });
 
     println!("{TOKENS} tokens of {bytes} bytes together: {growth} KiB");
-    // Each takes about eight times its length.
+    // A parsed token uses about eight times its length, so remembering all of them would use 120 MB.
     assert!(bytes > 15_000_000, "{bytes}");
     assert!(growth < 60 * MIB, "{growth} KiB");
 }
@@ -347,7 +348,7 @@ fn results_of_matching_patterns_are_cached_within_a_budget() {
     });
 
     println!("{} topics: {growth} KiB", 100 * UPDATES);
-    // A quarter of a kilobyte each would be 50 MB for each cache.
+    // Without a budget, each cache would need 50 MB, at a quarter of a kilobyte for each result.
     assert!(growth < 45 * MIB, "{growth} KiB");
 }
 
@@ -374,7 +375,7 @@ fn stalled_readers_share_what_they_have_not_taken() {
     });
 
     println!("{READERS} stalled readers of {UPDATES} updates of 50 KB: {growth} KiB");
-    // They were sent 15 MB each.
+    // Each reader was sent 15 MB.
     assert!(growth < 30 * MIB, "{growth} KiB");
     drop(readers);
 }

@@ -1,4 +1,4 @@
-//! What `/metrics` tells an operator, where it is to be had, and the dashboard that shows it.
+//! The metrics at `/metrics`, the addresses that serve them, and the Grafana dashboard that shows them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use support::{
     server::{TestServer, quiet},
 };
 
-/// The samples by their name and labels, as they are exported.
+/// The exported samples, keyed by name and labels.
 fn metrics(addr: SocketAddr) -> BTreeMap<String, f64> {
     get(addr, "/metrics")
         .body
@@ -246,7 +246,7 @@ fn an_admin_address_that_is_taken_is_named_with_its_key() {
     assert!(finished.stderr.contains(&expected), "{}", finished.stderr);
 }
 
-/// Every metric's name in a Prometheus query.
+/// The names of all metrics in a Prometheus query.
 fn names(query: &str) -> impl Iterator<Item = &str> {
     query
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))

@@ -1,4 +1,5 @@
-//! At `server.max_subscribers`: whoever comes then is told, in the stream, to come again.
+//! The limit `server.max_subscribers`: beyond it, new subscribers receive a stream that tells them to retry
+//! later.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -96,7 +97,7 @@ fn there_is_room_again_when_one_leaves() {
     assert_eq!(next.event().unwrap().data, "x");
 }
 
-/// The binary, with so many files that it may open.
+/// A command that runs the binary with this limit of open files.
 fn with_open_files(limit: u32, args: &[&str]) -> Command {
     let mut broadcaster = command(Path::new("."), args);
     broadcaster.env("BROADCASTER__SERVER__REQUEST_TIMEOUT", "500ms");
@@ -153,14 +154,14 @@ fn a_request_that_comes_while_a_stream_is_being_opened_gets_no_answer_inside_it(
     let server = TestServer::quiet();
     let settings = quiet().live_settings();
     for (next, its_answer) in [("/healthz", "alive"), ("/events/sse", ": connected")] {
-        // Keeps the Broadcaster busy, so that the stream has to wait to be opened.
+        // Keep the `Broadcaster` busy, so that opening the stream takes a while.
         for _ in 0..50_000 {
             let settings = settings.clone();
             server.hub.broadcaster().do_send(Reconfigure { settings });
         }
         let mut socket = connect(server.addr);
         write!(socket, "GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        // Not to wait for anything, but so that the two are read apart.
+        // Not a wait for the server: the pause makes the server read the two requests separately.
         std::thread::sleep(Duration::from_millis(20));
         write!(socket, "GET {next} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
 

@@ -1,4 +1,4 @@
-//! Requests as clients and proxies really send them.
+//! Requests in the forms that real clients and proxies send.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ fn publisher_token() -> String {
     token(serde_json::json!([grant("publish", &["*"])]))
 }
 
-/// The detail of a problem, which names the remedy.
+/// The `detail` of a problem document, which says how to fix the request.
 fn detail(answer: &Answer) -> String {
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
     problem["detail"].as_str().unwrap().to_owned()
@@ -83,7 +83,7 @@ fn a_refused_request_whose_body_comes_later_ends_its_connection_when_that_has_co
         let (head, body) = request.split_at(request.len() - body.len());
         let start = Instant::now();
         let mut client = Client::connect(hub.addr());
-        // Of a body that is too long, as much as is read before that shows.
+        // If the body is too long, first send the part that is read before the server notices.
         let (first, rest) = body.split_at(if status == 413 { 2000 } else { 0 });
         client.send(&[head, first].concat());
         client.answer().assert_refuses(status, &headers);
@@ -105,7 +105,7 @@ fn a_file_is_sent_whole_also_if_the_body_of_its_request_comes_later() {
         socket
             .write_all(b"GET /large.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
             .unwrap();
-        // The answer has begun.
+        // Wait until the response has begun.
         socket.peek(&mut [0]).unwrap();
         socket.write_all(b"abc").unwrap();
 
@@ -253,7 +253,7 @@ fn a_websocket_client_is_told_what_to_do_instead() {
 #[test]
 fn an_offer_of_http_2_is_passed_over() {
     let hub = MercureHub::start();
-    // As Java's client and `curl --http2` send it.
+    // The upgrade offer of Java's HTTP client and of `curl --http2`.
     let offer =
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
     let mut stream = hub.open("match=a", offer);

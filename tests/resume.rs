@@ -1,5 +1,5 @@
-//! Resuming: every event after the id, once, in order, then live; or a gap that says what is
-//! missing.
+//! Resuming after an id: the subscriber receives every later event once and in order and then becomes live,
+//! or it receives a gap that says what is missing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use support::{
     server::{TestServer, block_on, quiet},
 };
 
-/// An id as it is written in a query, where a bare `#` would begin a fragment.
+/// An id as written in a query, where a bare `#` would begin the fragment.
 fn in_query(id: EventId) -> String {
     id.to_string().replace('#', "%23")
 }
@@ -110,7 +110,7 @@ fn an_id_that_a_client_adds_to_its_address_wins_over_the_one_that_is_there() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(5);
 
-    // As event-source-polyfill reconnects.
+    // The query of event-source-polyfill when it reconnects.
     let target = format!(
         "/events/sse?last_event_id={}&lastEventId={}",
         in_query(ids[0]),

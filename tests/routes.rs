@@ -1,4 +1,4 @@
-//! What the server says of itself, and the page it serves.
+//! The resources that describe the server, such as `/status`, and the demo page.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -43,7 +43,8 @@ fn a_request_on_a_connection_that_was_idle_has_its_whole_time() {
         let mut answer = [0; 1000];
         socket.read(&mut answer).unwrap() > 0 && answer.starts_with(b"HTTP/1.1 200")
     };
-    // The client's own pace: together more than the time for a request, from the last answer on.
+    // The client's pace. Together, the pauses are longer than the request timeout, which restarts at each
+    // response.
     let pause = || std::thread::sleep(Duration::from_millis(1200));
 
     socket.write_all(request).unwrap();
@@ -81,7 +82,7 @@ fn the_status_tells_what_there_is() {
     assert_eq!(after["last_id"], ids[2].to_string());
     let encoded = format!("1D\r\nid: {}\ndata: 0\n\n\r\n", ids[0]).len();
     let bytes = after["history"]["bytes"].as_u64().unwrap();
-    // What an entry takes in memory, beside its text.
+    // Memory of an entry, including its overhead.
     assert!((2 * encoded as u64..1000).contains(&bytes), "{bytes}");
     assert_eq!(
         after["history"],

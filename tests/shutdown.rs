@@ -1,4 +1,4 @@
-//! How the server ends: every stream to its last event and with a `retry:`, the process in time.
+//! Shutdown: every stream receives its last event and a `retry:`, and the process ends in time.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -107,7 +107,7 @@ fn while_it_drains_it_refuses_connections_and_is_not_ready() {
     assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
 }
 
-/// A stalled subscriber whose socket has taken all it can.
+/// A stalled subscriber whose socket buffers are full.
 fn fill(addr: SocketAddr) -> TcpStream {
     let socket = stalled(addr);
     eventually("a subscriber to fall behind for good", || {
@@ -223,7 +223,7 @@ fn an_address_in_use_ends_the_start_with_1_and_says_so() {
     );
 }
 
-/// A message that kills the Broadcaster.
+/// A message that makes the `Broadcaster` panic.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Poison;

@@ -1,4 +1,4 @@
-//! What a quiet subscriber gets: a comment, or a checkpoint if its last id may soon be evicted.
+//! What a subscriber without events receives: a comment, or a checkpoint if its last id may soon be evicted.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use support::{
 
 const HUB: &str = "/.well-known/mercure";
 
-/// A server with a short heartbeat, whose history is this short.
+/// A server with a heartbeat of 100 ms and this history, in events.
 fn server(history: usize) -> TestServer {
     let mut config = quiet();
     config.stream.heartbeat = Duration::from_millis(100);
@@ -28,7 +28,7 @@ fn server(history: usize) -> TestServer {
     TestServer::start(config)
 }
 
-/// Publishes so many events on the topic `busy`; their ids.
+/// Publishes this many events on the topic `busy`, and returns their ids.
 fn publish_busy(server: &TestServer, events: usize) -> Vec<String> {
     let publish = |n: usize| publish(server, "busy", &n.to_string());
     (0..events).map(publish).collect()
@@ -113,7 +113,7 @@ fn a_quiet_subscriber_gets_checkpoints_while_others_get_events_without_pause() {
     config.stream.history = 10;
     let server = TestServer::start(config);
     let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
-    // To write to so many takes longer than it is from one message to the next.
+    // Writing to 300 subscribers takes longer than the interval of the messages.
     let others: Vec<_> = (0..300).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(301);
     let number = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
@@ -144,7 +144,7 @@ fn a_subscriber_that_read_past_events_for_others_gets_a_checkpoint() {
 #[test]
 fn a_subscriber_that_lost_nothing_of_its_own_has_a_newer_id_at_once() {
     let server = server(2);
-    // What is gone is known to have been on the ticker's topic.
+    // The log knows that the evicted events were on the ticker's topic, so there is no gap.
     let ids = server.publish_numbers(12);
     let header = format!("Last-Event-ID: {}\r\n", ids[1]);
     let target = format!("{HUB}?match=quiet");
@@ -166,7 +166,7 @@ fn a_stream_without_chunks_gets_signs_of_life_on_a_busy_server_too() {
         .unwrap();
     let mut got = String::new();
 
-    // More often than the heartbeat.
+    // Publish more often than the heartbeat.
     eventually("a checkpoint after the first", || {
         publish(&server, "busy", "x");
         let mut buffer = [0; 1000];

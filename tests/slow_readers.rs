@@ -1,5 +1,5 @@
-//! Readers that are slow, stalled or gone: none is dropped for being slow, none delays another,
-//! and who is gone is forgotten.
+//! Readers that are slow, stalled or disconnected: a slow reader is not dropped, no reader delays another,
+//! and a disconnected one is removed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ fn with_history(events: usize) -> Config {
     config
 }
 
-/// Publishes events of a kilobyte each, as fast as they are taken.
+/// Publishes events of one kilobyte as fast as the server accepts them.
 fn flood(server: &TestServer, events: usize) {
     for _ in 0..events {
         server.publish(&"x".repeat(1000));
@@ -78,7 +78,7 @@ fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
         }
         let gap = event.gap();
         let requested = gap["requested"].as_str().unwrap();
-        // Ids count from 1.
+        // Ids begin at 1, so the requested id ends with the number of events before the gap.
         assert!(requested.ends_with(&format!("-{next}")), "{gap}");
         assert_eq!(gap["reason"], "evicted");
         missed += gap["missed"].as_u64().unwrap();
@@ -130,7 +130,7 @@ fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
     let mut numbers = Vec::new();
     while start.elapsed() < Duration::from_millis(2000) {
         numbers.extend(slow.numbers(10));
-        // The reader's own pace, not a wait for anything.
+        // The reader's pace, not a wait for the server.
         std::thread::sleep(Duration::from_millis(30));
     }
     numbers.extend(slow.numbers(1000 - numbers.len()));
@@ -160,7 +160,7 @@ fn a_client_that_is_gone_is_forgotten_at_once_though_nothing_is_sent() {
                 .unwrap(),
             _ => {}
         }
-        // Only the half that is closed tells, if the other is kept.
+        // For `half-closed`, keep the socket, so that the server sees only the closed half.
         let _kept = (how == "half-closed").then_some(socket);
         server.wait_for_live(0);
 

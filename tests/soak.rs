@@ -1,5 +1,5 @@
-//! Thousands come and go in random order while others listen: who stayed got every number exactly
-//! once, and afterwards the server is as it was. The figures are printed.
+//! Thousands of subscribers come and go in random order while others listen. Those that stay receive every
+//! number exactly once, and afterwards the server uses no more memory than before. The figures are printed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,19 +26,21 @@ use support::{
 
 const CROWD: usize = 2000;
 const ROUNDS: usize = 4000;
-/// How many come or go in a round.
+/// How many subscribers come or go in a round.
 const MOVES: usize = 20;
 const LISTENERS: usize = 10;
-/// What the allocator may keep more than before: about 4 KiB for each of the largest crowd.
+/// How much more memory the allocator may keep afterwards: about 4 KiB for each subscriber of the largest
+/// crowd.
 const SLACK_KIB: u64 = 8 * 1024;
 
-/// Resident memory in KiB, and open descriptors.
+/// Resident memory in KiB, and the number of open descriptors.
 fn footprint(process: &Process) -> (u64, usize) {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
     (process.resident_kb(), descriptors.count())
 }
 
-/// The footprint, once the allocator has given back what is free: when it no longer shrinks.
+/// The footprint after resident memory has stopped shrinking, because the allocator returns free memory with
+/// a delay.
 fn settled(process: &Process) -> (u64, usize) {
     let mut least = (u64::MAX, Instant::now());
     eventually("the memory to settle", || {
@@ -51,7 +53,7 @@ fn settled(process: &Process) -> (u64, usize) {
     footprint(process)
 }
 
-/// One of the crowd, from one of several addresses, so that ports do not run out.
+/// Connects one subscriber. The source address is one of several, so that ports do not run out.
 fn come(addr: SocketAddr, random: &mut fastrand::Rng) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let from = Ipv4Addr::new(127, 0, 1, random.u8(1..=16));
@@ -64,10 +66,10 @@ fn come(addr: SocketAddr, random: &mut fastrand::Rng) -> TcpStream {
     socket
 }
 
-/// Leaves in one of the ways that there are.
+/// Disconnects in one of three ways.
 fn go(mut socket: TcpStream, random: &mut fastrand::Rng) {
     match random.u8(0..3) {
-        // With what was sent still unread: a reset.
+        // Closing a socket with unread data sends a reset.
         0 => {}
         1 => socket.shutdown(std::net::Shutdown::Write).unwrap(),
         _ => {
@@ -98,7 +100,7 @@ fn who_stays_gets_every_number_once_and_nothing_is_left_of_who_went() {
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
-    // The history lasts 20 seconds: nobody who stays falls out of it, however busy the machine.
+    // The history lasts 20 seconds, so that a listener never needs an evicted event, even on a busy machine.
     command.env("BROADCASTER__TICKER__INTERVAL", "20ms");
     let process = Process::spawn(command);
     let addr = process.addr();
@@ -119,7 +121,8 @@ fn who_stays_gets_every_number_once_and_nothing_is_left_of_who_went() {
                 go(crowd.swap_remove(leaving), &mut random);
             }
         }
-        // Once the crowd has been as large as it gets, every buffer that is kept has been made.
+        // When the crowd has reached its largest size, the server has allocated all buffers that it keeps.
+        // Measure then.
         if round == ROUNDS / 4 {
             crowd.drain(..).for_each(|socket| go(socket, &mut random));
             wait_for_listeners_alone(addr);
@@ -130,7 +133,7 @@ fn who_stays_gets_every_number_once_and_nothing_is_left_of_who_went() {
     crowd.drain(..).for_each(|socket| go(socket, &mut random));
     wait_for_listeners_alone(addr);
     let (resident_before, descriptors_before) = before.unwrap();
-    // What is free is given back within some seconds.
+    // Free memory is returned within some seconds.
     let (resident, descriptors) = eventually("memory and descriptors as before", || {
         let (resident, descriptors) = footprint(&process);
         let as_before =

@@ -1,4 +1,4 @@
-//! The files of `server.static_dir`: which are served, and with which headers.
+//! The files in `server.static_dir`: which are served, and with which headers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,7 +35,7 @@ fn what_is_no_regular_file_is_not_served_and_blocks_nobody() {
     let hub = serving(folder.path());
     let addr = hub.addr();
 
-    // More than there are workers: each used to block one.
+    // More requests than worker threads: each of these requests used to block one thread.
     let requests =
         (0..4).flat_map(|_| ["/fifo", "/link-to-fifo", "/folder/", "/folder", "/socket"]);
     let answers = requests.map(|target| thread::spawn(move || get(addr, target).status()));
@@ -57,7 +57,7 @@ fn a_symbolic_link_is_followed_only_inside_the_folder() {
     fs::create_dir_all(folder.join("a")).unwrap();
     fs::create_dir_all(folder.join("b")).unwrap();
     fs::write(folder.join("a/page.html"), "a page").unwrap();
-    // The folder itself may be a link, as deployments have it.
+    // The folder itself may be a symbolic link, as in some deployments.
     symlink("1", releases.path().join("current")).unwrap();
     for (link, target) in [
         ("inside.html", Path::new("a/page.html")),

@@ -1,4 +1,4 @@
-//! The stream on the wire: exact bytes, headers, and what each kind of request gets.
+//! The stream on the wire: exact bytes, headers, and the response to each kind of request.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Subscribing to topics, as the Mercure protocol says (chapters Subscription, Matcher Types,
-//! Subscribers and Reconnection): who gets what, and what is refused.
+//! Subscribing to topics according to the Mercure protocol (chapters Subscription, Matcher Types, Subscribers
+//! and Reconnection): who receives what, and what is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ use support::{
 
 const HUB: &str = "/.well-known/mercure";
 
-/// A config with an issuer whose secret is in this folder, for a hub whose URL is known.
+/// A config with a hub URL, and with an issuer whose secret is in this folder.
 fn with_issuer(folder: &Path) -> Config {
     let secret = folder.join("secret");
     fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
@@ -38,7 +38,7 @@ fn with_issuer(folder: &Path) -> Config {
     config
 }
 
-/// A token to read these topics and patterns, and to publish everything.
+/// A token that allows reading these topics and patterns, and publishing everything.
 fn token(config: &Config, topics: &[&str], patterns: &[&str], seconds: u64) -> String {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let request = TokenRequest {
@@ -65,7 +65,7 @@ fn publish(server: &TestServer, token: &str, form: &str) -> String {
     response.body
 }
 
-/// The data of what comes until `end` does, which says that nothing else came.
+/// The data of the events before the event `end`. It is published last, to prove that no other event arrives.
 fn until_end(stream: &mut Stream) -> Vec<String> {
     let datas = std::iter::from_fn(|| Some(stream.event()?.data));
     datas.take_while(|data| data != "end").collect()
@@ -301,7 +301,7 @@ fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = with_issuer(folder.path());
     config.auth.expiring = Duration::ZERO;
-    // Longer than the test waits.
+    // The write timeout is longer than the test, so it cannot close the stream.
     config.server.write_timeout = Duration::from_secs(60);
     let server = TestServer::start(config.clone());
     let publisher = token(&config, &[], &[], 60);
@@ -324,12 +324,12 @@ fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
         (server.status()["subscribers"]["catching_up"] == 0).then_some(())
     });
 
-    // It may take a moment to be told of.
+    // The server may need a moment to notice it.
     assert!(SystemTime::now() < expires_at + Duration::from_secs(1));
     let metrics = get(server.addr, "/metrics").body;
     let expired = "broadcaster_closes_total{reason=\"expired\"} 1";
     assert!(metrics.lines().any(|line| line == expired), "{metrics}");
-    // The connection is closed, and most of it was never sent.
+    // The connection was closed before most of the data was sent.
     let rest = io::copy(&mut stalled.socket(), &mut io::sink()).unwrap();
     assert!(rest < (BACKLOG * data.len() / 2) as u64, "{rest} bytes");
 }

@@ -1,4 +1,4 @@
-//! Who subscribes to what, as it is told by events and listed by the API (Mercure, chapter Active
+//! Active subscriptions: the presence events about them, and the API that lists them (Mercure, chapter Active
 //! Subscriptions).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -19,7 +19,7 @@ fn hub() -> MercureHub {
     MercureHub::with(|config| config.hub.subscriptions = true)
 }
 
-/// May read everything that is told of subscriptions.
+/// A token that allows reading all active subscriptions and presence events.
 fn watcher() -> String {
     let below = format!("{LIST}/:type/:match/:subscriber");
     let topics = json!([
@@ -34,7 +34,7 @@ fn get(hub: &MercureHub, path: &str, token: &str) -> Answer {
     hub.ask("GET", path, &bearer(token), "")
 }
 
-/// What is listed at a path.
+/// The subscriptions that are listed at this path.
 fn listed(hub: &MercureHub, path: &str) -> Vec<Value> {
     let answer = get(hub, path, &watcher());
     assert_eq!(answer.status(), 200, "{answer:?}");
@@ -44,13 +44,13 @@ fn listed(hub: &MercureHub, path: &str) -> Vec<Value> {
     document["subscriptions"].as_array().unwrap().clone()
 }
 
-/// What is told of each subscription there is, from now on.
+/// A stream of all presence events from now on.
 fn watch(hub: &MercureHub, more: &str) -> Stream {
     let pattern = format!("{LIST}/:type/:match/:subscriber");
     hub.subscribe_with(&format!("match_urlpattern={pattern}{more}"), &watcher())
 }
 
-/// The next that is told.
+/// The document in the next presence event.
 fn told(stream: &mut Stream) -> Value {
     let event = stream.event().unwrap();
     assert_eq!(event.name.as_deref(), Some("mercure"), "{event:?}");
@@ -90,7 +90,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
             assert_eq!((event.name, event.id.as_ref()), (None, Some(id)));
         }
     }
-    // A subscriber that did receives a gap, and then the retained ones in order.
+    // A subscriber that asked for them receives a gap, and then the events that are left, in order.
     let mut stream = resumed("match=*", &watcher());
     let gap = stream.event().unwrap().gap();
     assert_eq!(
@@ -107,7 +107,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
         assert_eq!(event.name.as_deref(), Some("mercure"));
         kept += 1;
     }
-    // Those of the streams that were opened since are among the hundred, too.
+    // The hundred newest presence events also include those of the streams that were opened since.
     assert!((90..=100).contains(&kept), "{kept}");
 }
 
@@ -228,7 +228,7 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
         let header = answer.header("www-authenticate");
         assert_eq!(header, challenge, "{path} {headers}");
     }
-    // A token that reads everything else does not hear of it, and neither does who has none.
+    // This token does not allow the presence event of the topic `c`, so the next event on this stream is `x`.
     let mut deaf = hub.subscribe_with("match=*", &narrow);
     let _another = hub.subscribe("match=c");
     hub.publisher().publish_on("x");
@@ -241,7 +241,7 @@ fn a_path_may_be_percent_encoded_in_other_ways() {
     let _there = hub.subscribe("match_urlpattern=%2Fbooks%2F*");
     let told = format!("{LIST}/urlpattern/%2Fbooks%2F%2A");
 
-    // As `encodeURIComponent` has it, and with lower case.
+    // Encoded as by `encodeURIComponent`, with lower-case digits, and with an encoded letter.
     for path in ["%2Fbooks%2F*", "%2fbooks%2f%2a", "%2Fb%6Foks%2F%2A"] {
         let list = get(&hub, &format!("{LIST}/urlpattern/{path}"), &watcher());
         let list: Value = serde_json::from_str(&list.body).unwrap();

@@ -1,5 +1,5 @@
-//! A client whose host is gone, without a word: forgotten within heartbeat and write timeout. The
-//! host is a network namespace of the test's own, behind a cable that the test pulls.
+//! A client whose host disappears without closing the connection: the server removes it within the heartbeat
+//! and the write timeout. The host is a network namespace, and the test cuts its network cable.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,10 +12,10 @@ use std::{
 
 use support::server::{TestServer, quiet};
 
-/// Another host on a cable of its own.
+/// Another host, connected by a virtual cable.
 struct Host {
     name: String,
-    /// The prefix of both ends' addresses.
+    /// The common prefix of the addresses at both ends.
     network: String,
     client: Option<Child>,
 }
@@ -81,7 +81,7 @@ impl Drop for Host {
             format!("netns del {}", self.name),
             format!("link del {}a", self.name),
         ] {
-            // Whichever goes first may take the other with it.
+            // Deleting one may already have deleted the other.
             ip(&remains).ok();
         }
     }

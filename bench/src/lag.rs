@@ -1,5 +1,4 @@
-//! `sse-bench lag`: how long after its publisher has the acknowledgement an update is delivered at
-//! another node.
+//! `sse-bench lag`: the time between an event's acknowledgement at one node and its delivery at another node.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,31 +12,32 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::load::{Command, Request, Scan, check_head};
+use crate::load::{Order, Request, Scan, check_head};
 
-/// How long the last may take.
+/// Time limit for the last event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Lag {
-    /// The node that is published to
+    /// The node to publish at
     #[arg(long)]
     publish: SocketAddr,
-    /// The node that is listened at
+    /// The node to subscribe at
     #[arg(long)]
     listen: SocketAddr,
-    /// What allows to publish, as a bearer token
+    /// Bearer token that allows publishing
     #[arg(long, env = "SSE_BENCH_TOKEN", hide_env_values = true)]
     token: String,
-    /// Updates a second, one after the other
+    /// Events per second, one after another
     #[arg(long, default_value_t = 100)]
     per_second: u32,
-    /// How many updates
+    /// Number of events
     #[arg(long, default_value_t = 2000)]
     updates: usize,
 }
 
-/// In milliseconds; from the acknowledgement to the delivery, which is zero where that was first.
+/// Latencies in milliseconds. `added` is the time from the acknowledgement to the delivery, or zero if the
+/// delivery was first.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LagFigures {
     updates: usize,
@@ -69,9 +69,9 @@ impl Lag {
         let listener = std::thread::spawn(move || {
             let mut scan = Scan::default();
             let mut buffer = [0; 4096];
-            let mut order = Command {
+            let mut order = Order {
                 next: Some(0),
-                ..Command::default()
+                ..Order::default()
             };
             while order.next < Some(updates as u64) {
                 let Ok(length @ 1..) = stream.read(&mut buffer) else {
@@ -110,7 +110,7 @@ impl Lag {
         })
     }
 
-    /// When each was sent, and when it was acknowledged.
+    /// Publishes all events. Returns, for each, when it was sent and when it was acknowledged.
     fn publish_all(&self) -> anyhow::Result<Vec<(Instant, Instant)>> {
         let mut socket = TcpStream::connect(self.publish)?;
         socket.set_nodelay(true)?;

@@ -1,4 +1,5 @@
-//! Measures sse-broadcaster beside its peers: the load, and the peers that are written here.
+//! Measures sse-broadcaster beside its peers. This program contains the load, and the peers that are written
+//! in Rust.
 
 mod compare;
 mod lag;
@@ -23,29 +24,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Subscribe many times over, check every number, and print the figures as JSON
+    /// Connect many subscribers, check every number, and print the figures as JSON
     Load(load::FanOut),
-    /// Let many reconnect at once, each some events behind, while others listen
+    /// Reconnect many subscribers at once, each some events behind, while others listen
     Storm(load::Storm),
-    /// Subscribe where nothing is sent, then leave, and see what memory is left
+    /// Connect subscribers that receive no messages, disconnect them, and measure the memory that remains
     Idle(load::Idle),
-    /// Publish from many connections, and check that whoever listens gets everything
+    /// Publish from many connections, and check that subscribers receive everything
     Publish(publish::Publish),
-    /// Publish at one node of a cluster and listen at another: how long from the acknowledgement on
+    /// Publish at one node of a cluster, and measure the time from the acknowledgement to the delivery at
+    /// another
     Lag(lag::Lag),
     /// Measure this server beside its peers, and write docs/explain/performance.md
     Compare(compare::Compare),
-    /// Write docs/explain/performance.md and its plot anew from docs/explain/performance.jsonl
+    /// Write docs/explain/performance.md and its plot again from docs/explain/performance.jsonl
     Report {
-        /// The project's root
+        /// Root folder of the project
         #[arg(long, default_value = ".")]
         root: PathBuf,
     },
-    /// Serve with one write for each subscriber and message, and nothing else
+    /// Run a server that makes one write for each subscriber and message, and nothing else
     Bare(servers::Serve),
-    /// Serve in the pattern of the actix project's example
+    /// Run a server that follows the example of the actix project
     ActixPattern(servers::Serve),
-    /// Serve with axum and a broadcast channel
+    /// Run a server with axum and a broadcast channel
     AxumBroadcast(servers::Serve),
 }
 
@@ -74,7 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// One line of JSON, for programs.
+/// Prints the figures as one line of JSON, for programs.
 fn print(figures: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(figures)?);
     Ok(())

@@ -1,5 +1,5 @@
-//! What a comparison measured, as it is kept: one line of JSON for the surroundings, then one for
-//! each run.
+//! The file format of a comparison: one line of JSON that describes the machine and the versions, then one
+//! line for each run.
 
 use std::{fmt, fs, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Peer {
-    /// This project's
+    /// This project
     Broadcaster,
     /// The bare writer
     Bare,
@@ -26,7 +26,7 @@ pub(crate) enum Peer {
     Nchan,
     /// The original NestJS controller
     Nestjs,
-    /// The pattern of the actix project's example
+    /// The example of the actix project
     Actix,
     /// axum with a broadcast channel
     Axum,
@@ -56,46 +56,46 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What is done to it.
+/// The kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
-    /// Messages to all
+    /// Messages to all subscribers.
     FanOut,
-    /// The same with messages of a kilobyte
+    /// Like `FanOut`, with messages of one kilobyte.
     Large,
-    /// The same with readers that are stalled or slow beside those that count
+    /// Like `FanOut`, with additional subscribers that are stalled or slow.
     Laggards,
-    /// Many reconnect at once, each some events behind
+    /// Many subscribers reconnect at once, each some events behind.
     Storm,
-    /// Nothing is sent
+    /// No messages.
     Idle,
-    /// As many updates as are acknowledged, all to one subscriber
+    /// Events published as fast as they are acknowledged, all to one subscriber.
     Publish,
-    /// Updates on many topics, each with a subscriber of its own
+    /// Events on many topics, each with one subscriber.
     Topics,
-    /// Updates on some topics, and many subscribers each with a URL Pattern of its own
+    /// Events on some topics, and many subscribers with a different URL Pattern each.
     Patterns,
 }
 
 impl Scenario {
-    /// Whether updates are published by HTTP, and the server has nothing of its own to say.
+    /// Whether events are published by HTTP. If so, the server sends no numbered messages of its own.
     pub(crate) fn publishes(self) -> bool {
         matches!(self, Self::Publish | Self::Topics | Self::Patterns)
     }
 }
 
-/// One measurement to make.
+/// One measurement of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
     pub(crate) peer: Peer,
     pub(crate) subscribers: usize,
-    /// Messages; 0: none are sent, or as many as can be published.
+    /// Messages per second. 0 means none, or as many as can be published.
     pub(crate) per_second: u64,
 }
 
-/// A measurement that was made.
+/// The result of one measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
     #[serde(flatten)]
@@ -111,11 +111,11 @@ pub(crate) enum Figures {
     Storm(StormFigures),
     Idle(IdleFigures),
     Publish(PublishFigures),
-    /// Why there are none.
+    /// The reason why there are no figures.
     NotRun(String),
 }
 
-/// Where it was measured, and what.
+/// Where and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Surroundings {
     pub(crate) date: String,
@@ -126,9 +126,9 @@ pub(crate) struct Surroundings {
     pub(crate) memory_gib: u64,
     pub(crate) kernel: String,
     pub(crate) system: String,
-    /// Of each thing that took part.
+    /// The name and version of each program that took part.
     pub(crate) versions: Vec<(String, String)>,
-    /// Peers that could not be run, and why.
+    /// Peers that could not be run, with the reason.
     pub(crate) not_run: Vec<(Peer, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a process and its children use, from /proc.
+//! CPU time and memory of a process and its children, read from `/proc`.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,16 @@ use std::{
 
 use anyhow::Context as _;
 
-/// The kernel counts CPU time in hundredths of a second for every program that asks.
+/// The unit of CPU times in `/proc`: Linux reports hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
-/// CPU time since the start, and memory now, of a process with all its threads and children.
+/// CPU time since the start and current memory of a process, including all threads and children.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     pub(crate) resident_kb: u64,
-    /// The most that it ever was; of children, the sum of what each ever was.
+    /// The highest resident memory. The peaks of the children are added, although they may have been at
+    /// different times.
     pub(crate) peak_kb: u64,
 }
 
@@ -25,7 +26,7 @@ impl Usage {
         let folder = format!("/proc/{process}");
         let stat = fs::read_to_string(format!("{folder}/stat"))
             .with_context(|| format!("process {process} is gone"))?;
-        // The name, in parentheses, may hold anything.
+        // The second field is the process name in parentheses, which may contain any characters.
         let (_, fields) = stat.rsplit_once(") ").context("a stat line has a name")?;
         let ticks: u32 = fields
             .split(' ')
@@ -60,7 +61,7 @@ impl Usage {
     }
 }
 
-/// What a process used at one moment, to be set off against another.
+/// What a process had used at one moment, for comparison with a later one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) at: Instant,
@@ -80,7 +81,7 @@ impl Moment {
         self.usage.cpu.saturating_sub(earlier.usage.cpu)
     }
 
-    /// The same in percent of one core.
+    /// The CPU time since an earlier moment, in percent of one core.
     pub(crate) fn cpu_percent_since(&self, earlier: &Self) -> f64 {
         let wall = self.at - earlier.at;
         self.cpu_since(earlier).as_secs_f64() / wall.as_secs_f64() * 100.0

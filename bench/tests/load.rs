@@ -1,4 +1,4 @@
-//! The load against servers whose faults are known: what it says of them has to be true.
+//! Runs the load against servers with known faults. The load must report exactly these faults.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const SSE_BENCH: &str = env!("CARGO_BIN_EXE_sse-bench");
 
-/// A server that ends with the test.
+/// A server that is ended with the test.
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -51,7 +51,8 @@ fn load(addr: SocketAddr, pid: u32, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Answers each of so many subscribers with this body, all of it at once, and keeps the stream open.
+/// Starts a server that sends this body to each of `subscribers` connections, all of it at once, and keeps
+/// the streams open.
 fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -63,7 +64,7 @@ fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
             write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
             streams.push(stream);
         }
-        // Open until the process ends.
+        // Keep the streams open until the process ends.
         std::mem::forget(streams);
     });
     addr
@@ -83,7 +84,7 @@ fn every_delivery_of_a_good_server_counts_and_none_is_a_fault() {
     let figures = load(server.addr, server.child.id(), &arguments);
 
     assert_eq!(figures["subscribers"], 50);
-    // It would be 2,500, were the machine not busy with other tests.
+    // There would be 2,500 deliveries if the machine were not busy with other tests.
     assert!(figures["deliveries"].as_u64().unwrap() >= 50, "{figures}");
     for fault in ["lost", "duplicated", "closed"] {
         assert_eq!(figures[fault], 0, "{fault} in {figures}");

@@ -1,5 +1,6 @@
 //! Subscribers that join, leave and resume at random positions while publishers run, with a history that is
-//! far too short: each gets every event once and in order, or a gap that says that some are missing.
+//! far too short. Each subscriber receives every event once and in order, or a gap that says that some are
+//! missing.
 
 use std::{
     sync::{
@@ -21,7 +22,7 @@ use crate::support::{
 const PUBLISHERS: u64 = 3;
 const SUBSCRIBERS: u64 = 6;
 
-/// What became of subscribers.
+/// Totals over all subscribers.
 #[derive(Debug, Default)]
 struct Counts {
     streams: AtomicU64,
@@ -33,8 +34,8 @@ fn parse(id: &str) -> EventId {
     EventId::parse(id).unwrap()
 }
 
-/// Reads some events from a position on, and asserts that nothing is missing without a gap. The ids
-/// that were seen, oldest first.
+/// Reads events after a position, and asserts that none is missing without a gap. Returns the ids that were
+/// received, oldest first.
 fn read(
     stream: &mut Stream,
     asked: Option<EventId>,
@@ -76,7 +77,7 @@ fn whoever_resumes_anywhere_gets_everything_once_and_in_order_or_a_gap() {
     let addr = victim.addr();
     let token = token_for(HUB, json!([grant("publish", &["*"])]));
     let counts = Counts::default();
-    // Ids that some subscriber saw, of any age.
+    // Ids of any age that a subscriber received. Subscribers resume from them.
     let seen: Mutex<Vec<EventId>> = Mutex::default();
 
     let published: u64 = thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Attacks with a seed: `ATTACK_SEED=7` repeats the random choices of one (the timing still varies), and
-//! `ATTACK_SECONDS=600` makes each last longer (`make attack`). Each prints what it did.
+//! Random attacks. `ATTACK_SEED=7` repeats the random choices, although the timing still varies.
+//! `ATTACK_SECONDS=600` sets the duration of each attack (`make attack`). Each attack prints what it did.
 
 #![allow(
     clippy::print_stdout,
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use support::mercure::HubProcess;
 
-/// How long an attack lasts, and the seed of what is random in it.
+/// The duration of an attack, and the seed of its random choices.
 struct Attack {
     began: Instant,
     lasts: Duration,
@@ -46,13 +46,13 @@ impl Attack {
         self.began.elapsed() >= self.lasts
     }
 
-    /// Random numbers of this attacker.
+    /// The random numbers of one attacker.
     fn random(&self, attacker: u64) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed.wrapping_add(attacker << 32))
     }
 }
 
-/// Asserts that it runs, answers, and never panicked.
+/// Asserts that the server runs, responds, and never panicked.
 fn assert_unharmed(mut victim: HubProcess) {
     let status = support::client::get(victim.addr(), "/healthz").status();
     assert_eq!(status, 200);

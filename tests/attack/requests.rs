@@ -1,4 +1,4 @@
-//! Raw bytes and mixed requests against the parser.
+//! Random bytes and mixed requests against the parser.
 
 use std::{
     io::{Read as _, Write as _},
@@ -17,7 +17,7 @@ use crate::support::{
 
 const ATTACKERS: u64 = 4;
 
-/// Pieces that requests are put together from.
+/// Pieces that random requests consist of.
 const PIECES: &[&[u8]] = &[
     b"GET ",
     b"POST ",
@@ -92,7 +92,7 @@ const PIECES: &[&[u8]] = &[
     b"&retry=1e9",
 ];
 
-/// Something that may look like requests.
+/// Bytes that may look like requests.
 fn bytes(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.usize(1..40) {
@@ -108,7 +108,8 @@ fn bytes(random: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
-/// Sends something in parts, reads some of what comes, and leaves. Says how many responses began.
+/// Sends random bytes in several parts, reads some of the response, and disconnects. Returns how many
+/// responses began.
 fn attack(addr: SocketAddr, random: &mut fastrand::Rng) -> usize {
     let Ok(mut socket) = try_connect(addr) else {
         return 0;
@@ -163,7 +164,7 @@ fn whatever_is_sent_the_server_stands_and_takes_in_what_it_acknowledges() {
             })
         });
         let attackers: Vec<_> = attackers.collect();
-        // Meanwhile a publisher and a subscriber do their work.
+        // Meanwhile, a publisher and a subscriber work as usual.
         let mut stream = Stream::request(addr, &format!("{PATH}?match=mark"), b"");
         let mut publisher = Client::connect(addr);
         let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! Tokens and cookies that were tampered with: none is ever taken.
+//! Tokens and cookies that were tampered with: the server must accept none of them.
 
 use std::thread;
 
@@ -11,13 +11,13 @@ use crate::support::mercure::{
 
 const ATTACKERS: u64 = 4;
 
-/// What a token's parts hold.
+/// The decoded parts of a token. `None` if a part is not valid Base64.
 fn decoded(token: &str) -> Option<Vec<Vec<u8>>> {
     use base64_url::decode;
     token.split('.').map(decode).collect()
 }
 
-/// Base64 as tokens have it (RFC 4648, section 5), whatever the unused bits of the last character are.
+/// The Base64 encoding of tokens (RFC 4648, section 5). Unused bits of the last character may have any value.
 mod base64_url {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -52,7 +52,7 @@ mod base64_url {
     }
 }
 
-/// A token that is like one of these, and is none of them.
+/// A token that resembles one of these tokens but is not equal to any of them.
 fn tampered(tokens: &[String], random: &mut fastrand::Rng) -> String {
     let token = random.choice(tokens).unwrap();
     let other = random.choice(tokens).unwrap();
@@ -94,7 +94,7 @@ fn tampered(tokens: &[String], random: &mut fastrand::Rng) -> String {
     }
 }
 
-/// Tokens that are good, but for something else or no more.
+/// Valid tokens that do not allow this request: they have expired, or are for something else.
 fn useless() -> Vec<String> {
     let details = json!([grant("publish", &["*"])]);
     let claims = |change: Value| {
@@ -182,7 +182,7 @@ fn no_token_or_cookie_that_was_tampered_with_is_taken() {
 
     println!("{tried} tokens and cookies were refused");
     assert!(tried > 50, "{tried}");
-    // Nothing was published, and a good token still works.
+    // Nothing was published, so the first id still ends with 1, and a good token still works.
     let mut publisher = Client::connect(addr);
     let first = publisher.post(&bearer(&good), "topic=a&data=x");
     assert!(

@@ -1,4 +1,4 @@
-// A server whose status is not for the public: the page does without it, and says nothing is broken.
+// A server whose `/status` is not public: the page works without it, and reports no error.
 
 import assert from "node:assert/strict";
 
@@ -10,7 +10,7 @@ scenario("a page that may not see the status shows its messages all the same", a
     server: { admin_bind: "127.0.0.1:0" },
     ticker: { interval: "50ms" },
   });
-  // What the browser itself logs of an answer it was given, however well the page takes it.
+  // The browser itself logs this response, although the page handles it.
   stage.expectComplaint(/404 \(Not Found\)$/);
   const demo = await stage.openDemo(server);
 

@@ -1,4 +1,4 @@
-// The demo page in a browser: what it shows, and its buttons by mouse and by keyboard.
+// The demo page in a browser: what it shows, and its buttons, used with the mouse and the keyboard.
 
 import assert from "node:assert/strict";
 
@@ -45,7 +45,7 @@ scenario("updates on other topics between the messages are no gap", async (stage
     [lastUpdate] = sequence([await published.text()]);
   }
 
-  // The page may be behind: only a message after the last update has all three before it.
+  // The page may lag behind. Only a message after the last update proves that all three updates have arrived.
   const after = await panel.until("a later message", ({ lastId }) => sequence([lastId])[0] > lastUpdate);
   const [index] = sequence([after.lastId]);
   assert.equal(after.rows[0].text, `Message number: ${index - 3}`);
@@ -84,14 +84,14 @@ scenario("five subscribers side by side all get messages, and a sixth cannot be 
   assert.deepEqual(shown.map(({ heading }) => heading), [1, 2, 3, 4, 5].map((number) => `Subscriber ${number}`));
   for (const { state, missed, duplicated } of shown) assert.deepEqual([state, missed, duplicated], ["open", 0, 0]);
   assert.equal((await server.status()).subscribers.live, 5);
-  // The page has a connection left to ask the server itself.
+  // The page still has a connection for its requests to the server.
   await eventually("the page to show five subscribers", async () =>
     (await demo.page.getByTestId("server-subscribers").textContent()) === "5",
   );
   assert.equal(await demo.page.getByTestId("add").getAttribute("aria-disabled"), "true");
   assert.match(await demo.page.locator("#limit").innerText(), /six connections/);
 
-  // Not `click`, which would wait for a button that is marked as disabled.
+  // Not `click`, which would wait until the button is enabled.
   await demo.page.getByTestId("add").dispatchEvent("click");
 
   assert.equal(await demo.panels(), 5);

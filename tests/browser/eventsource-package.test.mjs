@@ -1,4 +1,4 @@
-// The stream as the npm package `eventsource` reads it: a client and parser that are not ours.
+// The stream as read by the npm package `eventsource`, an independent client and parser.
 
 import assert from "node:assert/strict";
 
@@ -10,7 +10,7 @@ import { scenario } from "./support/scenario.mjs";
 
 const SETTINGS = { ticker: { interval: "50ms" }, stream: { retry: "300ms" } };
 
-/** Subscribes, and keeps what comes and what each request asked for. */
+/** Subscribes, and records what arrives and the last event id of each request. */
 function subscribe(stage, address) {
   const kept = { messages: [], gaps: [], asked: [], opened: 0 };
   const source = new EventSource(`${address}/events/sse`, {

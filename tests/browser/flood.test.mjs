@@ -1,16 +1,16 @@
-// A hundred messages a second to each subscriber: the page answers, and holds no more after five
-// thousand messages than after one thousand.
+// A hundred messages per second for each subscriber: the page stays responsive, and uses no more memory after
+// five thousand messages than after one thousand.
 
 import assert from "node:assert/strict";
 
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-/** How long a key may wait for the frame that answers it, in ms. Generous: machines are noisy. */
+/** Time limit in ms from a key press to the next frame. Generous, because the machine may be busy. */
 const ANSWER_MS = 500;
-/** The longest time without a frame, in ms. */
+/** Maximum time between two frames, in ms. */
 const FRAME_GAP_MS = 1000;
-/** What 5000 messages may leave behind, in bytes: less than if one small object were kept of each. */
+/** How many bytes 5000 messages may add to the heap: less than one small object for each message. */
 const GROWTH = 300_000;
 
 scenario("five floods of a hundred messages a second leave the page quick and no bigger", async (stage) => {
@@ -19,7 +19,7 @@ scenario("five floods of a hundred messages a second leave the page quick and no
   for (let count = 2; count <= 5; count += 1) await demo.add();
   const panel = demo.panel(5);
   await demo.page.evaluate(watchFrames);
-  // The list of messages and everything else of a fixed size is full by then.
+  // By then, the list of messages and everything else of fixed size is full.
   const start = await panel.until("200 messages", ({ received }) => received >= 200);
   const before = await footprint(demo.page);
 
@@ -60,7 +60,10 @@ scenario("a flood that begins and ends with a reload is shown to the last messag
   assert.deepEqual([shown.state, shown.missed, shown.duplicated, shown.lastGap], ["open", 0, 0, null]);
 });
 
-/** Runs in the page: keeps the longest time without a frame, and how long each key waited for one. */
+/**
+ * Runs in the page. Records the longest time between two frames, and the time from each key press to the next
+ * frame.
+ */
 function watchFrames() {
   const watched = { frameGap: 0, answers: [] };
   globalThis.watched = watched;
@@ -77,14 +80,15 @@ function watchFrames() {
 }
 
 /**
- * What the page holds after a garbage collection; after some more, if it holds more nodes than these: a
- * browser that is busy lets go of them later, and of those that somebody still has never.
+ * The heap, nodes and listeners of the page after garbage collection. If there are more than `most` nodes, it
+ * collects up to ten times, because a busy browser releases nodes late. Nodes that are still referenced are
+ * never released.
  */
 async function footprint(page, most = Infinity) {
   const devtools = await page.context().newCDPSession(page);
   let counted;
   for (let left = 10; left > 0 && !(counted?.nodes <= most); left -= 1) {
-    // The second takes what the first has only let go of.
+    // The second collection frees what the first one released.
     await devtools.send("HeapProfiler.collectGarbage");
     await devtools.send("HeapProfiler.collectGarbage");
     counted = await devtools.send("Memory.getDOMCounters");

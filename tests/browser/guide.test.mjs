@@ -1,4 +1,4 @@
-// The example in docs/guide/browsers-and-clients.md for a page that survives proxy errors, run exactly as printed.
+// The example page in docs/guide/browsers-and-clients.md that survives proxy errors, run exactly as printed.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

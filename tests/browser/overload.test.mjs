@@ -1,4 +1,5 @@
-// No room on the server: a browser must not give up, because then it would never come back.
+// A server at its subscriber limit: the browser must keep retrying, because an `EventSource` that gives up
+// never reconnects.
 
 import assert from "node:assert/strict";
 

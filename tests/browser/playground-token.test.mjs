@@ -1,4 +1,5 @@
-// The playground's token in a browser: where it comes from, where it stays, and what its end means.
+// The playground's token in a browser: where it comes from, where it is kept, and what happens when it
+// expires.
 
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -9,7 +10,7 @@ import { eventually } from "./support/eventually.mjs";
 import { sign } from "./support/jwt.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-/** No numbered messages among what the tests publish. */
+/** No numbered messages, so that only events of the tests arrive. */
 const QUIET = { ticker: { enabled: false } };
 const HUB = "/.well-known/mercure";
 const BOOK = "https://example.com/books/1";
@@ -29,7 +30,7 @@ scenario("the printed link brings a token, which is taken out of the address and
   assert.match(await page.getByTestId("token-note").innerText(), /not verified/);
   const kept = await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]);
   assert.deepEqual(kept, [0, 0, ""]);
-  // It is shown where it is asked for, and nowhere else.
+  // The token is visible only after the user reveals it in its field.
   assert.ok(!(await page.locator("body").innerText()).includes(value));
   await page.getByTestId("reveal").click();
   assert.equal(await token.getAttribute("type"), "text");
@@ -50,7 +51,9 @@ scenario("a link that is opened in a tab with the page brings its token, too", a
   assert.equal(playground.page.url(), `${server.address}/`);
 });
 
-/** A token of an issuer with this secret, that reads and publishes everything for so many seconds. */
+/**
+ * A token that allows reading and publishing everything for this many seconds. The issuer has this secret.
+ */
 function tokenOf(secret, server, seconds) {
   const claims = {
     iss: "https://issuer.example",
@@ -77,7 +80,7 @@ scenario("a page is told that its token ends, and with another one nothing is lo
     const told = await playground.until("what is told of the token", ({ events }) => events[0]?.kind === "own expiring");
     assert.match(told.events[0].sentence, /^The token ends at \d\d:\d\d:\d\d\./);
     await playground.token.fill(other);
-    // The stream ends with its token, and the page comes back with the other.
+    // The stream ends when its token expires, and the page reconnects with the other token.
     const sent = [];
     const update = async (data) => {
       const form = new URLSearchParams({ topic: BOOK, data, private: "on" });

@@ -1,4 +1,4 @@
-// The playground in a browser, against the hub: what it sends, what it gets, and what it says.
+// The playground in a browser with a real hub: what it sends, receives and shows.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -8,16 +8,16 @@ import { promisify } from "node:util";
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-/** No numbered messages among what the tests publish. */
+/** No numbered messages, so that only events of the tests arrive. */
 const QUIET = { ticker: { enabled: false } };
 const HUB = "/.well-known/mercure";
 const BOOK = "https://example.com/books/1";
 const BOOKS = "https://example.com/books/:id";
 
-/** What the browser itself logs of an answer with an error status. */
+/** What the browser itself logs about a response with an error status. */
 const refused = (status) => new RegExp(`^console: Failed to load resource: the server responded with a status of ${status}`);
 
-/** Lines with everything in them that a shell, a form or a page might trip over. */
+/** Text with characters that a shell, a form or a page might handle incorrectly. */
 const NASTY = "it's 100% \"quoted\" & $TOKEN; `id` \\n é 😀 <b>\nsecond=line+";
 
 scenario("a topic and a pattern get what matches them, and nothing else", async (stage) => {
@@ -105,7 +105,7 @@ scenario("the curl line of the subscribe form, run by a shell, gets what the pag
   const playground = await stage.openPlayground(server);
   await playground.subscribe({ topics: "it's", patterns: BOOKS });
   const line = await playground.curlLine(playground.subscribeForm);
-  // `exec`, so that ending the shell ends curl.
+  // `exec` makes curl replace the shell, so that killing the process ends curl.
   const curl = spawn("/bin/sh", ["-c", `exec ${line}`], {
     env: { PATH: process.env.PATH, BROADCASTER_TOKEN: await playground.token.inputValue() },
     stdio: ["ignore", "pipe", "ignore"],
@@ -184,7 +184,7 @@ scenario("the list of subscriptions is asked for, then goes with the stream", as
   const other = await stage.openPlayground(server);
   await playground.subscribe({ patterns: `${HUB}/subscriptions/*` });
 
-  // Each of the two pages has a subscriber of the numbered messages, too.
+  // Each of the two pages also has a subscriber of the numbered messages.
   const asked = ({ subscriptions }) => subscriptions.filter(({ match }) => match !== "/ticker");
   await playground.subscriptions.getByTestId("refresh").click();
   const own = await playground.until("its own subscription", ({ count }) => /^3 active, as of \d\d:\d\d:\d\d\.$/.test(count));
@@ -294,7 +294,7 @@ scenario("on a narrow page everything fits, has a name, and works", async (stage
   }
 });
 
-/** Publishes a book without the page. */
+/** Publishes an event about a book, without the page. */
 async function publish(server, token, data) {
   const response = await fetch(`${server.address}${HUB}`, {
     method: "POST",
@@ -305,7 +305,7 @@ async function publish(server, token, data) {
   await response.text();
 }
 
-/** Runs in the page: keeps the longest time without a frame. */
+/** Runs in the page. Records the longest time between two frames. */
 function watchFrames() {
   globalThis.longestFrameGap = 0;
   let last = performance.now();

@@ -1,5 +1,5 @@
-// The recipes in deploy/, each with its real proxy: events pass at once, and while the server is away the proxy
-// answers a stream so that an EventSource comes back, which it does not after an error status.
+// The recipes in deploy/, each run with its real proxy. Events pass immediately. While the server is down,
+// the proxy answers with a short stream, because an `EventSource` never reconnects after an error status.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -17,12 +17,15 @@ const TOPIC = "https://example.com/numbers";
 const SETTINGS = { log: { kind: "file" }, ticker: { enabled: false }, stream: { retry: "500ms" } };
 const STREAM = { accept: "text/event-stream", origin: "https://elsewhere.example" };
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
-/** Exactly one block. */
+/** Matches a response of exactly one block. */
 const RETRY_BLOCK = /^retry: (\d+)\nevent: checkpoint\ndata: \{\}\n\n$/;
-/** How long what happens at once may take, in ms. Generous, but less than the heartbeat, which makes up for much. */
+/**
+ * Time limit in ms for what must happen immediately. Shorter than the heartbeat, because a heartbeat can hide
+ * an event that the proxy held back.
+ */
 const PROMPT_MS = 5000;
 const OUTAGE_MS = 3000;
-/** What the browser logs when a stream breaks off, and of the icon that the server does not have. */
+/** What the browser logs when a stream breaks off, and about the icon that the server does not have. */
 const EXPECTED = /^console: Failed to load resource: (net::ERR_(HTTP2_|INCOMPLETE_|CONNECTION_|EMPTY_)|the server responded with a status of 404)/;
 
 describe("Behind a proxy", { concurrency: true }, () => {
@@ -51,7 +54,7 @@ async function survivesAnOutage(stage, recipe) {
   stage.expectComplaint(EXPECTED);
   const server = await stage.start(SETTINGS, await freePort());
   const proxy = await startProxy(stage, recipe, [server.port]);
-  // The page of the server's own address has another origin than the proxy.
+  // The second page is loaded from the server's own address, which is another origin than the proxy.
   const pages = await Promise.all([subscribe(stage, proxy, proxy.address), subscribe(stage, proxy, server.address)]);
   const ids = [];
 
@@ -75,7 +78,7 @@ async function survivesAnOutage(stage, recipe) {
   await server.startAgain(SETTINGS);
   for (let number = 6; number <= 10; number += 1) ids.push(await publish(server, number));
   await untilReceived(pages, ids);
-  // Whatever came twice would have come before this one.
+  // A duplicate would have arrived before this event.
   ids.push(await publish(server, 11, (request) => proxy.ask(HUB, request)));
   await untilReceived(pages, ids);
 
@@ -87,7 +90,7 @@ async function survivesAnOutage(stage, recipe) {
     const kinds = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
     return kinds.filter(({ name }) => !name.endsWith("/favicon.ico")).map(({ nextHopProtocol }) => nextHopProtocol);
   });
-  // The page, the stream that broke off, and the answers while the server was away.
+  // The page, the stream that broke off, and the responses while the server was down.
   assert.ok(protocols.length >= 4, `${protocols.length} requests`);
   assert.deepEqual([...new Set(protocols)], ["h2"]);
 }
@@ -107,7 +110,7 @@ async function passesRequestsOn(stage, recipe) {
   const settings = { ...SETTINGS, hub: { subscriptions: true } };
   const server = await stage.start(settings, await freePort());
   const proxy = await startProxy(stage, recipe, [server.port]);
-  // Decoded once too often, it would be another topic.
+  // If the proxy decoded the path once too often, this would be another topic.
   const topic = "https://example.com/a%2Fb";
   const body = `${new URLSearchParams({ match: topic })}`;
 
@@ -163,18 +166,21 @@ async function survivesWithoutServers(stage, recipe) {
   const proxy = await startProxy(stage, recipe, [await freePort(), server.port, await freePort()]);
   const byProxy = (request) => proxy.ask(HUB, request);
 
-  // More than there are servers, so that each was tried first.
+  // More requests than servers, so that each server was tried first at least once.
   for (let number = 1; number <= 4; number += 1) await publish(server, number, byProxy);
   await server.stop("SIGKILL");
   await assertAnswersWithoutServer(proxy);
   await server.startAgain(SETTINGS);
   await eventually("the server to be asked again", async () => (await proxy.ask("/healthz")).status === 200);
-  // Then all workers of nginx know that it is there.
+  // Several requests, so that every worker of nginx is tested.
   const answers = await Promise.all(Array.from({ length: 10 }, () => proxy.ask("/healthz")));
   assert.ok(answers.every(({ status }) => status === 200), answers.map(({ status }) => status).join());
 }
 
-/** Streams are told when to come back, each at another time; all else gets an error status. */
+/**
+ * Asserts that a stream receives a `retry:` with a varying delay, and that every other request receives an
+ * error status.
+ */
 async function assertAnswersWithoutServer(proxy) {
   const answers = await Promise.all([1, 2, 3].map(() => proxy.ask(`${HUB}?match=*`, { headers: STREAM })));
   for (const { status, headers, body } of answers) {
@@ -197,10 +203,10 @@ async function assertAnswersWithoutServer(proxy) {
   for (const { status } of others) assert.ok([502, 503, 504].includes(status), `status ${status}`);
 }
 
-/** A server that does this when a request comes. Gives its port. */
+/** Starts a server that calls `onRequest` for each request. Returns its port. */
 async function startBroken(stage, onRequest) {
   const server = createServer((socket) => {
-    // The proxy may reset the connection, too.
+    // The proxy may also reset the connection.
     socket.on("error", () => {});
     socket.on("data", () => onRequest(socket));
   });
@@ -216,7 +222,7 @@ async function startProxy(stage, recipe, upstreams, adapt) {
   return proxy;
 }
 
-/** A page at this address that has a stream by the proxy. Resolves when the stream is open. */
+/** Opens a page at this address, with a stream through the proxy. Resolves when the stream is open. */
 async function subscribe(stage, proxy, address) {
   const page = await stage.openPage(await stage.openContext({ ignoreHTTPSErrors: true }));
   await page.addInitScript(recordStreams);
@@ -231,7 +237,7 @@ async function stream(page) {
   return recorded;
 }
 
-/** Publishes a number, at the server itself or by way of `send`, and returns its id. */
+/** Publishes a number at the server, or with `send`, and returns the event's id. */
 async function publish(server, number, send = (request) => sendTo(server, request)) {
   const { status, body } = await send({
     method: "POST",
@@ -252,7 +258,7 @@ async function sendTo(server, request) {
   return { status: response.status, body: await response.text() };
 }
 
-/** Waits until each page has the event with the last of these ids. */
+/** Waits until each page has received the event with the last of these ids. */
 function untilReceived(pages, ids) {
   const has = async (page) => (await stream(page)).ids.includes(ids.at(-1));
   return eventually(`event ${ids.at(-1)}`, async () => (await Promise.all(pages.map(has))).every(Boolean));

@@ -1,4 +1,4 @@
-// A change of the config file, seen in a page that is open.
+// A change of the config file, seen in an open page.
 
 import assert from "node:assert/strict";
 

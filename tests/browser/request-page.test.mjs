@@ -1,5 +1,5 @@
-// seed.html is the unchanged page of the original request. It knows one address,
-// http://localhost:3000/events/sse, so these tests need port 3000 for themselves.
+// seed.html is the unchanged page of the original request. It contains the fixed URL
+// http://localhost:3000/events/sse, so these tests need port 3000.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -30,7 +30,7 @@ for (const { words, open } of [
 ]) {
   scenario(`the page of the original request works unchanged when it is ${words}`, async (stage) => {
     await assertPortIsFree();
-    // The defaults are what the page was written for: the port, and a message each second.
+    // The page was written for the defaults: port 3000, and one message per second.
     await stage.start({}, PORT);
     const page = await stage.openPage();
     const answers = [];
@@ -53,7 +53,7 @@ for (const { words, open } of [
   });
 }
 
-/** Serves the page from another port, which is another origin. */
+/** Serves the page from another port, and so from another origin. */
 async function serve(stage) {
   const page = await readFile(PAGE);
   const server = createServer((request, response) => {

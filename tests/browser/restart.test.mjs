@@ -1,4 +1,4 @@
-// The server goes and comes back, or only the connection does: the browser goes on by itself.
+// The server restarts, or only the connection breaks: the browser reconnects by itself.
 
 import assert from "node:assert/strict";
 
@@ -95,7 +95,7 @@ scenario("a connection that is cut costs no message, even after a reconnect by b
   const demo = await stage.openDemo(server, { address: proxy.address });
   const panel = demo.panel(1);
   await panel.until("messages", ({ received }) => received >= 5);
-  // From here on the stream's address has an old id, which the browser's newer one must beat.
+  // The stream's URL now contains an old id. The newer id in the browser's header must take precedence.
   await panel.press("reconnect");
   await panel.until("more messages", ({ received }) => received >= 15);
 

@@ -1,7 +1,7 @@
-// Writes docs/demo.png: the demo page as it is, against the server as it is.
+// Writes docs/demo.png: a screenshot of the demo page with a real server.
 //
-// Two subscribers side by side; the interval is changed in the config file as they watch, and the
-// second one is away for a while, so that the plots have something to show.
+// It shows two subscribers side by side. To make the plots interesting, the interval in the config file
+// changes meanwhile, and the second subscriber is disconnected for a while.
 //
 //     node tests/browser/screenshot.mjs [FILE] [WIDTH] [light|dark]
 
@@ -18,10 +18,10 @@ const [
   colorScheme = "light",
 ] = process.argv.slice(2);
 
-/** Where a reader will have it, too. */
+/** The default port, so that the screenshot shows the address that users see. */
 const PORT = 3000;
 
-/** The intervals to show, and for how many messages: together about the 30 s of the plot. */
+/** The intervals, and the number of messages at each. Together they last about as long as the plot, 30 s. */
 const TOGETHER = [
   { interval: "500ms", messages: 10 },
   { interval: "100ms", messages: 50 },
@@ -46,7 +46,7 @@ try {
   await second.press("disconnect");
   await show(SECOND_AWAY);
   await second.press("reconnect");
-  // So that no button looks as if it were about to be pressed.
+  // So that no button is shown in its hover state.
   await demo.page.mouse.move(0, 0);
   for (const stage of TOGETHER_AGAIN) await show(stage);
 

@@ -14,7 +14,7 @@ import { Subscriber } from "./support/subscriber.mjs";
 const TOPIC = "https://example.com/books/1";
 const SUBSCRIPTIONS = "/.well-known/mercure/subscriptions";
 const BOOK = { title: "Dune" };
-/** The same as Python serializes it. */
+/** `BOOK` as Python serializes it to JSON. */
 const BOOK_TEXT = '{"title": "Dune"}';
 
 const { missing: skip } = python("", "");

@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { FourRestarts } from "./support/four-restarts.mjs";
 import { LIBRARIES } from "./support/libraries.mjs";
 
-/** Longer than the longest run in which every wait fails. */
+/** Time limit, longer than the longest run in which every wait fails. */
 const TIMEOUT_MS = 600_000;
 
 describe("over two kills and two shutdowns of the server", { timeout: TIMEOUT_MS }, () => {

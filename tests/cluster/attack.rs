@@ -1,6 +1,6 @@
-//! Two servers that are killed and paused, on a Redis that another program stops, empties and writes to, at random:
-//! each loss is reported as a gap, and no event comes twice. `ATTACK_SEED=7` repeats the random choices,
-//! `ATTACK_SECONDS` sets the duration.
+//! Random failures of two servers and of the Redis that they share: servers are killed and paused, and
+//! another program stops, empties and writes to Redis. Every loss must be reported as a gap, and no event may
+//! be delivered twice. `ATTACK_SEED=7` repeats a random sequence, `ATTACK_SECONDS` sets the duration.
 
 use std::{
     thread,
@@ -14,23 +14,23 @@ use crate::support::redis::Redis;
 
 const LOG: &str = "{broadcaster}:log";
 
-/// What is done to Redis or to a server.
+/// One failure of a server or of Redis.
 #[derive(Debug, Clone, Copy)]
 enum Blow {
     Kill(usize),
-    /// It is stopped for a while, and goes on.
+    /// The server is paused for this time.
     Stop(usize, Duration),
-    /// Every connection to Redis is cut.
+    /// Redis closes all connections of clients.
     KillClients,
-    /// Redis answers nothing for a while.
+    /// Redis does not respond for this time.
     Sleep(Duration),
-    /// Redis refuses to write for a while.
+    /// Redis refuses writes for this time.
     OutOfMemory(Duration),
-    /// All but so many entries are removed.
+    /// All entries of the stream except the newest are removed. The number says how many remain.
     Trim(u32),
     FlushAll,
     Delete(&'static str),
-    /// Somebody else appends an entry with this id.
+    /// Another program appends an entry with this id.
     Append(&'static str),
 }
 

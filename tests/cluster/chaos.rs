@@ -1,5 +1,5 @@
-//! Faults at random, of which a seed replays the same: `CHAOS_SEED=7 make chaos`. `CHAOS_ROUNDS` says
-//! how many.
+//! Random faults. `CHAOS_SEED=7 make chaos` repeats a random sequence, and `CHAOS_ROUNDS` sets the number of
+//! faults.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a server gets to Redis: with TLS, and by way of Sentinels.
+//! How a server connects to Redis: with TLS, with a Redis user, and through Sentinels.
 
 use super::{
     nodes::{Cluster, QUIET},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::support::{eventually, redis::Redis, server::free_port};
 
-/// Where the tests' certificates are.
+/// The folder of the test certificates.
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
 
 fn with_tls() -> (Redis, String) {
@@ -79,7 +79,7 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
         .collect();
     let mut stream = cluster.resume(0, &ids[4]);
     assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[5]));
-    // What is told of its subscription is an event, too.
+    // The presence event of this subscription must also reach the replica, so wait until it is in the log.
     eventually("it to be listed", || {
         (cluster.listed(0) == ["*"]).then_some(())
     });
@@ -102,7 +102,7 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
     assert_eq!(replica.command(&["ROLE"]).lines().next(), Some("master"));
 }
 
-/// What the manual says that a user of Redis needs.
+/// The permissions of the Redis user in the documentation.
 fn documented_user() -> Vec<String> {
     let manual = include_str!("../../docs/operate/cluster.md");
     let (_, block) = manual.split_once("\nuser broadcaster on ").unwrap();

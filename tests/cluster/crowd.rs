@@ -1,5 +1,5 @@
-//! Publishers and subscribers that do what programs and browsers do while things break, and the count
-//! of what came of it.
+//! Publishers and subscribers that behave like real clients while a test breaks the cluster. Afterwards,
+//! losses, duplicates and gaps are counted.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use crate::support::{
     mercure::{Client, bearer},
 };
 
-/// How long whoever reads may take to get the last event after all is over.
+/// Time limit for a subscriber to receive the last event, after publishing has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// From one event of a publisher to its next: the machine has other things to do, too.
+/// Pause between two events of one publisher, so that the test does not use the whole machine.
 const PACE: Duration = Duration::from_millis(4);
 
-/// What the last event says.
+/// The data of the last event.
 const END: &str = "end";
 
 struct Shared {
@@ -37,7 +37,7 @@ struct Shared {
     stop: AtomicBool,
     over: Mutex<Option<Instant>>,
     published: AtomicU64,
-    /// The data of what was acknowledged, with its id.
+    /// The data and the id of each acknowledged event.
     acknowledged: Mutex<Vec<(String, EventId)>>,
 }
 
@@ -48,35 +48,35 @@ pub struct Crowd {
     began: Instant,
 }
 
-/// An id as clients have it.
 fn parse(id: &str) -> EventId {
     EventId::parse(id).unwrap()
 }
 
-/// What one subscriber got.
+/// What one subscriber received.
 #[derive(Default)]
 struct Got {
     events: Vec<(EventId, String)>,
-    /// After how many events something was told to be missing, and why.
+    /// For each gap, the number of events received before it, and the data of the gap.
     gaps: Vec<(usize, String)>,
     longest_silence: Duration,
 }
 
-/// What came of it all.
+/// The totals over all publishers and subscribers.
 #[derive(Debug, Default)]
 pub struct Report {
     pub published: u64,
     pub acknowledged: usize,
-    /// Of the subscriber that got the least.
+    /// Events that the subscriber with the fewest events received, without numbered messages.
     pub delivered: usize,
-    /// Acknowledged, and not delivered to some subscriber, which was not told of a gap at that place.
+    /// Acknowledged events that a subscriber did not receive, without a gap at that point. Each subscriber
+    /// counts separately.
     pub lost: usize,
-    /// The same where it was told of a gap.
+    /// Acknowledged events that a subscriber did not receive, with a gap at that point.
     pub told_lost: usize,
     pub duplicated: usize,
     pub out_of_order: usize,
     pub gaps: Vec<String>,
-    /// Numbered messages that came twice or not at all, by subscriber.
+    /// Numbered messages that do not follow their predecessor, summed over all subscribers.
     pub wrong_ticks: usize,
     pub ticks: usize,
     pub longest_silence: Duration,
@@ -106,7 +106,7 @@ impl fmt::Display for Report {
 }
 
 impl Crowd {
-    /// Two publishers and two subscribers for each node.
+    /// Starts two publishers and two subscribers for each node.
     pub fn gather(cluster: &Cluster) -> Self {
         let addrs = cluster.addrs();
         let shared = Arc::new(Shared {
@@ -117,7 +117,7 @@ impl Crowd {
             published: AtomicU64::new(0),
             acknowledged: Mutex::default(),
         });
-        // From the first event on: whoever came later would have nothing to resume from.
+        // Subscribers resume after this event, because a subscriber needs an id to resume from.
         let first = cluster.published(0, "topic=a&data=begin");
         let subscriber = |n| {
             let (shared, first) = (shared.clone(), first.clone());
@@ -137,7 +137,7 @@ impl Crowd {
         }
     }
 
-    /// Waits until so many more are acknowledged.
+    /// Waits until this many more events are acknowledged.
     pub fn wait_for(&self, more: usize) {
         let count = || self.shared.acknowledged.lock().unwrap().len();
         let enough = count() + more;
@@ -146,7 +146,7 @@ impl Crowd {
         });
     }
 
-    /// Stops the publishers, waits until every subscriber has the last event, and counts.
+    /// Stops the publishers, waits until every subscriber has received the last event, and counts.
     pub fn disperse(self, cluster: &Cluster) -> Report {
         self.shared.stop.store(true, Relaxed);
         for publisher in self.publishers {
@@ -175,7 +175,7 @@ impl Crowd {
 }
 
 impl Shared {
-    /// Publishes one event after the other; at another node when one does not take them.
+    /// Publishes one event after another. Switches to the next node after a refusal or an error.
     fn publish(&self, publisher: usize) {
         let headers = bearer(&self.token);
         let mut node = publisher;
@@ -211,8 +211,8 @@ impl Shared {
         }
     }
 
-    /// Reads as a browser does: comes again with the last id whenever the stream ends, here at
-    /// another node each time.
+    /// Reads like a browser, which reconnects with the last id when the stream ends. Each connection is to
+    /// the next node.
     fn read(&self, subscriber: usize, first: String) -> Got {
         let mut last = first;
         let mut got = Got::default();
@@ -226,7 +226,7 @@ impl Shared {
             let addr = self.addrs[node % self.addrs.len()];
             let target = format!("{HUB}?match=*");
             let Ok(mut stream) = Stream::try_resume(addr, &target, &last) else {
-                // The next may be there.
+                // This node is down; try the next one.
                 thread::sleep(PACE);
                 continue;
             };
@@ -259,8 +259,8 @@ impl Got {
             let number = data.strip_prefix("Message number: ")?;
             Some(number.parse::<u64>().unwrap())
         };
-        // Numbered messages are counted below: where Redis lost the count, a number may come again, under
-        // another id.
+        // Numbered messages are counted separately below. If Redis lost the count, a number can be repeated
+        // with another id.
         let mut times: HashMap<&str, usize> = HashMap::new();
         for (_, data) in self.events.iter().filter(|event| tick(event).is_none()) {
             *times.entry(data).or_default() += 1;

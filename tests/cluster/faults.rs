@@ -1,5 +1,5 @@
-//! What breaks, and what has to hold all the same. `FAULT_ROUNDS` says how often each fault happens
-//! (`make faults`); by default it is once or twice.
+//! Faults of nodes, networks and Redis, and what must hold in spite of them. `FAULT_ROUNDS` sets how often
+//! each fault occurs (`make faults`). By default, it is once or twice.
 
 #![allow(clippy::print_stderr, reason = "a test that cannot be run says so")]
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::support::{eventually, redis::Redis, small_disk::SmallDisk};
 
-/// From one numbered message to the next.
+/// The interval of numbered messages.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 const CONFIG: &str = "[ticker]\ninterval = '100ms'\n\
@@ -21,7 +21,7 @@ pub fn cluster() -> Cluster {
     Cluster::start(3, CONFIG)
 }
 
-/// How often something happens: so often, or as often as in the whole table.
+/// How often a fault occurs: `short` by default, `whole` with `FAULT_ROUNDS=all`, otherwise `FAULT_ROUNDS`.
 fn rounds(short: usize, whole: usize) -> usize {
     match std::env::var("FAULT_ROUNDS").as_deref() {
         Ok("all") => whole,
@@ -30,7 +30,7 @@ fn rounds(short: usize, whole: usize) -> usize {
     }
 }
 
-/// One thing that breaks, and is mended.
+/// A fault that is repaired afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     KillNode(usize),
@@ -46,7 +46,7 @@ impl Fault {
         match self {
             Self::KillNode(node) => {
                 cluster.nodes[node].kill();
-                // The others go on.
+                // The other nodes must continue to accept events.
                 crowd.wait_for(50);
                 cluster.nodes[node].start();
             }
@@ -93,7 +93,7 @@ impl Fault {
     }
 }
 
-/// Has faults happen to a cluster that is used.
+/// Applies faults to a cluster while publishers and subscribers use it.
 pub fn run(mut cluster: Cluster, faults: impl IntoIterator<Item = Fault>) -> Report {
     let crowd = Crowd::gather(&cluster);
     crowd.wait_for(200);
@@ -104,7 +104,7 @@ pub fn run(mut cluster: Cluster, faults: impl IntoIterator<Item = Fault>) -> Rep
 }
 
 impl Report {
-    /// Asserts that nothing was lost, doubled or out of order, and nobody told otherwise.
+    /// Asserts that nothing was lost, duplicated or out of order, and that no subscriber received a gap.
     pub fn assert_whole(&self, what: &str) {
         println!("{what}: {self}");
         assert!(self.acknowledged > 100, "{what}: too few to say anything");
@@ -115,7 +115,7 @@ impl Report {
         self.assert_paced(what);
     }
 
-    /// Asserts that there was no more than one numbered message an interval.
+    /// Asserts that there was at most one numbered message for each interval.
     pub fn assert_paced(&self, what: &str) {
         let due = self.elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
         assert!(
@@ -125,7 +125,7 @@ impl Report {
         );
     }
 
-    /// Asserts that hardly any interval was without one.
+    /// Asserts that at least about 90% of the intervals have a numbered message.
     fn assert_steady(&self, what: &str) {
         let due = self.elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
         assert!(
@@ -214,7 +214,7 @@ fn redis_is_emptied() {
         (0, 0, 0)
     );
     report.assert_paced(&what);
-    // Each subscriber is told each time, and why.
+    // Each of the six subscribers receives a gap each time, with the reason.
     assert!(report.gaps.len() >= 6 * rounds, "{:?}", report.gaps);
     let is_epoch = |gap: &String| gap.contains("\"reason\":\"epoch\"");
     assert!(report.gaps.iter().all(is_epoch), "{:?}", report.gaps);
@@ -228,7 +228,7 @@ fn the_disk_of_redis_is_full_for_a_while() {
     };
     let rounds = rounds(1, 3);
     let folder = disk.path().to_str().unwrap();
-    // With `always` Redis would end.
+    // With `always`, Redis would exit when the disk is full.
     let redis = Redis::start_with(&["--dir", folder, "--appendfsync", "everysec"]);
     let cluster = Cluster::with_redis(redis, 3, CONFIG);
     let crowd = Crowd::gather(&cluster);
@@ -255,7 +255,7 @@ fn the_clock_of_a_node_is_set_back_and_forth() {
     let rounds = rounds(1, 3);
     let mut cluster = cluster();
     let clock = cluster.nodes[0].file("clock");
-    // In one step: what is read half written would be no time.
+    // The file is replaced atomically, because a partly written offset would be invalid.
     let set = |offset: &str| {
         let new = clock.with_extension("new");
         fs::write(&new, offset).unwrap();
@@ -282,7 +282,7 @@ fn the_clock_of_a_node_is_set_back_and_forth() {
     report.assert_steady(&what);
 }
 
-/// A library that has a process see another time.
+/// The path of libfaketime, a library that changes the clock that a process sees.
 fn faketime() -> Option<String> {
     let machines = fs::read_dir("/usr/lib").ok()?;
     let path = |machine: fs::DirEntry| machine.path().join("faketime/libfaketime.so.1");

@@ -1,11 +1,11 @@
-//! Any number of servers with one log in Redis: real servers, a real Redis, and networks in between
-//! that can be cut.
+//! Several servers that share one log in Redis. The tests use real servers, a real Redis, and networks that
+//! can be cut.
 
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "a test says what came of it, and fails by panicking"
+    reason = "a test prints its figures, and fails by panicking"
 )]
 
 #[path = "../support/mod.rs"]

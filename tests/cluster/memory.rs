@@ -1,4 +1,4 @@
-//! What waits for a Redis that does not answer is bounded.
+//! The memory for events that wait for an unresponsive Redis is bounded.
 
 use std::thread;
 
@@ -41,12 +41,13 @@ fn updates_that_wait_for_redis_have_a_budget_that_counts_topics() {
             .filter_map(|it| it.join().unwrap())
             .collect()
     });
-    // All were answered: those for which there was memory when Redis was given up.
+    // Every publisher got a response: some at once, because the budget was used up, the others when the node
+    // gave up on Redis.
     let most = resident();
     kill_process(redis, Signal::CONT).unwrap();
 
     assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
-    // They sent 160 MB. The budget is 64 MiB, and what is on its way to Redis is there twice.
+    // The publishers sent 160 MB. The budget is 64 MiB, and events on their way to Redis are in memory twice.
     let growth = most.saturating_sub(before) / 1024;
     println!("{PUBLISHERS} publishers of 400 KB while Redis was stopped: {growth} MiB");
     assert!(growth < 150, "{growth} MiB");

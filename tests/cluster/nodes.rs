@@ -1,4 +1,4 @@
-//! A cluster of a test's own.
+//! Starts a cluster for one test.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -19,14 +19,14 @@ use crate::support::{
 pub const HUB: &str = "/.well-known/mercure";
 const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
 
-/// No ticker, for those who count what is published.
+/// A config without numbered messages, for tests that count what they publish.
 pub const QUIET: &str = "[ticker]\nenabled = false\n";
 
-/// Servers, each with a network of its own to the same Redis.
+/// Several servers. Each is connected to the same Redis through a separate network.
 pub struct Cluster {
     pub redis: Redis,
     pub nodes: Vec<Node>,
-    /// May publish and read everything.
+    /// A token that allows publishing and reading everything.
     pub token: String,
 }
 
@@ -34,12 +34,12 @@ pub struct Node {
     folder: TempDir,
     port: u16,
     pub network: Proxy,
-    /// `None` while it is down.
+    /// `None` while the server is down.
     process: Option<Process>,
 }
 
 impl Cluster {
-    /// So many servers. `more`: of their config, in its own sections.
+    /// Starts `count` servers. `more` is appended to their configs, whose last section is `[log]`.
     pub fn start(count: usize, more: &str) -> Self {
         Self::with_redis(Redis::start(), count, more)
     }
@@ -60,7 +60,7 @@ impl Cluster {
         Self::of(redis, nodes)
     }
 
-    /// One server that finds Redis by itself.
+    /// Starts one server that connects to Redis directly, at `url`.
     pub fn with_url(redis: Redis, url: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let nowhere = Proxy::to(SocketAddr::from(([127, 0, 0, 1], redis.port())));
         let mut node = Node::new(nowhere, |_| url.to_owned(), more);
@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    /// Where the servers are, whether they run or not.
+    /// The addresses of all servers, including servers that are down.
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Node::addr).collect()
     }
@@ -86,7 +86,7 @@ impl Cluster {
         post(self.nodes[node].addr(), HUB, Some(&self.token), form)
     }
 
-    /// Publishes what is to be taken in; its id.
+    /// Publishes an event that must be accepted, and returns its id.
     #[track_caller]
     pub fn published(&self, node: usize, form: &str) -> String {
         let answer = self.publish(node, form);
@@ -94,7 +94,7 @@ impl Cluster {
         answer.body
     }
 
-    /// The same while a node may not have noticed yet that Redis was gone.
+    /// Publishes an event and returns its id. Retries while the node cannot write to Redis.
     pub fn published_at_last(&self, node: usize, form: &str) -> String {
         eventually("to be taken in", || {
             let answer = self.publish(node, form);
@@ -102,7 +102,7 @@ impl Cluster {
         })
     }
 
-    /// A stream of everything that is public, from this id on.
+    /// Resumes a stream of all public events after this id.
     pub fn resume(&self, node: usize, last_event_id: &str) -> Stream {
         self.resume_on(node, "*", last_event_id)
     }
@@ -113,7 +113,7 @@ impl Cluster {
         Stream::request(self.nodes[node].addr(), &target, header.as_bytes())
     }
 
-    /// Waits until every server takes events in.
+    /// Waits until every server is ready to accept events.
     pub fn wait_until_ready(&self) {
         for node in &self.nodes {
             node.wait_until_ready(true);
@@ -147,7 +147,7 @@ impl Node {
         self.start_with(&[]);
     }
 
-    /// The same with more in the environment.
+    /// Starts the server with additional environment variables.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let mut command = command(self.folder.path(), &[]);
@@ -162,12 +162,12 @@ impl Node {
         self.process.as_ref().expect("it runs")
     }
 
-    /// Ends it at once.
+    /// Kills the server with `SIGKILL`.
     pub fn kill(&mut self) {
         self.end(Signal::KILL);
     }
 
-    /// Ends it as an operator does.
+    /// Stops the server with `SIGTERM`, as an operator would.
     pub fn stop(&mut self) {
         self.end(Signal::TERM);
     }
@@ -179,7 +179,7 @@ impl Node {
         }
     }
 
-    /// A file in its folder.
+    /// The path of a file in the server's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

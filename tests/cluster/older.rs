@@ -1,11 +1,11 @@
-//! What is not in a node's memory any more is read from Redis.
+//! Events that are no longer in a node's memory are read from Redis.
 
 use sse_broadcaster::EventId;
 
 use super::nodes::Cluster;
 use crate::support::{client::get, redis::Redis};
 
-/// Memory for ten events, and few bytes of them.
+/// A config with a history of ten events and a queue of one.
 const SHORT: &str = "[ticker]\nenabled = false\n[stream]\nhistory = 10\nqueue = 1\n";
 
 fn publish(cluster: &Cluster, count: usize) -> Vec<String> {
@@ -82,7 +82,7 @@ fn what_is_no_more_in_redis_is_told_to_be_missing() {
         (&gap["reason"], &gap["requested"]),
         (&"evicted".into(), &(&*ids[2]).into())
     );
-    // Whom they were for, nobody knows any more.
+    // `missed` is null, because the topics of evicted events are not known.
     assert_eq!(
         (&gap["missed"], &gap["resumed_after"]),
         (&serde_json::Value::Null, &(&*ids[6]).into())
@@ -148,7 +148,7 @@ fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
     let metrics = get(cluster.nodes[0].addr(), "/metrics").body;
     let counted = "broadcaster_turned_away_total{reason=\"log\"} 1\n";
     assert!(metrics.contains(counted), "{metrics}");
-    // What it has in memory it gives all the same.
+    // The node still delivers the events that it has in memory.
     let mut stream = cluster.resume(0, &ids[28]);
     assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[29]));
 }
@@ -160,7 +160,7 @@ fn the_first_checkpoint_is_where_the_stream_starts_in_redis_too() {
     let ids = publish(&cluster, 30);
     let missed = cluster.resume(0, &before_the_first).event().unwrap();
 
-    // Of these, memory has the newest ten.
+    // Redis keeps `ids[7]` and later. Memory has only the newest ten.
     cluster
         .redis
         .command(&["XTRIM", "{broadcaster}:log", "MINID", &ids[7][1..]]);
@@ -168,7 +168,7 @@ fn the_first_checkpoint_is_where_the_stream_starts_in_redis_too() {
     let mut from_now = cluster.resume(0, "");
 
     assert_eq!(missed.id.as_ref(), Some(&ids[0]));
-    // The event before may be one of the active subscriptions'.
+    // The checkpoint is the id before the oldest event, whether or not that id was a presence event.
     let mut oldest: EventId = ids[7].parse().unwrap();
     oldest.seq -= 1;
     assert_eq!(from_history.checkpoint(), Some(oldest.to_string()));

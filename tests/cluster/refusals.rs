@@ -1,4 +1,4 @@
-//! What keeps a server from sharing a log: said at the start, and without a password.
+//! What makes a server with a Redis log refuse to start. The message must not contain the password.
 
 use super::nodes::Cluster;
 use crate::support::{
@@ -6,7 +6,7 @@ use crate::support::{
     redis::Redis,
 };
 
-/// Starts a server that is to refuse; what it says.
+/// Starts a server that must refuse to start, and returns its error message.
 pub fn refused(environment: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path(), &[]);

@@ -1,4 +1,4 @@
-//! What Redis keeps, and for how long.
+//! Which events Redis keeps, and for how long.
 
 use super::nodes::{Cluster, QUIET};
 use crate::support::eventually;
@@ -17,7 +17,7 @@ fn redis_keeps_about_as_many_events_as_it_is_told() {
         cluster.published(0, &format!("topic=a&data={n}"));
     }
 
-    // It lets go of a hundred at a time.
+    // Eviction removes a hundred entries at a time.
     let kept = kept(&cluster);
     assert!((200..=301).contains(&kept), "{kept}");
 }
@@ -32,7 +32,8 @@ fn what_is_too_old_goes_by_itself_and_the_rest_stays() {
         cluster.published(0, &format!("topic=a&data={n}"));
     }
 
-    // The last stays: whoever has it has everything, at a node that starts now, too.
+    // The newest event is never evicted. So a subscriber that has it misses nothing, also on a node that
+    // starts later.
     let last = cluster.published(0, "topic=a&data=last");
     eventually("what is old to go", || (kept(&cluster) == 1).then_some(()));
     cluster.nodes[0].stop();
@@ -126,14 +127,14 @@ fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
     }
 }
 
-/// The ids of what was acknowledged are never given twice, and a subscriber of each server gets every one
-/// of them or a gap.
+/// Asserts that after `break_it` no id of an acknowledged event is given twice, and that the subscribers of
+/// each server receive every event that was published afterwards, and at least one gap.
 #[track_caller]
 fn assert_no_id_comes_twice_and_losses_are_told(break_it: impl Fn(&Cluster)) {
     assert_the_same_after(|_| (), break_it);
 }
 
-/// The same with something that is done after the first event.
+/// Like [`assert_no_id_comes_twice_and_losses_are_told`], but calls `prepare` after the first event.
 #[track_caller]
 fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)) {
     let cluster = Cluster::start(2, QUIET);
@@ -149,7 +150,7 @@ fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)
     }
 
     break_it(&cluster);
-    // At once, so that no pulse notices it first.
+    // Publish immediately, so that no heartbeat notices the change first.
     for n in 0..10 {
         ids.push(cluster.published_at_last(n % 2, &format!("topic=a&data=after-{n}")));
     }
@@ -257,7 +258,7 @@ fn what_somebody_else_writes_to_its_other_keys_stops_nobody() {
 
         cluster.redis.command(&command);
         let next = cluster.published_at_last(0, "topic=a&data=next");
-        // Each comes and goes, which appends presence events.
+        // This subscriber connects and leaves, which appends presence events.
         drop(cluster.resume(0, ""));
         cluster.nodes[0].stop();
         cluster.nodes[0].start();
@@ -301,7 +302,7 @@ fn a_log_that_was_cut_at_its_end_gives_no_id_again() {
 
     assert!(!ids.contains(&after));
     for stream in &mut streams {
-        // Nothing is missing for it; a new epoch may have begun.
+        // Nothing is missing for this subscriber, but it may receive a gap because a new epoch began.
         let event = eventually("the event", || {
             stream.event().filter(|event| event.name.is_none())
         });

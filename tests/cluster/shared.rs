@@ -1,4 +1,4 @@
-//! What is published anywhere is everybody's.
+//! An event that is published at one node reaches the subscribers of all nodes.
 
 use std::{thread, time::Duration};
 
@@ -112,7 +112,8 @@ fn without_redis_streams_stay_and_nothing_is_taken_in() {
     for _ in 0..3 {
         assert_eq!(stream.chunk().unwrap(), b":\n");
     }
-    // What memory has can be resumed from; for the rest one has to come again.
+    // A stream can resume within memory. A stream that needs Redis is ended, so that its client retries
+    // later.
     let mut resumed = cluster.resume(0, &first);
     let unknown = cluster.resume(0, "1-1");
     assert_eq!((resumed.status(), unknown.status()), (200, 200));
@@ -125,7 +126,7 @@ fn without_redis_streams_stay_and_nothing_is_taken_in() {
         let event = stream.event().unwrap();
         assert_eq!((event.name, event.id), (None, Some(second.clone())));
     }
-    // The epoch is another, and goes on from the last: nothing is missing.
+    // A new epoch continues after the last event of the old one, so nothing is missing.
     let mut again = cluster.resume(0, &first);
     assert_eq!(again.event().unwrap().id, Some(second));
     cluster.nodes[0]
@@ -170,14 +171,15 @@ fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
     cluster.wait_until_ready();
     let next = cluster.published_at_last(0, "topic=a&data=next");
 
-    // Who has what was lost is told, whether it was there or comes again, at either node.
+    // Redis lost this event. Subscribers that received it get a gap, both those still connected and those
+    // that reconnect to either node.
     let mut again = [cluster.resume(0, &lost), cluster.resume(1, &lost)];
     for stream in again.iter_mut().chain([&mut live]) {
         assert_eq!(stream.event().unwrap().gap()["reason"], "epoch");
         assert_eq!(stream.event().unwrap().id.as_ref(), Some(&next));
     }
     assert_ne!(next, lost);
-    // Who never had it missed something that was acknowledged, and is told, too.
+    // Subscribers that never received it missed an acknowledged event, so they also get a gap.
     cluster.nodes[1].kill();
     cluster.nodes[1].start();
     let mut before = cluster.resume(1, &kept);
@@ -192,7 +194,7 @@ fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_th
     let mut stream = cluster.resume(1, &kept);
     cluster.redis.back_up();
     cluster.wait_until_ready();
-    // It does not hear of what it would lose.
+    // This node does not receive the event that Redis will lose.
     cluster.nodes[1].network.cut();
     cluster.published_at_last(0, "topic=a&data=lost");
 
@@ -202,7 +204,7 @@ fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_th
     cluster.nodes[1].wait_until_ready(true);
     let next = cluster.published_at_last(1, "topic=a&data=next");
 
-    // What was on its way to it when the network was cut may come all the same.
+    // The event may have been on its way to this node when the network was cut, so it may still be delivered.
     let mut told = stream.event().unwrap();
     if told.data == "lost" {
         told = stream.event().unwrap();

@@ -1,4 +1,4 @@
-//! Who subscribes to what, on all nodes.
+//! The active subscriptions of all nodes: the list, and the presence events about changes.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ impl Cluster {
         )
     }
 
-    /// The topics that are subscribed to, as this node lists them.
+    /// The topics of the active subscriptions, as listed by this node.
     pub fn listed(&self, node: usize) -> Vec<String> {
         let path = format!("{HUB}/subscriptions");
         let answer = request(self.nodes[node].addr(), "GET", &path, &bearer(&self.token));
@@ -33,7 +33,8 @@ impl Cluster {
     }
 }
 
-/// The topics that are told of, and whether they are active, up to this one.
+/// Reads presence events up to the one with this topic and state. Returns the topic of each, and whether it
+/// is active.
 fn told_until(stream: &mut Stream, topic: &str, active: bool) -> Vec<(String, bool)> {
     let mut all = Vec::new();
     loop {
@@ -85,7 +86,7 @@ fn those_of_a_dead_node_end_once() {
     eventually("it to be gone", || {
         (cluster.listed(1) == ["b"]).then_some(())
     });
-    // Nobody tells it twice.
+    // No second presence event reports the end of the same subscription.
     let _end = cluster.resume_on(1, "end", "");
     assert_eq!(
         told_until(&mut watching, "end", true),
@@ -134,7 +135,7 @@ fn what_is_no_subscription_is_left_out_and_removed() {
         left.into_iter().all(|left| left == "0").then_some(())
     });
     assert_eq!(cluster.listed(0), ["a", "b"]);
-    // The same of a node that is dead.
+    // A node that is dead must also be cleaned up if its entry is invalid.
     for key in keys.lines() {
         cluster.redis.command(&["HSET", key, "/x", "1"]);
     }
@@ -169,7 +170,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_redis() {
     });
 
     for node in 0..2 {
-        // From Redis into memory, without a gap.
+        // Reading changes from Redis to memory without a gap.
         let mut stream = cluster.resume_on(node, "a", &ids[0]);
         for id in &ids[1..] {
             let event = stream.event().unwrap();

@@ -1,4 +1,4 @@
-//! The binary as it is started: files, variables, flags, exit codes, and what it prints and logs.
+//! Starting the binary: files, variables, flags, exit codes, and what it prints and logs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ use toml::{Table, Value};
 
 const PORT_0: [&str; 2] = ["--bind", "127.0.0.1:0"];
 
-/// A folder with these files.
+/// A temporary folder with these files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempdir().unwrap();
     for (name, content) in files {
@@ -38,7 +38,7 @@ fn with(mut command: Command, variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Asserts that it was refused in one line, and returns that.
+/// Asserts that the binary refused to run with a one-line message, and returns the message.
 fn refusal(finished: &Finished) -> &str {
     assert_eq!(finished.code, Some(2), "{}", finished.stderr);
     assert_eq!(finished.stdout, "");
@@ -48,7 +48,7 @@ fn refusal(finished: &Finished) -> &str {
     line
 }
 
-/// The interval that a run with these arguments would have.
+/// The ticker interval of a run with these arguments.
 fn interval(folder: &Path, args: &[&str]) -> String {
     let printed = run(folder, &[&["--print-config"], args].concat());
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);

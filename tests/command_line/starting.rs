@@ -1,4 +1,4 @@
-//! What the server says when it starts.
+//! What the server prints and logs when it starts.
 
 use std::net::TcpListener;
 

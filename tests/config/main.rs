@@ -1,4 +1,4 @@
-//! The settings: where they come from and what each may be.
+//! The settings: where they come from, and which values they accept.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +9,8 @@ use std::{ffi::OsString, fs, path::Path};
 use sse_broadcaster::config::{Config, ConfigError, Flag, Found, Sources, changed_keys};
 use toml::{Table, Value};
 
-/// Every key with values that are taken, the last of them not the default, and values that are not.
-/// The ends of each range are here, and what lies one past them.
+/// Every key, with values that are accepted and values that are refused. The last accepted value is not the
+/// default. The ends of each range are included, and the values just beyond them.
 #[rustfmt::skip]
 const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("server.bind",
@@ -126,7 +126,7 @@ fn from_variable(
     sources.load(&Found::Nothing)
 }
 
-/// The line of a file that sets a key.
+/// A config file that sets this key.
 fn line(path: &str, value: &str) -> String {
     let (section, key) = path.split_once('.').unwrap();
     let value = value.replace("'\\u0000'", "\"\\u0000\"");
@@ -138,7 +138,7 @@ fn variable(path: &str) -> String {
     format!("BROADCASTER__{name}")
 }
 
-/// A value as a variable has it: bare.
+/// A value as written in an environment variable, without quotes.
 fn bare(value: &str) -> String {
     match format!("x = {value}").parse::<Table>().unwrap()["x"].clone() {
         Value::String(text) => text,
@@ -165,7 +165,7 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// One line, of a bounded length, that names all of these.
+/// Asserts that the message is one line, shorter than 600 bytes, and contains all of these parts.
 fn assert_says(err: &ConfigError, parts: &[&str]) {
     let message = err.to_string();
     for part in parts {

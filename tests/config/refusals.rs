@@ -1,4 +1,4 @@
-//! What is said of settings that are wrong: one line, bounded, that says what to mend.
+//! The error messages for wrong settings: one line of bounded length that says what to correct.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
 

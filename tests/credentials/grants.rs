@@ -1,4 +1,4 @@
-//! What of the private reaches whose token.
+//! Which private events a subscriber receives with which token.
 
 use serde_json::{Value, json};
 

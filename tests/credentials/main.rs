@@ -1,5 +1,5 @@
-//! Tokens of subscribers and of pages: how they are presented, what of the private they open, and
-//! what a browser is told (Mercure, chapters Authorization and Protected Resource Metadata).
+//! Tokens of subscribers and of pages: how clients present them, which private events they allow, and what
+//! browsers receive (Mercure, chapters Authorization and Protected Resource Metadata).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,12 +16,12 @@ use support::mercure::{
     until_marker,
 };
 
-/// Reads everything.
+/// A token that allows reading everything.
 fn wide() -> String {
     token(json!([grant("subscribe", &["*"])]))
 }
 
-/// Reads nothing that is private.
+/// A token that allows reading nothing private.
 fn narrow() -> String {
     token(json!([]))
 }
@@ -30,7 +30,8 @@ fn cookie(name: &str, token: &str) -> String {
     format!("Cookie: {name}={token}\r\n")
 }
 
-/// What whoever presents itself so gets of a public and a private update.
+/// Subscribes with these headers, and publishes a public and a private event. Returns the data of the events
+/// that arrive.
 fn got(hub: &MercureHub, headers: &str) -> Vec<String> {
     let mut publisher = hub.publisher();
     let mut stream = hub.open(&format!("match=a&match={MARKER}"), headers);

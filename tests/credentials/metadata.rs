@@ -1,4 +1,4 @@
-//! What the hub says of itself to whoever wants a token for it (RFC 9728).
+//! The metadata that tells clients how to get a token for the hub (RFC 9728).
 
 use serde_json::{Value, json};
 use sse_broadcaster::HubUrl;

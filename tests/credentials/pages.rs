@@ -1,4 +1,4 @@
-//! What the pages of which origins may do, with a cookie and with a header.
+//! What pages of which origins may do, with a cookie and with a header.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::{
     wide,
 };
 
-/// Publishes with a cookie, and what a browser would say of the page that does.
+/// Publishes with a cookie. `headers` are those that a browser sends about the page.
 fn post_with_cookie(hub: &MercureHub, headers: &str) -> Answer {
     let token = token(json!([grant("publish", &["*"])]));
     let headers = format!("{}{headers}", cookie(COOKIE, &token));

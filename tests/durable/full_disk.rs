@@ -1,4 +1,4 @@
-//! A disk without room, and a limit on the size of files.
+//! A full disk, and a limit on the size of files.
 
 #![allow(clippy::print_stderr, reason = "a test that cannot be run says so")]
 
@@ -32,7 +32,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
     });
     assert_eq!(refused.status(), 503);
     assert!(refused.header("retry-after").is_some());
-    // It is tried again and again, and what is small may find room within the file.
+    // The server keeps retrying, and a small event may still fit into the file.
     eventually("not to be ready", || {
         let answer = node.publish(&large);
         if answer.status() == 200 {
@@ -54,7 +54,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
         (get(node.addr(), "/readyz").status() == 200).then_some(())
     });
 
-    // The streams are the same as before, and nothing is missing.
+    // The streams opened before the failure are still open, and no event is missing.
     let mut got = Vec::new();
     while got.len() < acknowledged.len() {
         let event = updates.event().unwrap();
@@ -72,7 +72,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
     }
 }
 
-/// Sets how long a file of this process may get, in bytes.
+/// Sets the maximum file size in bytes for this process.
 fn limit_file_size(server: &Process, current: Option<u64>) {
     let limit = Rlimit {
         current,
@@ -133,7 +133,7 @@ fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
         let length = fs::metadata(node.path()).unwrap().len();
         limit_file_size(&server, Some(length.saturating_sub(random.u64(..100_000))));
         eventually("a refusal", || {
-            // Each comes and goes, which are two presence events.
+            // A subscriber connects and leaves, which causes two presence events.
             drop(node.resume(&updates, "earliest"));
             let large = "x".repeat(random.usize(..100_000));
             let answer = node.publish(&format!("topic=a&data={large}"));

@@ -1,4 +1,4 @@
-//! A server that is killed while it is published to, again and again.
+//! A server that is killed repeatedly while clients publish.
 
 use std::{
     sync::{
@@ -14,10 +14,10 @@ use rustix::process::Signal;
 use super::*;
 use crate::support::mercure::{Client, bearer};
 
-/// What each round takes at most, on average.
+/// Time limit for each round, on average.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// How often the server is killed; `CHAOS_ROUNDS` says otherwise.
+/// How often the server is killed: `CHAOS_ROUNDS`, or five times.
 fn rounds() -> u32 {
     let asked = std::env::var("CHAOS_ROUNDS").ok();
     asked.map_or(5, |rounds| rounds.parse().expect("a number of rounds"))
@@ -46,7 +46,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
         let updates = reader("/.well-known/mercure?match=a", "end");
         let ticks = reader("/events/sse", "");
         for round in 0..rounds() {
-            // Each time after another count of events.
+            // Each round kills the server after a different number of events.
             let count = || acknowledged.lock().unwrap().len();
             let enough = count() + 50 + 10 * (round as usize % 7);
             eventually("more to be acknowledged", || {
@@ -94,7 +94,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     assert_eq!(lost, 0);
     assert_eq!(ids.len(), distinct.len(), "nothing comes twice");
     assert_eq!(out_of_order, 0);
-    // No number twice and none skipped, whatever died meanwhile.
+    // No number is repeated or skipped, although the server was killed.
     for (n, (_, data)) in ticks.iter().enumerate() {
         assert_eq!(*data, format!("Message number: {n}"));
     }
@@ -104,7 +104,7 @@ fn seq(id: &str) -> u64 {
     id.rsplit_once('-').unwrap().1.parse().unwrap()
 }
 
-/// Publishes one event after the other, and tries again what was not acknowledged, as another event.
+/// Publishes one event after another. An event that is not acknowledged is not retried.
 fn publish(
     node: &Node,
     publisher: u32,
@@ -136,8 +136,9 @@ fn publish(
     }
 }
 
-/// Reads as a browser does: comes again with the last id whenever the stream ends. Until an event of
-/// these data comes, or else until all is over. What it got, and the longest time without.
+/// Reads like a browser, which reconnects with the last id when the stream ends. Returns at the event with
+/// the data `until`, or, if `until` is empty, at the first event after `stop` is set. Returns the ids and
+/// data of the events, and the longest time without an event.
 fn read(
     node: &Node,
     target: &str,

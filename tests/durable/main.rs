@@ -1,4 +1,4 @@
-//! A log in a file: the next process goes on where the last one ended, however that was.
+//! A log in a file: after any kind of exit, the next process continues where the last one ended.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -23,7 +23,8 @@ use tempfile::TempDir;
 
 const HUB: &str = "/.well-known/mercure";
 
-/// A folder with a server's config, file and secret. Whoever is started in it has the same address.
+/// A folder with a server's config, log file and secret. Every server that is started in it has the same
+/// address.
 struct Node {
     folder: TempDir,
     port: u16,
@@ -31,7 +32,7 @@ struct Node {
 }
 
 impl Node {
-    /// `more`: of the config, in its own sections.
+    /// `more` is appended to the config, whose last section is `[log]`.
     fn new(more: &str) -> Self {
         Self::with_path("events.redb", more)
     }
@@ -58,7 +59,7 @@ impl Node {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The log's file.
+    /// The path of the log file.
     fn path(&self) -> PathBuf {
         self.folder.path().join("events.redb")
     }
@@ -67,7 +68,7 @@ impl Node {
         self.start_with(&[])
     }
 
-    /// With settings from the environment.
+    /// Starts the server with additional settings in its environment.
     fn start_with(&self, settings: &[(&str, &str)]) -> Process {
         let mut command = command(self.folder.path(), &[]);
         command.envs(settings.iter().copied());

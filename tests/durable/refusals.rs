@@ -1,4 +1,4 @@
-//! What is refused at the start: never a silent new beginning.
+//! What makes a server with a file log refuse to start. It never silently begins an empty log instead.
 
 use std::{os::unix::fs::symlink, process::Command};
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::*;
 use crate::support::process::{Finished, run};
 
-/// Asserts that it does not start, and says why in a line.
+/// Asserts that the server did not start, and that its error message contains the reason.
 #[track_caller]
 fn assert_refused(finished: &Finished, reason: &str) {
     assert_ne!(finished.code, Some(0));

@@ -1,11 +1,11 @@
-//! A log's file that somebody else changes while the server has it open.
+//! A log file that another program changes while the server has it open.
 
 use rustix::process::Signal;
 
 use super::*;
 use crate::support::client::get;
 
-/// Asserts that after this nothing more is acknowledged, and that the log says why.
+/// Asserts that no event is acknowledged after `change`, and that the log says why.
 fn assert_refuses_after(node: &Node, server: &Process, change: impl FnOnce()) {
     assert_eq!(node.publish("topic=a&data=before").status(), 200);
 

@@ -1,5 +1,5 @@
-//! Which topics a subscriber gets for what it asks (Mercure, chapters Subscription and Matcher
-//! Types), in the address or in a body.
+//! Which topics a subscriber receives for its matchers (Mercure, chapters Subscription and Matcher Types), in
+//! the URL or in a request body.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use support::mercure::{MARKER, MercureHub, form, until_marker};
 
 const FOO: &str = "https://example.com/foo";
 
-/// Everything that is published for the tables below, in this order.
+/// The topics of the events that are published for the tables below, in this order.
 const TOPICS: &[&str] = &[
     FOO,
     "https://example.com/Foo",
@@ -54,8 +54,8 @@ const TOPICS: &[&str] = &[
     "\\*",
 ];
 
-/// The books that a pattern of them means: a host in any case, a port that goes without saying, and
-/// whatever the pattern says nothing of.
+/// The topics that a pattern for books matches: the host in any case, the default port written or not, and
+/// anything in the parts that the pattern does not mention.
 const BOOKS: &[&str] = &[
     "https://example.com/books/1",
     "https://EXAMPLE.com/books/1",
@@ -64,7 +64,7 @@ const BOOKS: &[&str] = &[
     "https://example.com/books/1?x=1#y",
 ];
 
-/// Asserts that whoever asks so gets these topics, live and from the history.
+/// Asserts that a subscriber with each query receives exactly these topics, live and from the history.
 fn assert_means(cases: &[(&str, &[&str])]) {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
@@ -129,8 +129,8 @@ fn a_pattern_means_what_the_standard_says() {
         ("match_urlpattern=bar", &["bar"]),
         ("match_urlpattern=/.well-known/bar", &["bar"]),
         ("match_urlpattern=/BOOKS/1", &[]),
-        // A colon begins the name of a group, and what has no slash is beside the hub, as in
-        // browsers that are given a base.
+        // A colon begins the name of a group. A pattern without a slash is relative to the hub's URL, as in
+        // browsers with a base URL.
         ("match_urlpattern=urn:x", &[]),
         ("match_urlpattern=urn%5C:x", &[]),
     ]);

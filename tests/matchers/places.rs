@@ -1,4 +1,4 @@
-//! Where a stream begins: what of a request says so, and what the answer says of it.
+//! Where a stream begins: which part of a request decides it, and what the response says about it.
 
 use crate::support::mercure::{MercureHub, PATH, form, query};
 

@@ -1,4 +1,4 @@
-//! What is no request for topics, and what may stand in its body.
+//! Invalid subscription requests, and what a request body may contain.
 
 use crate::support::{
     client::Stream,
@@ -6,7 +6,7 @@ use crate::support::{
     mercure::{Client, MARKER, MercureHub, PATH, query, until_marker},
 };
 
-/// Names and values that are not taken, each of them whole.
+/// Parameters that are refused, one in each request.
 const WRONG: &[&str] = &[
     "Match=a",
     "MATCH=a",
@@ -46,7 +46,7 @@ const WRONG: &[&str] = &[
     "match_urlpattern=%2F%3Aa%2F%3Aa",
     "match_urlpattern=https%3A%2F%2Fexa+mple.com%2F",
     "match_urlpattern=%2F(%3F%3Da)",
-    // Inside of a group: a look-ahead, a back reference, flags, and a class of Unicode.
+    // Inside a group: a look-ahead, a back reference, flags, and a Unicode class.
     "match_urlpattern=%2F(a(%3F%3Db))",
     "match_urlpattern=%2F((a)%5C1)",
     "match_urlpattern=%2F((%3Fi:a))",
@@ -167,7 +167,7 @@ fn bodies_that_anybody_sends_slowly_have_room_for_so_many_at_once() {
         client
     };
 
-    // 64 MiB, and some more.
+    // These requests send more than 64 MiB.
     let mut clients: Vec<_> = (0..260).map(|_| slow()).collect();
     let refused = eventually("a refusal", || {
         let refused = clients.iter().position(Client::has_answer)?;
@@ -178,7 +178,7 @@ fn bodies_that_anybody_sends_slowly_have_room_for_so_many_at_once() {
     hub.subscribe("match=a");
 
     drop(clients);
-    // It is read, and says nothing.
+    // When memory is free again, the body is read, and the request is refused because its matcher is empty.
     let large = format!("match=&x={}", "x".repeat(300_000));
     eventually("room", || {
         (hub.ask("QUERY", PATH, "", &large).status() == 400).then_some(())

@@ -1,4 +1,4 @@
-// The interval as measured, the plot's history and the list's entries: right, and bounded.
+// The measured interval, the plot's history and the list of entries: correct, and bounded in size.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

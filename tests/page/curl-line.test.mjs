@@ -1,4 +1,5 @@
-// The curl lines: right for the shell, whatever is typed, and the same request as the page's own.
+// The `curl` lines: quoted correctly for the shell, whatever the user types, and equal to the page's own
+// request.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -18,7 +19,7 @@ const NASTY = [
 
 const update = (fields) => ({ topics: [], data: "", type: "", id: "", retry: "", isPrivate: false, ...fields });
 
-/** The words that the shell makes of a line, with `curl` replaced by something that tells. */
+/** The words into which the shell splits a line. A shell function replaces `curl` and prints them. */
 function words(line, env = {}) {
   const script = `curl() { for word; do printf '%s\\0' "$word"; done; }\n${line}`;
   const said = execFileSync("/bin/sh", ["-c", script], { env, encoding: "utf8" });

@@ -1,4 +1,4 @@
-// The id's form, held to what the server writes.
+// Event ids: parsed and formatted as the server writes them.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

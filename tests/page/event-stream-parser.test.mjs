@@ -1,4 +1,4 @@
-// The event stream's format, held to the rules of the WHATWG, however its bytes are cut.
+// The event stream parser follows the WHATWG standard, wherever the bytes are split.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -16,7 +16,7 @@ function readChunks(chunks, parser = new EventStreamParser()) {
   return { events, lastEventId: parser.lastEventId, retry: parser.retry };
 }
 
-/** Data of each event. */
+/** The data of each event. */
 function dataOf(text) {
   return read(text).events.map(({ data }) => data);
 }
@@ -189,7 +189,7 @@ test("a stream may be longer than any event", () => {
   for (let round = 0; round < 12; round += 1) assert.equal(parser.push(chunk).length, 1);
 });
 
-/** Numbers below a limit, the same in each run. */
+/** A deterministic generator of numbers below a limit. */
 function generator(seed) {
   let state = seed;
   return (limit) => {

@@ -1,4 +1,4 @@
-// The server's `gap` event: how it is read, and how it is put to a reader.
+// The server's `gap` event: parsing it, and the sentence that describes it to a reader.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// The reconnecting stream against a stand-in for fetch: what it sends, what it tries again, what ends it.
+// The reconnecting stream, tested with a fake `fetch`: what it sends, what it retries, and what ends it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import { HubStream } from "../../static/hub-stream.js";
 const encoder = new TextEncoder();
 const STREAM = { "content-type": "text/event-stream" };
 
-/** An answer that sends `text` and then ends, or is cut. */
+/** A response that sends `text` and then ends, or breaks off if `isCut`. */
 function streamOf(text, { headers = {}, isCut = false } = {}) {
   const body = new ReadableStream({
     start(controller) {
@@ -30,8 +30,8 @@ function problem(status, detail) {
 const refusal = () => problem(403, "enough");
 
 /**
- * Runs a stream against answers, one for each connection, until it ends for good.
- * @param {(Response | Error)[]} answers the last one has to end it
+ * Runs a stream until it ends for good. Each connection receives the next answer.
+ * @param {(Response | Error)[]} answers the last one must end the stream
  */
 async function run(answers, { address = "/hub?match=a", token = () => "" } = {}) {
   const told = { requests: [], waits: [], states: [], events: [] };

@@ -1,4 +1,4 @@
-// The playground's books: events, the hub's own among them, and the list of active subscriptions.
+// What the playground records: events, presence events among them, and the list of active subscriptions.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -18,7 +18,7 @@ const document = (number, fields = {}) => ({
   ...fields,
 });
 
-/** Subscribes to a stream that brings `text` and stays open; resolves when `count` events are in. */
+/** Subscribes to a stream that sends `text` and stays open. Resolves when `count` events have arrived. */
 async function subscribed(text, count) {
   const news = [];
   const active = new ActiveSubscriptions();

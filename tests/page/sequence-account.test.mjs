@@ -1,4 +1,4 @@
-// The books of one subscriber: each message and each gap is counted once.
+// The counts of one subscriber: each message and each gap is counted once.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

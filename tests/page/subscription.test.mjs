@@ -1,4 +1,4 @@
-// One subscriber against a stand-in for EventSource: states, resuming, and what is worth saying.
+// One subscriber, tested with a fake `EventSource`: its states, resuming, and what it announces.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

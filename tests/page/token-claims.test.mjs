@@ -1,4 +1,4 @@
-// What a token says of itself, and what is no token.
+// Reading the claims of a token, and recognizing what is not a token.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-//! How a connection takes updates: one after the other, as bodies of any framing, and to the end.
+//! How one connection publishes: several requests, bodies of any framing, and the end of the connection.
 
 use std::{
     io::{Read as _, Write as _},
@@ -19,7 +19,7 @@ fn publish_token() -> String {
     token(json!([grant("publish", &["*"])]))
 }
 
-/// A POST whose body comes in chunks of these.
+/// A `POST` whose body is sent in these chunks.
 fn chunked(token: &str, chunks: &[&str]) -> Vec<u8> {
     let mut request = format!(
         "POST {PATH} HTTP/1.1\r\nHost: test\r\n{}Transfer-Encoding: chunked\r\n\
@@ -195,7 +195,7 @@ fn while_the_server_drains_publishers_are_told_to_come_again() {
     hub.server.join().unwrap();
 }
 
-/// A subscriber that reads nothing of what would be more than its socket holds.
+/// A subscriber that does not read, while events are waiting that do not fit into its socket.
 fn stalled(hub: &MercureHub) -> TcpStream {
     let mut publisher = hub.publisher();
     let data = "x".repeat(1 << 19);

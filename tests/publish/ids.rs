@@ -1,4 +1,4 @@
-//! The ids that publishers give their updates.
+//! Ids that publishers give their events.
 
 use crate::support::{
     client::Stream,
@@ -109,7 +109,7 @@ fn no_id_of_a_publisher_hides_the_gap_after_an_older_epoch() {
     let mut publisher = hub.publisher();
     publisher.publish("topic=a&id=urn:1");
 
-    // Those who had events of a log before this one resume from ids such as these.
+    // Subscribers may resume from ids of this form, because an earlier log had given them.
     for id in ["#1600000000000-4", "1600000000000-4"] {
         let taken = form(&[("topic", "a"), ("id", id)]);
         publisher.post(&taken).assert_refuses(400, id);

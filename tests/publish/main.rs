@@ -1,5 +1,5 @@
-//! Publishing over HTTP (Mercure, chapter Publication): what an update becomes, what is refused, and
-//! how connections take it.
+//! Publishing over HTTP (Mercure, chapter Publication): the resulting event, refused requests, and
+//! connections.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,8 +15,8 @@ mod topics;
 use serde_json::json;
 use support::mercure::{MARKER, MercureHub, form, grant, token, until_marker};
 
-/// Asserts that each of these forms is refused, though the token allows everything, and that nobody
-/// gets anything of them.
+/// Asserts that each of these forms is refused although the token allows everything, and that no subscriber
+/// receives an event.
 fn assert_refused<'a>(
     hub: &MercureHub,
     status: u16,

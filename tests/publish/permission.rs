@@ -1,4 +1,4 @@
-//! Who may publish what (Mercure, chapter Publishers), and what whoever may not is told.
+//! Who may publish what (Mercure, chapter Publishers), and the error for those who may not.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::mercure::{
     token_until, until_marker,
 };
 
-/// The challenge that names this error.
+/// The challenge with this error code.
 fn challenge(error: &str) -> String {
     format!("Bearer error=\"{error}\", {METADATA}")
 }

@@ -1,4 +1,4 @@
-//! What is no update: refused as a whole, and nobody gets any of it.
+//! Invalid updates: each is refused completely, and no subscriber receives any part of it.
 
 use serde_json::json;
 
@@ -281,7 +281,7 @@ fn what_exceeds_a_limit_is_refused_as_too_large() {
 
     let body = format!("topic=a{}", "&x=y".repeat(300));
     let mut forms = vec![body, "topic=a&topic=b&topic=c&topic=d".to_owned()];
-    // Each line break becomes a line of its own with the name of the field.
+    // Each line break begins a new `data:` line, so it grows on the wire.
     let lines = "\n".repeat(37);
     forms.push(form(&[("topic", "a"), ("data", &lines)]));
     for name in ["topic", "data", "id", "type", "retry", "private", "foo"] {

@@ -1,4 +1,4 @@
-//! Topics that are the hub's own, and those that only look like it.
+//! Topics that are reserved for the hub, and topics that only look like them.
 
 use serde_json::json;
 use sse_broadcaster::HubUrl;
@@ -8,7 +8,7 @@ use crate::{
     support::mercure::{MercureHub, PATH, bearer, form, grant, token_for},
 };
 
-/// Topics that name the hub, or something below it.
+/// Topics that resolve to the hub's URL or to a path below it.
 const RESERVED: &[&str] = &[
     "",
     "#f",
@@ -44,7 +44,7 @@ const RESERVED: &[&str] = &[
     "javascript:/.well-known/mercure/x",
 ];
 
-/// Topics that look like it.
+/// Topics that look similar, but are not reserved.
 const FREE: &[&str] = &[
     "foo",
     ".",

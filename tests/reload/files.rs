@@ -1,4 +1,4 @@
-//! Where the file is, and how it comes to be another one.
+//! Where the config file is, and how it can be replaced.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -20,7 +20,7 @@ fn a_file_that_is_replaced_by_renaming_is_taken() {
     server.assert_log(&[TAKEN, TAKEN, TAKEN]);
 }
 
-/// A folder as Kubernetes mounts it, at its first version.
+/// A folder as Kubernetes mounts a `ConfigMap`, in its first version.
 fn mounted(config: &str) -> TempDir {
     let folder = tempdir().unwrap();
     symlink("..data/config.toml", folder.path().join("config.toml")).unwrap();
@@ -28,7 +28,7 @@ fn mounted(config: &str) -> TempDir {
     folder
 }
 
-/// Puts another version in the place of the one there is, in one step.
+/// Replaces the current version with another one atomically.
 fn mount(folder: &Path, version: &str, config: &str) {
     fs::create_dir(folder.join(version)).unwrap();
     fs::write(folder.join(version).join("config.toml"), config).unwrap();

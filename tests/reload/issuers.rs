@@ -1,4 +1,4 @@
-//! Issuers and their keys are read anew with the config.
+//! A reload also reads the issuers and their keys again.
 
 use super::*;
 use crate::support::client::{Response, get, post};
@@ -10,7 +10,7 @@ fn issuers(list: &str) -> String {
     format!("[auth]\nissuers = [{list}]\n")
 }
 
-/// A server that trusts whoever has the secret in the file `secret`.
+/// A server that trusts an issuer with the secret in the file `secret`.
 fn start() -> Reloading {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("secret"), "1".repeat(40)).unwrap();
@@ -23,7 +23,7 @@ fn start() -> Reloading {
     )
 }
 
-/// A token of whoever has this secret.
+/// A token of this issuer, signed with this secret.
 fn token(server: &Reloading, issuer: &str, secret: &str) -> String {
     let path = server.path("signing");
     fs::write(&path, secret).unwrap();
@@ -55,7 +55,7 @@ fn publish(server: &Reloading, token: &str) -> Response {
     )
 }
 
-/// Waits until a token is good, or not.
+/// Waits until publishing with this token returns this status.
 fn wait_for(server: &Reloading, token: &str, status: u16) {
     eventually(&format!("{status} for a token"), || {
         (publish(server, token).status() == status).then_some(())
@@ -108,12 +108,12 @@ fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
     );
     assert_eq!(publish(&server, &good).status(), 200);
 
-    // It was only late.
+    // A valid secret is written later. The server must accept it without another signal.
     fs::write(server.path("secret"), "2".repeat(40)).unwrap();
     wait_for(&server, &new, 200);
 }
 
-/// A stream that asks with a token, or with none.
+/// Subscribes with a token, or without one.
 fn subscribe(server: &Reloading, token: Option<&str>) -> Stream {
     let header = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
     let stream = Stream::request(
@@ -125,7 +125,8 @@ fn subscribe(server: &Reloading, token: Option<&str>) -> Stream {
     stream
 }
 
-/// Reads up to an event with this data; what came before, the tests publish to see whether they may.
+/// Reads up to an event with this data. Earlier events have the data `x`, which the tests publish to check
+/// tokens.
 fn until(stream: &mut Stream, data: &str) {
     loop {
         let event = stream.event().expect("the stream goes on");
@@ -150,7 +151,7 @@ fn a_stream_ends_with_the_key_of_its_token_and_the_others_go_on() {
     let mut of_old = subscribe(&server, Some(&old));
     fs::write(server.path("other"), "2".repeat(40)).unwrap();
 
-    // One that comes takes none away.
+    // Adding an issuer does not remove another one.
     server.save(&issuers(
         "'https://one.example secret:secret', 'https://one.example secret:other'",
     ));

@@ -1,4 +1,4 @@
-//! A changed config is taken over while the server runs: no subscriber is dropped, no number skipped.
+//! The running server applies a changed config: no subscriber is disconnected, and no number is skipped.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,20 +24,20 @@ use support::{
 };
 use tempfile::{TempDir, tempdir};
 
-/// What every reload says that changed what the server does at once.
+/// The log message of every reload that takes effect immediately.
 const TAKEN: &str = "the config file has changed: config reloaded, in effect now: ";
 
-/// Silence on the streams, so that one who waits for an event in vain is told so by [`BOUND`].
+/// No heartbeat comments, so that waiting for an event fails after [`BOUND`].
 const NO_COMMENTS: (&str, &str) = ("BROADCASTER__STREAM__HEARTBEAT", "1h");
 
-/// A running server and the folder it was started in.
+/// A running server, and the folder in which it was started.
 struct Reloading {
     folder: TempDir,
     process: Process,
 }
 
 impl Reloading {
-    /// Started in a folder with the file `config.toml`, which it is told to use.
+    /// Starts a server with the file `config.toml` in a new folder.
     fn start(config: &str) -> Self {
         Self::start_with(config, &[], &[NO_COMMENTS])
     }
@@ -64,7 +64,7 @@ impl Reloading {
         self.folder.path().join(name)
     }
 
-    /// Writes `config.toml` in its place.
+    /// Overwrites `config.toml` in place.
     fn save(&self, config: &str) {
         fs::write(self.path("config.toml"), config).unwrap();
     }
@@ -73,7 +73,7 @@ impl Reloading {
         Stream::resume(self.process.addr(), Some("earliest"))
     }
 
-    /// Every line logged since it was up, from its level on.
+    /// The lines logged since the server listens, each beginning with its level.
     fn log(&self) -> Vec<String> {
         let log = self.process.stderr();
         let lines = log
@@ -85,7 +85,7 @@ impl Reloading {
             .collect()
     }
 
-    /// Waits until it has logged this many lines, and asserts that each holds what is given for it.
+    /// Waits until this many lines are logged, and asserts that each contains its expected text.
     fn assert_log(&self, expected: &[&str]) {
         let lines = eventually(&format!("{} lines in the log", expected.len()), || {
             Some(self.log()).filter(|lines| lines.len() >= expected.len())
@@ -97,13 +97,13 @@ impl Reloading {
     }
 }
 
-/// The ticker at an interval, with a message to know this config by.
+/// A config with this ticker interval. The messages contain `name`, so that a test recognizes the config.
 fn ticker(interval: &str, name: &str) -> String {
     format!("[ticker]\ninterval = '{interval}'\nmessage = '{name} {{n}}'\n")
 }
 
-/// Reads on until a message of the config of this name comes; every message has to have the number
-/// after the one before.
+/// Reads up to the first message of the config with this name. Asserts that each number follows the previous
+/// one.
 fn read_until(stream: &mut Stream, next: &mut u64, name: &str) {
     let deadline = Instant::now() + BOUND;
     loop {
@@ -180,7 +180,7 @@ fn a_bad_file_changes_nothing_and_logs_one_line() {
     server.assert_log(&[&syntax, &value, again, TAKEN]);
 }
 
-/// The number after that of the next message, which the config of this name has sent.
+/// Waits for a message of the config with this name, and returns the number of the message after it.
 fn next_number(stream: &mut Stream, next: &mut u64, name: &str) -> u64 {
     read_until(stream, next, name);
     *next

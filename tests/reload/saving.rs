@@ -1,4 +1,4 @@
-//! A file is read when it is written to its end, and not before.
+//! The server reads a changed file only after it was written completely.
 
 use std::{
     fs::{self, File},
@@ -25,7 +25,7 @@ use super::{
     ticker,
 };
 
-/// What is done in the background while a test goes on: again and again, until this is dropped.
+/// Repeats an action in the background until this is dropped.
 struct Meanwhile(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
 impl Meanwhile {
@@ -49,7 +49,7 @@ impl Drop for Meanwhile {
     }
 }
 
-/// Pauses within what a test does, as those of a slow writer. None of them waits for something.
+/// A pause of the test's writer, not a wait for the server.
 fn pause(ms: u64) {
     thread::sleep(Duration::from_millis(ms));
 }

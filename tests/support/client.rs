@@ -1,4 +1,5 @@
-//! HTTP and event streams as they are on the wire, read with nothing of the server's own code.
+//! An HTTP client and an event stream reader for the tests. They use none of the server's code, so that they
+//! see the exact bytes on the wire.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -11,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use super::BOUND;
 
 pub struct Response {
-    /// The status line and the headers, as sent, in lower case.
+    /// The status line and the headers, in lower case.
     pub head: String,
     pub body: String,
 }
@@ -30,7 +31,7 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
     try_connect(addr).unwrap()
 }
 
-/// The same to a server that may be gone.
+/// Like [`connect`], but returns an error if the server is down.
 pub fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&addr, BOUND)?;
     socket.set_read_timeout(Some(BOUND))?;
@@ -39,7 +40,7 @@ pub fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A socket that can hold little of what it does not read.
+/// Connects with a receive buffer of 4 KiB, so that the server's writes soon block if the test does not read.
 pub fn connect_small(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -48,12 +49,12 @@ pub fn connect_small(addr: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// What the server says of itself.
+/// Returns the document of `/status`.
 pub fn status(addr: SocketAddr) -> Value {
     serde_json::from_str(&get(addr, "/status").body).unwrap()
 }
 
-/// One request on a connection of its own; everything up to the end of the connection.
+/// Sends one request on a new connection, and reads until the server closes the connection.
 pub fn request(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Response {
     let mut socket = connect(addr);
     write!(
@@ -75,7 +76,7 @@ pub fn get(addr: SocketAddr, target: &str) -> Response {
     request(addr, "GET", target, "")
 }
 
-/// A form on a connection of its own, with a token if there is one.
+/// Posts a form on a new connection, with a bearer token if one is given.
 pub fn post(addr: SocketAddr, target: &str, token: Option<&str>, form: &str) -> Response {
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
     let headers = format!(
@@ -86,7 +87,7 @@ pub fn post(addr: SocketAddr, target: &str, token: Option<&str>, form: &str) -> 
     request(addr, "POST", target, &headers)
 }
 
-/// One event, as the stream's fields give it.
+/// The fields of one event in a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SseEvent {
     pub id: Option<String>,
@@ -95,7 +96,7 @@ pub struct SseEvent {
 }
 
 impl SseEvent {
-    /// How many events its log had before it, from its id.
+    /// The index of this event in its epoch. The first event has index 0 and seq 1.
     pub fn index(&self) -> u64 {
         let id = self.id.as_deref().expect("an event with an id");
         let seq = id.rsplit_once('-').unwrap().1;
@@ -106,7 +107,7 @@ impl SseEvent {
         self.name.as_deref() == Some("checkpoint")
     }
 
-    /// The data of a gap.
+    /// Returns the data of a `gap` event. Panics if this is another event.
     pub fn gap(&self) -> Value {
         assert_eq!(self.name.as_deref(), Some("gap"), "{self:?}");
         serde_json::from_str(&self.data).unwrap()
@@ -117,7 +118,7 @@ impl SseEvent {
 pub struct Stream {
     pub head: String,
     reader: BufReader<TcpStream>,
-    /// What was read of the body and not yet given out.
+    /// Bytes of the body that were read but not returned yet.
     pending: Vec<u8>,
 }
 
@@ -142,20 +143,20 @@ impl Stream {
         Self::finish_request(socket)
     }
 
-    /// Sends a request as it is, and reads the head of the answer.
+    /// Sends these bytes as the request, and reads the head of the response.
     pub fn sent(addr: SocketAddr, request: &[u8]) -> Self {
         let mut socket = connect(addr);
         socket.write_all(request).unwrap();
         Self::answer_on(socket)
     }
 
-    /// Sends the empty line that ends a request's head, and reads that of the answer.
+    /// Sends the empty line that ends a request head, and reads the head of the response.
     pub fn finish_request(mut socket: TcpStream) -> Self {
         socket.write_all(b"\r\n").unwrap();
         Self::answer_on(socket)
     }
 
-    /// Resumes on a server that may be gone, or die.
+    /// Resumes a stream. Returns an error if the server is down or dies.
     pub fn try_resume(addr: SocketAddr, target: &str, last_event_id: &str) -> io::Result<Self> {
         let mut socket = try_connect(addr)?;
         write!(
@@ -165,7 +166,7 @@ impl Stream {
         Self::try_answer_on(socket)
     }
 
-    /// Reads the head of the answer to a request that was sent.
+    /// Reads the head of the response to a request that was already sent.
     pub fn answer_on(socket: TcpStream) -> Self {
         Self::try_answer_on(socket).unwrap()
     }
@@ -198,7 +199,8 @@ impl Stream {
         self.reader.get_ref()
     }
 
-    /// The next chunk of the body, or the whole of one with a length; `None`: there is no more.
+    /// Returns the next chunk of the body, or the whole body if the response has a `Content-Length`. `None`
+    /// at the end of the body.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         self.try_chunk().unwrap()
     }
@@ -224,7 +226,7 @@ impl Stream {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// The next block, up to and with its empty line; `None`: the stream was ended.
+    /// Returns the next block of the stream, with its empty line. `None` if the server ended the stream.
     pub fn block(&mut self) -> Option<String> {
         self.try_block().unwrap()
     }
@@ -244,12 +246,12 @@ impl Stream {
         }
     }
 
-    /// The next event, past comments and checkpoints; `None`: the stream was ended.
+    /// Returns the next event, and skips comments and checkpoints. `None` if the server ended the stream.
     pub fn event(&mut self) -> Option<SseEvent> {
         self.try_event().unwrap()
     }
 
-    /// The same from a server that may die.
+    /// Like [`event`](Self::event), but returns an error if the server dies.
     pub fn try_event(&mut self) -> io::Result<Option<SseEvent>> {
         loop {
             let event = self.try_event_or_checkpoint()?;
@@ -259,7 +261,7 @@ impl Stream {
         }
     }
 
-    /// The id of the checkpoint that comes next, if it has one.
+    /// Returns the id of the next event, or `None` if it has no id. Panics if that event is not a checkpoint.
     pub fn checkpoint(&mut self) -> Option<String> {
         let event = self.try_event_or_checkpoint().unwrap();
         let event = event.expect("the stream goes on");
@@ -267,7 +269,7 @@ impl Stream {
         event.id
     }
 
-    /// The next block that is dispatched. Each that is sent has to be: clients deliver the others, too.
+    /// Returns the next block, which must have data: some clients also deliver blocks that browsers ignore.
     fn try_event_or_checkpoint(&mut self) -> io::Result<Option<SseEvent>> {
         let Some(block) = self.try_block()? else {
             return Ok(None);
@@ -287,7 +289,7 @@ impl Stream {
         Ok(Some(event))
     }
 
-    /// The [`index`](SseEvent::index) of each of the next `count` events, none of which may be a gap.
+    /// Returns the [`index`](SseEvent::index) of each of the next `count` events. Panics on a gap.
     pub fn numbers(&mut self, count: usize) -> Vec<u64> {
         (0..count)
             .map(|_| {
@@ -298,13 +300,13 @@ impl Stream {
             .collect()
     }
 
-    /// Asserts that the stream is ended and its connection closed, with no event before.
+    /// Asserts that the server ends the stream and closes the connection, without another event.
     pub fn assert_ends(mut self) {
         assert_eq!(self.event(), None);
         self.assert_closed();
     }
 
-    /// Asserts that the server closes the connection, after the last chunk.
+    /// Asserts that the server closes the connection after the last chunk.
     pub fn assert_closed(&mut self) {
         let mut rest = Vec::new();
         self.reader.read_to_end(&mut rest).unwrap();

@@ -1,5 +1,4 @@
-//! A hub that trusts one issuer, the tokens that this issuer makes, and what publishers and
-//! subscribers send.
+//! A hub that trusts one issuer, tokens of this issuer, and the requests of publishers and subscribers.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -18,10 +17,10 @@ use super::{
     server::{TestServer, quiet},
 };
 
-/// What the hub calls itself; its path is [`PATH`].
+/// The public URL of the hub. Its path is [`PATH`].
 pub const HUB: &str = "https://hub.example.com/.well-known/mercure";
 pub const PATH: &str = "/.well-known/mercure";
-/// What each challenge says at its end.
+/// The last parameter of every `WWW-Authenticate` challenge.
 pub const METADATA: &str = "resource_metadata=\
      \"https://hub.example.com/.well-known/oauth-protected-resource/.well-known/mercure\"";
 
@@ -30,12 +29,13 @@ pub const COOKIE: &str = "__Secure-mercure_access_token";
 const ISSUER: &str = "https://example.com";
 const SECRET: &str = "a secret of the tests that nobody else may trust";
 
-/// On what a stream is told that nothing else is coming.
+/// The topic of the marker event. A test publishes it last, to prove that a stream has no other event before
+/// it.
 pub const MARKER: &str = "urn:marker";
 
 pub struct MercureHub {
     pub server: TestServer,
-    /// Where the secret is, for as long as the server may read it.
+    /// Holds the secret's file, which the server may read again while it runs.
     _folder: TempDir,
 }
 
@@ -63,7 +63,7 @@ impl MercureHub {
         self.server.addr
     }
 
-    /// Who may publish on every topic.
+    /// Returns a publisher that may publish on every topic.
     pub fn publisher(&self) -> Publisher {
         Publisher {
             client: Client::connect(self.addr()),
@@ -71,14 +71,14 @@ impl MercureHub {
         }
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
         let mut client = Client::connect(self.addr());
         client.send(&request(method, target, headers, body));
         client.answer()
     }
 
-    /// A stream of whoever has no token.
+    /// Subscribes without a token.
     pub fn subscribe(&self, query: &str) -> Stream {
         self.open(query, "")
     }
@@ -98,7 +98,7 @@ pub fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-/// A detail that allows this on these very topics.
+/// An authorization detail that allows `action` on exactly these topics.
 pub fn grant(action: &str, topics: &[&str]) -> Value {
     let topics: Vec<_> = topics
         .iter()
@@ -120,7 +120,7 @@ pub fn now() -> f64 {
     now.unwrap().as_secs_f64()
 }
 
-/// A token with these details that is good for an hour.
+/// A token with these authorization details, valid for an hour.
 pub fn token(details: Value) -> String {
     token_until(now() as u64 + 3600, details)
 }
@@ -129,7 +129,7 @@ pub fn token_until(exp: u64, details: Value) -> String {
     signed(HUB, exp, details)
 }
 
-/// The same for a hub of another name, for a day.
+/// Like [`token`], but for the hub with this URL, and valid for a day.
 pub fn token_for(hub: &str, details: Value) -> String {
     signed(hub, now() as u64 + 24 * 3600, details)
 }
@@ -144,7 +144,7 @@ fn signed(hub: &str, exp: u64, details: Value) -> String {
     signed_as("at+jwt", &claims)
 }
 
-/// A token of this type with these claims.
+/// A token of this type (`typ` in its header) with these claims.
 pub fn signed_as(typ: &str, claims: &Value) -> String {
     let mut header = Header::new(Algorithm::HS256);
     header.typ = Some(typ.to_owned());
@@ -152,7 +152,7 @@ pub fn signed_as(typ: &str, claims: &Value) -> String {
     encode(&header, claims, &key).unwrap()
 }
 
-/// A folder with a config, beside which is the secret of the issuer that it is to name: `secret`.
+/// A temporary folder with this config. The issuer's secret is beside it, in the file `secret`.
 pub fn folder_with(config: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("config")).unwrap();
@@ -161,14 +161,14 @@ pub fn folder_with(config: &str) -> TempDir {
     folder
 }
 
-/// Writes fields as a form or a query.
+/// Encodes fields as a form or a query.
 pub fn form(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(fields)
         .finish()
 }
 
-/// A request with a form, or with whatever `headers` call it.
+/// A request whose body is a form, unless `headers` has a `Content-Type`.
 pub fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8> {
     let content_type = if headers.to_ascii_lowercase().contains("content-type:") {
         ""
@@ -183,14 +183,14 @@ pub fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8>
     .into_bytes()
 }
 
-/// A stream that is asked for in a body.
+/// Opens a stream with the `QUERY` method, which has its parameters in the body.
 pub fn query(hub: &MercureHub, target: &str, headers: &str, body: &str) -> Stream {
     let stream = Stream::sent(hub.addr(), &request("QUERY", target, headers, body));
     assert_eq!(stream.status(), 200, "{target} {body}: {}", stream.head);
     stream
 }
 
-/// An answer as it was sent.
+/// A response that is not a stream, as sent.
 #[derive(Debug)]
 pub struct Answer {
     pub head: String,
@@ -210,7 +210,7 @@ impl Answer {
             .next()
     }
 
-    /// Asserts that it refuses, with a problem of this status.
+    /// Asserts that the response is an error with this status and a problem document.
     #[track_caller]
     pub fn assert_refuses(&self, status: u16, of_what: &str) {
         assert_eq!(self.status(), status, "{of_what}: {self:?}");
@@ -221,14 +221,15 @@ impl Answer {
     }
 }
 
-/// The binary, as a hub of its own whose tokens these tests can sign.
+/// The broadcaster binary, running as a hub. Tests can sign tokens for it.
 pub struct HubProcess {
     pub process: Process,
     _folder: TempDir,
 }
 
 impl HubProcess {
-    /// Without numbered messages. `more`: of its config, in its own sections.
+    /// Starts the hub without numbered messages. `more` is appended to its config, whose last section
+    /// is `[auth]`.
     pub fn start(more: &str) -> Self {
         let config = format!(
             "[ticker]\nenabled = false\n\
@@ -250,7 +251,7 @@ impl HubProcess {
     }
 }
 
-/// A connection on which one request after the other is sent.
+/// A connection that sends one request after another.
 pub struct Client {
     reader: BufReader<TcpStream>,
 }
@@ -262,7 +263,7 @@ impl Client {
         }
     }
 
-    /// The same to a server that may be gone.
+    /// Like [`connect`](Self::connect), but returns an error if the server is down.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
         let reader = BufReader::new(try_connect(addr)?);
         Ok(Self { reader })
@@ -272,7 +273,7 @@ impl Client {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Whether an answer has begun to come.
+    /// Whether the first byte of a response has arrived.
     pub fn has_answer(&self) -> bool {
         let socket = self.reader.get_ref();
         socket.set_nonblocking(true).unwrap();
@@ -281,12 +282,12 @@ impl Client {
         peeked.is_ok_and(|read| read > 0)
     }
 
-    /// The next answer, which is no stream.
+    /// Reads the next response, which must not be a stream.
     pub fn answer(&mut self) -> Answer {
         self.try_answer().unwrap()
     }
 
-    /// The same from a server that may die.
+    /// Like [`answer`](Self::answer), but returns an error if the server dies.
     pub fn try_answer(&mut self) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -306,7 +307,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Asserts that the server ends the connection, and says nothing more.
+    /// Asserts that the server closes the connection without sending anything more.
     pub fn assert_closed(&mut self) {
         let mut rest = Vec::new();
         self.reader.read_to_end(&mut rest).unwrap();
@@ -318,7 +319,7 @@ impl Client {
         self.answer()
     }
 
-    /// The same to a server that may die.
+    /// Like [`post`](Self::post), but returns an error if the server dies.
     pub fn try_post(&mut self, headers: &str, body: &str) -> io::Result<Answer> {
         let request = request("POST", PATH, headers, body);
         self.reader.get_mut().write_all(&request)?;
@@ -332,12 +333,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Sends a form as it is.
+    /// Sends this form unchanged.
     pub fn post(&mut self, form: &str) -> Answer {
         self.client.post(&bearer(&self.token), form)
     }
 
-    /// Publishes an update; its id.
+    /// Publishes an event and returns its id.
     #[track_caller]
     pub fn publish(&mut self, form: &str) -> String {
         let answer = self.post(form);
@@ -345,19 +346,19 @@ impl Publisher {
         answer.body
     }
 
-    /// Publishes on a topic, with the topic as the data.
+    /// Publishes on a topic, with the topic as data.
     #[track_caller]
     pub fn publish_on(&mut self, topic: &str) -> String {
         self.publish(&form(&[("topic", topic), ("data", topic)]))
     }
 
-    /// Tells every stream that has the marker that nothing else is coming.
+    /// Publishes the marker event, see [`MARKER`].
     pub fn mark(&mut self) {
         self.publish_on(MARKER);
     }
 }
 
-/// The data of the events up to the marker.
+/// Returns the data of the events before the marker event. Panics on a gap.
 pub fn until_marker(stream: &mut Stream) -> Vec<String> {
     let mut got = Vec::new();
     loop {

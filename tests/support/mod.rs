@@ -1,4 +1,4 @@
-//! What the whole-server tests share: servers, clients, and waiting with a bound.
+//! What the tests of whole servers share: servers, clients, and waiting with a time limit.
 
 #![allow(
     dead_code,
@@ -21,11 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a test waits for what must come. Long, because the machine may be busy; a test that
-/// passes never waits for all of it.
+/// Time limit of a wait. It is long because the machine may be busy. A test that passes waits only for a
+/// small part of it.
 pub const BOUND: Duration = Duration::from_secs(20);
 
-/// Waits until `condition` gives a value. Panics, saying what was waited for, after [`BOUND`].
+/// Polls `condition` until it returns a value. Panics after [`BOUND`] with `what` in the message.
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + BOUND;
     loop {

@@ -1,4 +1,4 @@
-//! The binary itself, started as a user would, with its output kept.
+//! Runs the broadcaster binary as a user would, and keeps its output.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -25,7 +25,8 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// The binary with an environment that holds nothing of the tester's own.
+/// A command that runs the binary in `folder`, without environment variables of the developer that would
+/// configure it.
 pub fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broadcaster"));
     command
@@ -40,7 +41,7 @@ pub fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the binary until it exits.
 pub fn run(folder: &Path, args: &[&str]) -> Finished {
     finish(command(folder, args))
 }
@@ -69,7 +70,7 @@ impl Process {
         }
     }
 
-    /// The address it says it listens on.
+    /// The address that the server prints at start-up.
     pub fn addr(&self) -> SocketAddr {
         eventually("the address on standard output", || {
             let stdout = self.stdout();
@@ -97,12 +98,12 @@ impl Process {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// What it logged.
+    /// What the process has written to standard error so far: its log.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// What it logged, to the end: after [`wait`](Self::wait) alone, some of it may not be read yet.
+    /// The complete log. After [`wait`](Self::wait) alone, the last lines may not have been read yet.
     pub fn whole_stderr(&mut self) -> String {
         eventually("the end of the log", || {
             (Arc::strong_count(&self.stderr) == 1).then(|| self.stderr())
@@ -142,7 +143,7 @@ impl Drop for Process {
     }
 }
 
-/// Reads a pipe to its end on a thread of its own.
+/// Reads a pipe to its end on a separate thread.
 fn keep(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let kept = Arc::new(Mutex::new(String::new()));
     let writer = kept.clone();

@@ -1,4 +1,5 @@
-//! A network in between that can be cut: what is sent waits, as on a cable that is pulled.
+//! A TCP proxy that simulates a network failure: data sent while it is cut is delayed, not lost, as with a
+//! pulled cable.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -11,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// How often those who copy look whether it is all over.
+/// How often the copying threads check whether the proxy was dropped.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Passes on what comes to a port of its own.
+/// Listens on a free port and forwards each connection to a target.
 pub struct Proxy {
     addr: SocketAddr,
     line: Arc<Line>,
@@ -23,13 +24,13 @@ pub struct Proxy {
 struct Line {
     is_cut: Mutex<bool>,
     mended: Condvar,
-    /// How long each piece takes.
+    /// Delay before each piece (at most 64 KiB) is forwarded.
     delay: Mutex<Duration>,
     is_over: AtomicBool,
 }
 
 impl Line {
-    /// Returns when pieces are passed on; false: there are no more.
+    /// Waits while the proxy is cut. Returns `false` if the proxy was dropped.
     fn is_open(&self) -> bool {
         let mut is_cut = self.is_cut.lock().unwrap();
         while *is_cut && !self.is_over.load(Relaxed) {
@@ -66,18 +67,18 @@ impl Proxy {
         self.addr
     }
 
-    /// Nothing gets through, in either direction.
+    /// Stops forwarding in both directions. Connections stay open.
     pub fn cut(&self) {
         *self.line.is_cut.lock().unwrap() = true;
     }
 
-    /// What waited gets through, and the rest.
+    /// Forwards the delayed data, and continues.
     pub fn mend(&self) {
         *self.line.is_cut.lock().unwrap() = false;
         self.line.mended.notify_all();
     }
 
-    /// Each piece takes so long from now on.
+    /// Sets the delay of each piece that is forwarded from now on.
     pub fn delay(&self, delay: Duration) {
         *self.line.delay.lock().unwrap() = delay;
     }
@@ -86,7 +87,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.line.is_over.store(true, Relaxed);
-        // Has it notice.
+        // Wakes the accepting thread, so that it sees `is_over` and ends.
         TcpStream::connect(self.addr).ok();
     }
 }
@@ -124,7 +125,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, line: &Line) {
             Err(_) => break,
         }
     }
-    // Whoever comes to an end ends both.
+    // If one direction ends, close both connections, so that the other direction ends too.
     from.shutdown(Shutdown::Both).ok();
     to.shutdown(Shutdown::Both).ok();
 }

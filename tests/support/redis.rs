@@ -1,4 +1,4 @@
-//! A Redis server of a test's own: a real one, that keeps what it is told in an append-only file.
+//! Runs a real Redis server for one test. It persists every write in an append-only file.
 
 use std::{
     fs,
@@ -10,33 +10,33 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Where it keeps what it is told, and where a copy of that is.
+/// Folders of the append-only file and of its backup.
 const FILES: &str = "appendonlydir";
 const COPY: &str = "copy";
 
-/// A server on a port of its own. It is killed when this is dropped.
+/// A Redis server on a free port. Dropping it kills the server.
 pub struct Redis {
     port: u16,
     arguments: Vec<String>,
-    /// The port of the master that it watches, if it is a Sentinel.
+    /// For a Sentinel, the port of the master that it monitors.
     watches: Option<u16>,
     folder: TempDir,
-    /// `None` while it is down.
+    /// `None` while the server is down.
     process: Option<Child>,
 }
 
 impl Redis {
-    /// Starts one, and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same with more arguments.
+    /// Starts a server with additional arguments.
     pub fn start_with(arguments: &[&str]) -> Self {
         Self::start_as(None, arguments)
     }
 
-    /// A Sentinel that knows this one as `main`, and has a replica take over after half a second.
+    /// Starts a Sentinel that monitors this server under the name `main`, and fails over after half a second.
     pub fn start_sentinel(&self) -> Self {
         Self::start_as(Some(self.port), &[])
     }
@@ -56,7 +56,7 @@ impl Redis {
         redis
     }
 
-    /// Its process, while it runs.
+    /// The process id. Panics if the server is down.
     pub fn id(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
@@ -65,12 +65,11 @@ impl Redis {
         self.port
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Restarts it, and keeps a copy of what it has.
+    /// Restarts the server, and keeps a backup of its data.
     pub fn back_up(&mut self) {
         self.kill();
         let files = self.folder.path().join(FILES);
@@ -83,7 +82,7 @@ impl Redis {
         self.run();
     }
 
-    /// Restarts it with what it had when a copy was made.
+    /// Restarts the server with the data of the last backup.
     pub fn restore(&mut self) {
         self.kill();
         let files = self.folder.path().join(FILES);
@@ -92,7 +91,7 @@ impl Redis {
         self.run();
     }
 
-    /// Starts it again with what it kept.
+    /// Starts the server with the data that it persisted.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let mut command = Command::new("redis-server");
@@ -100,7 +99,8 @@ impl Redis {
             Some(master) => command.arg(self.sentinel_config(master)).arg("--sentinel"),
             None => command
                 .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-                // What it says is done is on the disk: by default a crash may take what is a second old.
+                // Sync every write before it is acknowledged. With Redis's default, a crash may lose the last
+                // second.
                 .args(["--appendonly", "yes", "--appendfsync", "always"])
                 .args(["--save", "", "--loglevel", "warning"])
                 .arg("--dir")
@@ -145,7 +145,7 @@ impl Redis {
             )
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills the server with `SIGKILL`, as in a crash.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -153,7 +153,7 @@ impl Redis {
         }
     }
 
-    /// Has it do something; what `redis-cli` prints.
+    /// Runs a Redis command and returns the output of `redis-cli`.
     pub fn command(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args(["-p", &self.port.to_string()])

@@ -1,5 +1,5 @@
-//! A server in this process, on a free port, with time in the test's hands: the ticker is off
-//! unless a test wants it, and events come when the test publishes them.
+//! Runs a server in the test's process, on a free port. The ticking timer is off unless a test enables it, so
+//! events appear only when the test publishes them.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -19,13 +19,13 @@ pub struct TestServer {
     pub admin_addr: Option<SocketAddr>,
     pub hub: Hub,
     pub reloadable: Reloadable,
-    /// A token that allows everything, where no issuer is configured.
+    /// A token that allows everything, if no issuer is configured.
     pub first_token: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
-/// The default config on a free port, without ticker.
+/// The default config on a free port, with two worker threads and without the ticking timer.
 pub fn quiet() -> Config {
     let mut config = Config::default();
     config.server.bind = "127.0.0.1:0".into();
@@ -73,7 +73,7 @@ impl TestServer {
         block_on(self.hub.publish(Event::message(data))).unwrap()
     }
 
-    /// Publishes `0`, `1`, ... and returns their ids.
+    /// Publishes the data `0`, `1`, and so on, and returns the ids.
     pub fn publish_numbers(&self, count: u64) -> Vec<EventId> {
         (0..count).map(|n| self.publish(&n.to_string())).collect()
     }
@@ -82,7 +82,7 @@ impl TestServer {
         client::status(self.addr)
     }
 
-    /// Subscribers that are live, as the status tells it.
+    /// The number of live subscribers in `/status`.
     pub fn live(&self) -> u64 {
         self.status()["subscribers"]["live"].as_u64().unwrap()
     }
@@ -93,12 +93,12 @@ impl TestServer {
         });
     }
 
-    /// Tells the server to stop, without waiting.
+    /// Requests a shutdown, and does not wait for it.
     pub fn begin_stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
-    /// Waits for what `run_until` returns.
+    /// Waits until the server has stopped, and returns the result of `run_until`.
     pub fn join(&mut self) -> anyhow::Result<()> {
         self.running.take().unwrap().join().unwrap()
     }
@@ -120,7 +120,7 @@ impl Drop for TestServer {
     }
 }
 
-/// A port that nothing listens on.
+/// Returns a port on which nothing listens.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

@@ -1,14 +1,14 @@
-//! A disk without room, on a file system of its own. Needs root to mount it.
+//! A full disk, simulated by a small file system in memory. Mounting it requires root.
 
 use std::{fs, path::Path, path::PathBuf, process::Command};
 
 use tempfile::{TempDir, tempdir};
 
-/// A small file system in memory, for as long as this is kept.
+/// A file system of 4 MB in memory, mounted until this is dropped.
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`: it cannot be mounted, which takes root.
+    /// Returns `None` if mounting fails, for example without root.
     pub fn mount() -> Option<Self> {
         let folder = tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -28,13 +28,13 @@ impl SmallDisk {
         self.0.path().join("ballast")
     }
 
-    /// Leaves no room.
+    /// Fills the disk.
     pub fn fill(&self) {
         let written = fs::write(self.ballast(), vec![0; 8 << 20]);
         assert!(written.is_err(), "it is full");
     }
 
-    /// Makes room again.
+    /// Frees the space again.
     pub fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }

@@ -1,5 +1,5 @@
-//! `sse-bench compare`: one server after the other under the same load, in rounds, so that whatever
-//! else the machine does meets all of them.
+//! `sse-bench compare`: measures one server after another under the same load, in rounds, so that other
+//! activity on the machine affects all of them.
 
 mod peers;
 mod plan;
@@ -23,21 +23,21 @@ use crate::{
     report,
 };
 
-/// More than any run takes.
+/// Time limit of one run, longer than any run needs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Compare {
-    /// The project's root
+    /// Root folder of the project
     #[arg(long, default_value = ".")]
     root: PathBuf,
-    /// This server and the bare writer alone, at two loads, and no report
+    /// Measure only this server and the bare writer at two loads, without a report
     #[arg(long)]
     quick: bool,
-    /// How many times each is measured [default: 3; quick: 2]
+    /// Number of rounds [default: 3; quick: 2]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only these servers, and no report
+    /// Measure only these servers, without a report
     #[arg(long, value_delimiter = ',')]
     peers: Vec<Peer>,
 }
@@ -74,7 +74,7 @@ impl Compare {
         };
         for group in groups {
             for round in 0..rounds {
-                // There and back, so that no server is always the one after the same other.
+                // Reverse the order in every second round, so that no server always follows the same one.
                 let mut order = group.clone();
                 if round % 2 == 1 {
                     order.reverse();
@@ -107,7 +107,7 @@ impl Compare {
     }
 }
 
-/// One server, one load, each a process of its own.
+/// Measures one server under one load. Each is a separate process.
 fn measure(
     case: &Case,
     places: &Places,
@@ -116,7 +116,7 @@ fn measure(
 ) -> anyhow::Result<Figures> {
     let server = peers::start(case, places, interruption)
         .with_context(|| format!("{} did not start", case.peer))?;
-    // It has something to do before it is at rest.
+    // Let the server finish its start-up work.
     std::thread::sleep(Duration::from_millis(500));
     let mut command = Command::new(&places.bench);
     command.args(plan::load(case, pace));

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::record::{Case, Peer, Scenario};
 
-/// What history a message rate needs so that nobody who is behind falls out of it.
+/// History in events for fast message rates, so that no lagging subscriber loses events to eviction.
 pub(crate) const LONG_HISTORY: usize = 20_000;
-/// Above this many messages a second, the default history is not enough.
+/// Above this many messages per second, the default history is too short.
 const FAST: u64 = 100;
-/// What makes a message large.
+/// Size of the padding of a large message, in bytes.
 const PADDING: usize = 1000;
 
-/// Whose tokens allow to publish, for which hub.
+/// The issuer and the hub URL of the tokens for publishing.
 const ISSUER: &str = "https://issuer.example";
 const KEY: &str = "tests/keys/ed25519";
 const HUB: &str = "https://hub.example/.well-known/mercure";
@@ -31,18 +31,18 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
 const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-/// Where things are.
+/// Paths of the project and of its programs.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    /// The project's root.
+    /// Root folder of the project.
     pub(super) root: PathBuf,
-    /// What was built.
+    /// The binaries.
     pub(super) broadcaster: PathBuf,
     pub(super) bench: PathBuf,
 }
 
 impl Places {
-    /// The server stands beside this program: both are built by the same profile.
+    /// The server binary is in the same folder as this program, because both are built with the same profile.
     pub(super) fn find(root: &Path) -> anyhow::Result<Self> {
         let bench = env::current_exe()?;
         Ok(Self {
@@ -60,15 +60,15 @@ impl Places {
 /// A server that runs until this is dropped.
 pub(super) struct Server {
     pub(super) addr: SocketAddr,
-    // Ends before the server does.
+    // Before `process`, so that it is dropped first.
     _publisher: Option<Publisher>,
     pub(super) process: Process,
-    /// What a publisher needs.
+    /// The bearer token for publishing.
     pub(super) token: Option<String>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Why a peer cannot be run here, if so.
+/// Why a peer cannot be run here, or `None`.
 pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
     let lacks = |path: &Path, what: &str| {
         (!path.exists()).then(|| format!("{what} is not there ({})", path.display()))
@@ -95,7 +95,7 @@ pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
     }
 }
 
-/// Starts the case's server, and waits until it listens.
+/// Starts the server of this case, and waits until it listens.
 pub(super) fn start(
     case: &Case,
     places: &Places,
@@ -140,7 +140,7 @@ pub(super) fn start(
     })
 }
 
-/// As shipped, with nothing set.
+/// The server with its default settings, whatever the environment contains.
 fn shipped(places: &Places) -> Command {
     let mut command = Command::new(&places.broadcaster);
     for (name, _) in env::vars_os() {
@@ -152,7 +152,7 @@ fn shipped(places: &Places) -> Command {
     command
 }
 
-/// The same, but for what the case asks for.
+/// The server with its default settings, except for those that the case needs.
 fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
     let mut command = shipped(places);
     command.env("BROADCASTER__SERVER__BIND", "127.0.0.1:0");
@@ -178,7 +178,7 @@ fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
     command
 }
 
-/// A token that allows to publish everything, signed with a private key.
+/// A token that allows publishing on every topic, signed with a private key.
 fn token(places: &Places, interruption: &Interruption) -> anyhow::Result<String> {
     let mut command = shipped(places);
     command

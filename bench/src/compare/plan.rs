@@ -1,8 +1,8 @@
-//! What is measured: which server under which load, and for how long.
+//! The plan: which server is measured under which load, and for how long.
 
 use crate::record::{Case, Peer, Scenario};
 
-/// How long a run takes.
+/// Duration of a run, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     settle: u32,
@@ -20,18 +20,19 @@ impl Pace {
     };
 }
 
-/// With as many as these the CPU a delivery is plotted.
+/// Numbers of subscribers for which the CPU time of a delivery is plotted.
 const SUBSCRIBERS: [usize; 5] = [100, 1_000, 5_000, 10_000, 19_000];
-/// NestJS is not tried with more.
+/// NestJS is not measured with more subscribers.
 const MOST_NESTJS: usize = 10_000;
-/// Others that listen while 10,000 come back: together they just fit the limit of open files.
+/// Subscribers that listen while 10,000 others reconnect. Together they just fit into the limit of open
+/// files.
 const LISTENING: usize = 9_000;
 
-/// Topics with a subscriber each, and topics that match many patterns.
+/// Topics with one subscriber each, and topics that match many patterns.
 const TOPICS: usize = 10_000;
 const MATCHED_TOPICS: usize = 100;
 
-/// What belongs together is measured in turn.
+/// Cases that are compared with each other, and so measured one after another.
 type Group = Vec<Case>;
 
 fn fan_out(peer: Peer, subscribers: usize, per_second: u64) -> Case {
@@ -43,7 +44,7 @@ fn fan_out(peer: Peer, subscribers: usize, per_second: u64) -> Case {
     }
 }
 
-/// `make bench`.
+/// The plan of `make bench`.
 pub(super) fn whole(peers: &[Peer]) -> Vec<Group> {
     let mut groups: Vec<Group> = SUBSCRIBERS
         .map(|subscribers| {
@@ -90,7 +91,7 @@ pub(super) fn whole(peers: &[Peer]) -> Vec<Group> {
     groups
 }
 
-/// `make bench-quick`.
+/// The plan of `make bench-quick`.
 pub(super) fn quick(peers: &[Peer]) -> Vec<Group> {
     [(10_000, 10), (1_000, 1_000)]
         .map(|(subscribers, per_second)| {
@@ -102,13 +103,13 @@ pub(super) fn quick(peers: &[Peer]) -> Vec<Group> {
         .into()
 }
 
-/// Some take so long, or vary so little, that fewer rounds do.
+/// The number of rounds. Cases that take very long or vary little need fewer.
 pub(super) fn rounds_of(case: &Case, rounds: usize) -> usize {
     let few = match case.scenario {
         Scenario::Idle => 1,
         Scenario::FanOut if case.subscribers == 100 => 1,
         Scenario::FanOut if case.subscribers == 5_000 && case.per_second == 10 => 2,
-        // Far more than it can serve: it takes minutes to answer them all, if it ever does.
+        // This is far beyond its capacity: responses take minutes, if they come at all.
         Scenario::FanOut if case.peer == Peer::Nestjs && case.subscribers == MOST_NESTJS => 1,
         Scenario::Large | Scenario::Laggards => 2,
         _ => rounds,
@@ -116,7 +117,7 @@ pub(super) fn rounds_of(case: &Case, rounds: usize) -> usize {
     few.min(rounds)
 }
 
-/// The load's arguments, but for whom it loads.
+/// The arguments for `sse-bench`, except the address and process of the server.
 pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     let mut arguments = vec![
         match case.scenario {
@@ -132,7 +133,7 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     ];
     let Pace { settle, measure } = pace;
     match case.scenario {
-        // So few deliveries that the kernel's hundredths of a second would tell.
+        // There are few deliveries, so measure longer: the kernel counts CPU time in hundredths of a second.
         Scenario::FanOut if case.subscribers == 100 => {
             arguments.extend(["--settle=1", "--measure=20"].map(str::to_owned));
         }
@@ -140,7 +141,7 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
             arguments.push(format!("--settle={settle}"));
             arguments.push(format!("--measure={measure}"));
         }
-        // Long enough that the stalled reader's buffers are full.
+        // Long enough to fill the buffers of the stalled reader.
         Scenario::Large | Scenario::Laggards => {
             arguments.extend(["--settle=8", "--measure=8"].map(str::to_owned));
         }
@@ -153,7 +154,7 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     if fan_out && case.peer == Peer::Broadcaster {
         arguments.push("--metrics".to_owned());
     }
-    // So many that one thread's turn around them all takes long.
+    // One thread would take too long for a pass over all of its subscribers.
     if case.subscribers as u64 * case.per_second > 1_000_000 {
         arguments.push("--threads=2".to_owned());
     }

@@ -1,4 +1,4 @@
-//! Processes that are started here, and ended here, whatever happens.
+//! Child processes. Each is ended when its value is dropped, whatever happens.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -17,11 +17,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a server may take to listen, and to end after it was asked to.
+/// Time limits for a server to listen, and to exit after `SIGTERM`.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether the user wants it all to end.
+/// Whether the user has interrupted the comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Interruption(Arc<AtomicBool>);
 
@@ -46,11 +46,11 @@ impl Interruption {
     }
 }
 
-/// A process that does not outlive this value.
+/// A process that is ended when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// What it says on standard output, line by line.
+    /// The lines of its standard output.
     said: mpsc::Receiver<String>,
     complained: mpsc::Receiver<String>,
 }
@@ -76,7 +76,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The address it says it listens on.
+    /// Waits for the address that the process prints when it listens.
     pub(super) fn addr(&mut self, interruption: &Interruption) -> anyhow::Result<SocketAddr> {
         self.wait(START_PATIENCE, interruption, |process| {
             let line = process.said.try_recv().ok()?;
@@ -85,7 +85,7 @@ impl Process {
         })
     }
 
-    /// Waits until something listens there.
+    /// Waits until something listens on this address.
     pub(super) fn wait_for_listener(
         &mut self,
         addr: SocketAddr,
@@ -121,7 +121,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end. What it said.
+    /// Waits until the process exits, and returns its standard output.
     pub(super) fn output(
         mut self,
         at_most: Duration,
@@ -134,7 +134,7 @@ impl Process {
                 if !status.success() {
                     bail!("{}", self.complaint());
                 }
-                // Ends where the pipe ends.
+                // The iterator ends when the pipe is closed.
                 return Ok(self.said.iter().collect::<Vec<_>>().join("\n"));
             }
             if Instant::now() > until {
@@ -144,7 +144,7 @@ impl Process {
         }
     }
 
-    /// The last thing it said about what went wrong.
+    /// The last line of standard error.
     fn complaint(&self) -> String {
         let patience = Duration::from_millis(200);
         let mut last = String::from("no reason given");
@@ -156,7 +156,7 @@ impl Process {
         last
     }
 
-    /// SIGTERM first: a master process ends its workers then.
+    /// Sends `SIGTERM` first, so that a master process can end its workers.
     fn end(&mut self) -> std::io::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
@@ -183,12 +183,12 @@ impl Drop for Process {
     }
 }
 
-/// Reads a pipe to its end, so that nobody waits for room in it.
+/// Reads a pipe to its end, so that the process never blocks on a full pipe.
 fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            // Nobody may want to know any more; the pipe is to be emptied all the same.
+            // If the receiver is gone, the pipe must still be read.
             sender.send(line).ok();
         }
     });

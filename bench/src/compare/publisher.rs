@@ -1,4 +1,4 @@
-//! Publishes numbered messages by POST, for a server that has no ticker.
+//! Publishes numbered messages by `POST`, for servers that have no ticker.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -1,11 +1,11 @@
-//! Where it is measured: the machine, and the version of everything that takes part.
+//! Describes where the comparison runs: the machine, and the version of every program that takes part.
 
 use std::{collections::HashMap, fs, process::Command, time::SystemTime};
 
 use super::peers::Places;
 use crate::record::{Peer, Surroundings};
 
-/// `not_run`: the peers that cannot be run, and why.
+/// `not_run` lists the peers that cannot be run, with the reason.
 pub(super) fn look(places: &Places, rounds: usize, not_run: Vec<(Peer, String)>) -> Surroundings {
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(unknown);
     let memory_kb: u64 = field("/proc/meminfo", "MemTotal")
@@ -31,7 +31,7 @@ fn unknown() -> String {
     "unknown".into()
 }
 
-/// The value of the first line of this name.
+/// The value of the first line that begins with this name.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -45,7 +45,7 @@ fn system() -> String {
         .map_or_else(unknown, |name| name.trim_matches('"').to_owned())
 }
 
-/// The first line that a command prints, on whichever output.
+/// The first line that a command prints, on either output.
 fn said(command: &mut Command) -> Option<String> {
     let output = command
         .output()
@@ -110,7 +110,7 @@ fn nestjs(places: &Places) -> Option<String> {
     Some(package["version"].as_str()?.to_owned())
 }
 
-/// From Cargo.lock.
+/// The version of each crate in `Cargo.lock`.
 fn crates(places: &Places) -> HashMap<String, String> {
     let lock = fs::read_to_string(places.root.join("Cargo.lock")).unwrap_or_default();
     lock.split("[[package]]")

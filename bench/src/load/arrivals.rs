@@ -1,24 +1,24 @@
-//! When each message came first, and last. A table by number, made beforehand: counting a delivery
-//! allocates nothing.
+//! Records when each message arrived first and last. The table is allocated before the run, so that counting
+//! a delivery allocates nothing.
 
 use std::{ops::Range, time::Duration};
 
-/// More messages than any run sees; those beyond are delivered and checked all the same, and have
+/// Size of the table, larger than any run needs. Messages beyond it are still delivered and checked, but have
 /// no spread.
 const MESSAGES: usize = 1 << 19;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Message {
     subscribers: u32,
-    /// In microseconds since the run began.
+    /// Time of the first delivery, in microseconds since the run began.
     first: u32,
     last: u32,
 }
 
-/// Who got which message when.
+/// For each message: the number of subscribers that received it, and the first and last time.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// The number that the table begins with.
+    /// The message number of the first entry in the table.
     base: u64,
     messages: Vec<Message>,
 }
@@ -31,7 +31,7 @@ impl Arrivals {
         }
     }
 
-    /// A message came to one more subscriber.
+    /// Records that one more subscriber received this message.
     #[inline]
     pub(crate) fn count(&mut self, number: u64, now: u32) {
         let at = number.wrapping_sub(self.base);
@@ -45,7 +45,7 @@ impl Arrivals {
         message.last = now;
     }
 
-    /// Adds what another thread counted.
+    /// Adds the records of another thread.
     pub(crate) fn merge(&mut self, other: Self) {
         if self.messages.is_empty() {
             *self = other;
@@ -66,8 +66,9 @@ impl Arrivals {
         }
     }
 
-    /// From the first to the last delivery of each message that so many got and that came first in
-    /// this time of the run. Shortest first.
+    /// The spread of each message: the time from its first to its last delivery, sorted. Includes messages
+    /// that exactly this number of subscribers received and whose first delivery was within this part of the
+    /// run.
     pub(crate) fn spreads(&self, subscribers: usize, during: Range<Duration>) -> Spreads {
         let during = micros(during.start)..micros(during.end);
         let mut spreads: Vec<_> = self
@@ -82,17 +83,18 @@ impl Arrivals {
     }
 }
 
-/// A point in time of the run, as the table has it: good for an hour.
+/// A time since the start of the run, in microseconds. Overflows after about an hour; later times become the
+/// maximum.
 pub(crate) fn micros(since_start: Duration) -> u32 {
     u32::try_from(since_start.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// In microseconds, sorted.
+/// Spreads in microseconds, sorted.
 #[derive(Debug)]
 pub(crate) struct Spreads(Vec<u32>);
 
 impl Spreads {
-    /// The one that this share of all is not above, in milliseconds; `None` if there are none.
+    /// A quantile in milliseconds; `share` is between 0 and 1. `None` if there are no spreads.
     pub(crate) fn at(&self, share: f64) -> Option<f64> {
         let last = self.0.len().checked_sub(1)?;
         let spread = self.0[(last as f64 * share).ceil() as usize];

@@ -1,4 +1,4 @@
-//! Subscribers that come together, on a few threads, and what can be known of them meanwhile.
+//! A group of subscribers that connect together, on a few threads, and their progress.
 
 use std::{
     sync::{
@@ -13,62 +13,62 @@ use anyhow::{anyhow, ensure};
 
 use super::{
     subscriber::Request,
-    thread::{LoadThread, MemoryBudget},
+    thread::{LoadThread, Tally},
 };
 
-/// How often a crowd is looked at by those who wait for it.
+/// How often the progress is polled.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Who comes, and for what.
+/// The number of subscribers, their request, and how they connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Crowd {
     pub(crate) request: Request,
     pub(crate) subscribers: usize,
-    /// How many came before, from the same addresses.
+    /// Number of subscribers that connected earlier from the same source addresses.
     pub(crate) before: usize,
     pub(crate) threads: usize,
-    /// How many connections may wait for their answer at once, in all.
+    /// Maximum number of connections that wait for their response at once, over all threads.
     pub(crate) at_once: usize,
-    /// Whether the server numbers each subscriber's messages by itself: one message to all, and the
-    /// time it takes, do not exist then.
+    /// Whether the server numbers the messages of each subscriber separately. Then no message goes to all
+    /// subscribers, and there is no spread.
     pub(crate) own_numbers: bool,
-    /// The number that has to come first; `None`: any.
+    /// The number that each subscriber must receive first. `None` allows any number.
     pub(crate) next: Option<u64>,
 }
 
-/// What the threads of a crowd and those who wait for it both see.
+/// State shared by the threads of the crowd and the thread that waits for them.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Times of the run count from here.
+    /// The start of the run; times are relative to it.
     pub(super) start: Instant,
     pub(super) leave: AtomicBool,
-    /// The number up to which all are to have got every message; 0: none was set.
+    /// Every subscriber must receive all messages before this number. 0 means that no goal is set.
     pub(super) goal: AtomicU64,
     pub(super) progress: Vec<Progress>,
 }
 
-/// Of one thread. On a cache line of its own, because it is written all the time.
+/// The progress of one thread. It has its own cache line, because the thread writes it constantly.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Progress {
-    /// Subscribers whose answer has begun, or that were turned away.
+    /// Subscribers whose response has begun, or that the server rejected.
     pub(super) answered: AtomicUsize,
     pub(super) deliveries: AtomicU64,
-    /// The number after the newest that anybody got.
+    /// One more than the highest number that a subscriber of this thread received.
     pub(super) next: AtomicU64,
-    /// The goal that all of this thread's subscribers reached.
+    /// The goal that all subscribers of this thread have reached.
     pub(super) reached_goal: AtomicU64,
 }
 
-/// A crowd that is there. Leaves when it is dropped.
+/// A crowd that is connected. Dropping it closes the connections.
 pub(crate) struct Present {
     subscribers: usize,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<anyhow::Result<MemoryBudget>>>,
+    threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
 }
 
 impl Crowd {
-    /// Begins to connect. `start`: what times count from. `goal`: see [`Present::wait_for`].
+    /// Begins to connect. Times are relative to `start`. For `goal`, see [`Present::wait_for`].
     pub(crate) fn come(&self, start: Instant, goal: u64) -> Present {
         let shared = Arc::new(Shared {
             start,
@@ -98,7 +98,7 @@ impl Crowd {
 }
 
 impl Present {
-    /// Waits until every answer has begun.
+    /// Waits until every response has begun.
     pub(crate) fn wait_for_answers(&mut self, at_most: Duration) -> anyhow::Result<()> {
         let all = self.wait(at_most, |present| present.answered() == present.subscribers)?;
         ensure!(
@@ -110,7 +110,8 @@ impl Present {
         Ok(())
     }
 
-    /// Waits until everybody got all messages before this number. Whether that came about.
+    /// Waits until every subscriber has received all messages before this number. Returns whether that
+    /// happened in time.
     pub(crate) fn wait_for(&mut self, goal: u64, at_most: Duration) -> anyhow::Result<bool> {
         self.shared.goal.store(goal, Relaxed);
         self.wait(at_most, |present| {
@@ -148,7 +149,7 @@ impl Present {
             .sum()
     }
 
-    /// The number after the newest that anybody got.
+    /// One more than the highest number that any subscriber received.
     pub(crate) fn next(&self) -> u64 {
         let progress = self.shared.progress.iter();
         progress
@@ -157,10 +158,10 @@ impl Present {
             .unwrap_or_default()
     }
 
-    /// Closes every connection. What was counted meanwhile.
-    pub(crate) fn leave(mut self) -> anyhow::Result<MemoryBudget> {
+    /// Closes all connections and returns the totals.
+    pub(crate) fn leave(mut self) -> anyhow::Result<Tally> {
         self.shared.leave.store(true, Relaxed);
-        let mut tally = MemoryBudget::default();
+        let mut tally = Tally::default();
         for thread in self.threads.drain(..) {
             tally.merge(join(thread)?);
         }
@@ -174,7 +175,7 @@ impl Drop for Present {
     }
 }
 
-fn join(thread: JoinHandle<anyhow::Result<MemoryBudget>>) -> anyhow::Result<MemoryBudget> {
+fn join(thread: JoinHandle<anyhow::Result<Tally>>) -> anyhow::Result<Tally> {
     thread
         .join()
         .map_err(|_| anyhow!("a thread of the load panicked"))?

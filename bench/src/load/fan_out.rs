@@ -1,4 +1,4 @@
-//! `sse-bench load`: messages to many subscribers, with or without laggards beside them.
+//! `sse-bench load`: messages to many subscribers, with or without laggards.
 
 use std::{
     thread::sleep,
@@ -20,46 +20,47 @@ use crate::usage::Moment;
 pub(crate) struct FanOut {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Seconds between the last answer and the first delivery that counts
+    /// Seconds between the last response and the start of the measurement
     #[arg(long, default_value_t = 3.0)]
     pub(crate) settle: f64,
-    /// Seconds in which deliveries count
+    /// Seconds in which deliveries are counted
     #[arg(long, default_value_t = 8.0)]
     pub(crate) measure: f64,
     #[command(flatten)]
     pub(crate) laggards: Laggards,
-    /// The server tells at /metrics how late its ticker is
+    /// The server reports the delay of its ticker at /metrics
     #[arg(long)]
     pub(crate) metrics: bool,
 }
 
-/// What came of it. What is `null` could not be measured.
+/// The results. A value is `null` if it could not be measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FanOutFigures {
     pub(crate) subscribers: usize,
     pub(crate) deliveries: u64,
     pub(crate) deliveries_per_second: f64,
-    /// The server's.
+    /// CPU time of the server.
     pub(crate) cpu_us_per_delivery: Option<f64>,
-    /// The server's, of one core.
+    /// CPU of the server, in percent of one core.
     pub(crate) cpu_percent: f64,
     pub(crate) resident_kb_per_subscriber: f64,
-    /// The most that the server ever held, in all.
+    /// The server's largest resident memory, in MB.
     pub(crate) peak_mb: f64,
-    /// From the first connection until every answer had begun.
+    /// Time from the first connection until every response had begun.
     pub(crate) connect_ms: f64,
-    /// From the first to the last subscriber that got a message.
+    /// Time from the first to the last subscriber that received a message.
     pub(crate) spread_p50_ms: Option<f64>,
     pub(crate) spread_p99_ms: Option<f64>,
     pub(crate) spread_max_ms: Option<f64>,
-    /// Numbers that were skipped, or that had not come some time after the end.
+    /// Numbers that were skipped, or that had not arrived some time after the end.
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     /// Streams that the server ended.
     pub(crate) closed: u64,
-    /// Of one core: near 100 for each thread, the load was the bottleneck.
+    /// CPU of the load, in percent of one core. If it is near 100 for each thread, the load was the
+    /// bottleneck.
     pub(crate) load_cpu_percent: f64,
-    /// Ticks at most 5 ms late.
+    /// Share of the ticks that were at most 5 ms late.
     pub(crate) ticks_on_time_percent: Option<f64>,
     pub(crate) laggards: Option<LaggardFigures>,
 }
@@ -89,7 +90,7 @@ impl FanOut {
         let own_after = Moment::of(std::process::id())?;
         let ticks_after = self.ticks();
 
-        // What was sent until now is to come, too, before it counts as lost.
+        // Wait for the messages that were already sent, so that they do not count as lost.
         if !self.target.own_numbers {
             present.wait_for(present.next(), CATCH_UP_PATIENCE)?;
         }

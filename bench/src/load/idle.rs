@@ -1,4 +1,4 @@
-//! `sse-bench idle`: subscribers to whom nothing is sent, and what is left when they are gone.
+//! `sse-bench idle`: subscribers that receive no messages, and the memory that remains after they left.
 
 use std::{
     thread::sleep,
@@ -11,39 +11,40 @@ use serde::{Deserialize, Serialize};
 use super::{CONNECT_PATIENCE, Target, millis};
 use crate::usage::Moment;
 
-/// Memory is back when there is at most this much more than at the start.
+/// Memory counts as released when it is at most this multiple of the memory before.
 const BACK: f64 = 1.2;
-/// How often that is looked at.
+/// How often the memory is polled.
 const LOOK: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Idle {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Seconds between the last answer and the measurement
+    /// Seconds between the last response and the start of the measurement
     #[arg(long, default_value_t = 2.0)]
     pub(crate) settle: f64,
-    /// Seconds in which the server's CPU time counts: more than two heartbeats
+    /// Seconds in which the server's CPU time is measured; the default covers more than two heartbeats
     #[arg(long, default_value_t = 32.0)]
     pub(crate) measure: f64,
-    /// Seconds that memory has to come back after all left
+    /// Seconds to wait until the memory is released after all subscribers left
     #[arg(long, default_value_t = 30.0)]
     pub(crate) patience: f64,
 }
 
-/// What came of it. Memory is resident, of the server.
+/// The results. Memory is the resident memory of the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IdleFigures {
     pub(crate) subscribers: usize,
     pub(crate) connect_ms: f64,
-    /// Of one core.
+    /// CPU of the server, in percent of one core.
     pub(crate) cpu_percent: f64,
     pub(crate) resident_kb_per_subscriber: f64,
     pub(crate) before_mb: f64,
     pub(crate) during_mb: f64,
-    /// When it was back, or else when the patience was over.
+    /// Memory when it was released, or when waiting ended.
     pub(crate) after_mb: f64,
-    /// How long after all left it was within 20 % of what it was before; `null`: never.
+    /// Time after the subscribers left until memory was at most 20% above the value before. `null` if that
+    /// did not happen in time.
     pub(crate) back_after_ms: Option<f64>,
     pub(crate) closed: u64,
 }

@@ -1,4 +1,4 @@
-//! Subscribers who read too slowly, or not at all. They are there beside those who are counted.
+//! Subscribers that read too slowly, or not at all, connected in addition to those that are measured.
 
 use std::{
     io::{ErrorKind, Read as _},
@@ -16,35 +16,36 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     scan::Scan,
-    subscriber::{Command, Request, check_head},
+    subscriber::{Order, Request, check_head},
 };
 
-/// So that the kernel's buffer does not hide for minutes that nobody reads.
+/// A small receive buffer, in bytes. With a larger one, the kernel would hide for minutes that the client
+/// does not read.
 const RECEIVE_BUFFER: usize = 4096;
-/// From one small read to the next.
+/// Pause between two small reads.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many laggards come, and how slow they are.
+/// The number of laggards, and their speed.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Laggards {
-    /// Subscribers beside the others that read nothing after the head of the answer
+    /// Additional subscribers that read nothing after the response head
     #[arg(long, default_value_t = 0)]
     pub(crate) stalled: usize,
-    /// Subscribers beside the others that read slowly
+    /// Additional subscribers that read slowly
     #[arg(long, default_value_t = 0)]
     pub(crate) slow: usize,
-    /// How many bytes a second each of them reads
+    /// Bytes per second that each slow subscriber reads
     #[arg(long, default_value_t = 2048)]
     pub(crate) slow_rate: usize,
 }
 
-/// How they fared.
+/// The results of the slow subscribers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LaggardFigures {
     pub(crate) slow_deliveries: u64,
     pub(crate) slow_lost: u64,
     pub(crate) slow_duplicated: u64,
-    /// Those that the server gave up.
+    /// Streams that the server ended.
     pub(crate) slow_closed: usize,
 }
 
@@ -52,17 +53,17 @@ struct Slow {
     socket: TcpStream,
     answered: bool,
     scan: Scan,
-    order: Command,
+    order: Order,
 }
 
-/// Laggards that are there. They leave when this is dropped.
+/// Laggards that are connected. Dropping this closes the connections.
 pub(super) struct PresentLaggards {
     leave: Arc<AtomicBool>,
     thread: Option<JoinHandle<anyhow::Result<LaggardFigures>>>,
 }
 
 impl Laggards {
-    /// Connects them all, whom `before` others came before.
+    /// Connects all laggards. `before` is the number of connections that this process opened earlier.
     pub(super) fn come(self, request: &Request, before: usize) -> anyhow::Result<PresentLaggards> {
         let connect = |n: usize| {
             let socket = request.send(before + n, Some(RECEIVE_BUFFER))?;
@@ -77,7 +78,7 @@ impl Laggards {
                     socket: connect(n)?,
                     answered: false,
                     scan: Scan::default(),
-                    order: Command::default(),
+                    order: Order::default(),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -115,7 +116,7 @@ fn lag(mut readers: Vec<Slow>, rate: usize, leave: &AtomicBool) -> anyhow::Resul
 }
 
 impl LaggardFigures {
-    fn add(&mut self, order: Command) {
+    fn add(&mut self, order: Order) {
         self.slow_deliveries += order.deliveries;
         self.slow_lost += order.lost;
         self.slow_duplicated += order.duplicated;
@@ -123,7 +124,7 @@ impl LaggardFigures {
 }
 
 impl Slow {
-    /// One small read. `Ok(false)`: the server ended the stream.
+    /// Reads once. `Ok(false)` means that the server ended the stream.
     fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<bool> {
         let length = match self.socket.read(buffer) {
             Ok(0) => return Ok(false),

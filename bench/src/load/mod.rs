@@ -1,5 +1,5 @@
-//! The load: thousands of subscribers on a few epoll threads. It checks that each got every number
-//! once and in order, and allocates nothing for a delivery.
+//! The load: thousands of subscribers on a few epoll threads. It checks that each receives every number once
+//! and in order, and allocates nothing for a delivery.
 
 mod arrivals;
 mod crowd;
@@ -22,36 +22,36 @@ pub(crate) use self::{
     idle::{Idle, IdleFigures},
     scan::Scan,
     storm::{Storm, StormFigures},
-    subscriber::{Command, Request, check_head},
+    subscriber::{Order, Request, check_head},
 };
 
-/// The most that connecting may take, and that a laggard may need to catch up.
+/// Time limits for connecting, and for slow subscribers to catch up at the end.
 pub(crate) const CONNECT_PATIENCE: Duration = Duration::from_secs(120);
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whom to load, with how many.
+/// The server to load, and the number of subscribers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
     /// The server's address
     #[arg(long)]
     pub(crate) addr: SocketAddr,
-    /// The server's process, whose CPU time and memory count with that of its children
+    /// Process id of the server; its CPU time and memory include those of its children
     #[arg(long)]
     pub(crate) pid: u32,
-    /// Where the stream is
+    /// Path of the stream
     #[arg(long, default_value = "/events/sse")]
     pub(crate) target: String,
-    /// How many subscribers
+    /// Number of subscribers
     #[arg(long, default_value_t = 1000)]
     pub(crate) subscribers: usize,
-    /// How many threads they are spread over
+    /// Number of threads that the subscribers are distributed over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) threads: u8,
-    /// How many connections may wait for their answer at once, in all: few enough for every server's
-    /// accept queue, and enough that it always has one to answer
+    /// Maximum number of connections that wait for their response at once: few enough for every server's
+    /// accept queue, and enough to keep the server busy
     #[arg(long, default_value_t = 500)]
     pub(crate) at_once: usize,
-    /// The server numbers each subscriber's messages by itself
+    /// The server numbers the messages of each subscriber separately
     #[arg(long)]
     pub(crate) own_numbers: bool,
 }

@@ -1,4 +1,4 @@
-//! Short questions to the server beside the load: the ids it gives, and how late its ticker was.
+//! Requests to the server beside the load: the ids that it gives, and the delay of its ticker.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,14 +12,14 @@ use super::{scan::Scan, subscriber::Request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An event that was seen.
+/// The id and the number of one event.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) id: String,
     pub(super) number: u64,
 }
 
-/// The ids and numbers of the next events, oldest first.
+/// Returns the ids and numbers of the next events, oldest first.
 pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Result<Vec<Seen>> {
     let socket = request.send(n, None)?;
     socket.set_nonblocking(false)?;
@@ -53,7 +53,7 @@ pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Resul
     Ok(seen)
 }
 
-/// How many ticks there were, and how many of them at most 5 ms late, if the server says.
+/// The number of ticks, and how many of them were at most 5 ms late, if the server reports it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticks {
     all: f64,
@@ -73,7 +73,7 @@ impl Ticks {
         })
     }
 
-    /// The share of the ticks since then that came within 5 ms, in percent.
+    /// The percentage of the ticks after `earlier` that were at most 5 ms late.
     pub(super) fn on_time_percent_since(&self, earlier: &Self) -> Option<f64> {
         let all = self.all - earlier.all;
         (all > 0.0).then(|| (self.on_time - earlier.on_time) / all * 100.0)

@@ -1,19 +1,19 @@
-//! Finds the numbers in a stream of bytes, whatever wraps them: chunk headers, ids, field names.
-//! Allocates nothing, and may be given the bytes in pieces of any length.
+//! Finds message numbers in a stream of bytes, and ignores everything around them: chunk headers, ids, field
+//! names. It allocates nothing and accepts pieces of any length.
 
-/// Its first byte stands nowhere else in it, and seldom in what wraps a message.
+/// The text before each number. Its first byte occurs only once in it, and seldom elsewhere in the stream.
 const MARK: &[u8] = b"Message number: ";
 
-/// Where one subscriber's bytes stand: what of a message the last piece ended with.
+/// The state of one subscriber's scan: the part of a message at the end of the last piece.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Scan {
-    /// How much of the mark was seen; all of it: the digits follow.
+    /// How many bytes of the mark were found. If all, digits follow.
     matched: usize,
     number: u64,
 }
 
 impl Scan {
-    /// Reads on, and gives each number once it is complete.
+    /// Scans the next piece, and calls `found` for each complete number.
     #[inline]
     pub(crate) fn read(&mut self, bytes: &[u8], mut found: impl FnMut(u64)) {
         let mut rest = bytes;
@@ -43,7 +43,8 @@ impl Scan {
         }
     }
 
-    /// Reads a message that is cut, byte by byte, until it is complete or turns out to be none.
+    /// Continues a message from the previous piece, byte by byte, until it is complete or proves not to be
+    /// one.
     #[cold]
     fn finish<'a>(&mut self, bytes: &'a [u8], found: &mut impl FnMut(u64)) -> &'a [u8] {
         for (at, &byte) in bytes.iter().enumerate() {

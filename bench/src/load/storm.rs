@@ -1,4 +1,4 @@
-//! `sse-bench storm`: many reconnect at once, each some events behind, while others listen.
+//! `sse-bench storm`: many subscribers reconnect at once, each some events behind, while others listen.
 
 use std::{
     thread::sleep,
@@ -12,44 +12,44 @@ use serde::{Deserialize, Serialize};
 use super::{CATCH_UP_PATIENCE, CONNECT_PATIENCE, Target, crowd::Crowd, millis, probe::watch};
 use crate::usage::Moment;
 
-/// The most that it may take until all have what they missed.
+/// Time limit until all have received what they missed.
 const STORM_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Storm {
-    /// The subscribers that are there all the time
+    /// The subscribers that stay connected
     #[command(flatten)]
     pub(crate) target: Target,
-    /// How many reconnect at once
+    /// Number of subscribers that reconnect at once
     #[arg(long, default_value_t = 10_000)]
     pub(crate) returning: usize,
-    /// How many events each of them missed
+    /// Number of events that each of them missed
     #[arg(long, default_value_t = 100)]
     pub(crate) behind: usize,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StormFigures {
     pub(crate) subscribers: usize,
     pub(crate) returning: usize,
     pub(crate) behind: usize,
-    /// From the first connection until all had what they missed.
+    /// Time from the first connection until all had received what they missed.
     pub(crate) caught_up_ms: f64,
-    /// The server's, in that time.
+    /// CPU time of the server in that time.
     pub(crate) cpu_ms: f64,
-    /// What the others would have cost in that time, by what they cost before.
+    /// CPU time that the other subscribers would have cost in that time, at their earlier rate.
     pub(crate) others_cpu_ms: f64,
-    /// How far apart the others got a message before,
+    /// Spread of a message among the other subscribers before the storm.
     pub(crate) spread_p50_before_ms: Option<f64>,
     pub(crate) spread_p99_before_ms: Option<f64>,
-    /// and meanwhile.
+    /// The same spread during the storm.
     pub(crate) spread_p50_during_ms: Option<f64>,
     pub(crate) spread_p99_during_ms: Option<f64>,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: u64,
-    /// Of one core, while they caught up.
+    /// CPU of the load while the subscribers caught up, in percent of one core.
     pub(crate) load_cpu_percent: f64,
 }
 
@@ -60,7 +60,7 @@ impl Storm {
         let start = Instant::now();
         let mut others = self.target.crowd().come(start, 0);
         others.wait_for_answers(CONNECT_PATIENCE)?;
-        // Meanwhile the others settle.
+        // The other subscribers settle while the next events are read.
         let before = Moment::of(server)?;
         let seen = watch(&self.target.request(), subscribers, self.behind + 1)?;
         let (last, newest) = seen.first().zip(seen.last()).context("no event was seen")?;
@@ -87,7 +87,7 @@ impl Storm {
         let own_end = Moment::of(std::process::id())?;
         ensure!(all, "not all caught up within {STORM_PATIENCE:?}");
 
-        // Everything that was sent until now is to come, to all of them.
+        // Every subscriber must receive everything that was sent until now.
         sleep(Duration::from_millis(500));
         let goal = others.next().max(storm.next());
         storm.wait_for(goal, CATCH_UP_PATIENCE)?;

@@ -1,4 +1,4 @@
-//! One subscriber: its socket, and what it got so far.
+//! One subscriber: its socket, and the numbers that it received so far.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -10,23 +10,23 @@ use socket2::{Domain, Socket, Type};
 
 use super::scan::Scan;
 
-/// Subscribers of one source address: well below the number of ports that the system gives out.
+/// Subscribers for each source address, well below the number of ephemeral ports.
 const PER_ADDRESS: usize = 5_000;
 
-/// What a stream is asked for with.
+/// The request that opens a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) addr: SocketAddr,
-    /// `{n}` becomes the subscriber's number, `{topic}` that of its topic.
+    /// `{n}` is replaced by the subscriber's number, and `{topic}` by the number of its topic.
     pub(crate) target: String,
-    /// How many topics the subscribers are spread over.
+    /// Number of topics that the subscribers are distributed over.
     pub(crate) topics: usize,
     pub(crate) last_event_id: Option<String>,
 }
 
 impl Request {
-    /// Connects the `n`th subscriber of this process, and sends the request. Waits for no answer: on
-    /// the loopback interface the kernel alone completes the connection.
+    /// Connects the `n`th subscriber of this process, and sends the request. It does not wait for the server:
+    /// on the loopback interface, the kernel completes the connection.
     pub(crate) fn send(
         &self,
         n: usize,
@@ -61,8 +61,8 @@ impl Request {
     }
 }
 
-/// Each process has addresses of its own, so that the ports which the last one has just closed are
-/// in nobody's way.
+/// The source address of the `n`th connection. Each process uses different addresses, so that ports in
+/// `TIME_WAIT` of an earlier process are no obstacle.
 fn source(n: usize) -> Ipv4Addr {
     let process = std::process::id();
     let nth = |n: u32| 1 + (n % 250) as u8;
@@ -74,7 +74,7 @@ fn source(n: usize) -> Ipv4Addr {
     )
 }
 
-/// Whether the first bytes of an answer promise a stream.
+/// Checks that a response begins like that of a stream.
 pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
     let line = bytes
         .split(|byte| *byte == b'\r')
@@ -88,18 +88,18 @@ pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether each number came once and in order.
+/// Checks that each number arrives once and in order.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Command {
-    /// The number that has to come next; `None` before the first, which may be any.
+pub(crate) struct Order {
+    /// The number that must arrive next. `None` before the first, which may be any.
     pub(crate) next: Option<u64>,
     pub(crate) deliveries: u64,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
 }
 
-impl Command {
-    /// Takes a number in. Whether it is a new one.
+impl Order {
+    /// Records a number. Returns `false` for a duplicate.
     #[inline]
     pub(crate) fn take(&mut self, number: u64) -> bool {
         let expected = self.next.unwrap_or(number);
@@ -114,31 +114,32 @@ impl Command {
     }
 }
 
-/// A subscriber whose every number is looked at.
+/// A subscriber that checks every number.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) socket: mio::net::TcpStream,
     pub(super) answered: bool,
-    pub(super) order: Command,
+    pub(super) order: Order,
     scan: Scan,
 }
 
 impl Subscriber {
-    /// `next`: the number that has to come first, if that is known.
+    /// `next` is the number that must arrive first, if it is known.
     pub(super) fn new(socket: TcpStream, next: Option<u64>) -> Self {
         Self {
             socket: mio::net::TcpStream::from_std(socket),
             answered: false,
-            order: Command {
+            order: Order {
                 next,
-                ..Command::default()
+                ..Order::default()
             },
             scan: Scan::default(),
         }
     }
 
-    /// Reads what there is, and gives each new number. `Ok(false)`: the server ended the stream.
-    /// `ended`: that is known already, and to be read on until it shows.
+    /// Reads what is available, and calls `arrived` for each new number. `Ok(false)` means that the server
+    /// ended the stream. If `ended` is set, the stream is known to have ended, so it is read until the end
+    /// shows.
     #[inline]
     pub(super) fn read(
         &mut self,
@@ -159,7 +160,7 @@ impl Subscriber {
                 check_head(bytes)?;
                 self.answered = true;
             }
-            // A copy, because the compiler keeps that in registers.
+            // A local copy, which the compiler keeps in registers.
             let mut order = self.order;
             self.scan.read(bytes, |number| {
                 if order.take(number) {
@@ -167,7 +168,7 @@ impl Subscriber {
                 }
             });
             self.order = order;
-            // Less than there was room for: there is no more, and no need to ask.
+            // The read did not fill the buffer, so the socket is empty. This saves a system call.
             if length < buffer.len() && !ended {
                 return Ok(true);
             }
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_comes_again_is_counted() {
-        let mut order = Command::default();
+        let mut order = Order::default();
 
         let new: Vec<_> = [5, 6, 9, 8, 9, 10].map(|number| order.take(number)).into();
 

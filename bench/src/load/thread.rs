@@ -1,4 +1,4 @@
-//! One thread of a crowd: an epoll loop that opens its share of the connections and reads them.
+//! One thread of a crowd: an epoll loop that opens its share of the connections and reads from them.
 
 use std::{
     io::ErrorKind,
@@ -11,32 +11,32 @@ use mio::{Events, Interest, Poll, Token};
 use super::{
     arrivals::{Arrivals, micros},
     crowd::{Crowd, Shared},
-    subscriber::{Command, Subscriber},
+    subscriber::{Order, Subscriber},
 };
 
-/// What is read at once: more than a socket usually holds.
+/// Size of the read buffer in bytes, larger than what a socket usually holds.
 const BUFFER: usize = 256 * 1024;
 
 pub(super) struct LoadThread {
     pub(super) crowd: Crowd,
-    /// Which subscribers are this thread's.
+    /// The first of this thread's subscribers. `share` is their number.
     pub(super) first: usize,
     pub(super) share: usize,
     pub(super) shared: Arc<Shared>,
-    /// This thread's place in `shared.progress`.
+    /// This thread's index in `shared.progress`.
     pub(super) place: usize,
 }
 
-/// What a thread counted.
+/// The totals of one thread or crowd.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryBudget {
+pub(crate) struct Tally {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) closed: u64,
     pub(crate) arrivals: Arrivals,
 }
 
-impl MemoryBudget {
+impl Tally {
     pub(super) fn merge(&mut self, part: Self) {
         self.lost += part.lost;
         self.duplicated += part.duplicated;
@@ -44,27 +44,27 @@ impl MemoryBudget {
         self.arrivals.merge(part.arrivals);
     }
 
-    fn add(&mut self, order: Command) {
+    fn add(&mut self, order: Order) {
         self.lost += order.lost;
         self.duplicated += order.duplicated;
     }
 }
 
 impl LoadThread {
-    /// Opens the connections and reads them until it is told to leave.
-    pub(super) fn run(self) -> anyhow::Result<MemoryBudget> {
+    /// Opens the connections and reads from them until `leave` is set.
+    pub(super) fn run(self) -> anyhow::Result<Tally> {
         let mut poll = Poll::new()?;
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER];
         let mut subscribers: Vec<Option<Subscriber>> = Vec::with_capacity(self.share);
-        let mut tally = MemoryBudget::default();
+        let mut tally = Tally::default();
         let progress = &self.shared.progress[self.place];
         let at_once = (self.crowd.at_once / self.crowd.threads).max(1);
         let mut answered = 0;
         let mut deliveries = 0;
         let mut newest = 0;
         let mut looked = (0, 0);
-        // Only known once the first message came.
+        // Created at the first message, because the table begins with its number.
         let mut arrivals: Option<Arrivals> = None;
         while !self.shared.leave.load(Relaxed) {
             while subscribers.len() < self.share && subscribers.len() - answered < at_once {
@@ -117,7 +117,8 @@ impl LoadThread {
         Ok(tally)
     }
 
-    /// Looks on from the first subscriber that had not reached this goal when it was last looked at.
+    /// Continues the check at the first subscriber that had not reached this goal at the last check. Reports
+    /// when all have reached it.
     fn tell_reached(
         &self,
         looked: (u64, usize),
@@ -130,7 +131,7 @@ impl LoadThread {
         let (last_goal, reached) = looked;
         let mut reached = if goal == last_goal { reached } else { 0 };
         while let Some(subscriber) = subscribers.get(reached) {
-            // Who is gone need not be waited for.
+            // Do not wait for subscribers that are disconnected.
             if let Some(subscriber) = subscriber
                 && self.missing(subscriber.order) > 0
             {
@@ -144,10 +145,10 @@ impl LoadThread {
         (goal, reached)
     }
 
-    /// How many messages up to the goal have not come.
-    fn missing(&self, order: Command) -> u64 {
+    /// How many messages before the goal have not arrived.
+    fn missing(&self, order: Order) -> u64 {
         let goal = self.shared.goal.load(Relaxed);
-        // Who never got anything misses one at least.
+        // A subscriber without any message is missing at least one.
         let next = order.next.unwrap_or(goal.saturating_sub(1));
         goal.saturating_sub(next)
     }

@@ -1,4 +1,4 @@
-//! One subscriber that gets the updates on all topics, and looks at the order on each.
+//! One subscriber that receives the events on all topics, and checks the order on each topic.
 
 use std::{
     io::{self, Read as _},
@@ -14,11 +14,11 @@ use std::{
 use anyhow::{anyhow, ensure};
 
 use super::publishers::ON_A_TOPIC;
-use crate::load::{Command, Request, Scan, check_head};
+use crate::load::{Order, Request, Scan, check_head};
 
 const BUFFER: usize = 256 * 1024;
 
-/// How long a read may take before it is looked whether to leave.
+/// Time limit of a read, after which the thread checks whether it must leave.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct Listener {
@@ -34,7 +34,7 @@ struct Shared {
 }
 
 impl Listener {
-    /// Subscribes, and reads on a thread of its own.
+    /// Subscribes, and reads on a separate thread.
     pub(super) fn start(request: &Request, topics: usize) -> anyhow::Result<Self> {
         let mut socket = request.send(0, None)?;
         socket.set_nonblocking(false)?;
@@ -57,7 +57,8 @@ impl Listener {
         self.shared.deliveries.load(Relaxed)
     }
 
-    /// Waits until so many updates on each topic came, and leaves. What was lost, and what came twice.
+    /// Waits until `on_each` events have arrived on each topic, and disconnects. Returns how many were lost
+    /// and how many were duplicated.
     pub(super) fn leave(self, on_each: u64, at_most: Duration) -> anyhow::Result<(u64, u64)> {
         let all = on_each * self.topics as u64;
         let until = Instant::now() + at_most;
@@ -78,9 +79,9 @@ impl Listener {
 fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Command>> {
     let mut buffer = vec![0; BUFFER];
     let mut scan = Scan::default();
-    let first = Command {
+    let first = Order {
         next: Some(0),
-        ..Command::default()
+        ..Order::default()
     };
     let mut commands = vec![first; topics];
     let mut deliveries = 0;

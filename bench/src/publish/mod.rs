@@ -1,5 +1,5 @@
-//! `sse-bench publish`: updates from many connections at once, each acknowledged before the next, and
-//! whether those who listen got them all.
+//! `sse-bench publish`: many connections publish events, each waiting for an acknowledgement before the next,
+//! and subscribers check that every event is delivered.
 
 mod listener;
 mod publishers;
@@ -23,80 +23,81 @@ use crate::{
     usage::Moment,
 };
 
-/// How long what was acknowledged may take to be delivered.
+/// Time limit for the delivery of acknowledged events.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Publish {
-    /// The server's address; of a cluster several, to which the connections go in turn, while whoever
-    /// listens is at the last
+    /// The server's address; for a cluster several, which the connections use in turn, while subscribers
+    /// connect to the last
     #[arg(long, required = true)]
     addr: Vec<SocketAddr>,
-    /// The server's process, whose CPU time counts with that of its children; of a cluster several
+    /// Process id of the server, whose CPU time includes that of its children; for a cluster several
     #[arg(long, required = true)]
     pid: Vec<u32>,
-    /// Where updates are sent to
+    /// Path to publish to
     #[arg(long, default_value = "/.well-known/mercure")]
     to: String,
-    /// What allows it, as a bearer token
+    /// Bearer token that allows publishing
     #[arg(long, env = "SSE_BENCH_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// The body is the message itself, and no form
+    /// The request body is the message itself, not a form
     #[arg(long)]
     raw: bool,
-    /// How many connections publish
+    /// Number of connections that publish
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// How many topics they publish on, each its share
+    /// Number of topics; each connection publishes on its share
     #[arg(long, default_value_t = 32)]
     topics: usize,
-    /// A topic; `{topic}` in it becomes its number
+    /// The topic; `{topic}` is replaced by its number
     #[arg(long, default_value = "/topics/{topic}")]
     topic: String,
-    /// How many updates a second, all together; 0: as many as are acknowledged
+    /// Events per second over all connections; 0: as many as are acknowledged
     #[arg(long, default_value_t = 0)]
     per_second: u64,
-    /// How many subscribe, each to one topic; 0: one, to all
+    /// Number of subscribers, each to one topic; 0: one subscriber to all topics
     #[arg(long, default_value_t = 0)]
     subscribers: usize,
-    /// Where a subscriber's stream is; `{topic}` becomes the number of its topic, `{n}` its own
+    /// Path of a subscriber's stream; `{topic}` is replaced by the number of its topic, `{n}` by its own
+    /// number
     #[arg(long, default_value = "/.well-known/mercure?match=*")]
     target: String,
-    /// Seconds between the first update and the first that counts
+    /// Seconds between the first event and the start of the measurement
     #[arg(long, default_value_t = 2.0)]
     settle: f64,
-    /// Seconds in which updates count
+    /// Seconds in which events are counted
     #[arg(long, default_value_t = 5.0)]
     measure: f64,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PublishFigures {
     pub(crate) connections: usize,
     pub(crate) topics: usize,
     pub(crate) subscribers: usize,
-    /// Updates that were acknowledged.
+    /// Acknowledged events.
     pub(crate) updates_per_second: f64,
     pub(crate) deliveries_per_second: f64,
-    /// The server's, what it takes to deliver them included.
+    /// CPU time of the server, including deliveries.
     pub(crate) cpu_us_per_update: f64,
-    /// The server's, of one core.
+    /// CPU of the server, in percent of one core.
     pub(crate) cpu_percent: f64,
-    /// From the request to its answer.
+    /// Time from a request to its response.
     pub(crate) acknowledged_p50_ms: f64,
     pub(crate) acknowledged_p99_ms: f64,
-    /// Deliveries of what was acknowledged, at any time of the run, that did not come about.
+    /// Deliveries of acknowledged events that did not arrive, over the whole run.
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) load_cpu_percent: f64,
 }
 
-/// Whoever listens.
+/// The subscribers.
 enum Audience {
-    /// To all topics.
+    /// One subscriber to all topics.
     One(Listener),
-    /// To one topic each.
+    /// Subscribers to one topic each.
     Many(Present),
 }
 
@@ -148,7 +149,7 @@ impl Publish {
         })
     }
 
-    /// What all processes used up to now.
+    /// The CPU time that all server processes have used, together.
     fn moment(&self) -> anyhow::Result<Moment> {
         let mut all = Moment::of(self.pid[0])?;
         for pid in &self.pid[1..] {
@@ -195,7 +196,7 @@ impl Publish {
         Ok(Audience::Many(present))
     }
 
-    /// What was lost, and what came twice.
+    /// Returns how many deliveries were lost and how many were duplicated.
     fn leave(&self, audience: Audience, published: &Published) -> anyhow::Result<(u64, u64)> {
         match audience {
             Audience::One(listener) => listener.leave(published.on_each, DELIVERY_PATIENCE),

@@ -1,5 +1,5 @@
-//! Connections that publish, all on one thread. Each waits for the answer before it sends on, and has
-//! topics of its own, so that what is on a topic has one order.
+//! Connections that publish, all on one thread. Each waits for the response before its next request, and has
+//! its own topics, so that the order on each topic is defined.
 
 use std::{
     collections::VecDeque,
@@ -17,26 +17,26 @@ use anyhow::{Context as _, anyhow, ensure};
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token};
 
-/// More than any run has on a topic: where one listens to all, a message's number is that of its
-/// topic times this, and its own on the topic.
+/// An upper limit of the events on a topic. If one subscriber receives all topics, the number of a message is
+/// the topic's number times this, plus the message's number on the topic.
 pub(super) const ON_A_TOPIC: u64 = 1_000_000_000;
 
-/// What is sent.
+/// What to publish, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    /// Connections go to these in turn.
+    /// The connections use these addresses in turn.
     pub(super) addrs: Vec<SocketAddr>,
     pub(super) path: String,
     pub(super) token: Option<String>,
-    /// The body is the message itself.
+    /// Whether the body is the message itself, not a form.
     pub(super) raw: bool,
     pub(super) connections: usize,
     pub(super) topics: usize,
-    /// `{topic}` becomes the topic's number.
+    /// `{topic}` is replaced by the number of the topic.
     pub(super) topic: String,
-    /// 0: as many as are acknowledged.
+    /// Events per second. 0 means as many as are acknowledged.
     pub(super) per_second: u64,
-    /// Whether one gets them all, who has to know the topics by the numbers.
+    /// Whether one subscriber receives all topics, and must derive the topic from the number.
     pub(super) to_one: bool,
 }
 
@@ -52,17 +52,17 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// What was published in all.
+/// The totals.
 #[derive(Debug)]
 pub(super) struct Published {
-    /// Updates on each topic, all acknowledged.
+    /// Events on each topic, all acknowledged.
     pub(super) on_each: u64,
-    /// From each request to its answer, in microseconds, in their order.
+    /// Microseconds from each request to its response, sorted.
     waited: Vec<u32>,
 }
 
 impl Published {
-    /// How long it took for this share of all updates, at most.
+    /// A quantile in milliseconds; `share` is between 0 and 1.
     pub(super) fn waited_ms(&self, share: f64) -> f64 {
         let at = (self.waited.len() as f64 * share) as usize;
         let at = at.min(self.waited.len().saturating_sub(1));
@@ -85,7 +85,7 @@ impl Publishers {
         self.shared.acknowledged.load(Relaxed)
     }
 
-    /// Has each topic get as many as the one with the most, and ends.
+    /// Publishes until every topic has as many events as the one with the most, and ends.
     pub(super) fn stop(self) -> anyhow::Result<Published> {
         self.shared.stop.store(true, Relaxed);
         let published = self.thread.join();
@@ -95,14 +95,14 @@ impl Publishers {
 
 struct Connection {
     socket: mio::net::TcpStream,
-    /// The topics it publishes on, by their numbers: this one, and so on by the number of connections.
+    /// The numbers of its topics: `first`, and every `step`th after it. `step` is the number of connections.
     first: usize,
     step: usize,
     topics: usize,
-    /// Where it sends the next update, and which that is on its topic.
+    /// The topic of the next event, and the number of the event on that topic.
     topic: usize,
     number: u64,
-    /// When it sent what is not yet acknowledged.
+    /// When the request in flight was sent. `None` if none is in flight.
     sent: Option<Instant>,
     answer: Vec<u8>,
 }
@@ -147,7 +147,7 @@ impl Connection {
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        // The last was answered: there is room.
+        // The previous request was answered, so the socket buffer has room.
         self.socket.write_all(request.as_bytes())?;
         self.sent = Some(now);
         self.topic += self.step;
@@ -158,7 +158,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads on. When what is acknowledged now was sent.
+    /// Reads what is available. If it completes the response, returns when the request was sent.
     fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<Option<Instant>> {
         match self.socket.read(buffer) {
             Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
@@ -174,7 +174,8 @@ impl Connection {
     }
 }
 
-/// How long a whole answer is that begins here, if it is there; an error if it does not acknowledge.
+/// The length of the response at the start of `answer`, or `None` if it is incomplete. Fails if the response
+/// is not an acknowledgement.
 fn whole(answer: &[u8]) -> anyhow::Result<Option<usize>> {
     const END: &[u8] = b"\r\n\r\n";
     let Some(end) = memmem::find(answer, END) else {
@@ -214,7 +215,7 @@ fn run(
     let mut idle: VecDeque<_> = (0..connections.len()).collect();
     let mut sent = 0;
     let start = Instant::now();
-    // Known once it is to stop: how many each topic is to have.
+    // Set when stopping: the number of events that each topic must have.
     let mut goal = None;
     loop {
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The figures of messages to all, as tables.
+//! The tables of the messages that go to all subscribers.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ const HEAD: [&str; 10] = [
     "lost, twice, closed",
 ];
 
-/// One table for each load, every server a row.
+/// One table for each load, with one row for each server.
 pub(super) fn tables(record: &Record) -> String {
     let mut loads: Vec<(Scenario, usize, u64)> = Vec::new();
     for run in &record.runs {

@@ -1,6 +1,6 @@
-//! The plot of CPU a delivery against subscribers, as SVG. Written by hand: two logarithmic axes and
-//! some lines are less than what a plotting library would bring, and it follows the reader's light
-//! or dark scheme, which none of them does.
+//! Plots the CPU time of a delivery against the number of subscribers, as SVG. It uses no plotting library:
+//! two logarithmic axes and some lines need little code, and the plot follows the light or dark scheme of the
+//! reader.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 626.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 404.0;
-/// Between the names at the lines' ends.
+/// Line spacing between the names at the ends of the curves, in pixels.
 const LINE: f64 = 17.0;
 
 const STYLE: &str = "\
@@ -60,7 +60,8 @@ fn class(peer: Peer) -> &'static str {
     }
 }
 
-/// The points of one server: subscribers, and CPU a delivery at 10 messages a second.
+/// The curve of one server: for each number of subscribers, the CPU time of a delivery at 10 messages per
+/// second.
 fn curve(record: &Record, peer: Peer) -> Vec<(usize, Spread)> {
     let mut subscribers: Vec<_> = record.runs.iter().map(|run| run.case.subscribers).collect();
     subscribers.sort_unstable();

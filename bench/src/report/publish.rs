@@ -1,4 +1,4 @@
-//! The figures of updates that are published by HTTP, as a table, and what they are to reach.
+//! The table and the targets of events that are published by HTTP.
 
 use super::{
     target::{Bound, Target},
@@ -20,7 +20,7 @@ const HEAD: [&str; 8] = [
     "lost, twice",
 ];
 
-/// Every load that is published by HTTP; nothing, if there was none.
+/// A row for each case that is published by HTTP. Empty if there was none.
 pub(super) fn table_of(record: &Record) -> String {
     let mut cases: Vec<Case> = Vec::new();
     for run in &record.runs {

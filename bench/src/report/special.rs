@@ -1,4 +1,4 @@
-//! The figures of those who come back at once, and of those to whom nothing is sent, as tables.
+//! The tables of the storm and idle scenarios.
 
 use super::text::{median, number, table, with_range};
 use crate::{
@@ -6,7 +6,6 @@ use crate::{
     record::{Peer, Record},
 };
 
-/// Those who come back at once, and those to whom nothing is sent.
 pub(super) fn tables(record: &Record) -> String {
     let mut text = String::new();
     let storms: Vec<_> = Peer::ALL

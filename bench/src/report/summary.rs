@@ -1,4 +1,4 @@
-//! The rounds of one measurement taken together: median, least and most.
+//! Combines the rounds of one measurement: median, minimum and maximum.
 
 use crate::{
     load::{FanOutFigures, IdleFigures, StormFigures},
@@ -14,7 +14,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `None` if there is nothing to take together.
+    /// `None` if there are no values.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values
             .into_iter()
@@ -33,7 +33,7 @@ impl Spread {
 }
 
 impl Record {
-    /// The figures of a measurement in messages, one for each round that came about.
+    /// The figures of a fan-out measurement, one for each round that succeeded.
     pub(super) fn fan_out(
         &self,
         scenario: Scenario,
@@ -73,7 +73,7 @@ impl Record {
         .collect()
     }
 
-    /// The median of one figure of plain messages to all.
+    /// The median of one figure in the plain fan-out scenario.
     pub(super) fn median(
         &self,
         peer: Peer,

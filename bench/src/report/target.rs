@@ -1,12 +1,12 @@
-//! One demand on this server, and by how much it was missed.
+//! One performance target, and by how much it was missed.
 
 use super::text::number;
 
-/// One demand: a figure that is to be at most, or at least, so much.
+/// One target: an upper or lower bound of a figure.
 pub(super) struct Target {
     what: String,
     bound: Bound,
-    /// `None`: not measured.
+    /// `None` if it was not measured.
     measured: Option<f64>,
     unit: &'static str,
 }
@@ -14,7 +14,7 @@ pub(super) struct Target {
 pub(super) enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// Relative to another server's figure, which may not have been measured.
+    /// Relative to another server's figure, which was not measured.
     Unknown,
 }
 
@@ -28,7 +28,7 @@ impl Target {
         }
     }
 
-    /// As a row of a table: what, bound, measured, verdict.
+    /// A table row: description, bound, measured value, verdict.
     pub(super) fn row(&self) -> Vec<String> {
         let unit = self.unit;
         let value = |value: f64| format!("{} {unit}", number(value)).trim_end().to_owned();

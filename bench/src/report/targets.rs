@@ -1,4 +1,4 @@
-//! What this server is to reach, and whether it did.
+//! The performance targets of this server, and whether it meets them.
 
 use super::{
     publish,
@@ -13,7 +13,7 @@ use crate::{
 
 const OURS: Peer = Peer::Broadcaster;
 
-/// So many times another server's figure, at most.
+/// A bound of at most `factor` times another server's figure.
 fn times(factor: f64, other: Option<f64>) -> Bound {
     other.map_or(Bound::Unknown, |other| Bound::AtMost(other * factor))
 }
@@ -43,7 +43,8 @@ pub(super) fn targets(record: &Record) -> String {
 fn a_delivery(record: &Record) -> Vec<Target> {
     let at = |peer, subscribers| record.median(peer, subscribers, 10, cpu);
     let ours = at(OURS, 10_000);
-    // NestJS is full before that: what it needs is what it needed with the most that it served well.
+    // NestJS is overloaded at 10,000 subscribers, so use its cost with the most subscribers that it served
+    // well.
     let nestjs = at(Peer::Nestjs, 1_000);
     let what = "CPU a delivery, 10,000 × 10/s";
     let mut targets = vec![
@@ -119,7 +120,7 @@ fn high_rates(record: &Record) -> Vec<Target> {
         })
     };
     let mut targets = vec![
-        // Timers: the last tick of the measured time may come right after it.
+        // Allow 1%, because the last tick of the measured time may come just after it.
         Target::new(
             "Deliveries/s, 1,000 × 1,000/s (1,000,000, within 1 %)",
             Bound::AtLeast(990_000.0),
@@ -162,7 +163,7 @@ fn high_rates(record: &Record) -> Vec<Target> {
             of(|round| round.ticks_on_time_percent),
             "%",
         ));
-        // A history of 20,000 events, and for each subscriber twice what one may take idle.
+        // Memory for a history of 20,000 events, plus twice the idle bound for each subscriber.
         let bound = 64.0 + subscribers as f64 * 20.0 / 1024.0;
         targets.push(Target::new(
             &format!("Memory at its peak, {load} × 1,000/s"),
@@ -257,7 +258,7 @@ fn disturbances(record: &Record) -> Vec<Target> {
             of(|storm| storm.spread_p99_during_ms),
             "ms",
         ),
-        // Noise: what two runs of the same differ by on a shared machine.
+        // Allow for noise: two identical runs on a shared machine differ by about this much.
         Target::new(
             "CPU a delivery with 1 stalled and 100 slow readers: more by",
             Bound::AtMost(15.0),

@@ -1,8 +1,8 @@
-//! Numbers and tables as text, in Markdown, which reads as well on a terminal.
+//! Formats numbers and tables as Markdown that is also readable in a terminal.
 
 use super::summary::Spread;
 
-/// Columns of equal width, the first to the left and the others to the right.
+/// A table with aligned columns. The first is left-aligned, the others right-aligned.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
         let cells = rows.iter().map(|row| row[at].chars().count());
@@ -46,7 +46,7 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A number with as many digits as say something.
+/// A number with about three significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -58,7 +58,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// A whole number.
+/// A rounded number with thousands separators.
 pub(super) fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::from(if value < 0.0 { "-" } else { "" });
@@ -71,12 +71,12 @@ pub(super) fn thousands(value: f64) -> String {
     text
 }
 
-/// The median alone.
+/// Only the median.
 pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> String {
     Spread::of(values.flatten()).map_or_else(|| "n/a".into(), |spread| number(spread.median))
 }
 
-/// The median, with the least and the most.
+/// The median, with minimum and maximum.
 pub(super) fn with_range(values: impl Iterator<Item = Option<f64>>) -> String {
     let Some(Spread { median, min, max }) = Spread::of(values.flatten()) else {
         return "n/a".into();

@@ -1,5 +1,5 @@
-//! The pattern of the actix project's server-sent-events example: a list of channels behind a lock,
-//! and a message is sent to all of them at once, each client encoding it for itself.
+//! A server that follows the server-sent events example of the actix project: a list of channels behind a
+//! lock. Each message is sent to all channels at once, and each client encodes it separately.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{PATH, Serve};
 
-/// Messages that wait for one client; at the bound, everybody waits for it.
+/// Channel capacity for each client, in messages. When it is full, the broadcast waits for that client.
 const WAITING: usize = 10;
-/// From one look for clients that are gone to the next.
+/// Pause between two checks for disconnected clients.
 const SWEEP: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl Clients {
     }
 }
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
     let interval = Duration::from_millis(serve.interval);
     let addr = serve.addr;

@@ -1,4 +1,4 @@
-//! What one would write with axum: tokio's broadcast channel, `Sse`, and its keep-alive.
+//! A typical server with axum: tokio's broadcast channel, `Sse`, and its keep-alive.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -14,10 +14,10 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::{PATH, Serve};
 
-/// Messages that are kept for those who are behind; at the bound, they lose the oldest.
+/// Channel capacity in messages. A client that falls further behind loses the oldest.
 const KEPT: usize = 1024;
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
     let interval = Duration::from_millis(serve.interval);
     let addr = serve.addr;
@@ -31,7 +31,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
             let mut ticks = tokio::time::interval(interval);
             for number in 0_u64.. {
                 ticks.tick().await;
-                // It fails while nobody listens.
+                // Sending fails while there are no subscribers.
                 ticking.send(format!("Message number: {number}")).ok();
             }
         });

@@ -1,5 +1,5 @@
-//! The limit that servers are measured against: one thread, one `write` for each subscriber and
-//! message, and nothing else. It is no server: it takes any request for that of the stream.
+//! The physical limit for comparison: one thread, one `write` for each subscriber and message, and nothing
+//! else. It is not a real server: every request opens the stream.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -15,7 +15,7 @@ use super::Serve;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
                       cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
     let interval = Duration::from_millis(serve.interval);
     let listener = listen(serve.addr)?;
@@ -30,7 +30,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         subscribers.extend(newcomers.try_iter());
         let event = format!("id: #1763856000000-{number}\ndata: Message number: {number}\n\n");
         let chunk = format!("{:X}\r\n{event}\r\n", event.len());
-        // Who cannot take it at once loses it: waiting would be more than one write.
+        // A subscriber whose socket is full loses the message: waiting would require more than one write.
         subscribers.retain_mut(|socket| match socket.write(chunk.as_bytes()) {
             Ok(_) => true,
             Err(err) => err.kind() == ErrorKind::WouldBlock,
@@ -39,7 +39,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Like the standard library's `bind`, but with room for more that are not accepted yet.
+/// Like the standard library's `bind`, but with a longer accept queue.
 fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -52,7 +52,7 @@ fn accept(listener: &TcpListener, accepted: &mpsc::Sender<TcpStream>) -> anyhow:
     for socket in listener.incoming() {
         let mut socket = socket?;
         let mut request = [0; 4096];
-        // The load sends its request at once, and it is short.
+        // The load sends its short request immediately, so one read is enough.
         if socket.read(&mut request)? == 0 {
             continue;
         }

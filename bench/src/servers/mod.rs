@@ -1,4 +1,4 @@
-//! The peers that are written here. Each says on standard output where it listens.
+//! The peers that are written in Rust. Each prints its address on standard output.
 
 pub(crate) mod actix_pattern;
 pub(crate) mod axum_broadcast;
@@ -8,16 +8,16 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-/// Where the stream is.
+/// Path of the stream.
 const PATH: &str = "/events/sse";
 
-/// What each of them is told.
+/// The arguments of each peer.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Serve {
-    /// The address to listen on; port 0: any free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     pub(crate) addr: SocketAddr,
-    /// Milliseconds from one message to the next
+    /// Milliseconds between two messages
     #[arg(long, default_value_t = 100)]
     pub(crate) interval: u64,
 }

@@ -1,4 +1,4 @@
-// The binary itself, started as a user would: in a folder of its own, with a config file there.
+// Runs the broadcaster binary as a user would, in a temporary folder with a config file.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,27 +13,27 @@ const BINARY = process.env.BROADCASTER
   ? resolve(process.env.BROADCASTER)
   : resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/broadcaster");
 
-/** Those that run. Whatever ends this process, they are not left behind. */
+/** The running processes. They are killed when this process exits. */
 const running = new Set();
 
 process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 export class Broadcaster {
-  /** What it has logged, all its lives together. */
+  /** The log of all runs. */
   log = "";
-  /** What it has said on its standard output since it was started last. */
+  /** Standard output of the current run. */
   said = "";
-  /** 0 until it has told which port it got. */
+  /** 0 until the server has reported its port. */
   port = 0;
   #folder;
-  /** What `server.bind` is while it runs. */
+  /** The value of `server.bind` in the current run. */
   #bind;
   #process = null;
 
   /**
    * Starts the binary on a free port, or on `port`, and waits until it listens.
-   * @param {Record<string, Record<string, unknown>>} settings as in config/default.toml; what is
-   *   not given has its default
+   * @param {Record<string, Record<string, unknown>>} settings as in config/default.toml; other settings have
+   * their defaults
    */
   static async start(settings = {}, port = 0) {
     await access(BINARY).catch(() => {
@@ -51,14 +51,14 @@ export class Broadcaster {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Writes the config file anew; while it runs, it takes over what can be changed. */
+  /** Replaces the config file. A running server applies the settings that can be reloaded. */
   async configure(settings) {
     const server = { static_dir: join(ROOT, "static"), bind: this.#bind, ...settings.server };
     const text = toToml({ ...settings, server });
     await writeFile(join(this.#folder, "config/default.toml"), text);
   }
 
-  /** Starts it once more, on the port that it had. */
+  /** Starts the server again on the same port. */
   async startAgain(settings = {}) {
     this.#bind = `127.0.0.1:${this.port}`;
     await this.configure(settings);
@@ -80,7 +80,7 @@ export class Broadcaster {
     this.port = Number(port);
   }
 
-  /** The link to the playground that it prints, with a token in its fragment. */
+  /** The link to the playground that the server prints, with a token in its fragment. */
   async playgroundLink() {
     const [, link] = await eventually("the link to the playground", () => /^playground: (\S+)\n/m.exec(this.said), () => this.said);
     return link;
@@ -91,7 +91,7 @@ export class Broadcaster {
     return response.json();
   }
 
-  /** Ends it with a signal, and tells how it ended: `{ code, signal }`. */
+  /** Stops the server with a signal. Returns how it ended: `{ code, signal }`. */
   async stop(signal = "SIGTERM") {
     const child = this.#process;
     if (!hasEnded(child)) {
@@ -112,7 +112,7 @@ function hasEnded(child) {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-/** The environment without what would change the server's settings. */
+/** The environment without variables that change the server's settings. */
 function environment() {
   const kept = Object.entries(process.env).filter(
     ([name]) => name !== "RUST_LOG" && !name.startsWith("BROADCASTER__"),
@@ -120,7 +120,7 @@ function environment() {
   return Object.fromEntries(kept);
 }
 
-/** Strings, numbers, booleans and lists of them are written alike in TOML and JSON. */
+/** Writes the settings as TOML. Strings, numbers, booleans and lists are written as in JSON. */
 function toToml(settings) {
   const lines = Object.entries(settings).flatMap(([table, values]) => [
     `[${table}]`,

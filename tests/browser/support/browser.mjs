@@ -1,10 +1,10 @@
-// Starts the browser: the machine's own Chromium, or the one that CHROMIUM names.
+// Starts the browser: the system's Chromium, or the one in the variable `CHROMIUM`.
 
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.CHROMIUM || "/usr/bin/chromium";
 
-/** No sandbox, because root has none; no traffic but to the pages that are opened. */
+/** No sandbox, because Chromium does not support it for root. No background traffic. */
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
 
 export function launch() {

@@ -1,4 +1,4 @@
-// A way to a server that can be cut: all connections end at once, and new ones are taken again.
+// A proxy in front of a server. The test can cut all connections at once; new connections are still accepted.
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -14,7 +14,7 @@ export class CuttableProxy {
       inbound.pipe(outbound).pipe(inbound);
       for (const [socket, other] of [[inbound, outbound], [outbound, inbound]]) {
         proxy.#sockets.add(socket);
-        // A reset on one side is the end of the other; it is what this is for.
+        // A reset of one side must end the other side.
         socket.on("error", () => other.destroy());
         socket.on("close", () => {
           proxy.#sockets.delete(socket);

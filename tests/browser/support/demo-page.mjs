@@ -1,4 +1,4 @@
-// The demo page as a reader sees it: what its panels show, and its buttons.
+// The demo page as a user sees it: what its panels show, and its buttons.
 
 import { untilShown } from "./eventually.mjs";
 
@@ -8,7 +8,7 @@ export class DemoPage {
     this.page = page;
   }
 
-  /** Panel number `at`, counted from 1 in the order of the page. */
+  /** Panel number `at` in the order of the page; the first is 1. */
   panel(at) {
     return new Panel(this.page.getByTestId("subscriber").nth(at - 1));
   }
@@ -21,12 +21,12 @@ export class DemoPage {
     return this.page.getByTestId("add").click();
   }
 
-  /** What each EventSource of the page saw, in order; see `recordStreams`. */
+  /** What each `EventSource` of the page received, in order; see `recordStreams`. */
   streams() {
     return this.page.evaluate(() => globalThis.recordedStreams);
   }
 
-  /** What has the focus: its data-testid or tag, and how it shows the focus. */
+  /** The focused element: its data-testid or tag, its label, and how it shows the focus. */
   focus() {
     return this.page.evaluate(() => {
       const element = document.activeElement;
@@ -47,7 +47,7 @@ export class Panel {
     this.#section = section;
   }
 
-  /** Everything the panel shows, read at one moment. */
+  /** Everything that the panel shows, read at the same moment. */
   shown() {
     return this.#section.evaluate((section) => {
       const text = (name) => section.querySelector(`[data-testid=${name}], [data-part=${name}]`).textContent.trim();
@@ -61,7 +61,7 @@ export class Panel {
         missed: Number(text("missed")),
         missedMore: text("missed-more"),
         duplicated: Number(text("duplicated")),
-        // NaN before there is one.
+        // NaN before the first interval.
         interval: Number.parseFloat(text("interval")),
         summary: text("summary"),
         lastGap: lastGap.hidden ? null : lastGap.textContent,
@@ -89,7 +89,7 @@ export class Panel {
     return this.#section.getByTestId(name).click();
   }
 
-  /** From now on keeps each state that is shown; read them with `states`. */
+  /** Records each state that is shown from now on; `states` returns them. */
   async recordStates() {
     await this.#section.getByTestId("state").evaluate((state) => {
       state.recorded = [state.textContent];
@@ -107,8 +107,8 @@ export class Panel {
 }
 
 /**
- * Runs in the page before its own scripts: keeps what each EventSource saw, apart from the page's
- * own books, in `recordedStreams`.
+ * Runs in the page before its own scripts. Records what each `EventSource` receives in `recordedStreams`,
+ * independently of the page's own counts.
  */
 export function recordStreams() {
   globalThis.recordedStreams = [];
@@ -125,7 +125,7 @@ export function recordStreams() {
   };
 }
 
-/** How many events came before each of these ids; fails unless all are of one epoch. */
+/** The index of each event in its epoch, taken from the ids. Fails unless all ids have the same epoch. */
 export function sequence(ids) {
   const parts = ids.map((id) => id.slice(1).split("-").map(Number));
   const epochs = new Set(parts.map(([epoch]) => epoch));
@@ -133,7 +133,7 @@ export function sequence(ids) {
   return parts.map(([, seq]) => seq - 1);
 }
 
-/** As many numbers as in `seqs`, from its first one on, without a hole. */
+/** The sequence without holes that has the same start and length as `seqs`. */
 export function withoutHoles(seqs) {
   return seqs.map((_, at) => seqs[0] + at);
 }

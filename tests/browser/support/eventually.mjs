@@ -1,13 +1,13 @@
-// Waits for what must come, with a bound. A test that passes never waits for all of it.
+// Waits with a time limit. A test that passes waits only for a small part of it.
 
-/** How long a test waits, in ms. Long, because the machine may be busy. */
+/** Time limit of a wait, in ms. It is long because the machine may be busy. */
 export const BOUND_MS = 30_000;
 
 const LOOK_EVERY_MS = 20;
 
 /**
- * Looks until `look` gives something other than a falsy value, and returns that. Fails after
- * BOUND_MS, saying what was waited for and, if `last` is given, what there was instead.
+ * Polls `look` until it returns a truthy value, and returns that value. Fails after BOUND_MS with `what` in
+ * the message, and with the result of `last`, if given.
  * @template T
  * @param {string} what
  * @param {() => T | Promise<T>} look
@@ -30,7 +30,7 @@ export async function eventually(what, look, last = () => "") {
  * @param {string} what
  * @param {() => Promise<T>} show
  * @param {(shown: T) => boolean} condition
- * @param {(shown: Partial<T>) => string} describe what to say of the last that was shown, in vain
+ * @param {(shown: Partial<T>) => string} describe describes what was shown last, for the error message
  */
 export function untilShown(what, show, condition, describe) {
   let shown = {};

@@ -2,7 +2,7 @@
 
 import { createHmac } from "node:crypto";
 
-/** A JWT, signed with HS256. */
+/** Returns a JWT that is signed with HS256. */
 export function sign(header, claims, secret) {
   const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const text = `${encode(header)}.${encode(claims)}`;

@@ -1,4 +1,4 @@
-// The playground as a reader sees it: its fields, its buttons, and what it shows.
+// The playground as a user sees it: its fields, its buttons, and what it shows.
 
 import { eventually, untilShown } from "./eventually.mjs";
 
@@ -24,19 +24,21 @@ export class PlaygroundPage {
     return this.subscribeForm.getByTestId("stop").click();
   }
 
-  /** Fills in the form. What is not given is left empty. */
+  /** Fills in the form. Fields that are not given become empty. */
   fillUpdate({ isPrivate = false, ...fields }) {
     return this.#fill(this.publishForm, { topics: "", data: "", type: "", id: "", retry: "", ...fields }, isPrivate);
   }
 
-  /** Fills in the form and publishes. Gives the id, null if there is none, and the answer as shown. */
+  /**
+   * Fills in the form and publishes. Returns the id, or null if publishing failed, and the answer as shown.
+   */
   async publish(update) {
     await this.fillUpdate(update);
     const answered = this.page.waitForResponse((response) => response.request().method() === "POST");
     await this.publishForm.getByTestId("publish").click();
     const response = await answered;
     const id = response.ok() ? await response.text() : null;
-    // The press has taken away the answer before.
+    // Pressing the button removed the previous answer.
     const shown = await eventually("the answer", () => this.publishForm.getByTestId("answer").textContent());
     return { id, shown };
   }
@@ -46,7 +48,7 @@ export class PlaygroundPage {
     return of.getByTestId("line").textContent();
   }
 
-  /** Everything that is shown of the stream and the subscriptions, read at one moment. */
+  /** Everything that is shown of the stream and the subscriptions, read at the same moment. */
   shown() {
     return this.section.evaluate((section) => {
       const find = (name) => section.querySelector(`[data-testid=${name}]`);

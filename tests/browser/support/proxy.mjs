@@ -1,4 +1,4 @@
-// A real proxy that runs with its recipe, in a folder of its own.
+// Runs a real proxy with its recipe, in a temporary folder.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,16 +13,18 @@ import { promisify } from "node:util";
 import { BOUND_MS, eventually } from "./eventually.mjs";
 import { locate, read, substitute } from "./recipes.mjs";
 
-/** Those that run. Whatever ends this process, they are not left behind. */
+/** The running processes. They are killed when this process exits. */
 const running = new Set();
 
-/** Where `freePort` looks next. Another run begins elsewhere. */
+/**
+ * The port that `freePort` tries next. It depends on the process id, so that concurrent runs do not collide.
+ */
 let nextPort = 10_000 + (process.pid % 20_000);
 
 process.once("exit", () => running.forEach(killGroup));
 
 export class Proxy {
-  /** What it has printed. */
+  /** The output so far. */
   log = "";
   #scheme;
   #port;
@@ -33,7 +35,8 @@ export class Proxy {
    * Starts the proxy in front of servers on these ports, and waits until it listens.
    * @param {import("./recipes.mjs").Recipe} recipe
    * @param {number[]} upstreams
-   * @param {(text: string, recipe: import("./recipes.mjs").Recipe) => string} adapt what else is changed in the recipe
+   * @param {(text: string, recipe: import("./recipes.mjs").Recipe) => string} adapt makes further changes to
+   * the recipe
    */
   static async start(recipe, upstreams, adapt = (text) => text) {
     const proxy = new Proxy();
@@ -59,7 +62,7 @@ export class Proxy {
   }
 
   /**
-   * A request that a program would send, over HTTP/1.1, with any certificate.
+   * Sends a request like a program would: over HTTP/1.1, and without checking the certificate.
    * @returns {Promise<{ status: number, headers: Record<string, string>, body: string }>}
    */
   async ask(path, request = {}) {
@@ -68,14 +71,14 @@ export class Proxy {
     return { status: response.statusCode, headers: response.headers, body: parts.join("") };
   }
 
-  /** The same for a response that does not end: resolves when its head has arrived. */
+  /** Like `ask`, for a response that does not end. Resolves when its head has arrived. */
   async open(path, { method = "GET", headers = {}, body, signal } = {}) {
     const request = this.#scheme === "https" ? requestByTls : requestPlain;
     const options = { method, headers, signal, agent: false, rejectUnauthorized: false, family: 4 };
     const asked = request(this.address + path, options);
     asked.end(body);
     const [response] = await once(asked, "response");
-    // From here on, whoever reads the response is told of errors.
+    // From here on, the reader of the response handles errors.
     asked.on("error", () => {});
     return response;
   }
@@ -90,7 +93,7 @@ export class Proxy {
   }
 
   #spawn(program, options) {
-    // A group of its own, so that its workers end with it.
+    // A separate process group, so that the workers are killed with the process.
     const child = spawn(program, options, {
       cwd: this.#folder,
       // Caddy keeps its state below HOME.
@@ -115,8 +118,8 @@ export class Proxy {
 }
 
 /**
- * A port that nothing uses at this moment. It is below those that the system gives to outgoing connections and to
- * whoever asks for any port, so nobody takes it before the proxy does.
+ * Returns a port that is not in use. It is below the range from which the system assigns ports, so that no
+ * other program takes it before the proxy does.
  */
 export async function freePort() {
   for (;;) {
@@ -131,7 +134,7 @@ export async function freePort() {
   }
 }
 
-/** A self-signed certificate for localhost, its key, and a file with both. */
+/** Creates a self-signed certificate for localhost, its key, and a file with both. */
 async function makeCertificate(folder) {
   const [certificate, key] = ["certificate.pem", "key.pem"].map((name) => join(folder, name));
   await promisify(execFile)("openssl", [
@@ -149,7 +152,7 @@ function killGroup(child) {
   try {
     process.kill(-child.pid, "SIGKILL");
   } catch (error) {
-    // ESRCH: it has ended already.
+    // ESRCH: the process has already ended.
     if (error.code !== "ESRCH") throw error;
   }
 }

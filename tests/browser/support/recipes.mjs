@@ -1,5 +1,5 @@
-// How each proxy is started with its recipe, the file in deploy/ that users copy. Only addresses, ports, paths and
-// what concerns the machine is changed in the file's text.
+// How to start each proxy with its recipe, the file in deploy/ that users copy. Only addresses, ports, paths
+// and properties of the machine are changed in the file's text.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -9,27 +9,29 @@ import { delimiter, join, resolve } from "node:path";
 const DEPLOY = resolve(import.meta.dirname, "../../../deploy");
 const IS_ROOT = process.getuid() === 0;
 
-/** What nginx writes outside of its own folder otherwise, which requires root. */
+/** Settings that keep nginx's temporary files in its own folder. The default folders require root. */
 const NGINX_FOLDERS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
   .map((use) => `${use}_temp_path ${use};`)
   .join(" ");
 
 /**
  * @typedef {object} Surroundings what a recipe is adapted to
- * @property {number} port where the proxy listens
+ * @property {number} port the proxy's port
  * @property {number[]} upstreams the ports of the servers
- * @property {string} folder for the proxy's files; the certificate is there, too
+ * @property {string} folder for the proxy's files, including the certificate
  *
  * @typedef {object} Recipe
- * @property {string} proxy its name, for a reader
+ * @property {string} proxy its name, as printed
  * @property {string} program
  * @property {string} file its name in deploy/
  * @property {"http" | "https"} scheme
- * @property {boolean} [closesLate] whether it closes a stream whose client is gone only when a heartbeat fails
- * @property {(given: Surroundings) => [string, string][]} changes what is replaced in the text, and by what
- * @property {string} timeout what says that it waits 60 s for an answer
- * @property {(given: Surroundings) => Record<string, string>} [files] those that the recipe is a part of
- * @property {(given: Surroundings) => string[]} options of the program
+ * @property {boolean} [closesLate] whether it closes the stream of a disconnected client only when a
+ * heartbeat fails
+ * @property {(given: Surroundings) => [string, string][]} changes pairs of a text and its replacement
+ * @property {string} timeout the text that sets the response timeout to 60 s
+ * @property {(given: Surroundings) => Record<string, string>} [files] additional files that include the
+ * recipe
+ * @property {(given: Surroundings) => string[]} options command-line options of the program
  */
 
 /** @type {Recipe} */
@@ -42,7 +44,7 @@ const NGINX = {
   changes: ({ port, upstreams, folder }) => [
     ["127.0.0.1:3000", `127.0.0.1:${upstreams[0]}`],
     ["server_name example.org", "server_name localhost"],
-    // As the comment in the file says.
+    // As the comment in the recipe says.
     ["listen 443 ssl http2;", `listen 127.0.0.1:${port} ssl${nginxHasHttp2Directive() ? "; http2 on;" : " http2;"}`],
     ["/etc/ssl/example.org.pem", join(folder, "certificate.pem")],
     ["/etc/ssl/example.org.key", join(folder, "key.pem")],
@@ -98,7 +100,7 @@ const CADDY = {
     ["\nexample.org {", `\nhttps://localhost:${port} {`],
     ["/etc/ssl/example.org.pem", join(folder, "certificate.pem")],
     ["/etc/ssl/example.org.key", join(folder, "key.pem")],
-    // Without its ports 2019 and 80, which may be in use.
+    // Do not use Caddy's ports 2019 and 80, which may be in use.
     ["grace_period", "admin off\n\tauto_https disable_redirects\n\tgrace_period"],
   ],
   options: ({ folder }) => ["run", "--adapter", "caddyfile", "--config", join(folder, "Caddyfile")],
@@ -123,15 +125,15 @@ const APACHE = {
   options: ({ folder }) => ["-DFOREGROUND", "-f", join(folder, "apache2.conf")],
 };
 
-/** Those for one server, with TLS. */
+/** The recipes for one server with TLS. */
 export const RECIPES = [NGINX, HAPROXY, CADDY, APACHE];
 
-/** The recipe's file as it is delivered. */
+/** The text of the recipe's file. */
 export function read({ file }) {
   return readFileSync(join(DEPLOY, file), "utf8");
 }
 
-/** Replaces each of the texts, which must be there. */
+/** Replaces each text, and fails if one is missing. */
 export function substitute(text, changes) {
   return changes.reduce((changed, [from, to]) => {
     assert.ok(changed.includes(from), `there is no "${from}" in:\n${changed}`);
@@ -139,14 +141,14 @@ export function substitute(text, changes) {
   }, text);
 }
 
-/** Makes the recipe wait only a second for an answer. */
+/** Reduces the response timeout of the recipe to one second. */
 export function withShortTimeout(text, { timeout }) {
   return substitute(text, [[timeout, timeout.replace("60", "1")]]);
 }
 
 /**
- * Makes the change that a recipe's comments ask for if cors.allowed_origins is a list: the lines below the one
- * comment go, and those below the other are no comments any more.
+ * Makes the change that a recipe's comments describe for a list in cors.allowed_origins: removes the lines
+ * below the first comment, and uncomments those below the second.
  */
 export function withListedOrigins(text) {
   const parts = /^(.*# With cors\.allowed_origins = \["\*"\]:\n)(?:[^#]*?)( *\t*# With a list of origins, [^\n]*\n)((?:[ \t]*# [^\n]*\n)+)(.*)$/s.exec(text);
@@ -155,7 +157,7 @@ export function withListedOrigins(text) {
   return before + comment + lines.replaceAll(/^([ \t]*)# /gm, "$1") + after;
 }
 
-/** Where the program of this name is, or null. Debian has servers in /usr/sbin, which may not be in PATH. */
+/** The path of a program, or null. Debian has servers in /usr/sbin, which may not be in PATH. */
 export function locate(program) {
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"];
   const isProgram = (path) => {
@@ -173,15 +175,15 @@ function nginxOptions(folder, config) {
   return ["-p", folder, "-e", "stderr", "-c", config, "-g", "daemon off; pid nginx.pid;"];
 }
 
-/** The directive `http2 on;` came with nginx 1.25.1. */
+/** Whether nginx has the directive `http2 on;`, which was added in version 1.25.1. */
 function nginxHasHttp2Directive() {
-  // It prints its version on its standard error.
+  // nginx prints its version on standard error.
   const said = execFileSync("sh", ["-c", '"$0" -v 2>&1', locate("nginx")], { encoding: "utf8" });
   const [major, minor, patch] = /nginx\/(\d+)\.(\d+)\.(\d+)/.exec(said).slice(1).map(Number);
   return major * 1e6 + minor * 1e3 + patch >= 1_025_001;
 }
 
-/** A configuration like Debian's own, with the modules that the recipe says it requires. */
+/** A configuration like Debian's, with the modules that the recipe requires. */
 function apacheBase(port, folder) {
   const [, named] = /a2enmod ([a-z0-9_ ]+)\n/.exec(read(APACHE));
   const user = IS_ROOT ? "User www-data\nGroup www-data\n" : "";
@@ -202,7 +204,7 @@ Include ${folder}/apache.conf
 `;
 }
 
-/** The files that load these modules, and those that they depend on, as a2enmod would find them. */
+/** The files that load these modules and their dependencies, as `a2enmod` would find them. */
 function apacheModules(names) {
   const path = (name) => `/etc/apache2/mods-available/${name}.load`;
   const found = names.map(path).filter((file) => existsSync(file));

@@ -1,7 +1,7 @@
-// One test against servers and browser pages of its own, which are gone when it ends.
+// Runs one test with its own servers and browser pages, which are discarded when it ends.
 //
-// Whatever a page complains of fails the test: console errors, exceptions, violations of the
-// content security policy. So "there is nothing to complain of" is part of every test.
+// A test fails if a page has a console error, an exception, or a violation of the content security policy. So
+// every test also checks that there is none.
 
 import { after, test } from "node:test";
 
@@ -12,18 +12,18 @@ import { DemoPage, recordStreams } from "./demo-page.mjs";
 import { BOUND_MS } from "./eventually.mjs";
 import { PlaygroundPage } from "./playground-page.mjs";
 
-/** What the browser itself logs while a server is away, however well the page behaves. */
+/** What the browser itself logs while a server is down, even if the page handles it. */
 export const SERVER_AWAY = /^console: Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED)/;
 
 const TIMEOUT_MS = 180_000;
 
-/** A promise of one browser for a file of tests; each page has a profile of its own in it. */
+/** A promise of the browser, which all tests of a file share. Each page has its own profile in it. */
 let browser = null;
 
 after(async () => (await browser)?.close());
 
 /**
- * A test that is named by a sentence.
+ * Defines a test that is named by a sentence.
  * @param {string} sentence
  * @param {(stage: Stage) => Promise<void>} body
  */
@@ -43,13 +43,13 @@ export function scenario(sentence, body) {
 }
 
 class Stage {
-  /** What the pages complained of. */
+  /** Errors of the pages. */
   complaints = [];
   #discards = [];
   #servers = [];
   #expected = [];
 
-  /** Starts the binary; see `Broadcaster.start`. */
+  /** Starts the server; see `Broadcaster.start`. */
   async start(settings, port) {
     const server = await Broadcaster.start(settings, port);
     this.#servers.push(server);
@@ -57,14 +57,14 @@ class Stage {
     return server;
   }
 
-  /** Starts a proxy in front of a server, whose connections the test can cut. */
+  /** Starts a proxy in front of a server. The test can cut its connections. */
   async startCuttableProxy(server) {
     const proxy = await CuttableProxy.start(server.port);
     this.discardLater(() => proxy.discard());
     return proxy;
   }
 
-  /** Opens the demo page of a server, at `address` if it is reached by another way. */
+  /** Opens the demo page of a server. `address` is for a server that is reached through a proxy. */
   async openDemo(server, { address = server.address, record = true, context } = {}) {
     const page = await this.openPage(context);
     if (record) await page.addInitScript(recordStreams);
@@ -73,8 +73,8 @@ class Stage {
   }
 
   /**
-   * Opens the playground by the link that the server prints, or without its token; at `address` if
-   * the server is reached by another way.
+   * Opens the playground with the link that the server prints, or without its token. `address` is for a
+   * server that is reached through a proxy.
    */
   async openPlayground(server, { address = server.address, withToken = true, context } = {}) {
     const page = await this.openPage(context);
@@ -83,7 +83,7 @@ class Stage {
     return new PlaygroundPage(page);
   }
 
-  /** A blank page that is listened to. In a profile of its own, unless a `context` is given. */
+  /** Opens a blank page whose errors are recorded. It has its own profile, unless `context` is given. */
   async openPage(context) {
     const page = await (context ?? (await this.openContext())).newPage();
     page.setDefaultTimeout(BOUND_MS);
@@ -101,14 +101,14 @@ class Stage {
   }
 
   async openContext(options) {
-    // The promise is kept, so that scenarios that run at the same time share one browser.
+    // All tests that run at the same time share this promise, and so one browser.
     browser ??= launch();
     const context = await (await browser).newContext(options);
     this.discardLater(() => context.close());
     return context;
   }
 
-  /** Lets a complaint pass that is a consequence of what the test does. */
+  /** Accepts an error that the test causes on purpose. */
   expectComplaint(pattern) {
     this.#expected.push(pattern);
   }
@@ -122,7 +122,7 @@ class Stage {
     if (complaints.length > 0) throw new Error(`the page complains:\n${complaints.join("\n")}`);
   }
 
-  /** For a test that has failed. */
+  /** Prints logs and errors of a failed test. */
   tell() {
     for (const { port, log } of this.#servers) console.error(`--- log of the server on port ${port}:\n${log}`);
     if (this.complaints.length > 0) console.error(`--- the page complained:\n${this.complaints.join("\n")}`);

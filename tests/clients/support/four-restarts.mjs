@@ -108,7 +108,10 @@ export class FourRestarts {
     });
   }
 
-  /** Waits for every client. One that fails a wait is left out of all later ones, so that the run ends. */
+  /**
+   * Waits for every client. After a failed wait, a client is ignored in all later waits, so that the run
+   * ends.
+   */
   async #untilAll(what, condition) {
     const missing = () => this.clients.filter((client) => !client.gaveUp && !condition(client));
     try {

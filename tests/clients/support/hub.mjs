@@ -1,4 +1,4 @@
-// The server under test: a hub whose log is in a file, so that it survives restarts.
+// The server under test: a hub with a file log, so that events survive restarts.
 
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -42,7 +42,7 @@ export class Hub {
     return this.#broadcaster.port;
   }
 
-  /** Where clients of this machine find the hub. */
+  /** The URL of the hub for clients on this machine. */
   get url() {
     return `${this.#broadcaster.address}${PATH}`;
   }

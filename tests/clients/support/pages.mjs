@@ -28,7 +28,7 @@ export class Pages {
   }
 
   /**
-   * Opens a page in a browser context of its own, and reports each line of its console.
+   * Opens a page in a new browser context, and reports each line of its console.
    * @returns {Promise<() => Promise<void>>} closes the page
    */
   async open(path, onLine) {

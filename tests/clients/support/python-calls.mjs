@@ -1,4 +1,4 @@
-// A Python program that answers calls of a library's methods, one after the other.
+// A Python program that calls methods of a library on request, one after another.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
