@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Listener {
     topics: usize,
     shared: Arc<Shared>,
-    thread: JoinHandle<anyhow::Result<Vec<Command>>>,
+    thread: JoinHandle<anyhow::Result<Vec<Order>>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Listener {
         self.shared.leave.store(true, Relaxed);
         let commands = self.thread.join();
         let commands = commands.map_err(|_| anyhow!("the listener panicked"))??;
-        let lost = |order: &Command| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
+        let lost = |order: &Order| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
         Ok((
             commands.iter().map(lost).sum(),
             commands.iter().map(|order| order.duplicated).sum(),
@@ -76,7 +76,7 @@ impl Listener {
     }
 }
 
-fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Command>> {
+fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Result<Vec<Order>> {
     let mut buffer = vec![0; BUFFER];
     let mut scan = Scan::default();
     let first = Order {
