@@ -1,4 +1,4 @@
-//! What the server logs with `log.level`, and with `RUST_LOG`, which overrides it.
+//! What the server logs with `logging.level`, and with `RUST_LOG`, which overrides it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

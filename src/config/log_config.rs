@@ -1,5 +1,4 @@
-//! The settings of both logs in section `[log]`: the log that the process writes for operators, and the event
-//! log.
+//! Section `[log]`: where the event log is stored.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,17 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::value::{self, Choice};
 use crate::event_log::{LogKind, LogSync, RedisSettings, RedisUrl};
 
-/// Section `[log]`. `level` is about the log that the process writes; all other keys are about the event log.
+/// Section `[log]`: the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LogConfig {
-    /// The least important level that the process logs.
-    #[serde(
-        deserialize_with = "value::level",
-        serialize_with = "value::write_level"
-    )]
-    pub level: log::LevelFilter,
     /// Where events are stored.
     #[serde(
         deserialize_with = "value::choice",
@@ -88,7 +81,6 @@ impl Choice for SyncPolicy {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
-            level: log::LevelFilter::Info,
             kind: LogPlace::Memory,
             path: "events.redb".into(),
             sync: SyncPolicy::Always,

@@ -13,8 +13,8 @@ pub use self::{
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
     log_config::{LogConfig, LogPlace, SyncPolicy},
     settings::{
-        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, RELOADABLE, ServerConfig,
-        StreamConfig, SubscribePolicy, TickerConfig,
+        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, LoggingConfig, RELOADABLE,
+        ServerConfig, StreamConfig, SubscribePolicy, TickerConfig,
     },
 };
 pub use crate::auth::{IssuerConfig, KeySource};

@@ -48,8 +48,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Access for pages of other origins.
     pub cors: CorsConfig,
-    /// The log that the process writes, and the event log.
+    /// The event log.
     pub log: LogConfig,
+    /// The log that the process writes for operators.
+    pub logging: LoggingConfig,
 }
 
 /// Section `[server]`: sockets, threads and timeouts.
@@ -338,6 +340,27 @@ impl Default for CorsConfig {
     fn default() -> Self {
         Self {
             allowed_origins: vec!["*".to_owned()],
+        }
+    }
+}
+
+/// Section `[logging]`: the log that the process writes for operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LoggingConfig {
+    /// The least important level that the process logs.
+    #[serde(
+        deserialize_with = "value::level",
+        serialize_with = "value::write_level"
+    )]
+    pub level: log::LevelFilter,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self {
+            level: log::LevelFilter::Info,
         }
     }
 }

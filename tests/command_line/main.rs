@@ -150,7 +150,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
         ("BROADCASTER__TICKER__INTERVAL", "3s"),
         ("BROADCASTER__SERVER__BIND", "127.0.0.1:2"),
         ("BROADCASTER__SERVER__MAX_SUBSCRIBERS", "2"),
-        ("BROADCASTER__LOG__LEVEL", "warn"),
+        ("BROADCASTER__LOGGING__LEVEL", "warn"),
     ];
     #[rustfmt::skip]
     let flags = [
@@ -276,7 +276,7 @@ fn a_wrong_flag_or_variable_is_refused_by_its_name() {
         ("--interval", "ticker.interval", "0s"),
         ("--static-dir", "server.static_dir", ""),
         ("--max-subscribers", "server.max_subscribers", "-1"),
-        ("--log-level", "log.level", "loud"),
+        ("--log-level", "logging.level", "loud"),
     ] {
         let finished = run(
             elsewhere.path(),

@@ -91,7 +91,7 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("cors.allowed_origins",
         &["['*']", "[]", "['https://example.org', 'null']"],
         &["'https://example.org/'", "['https://example.org', 'other.org']", "[5]", "[['*']]"]),
-    ("log.level",
+    ("logging.level",
         &["'off'", "'error'", "'warn'", "'info'", "'debug'", "'trace'"],
         &["'loud'", "''", "5", "false"]),
     ("log.kind",

@@ -59,7 +59,7 @@ fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
         (
             "[tickr]\ninterval = '1s'",
             "there is no section tickr; allowed is one of: auth, cors, hub, limits, \
-             log, server, stream, ticker",
+             log, logging, server, stream, ticker",
         ),
         (
             "interval = '1s'",
@@ -68,7 +68,7 @@ fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
         (
             "port = 80",
             "port is outside of a section; it belongs under one of: [auth], [cors], [hub], \
-             [limits], [log], [server], [stream], [ticker]",
+             [limits], [log], [logging], [server], [stream], [ticker]",
         ),
         (
             "ticker = '1s'",

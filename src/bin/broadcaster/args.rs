@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     max_subscribers: Option<String>,
 
-    /// off, error, warn, info, debug or trace (log.level; the variable RUST_LOG overrides it)
+    /// off, error, warn, info, debug or trace (logging.level; the variable RUST_LOG overrides it)
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 
@@ -168,7 +168,7 @@ impl Args {
                 "server.max_subscribers",
                 &self.max_subscribers,
             ),
-            ("--log-level", "log.level", &self.log_level),
+            ("--log-level", "logging.level", &self.log_level),
         ];
         Sources {
             path: self.config.clone(),

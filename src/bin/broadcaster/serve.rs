@@ -141,8 +141,8 @@ fn start_logger(config: &Config) {
     // Libraries log only from `warn` on. actix-http and mio are off: actix-http logs each bad request.
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
-        level = config.log.level,
-        libraries = config.log.level.min(LevelFilter::Warn),
+        level = config.logging.level,
+        libraries = config.logging.level.min(LevelFilter::Warn),
     );
     let (logger, complaint) = match rust_log() {
         Ok(logger) => (logger, None),
@@ -152,7 +152,7 @@ fn start_logger(config: &Config) {
     log::set_boxed_logger(Box::new(logger)).expect("the logger is set only here");
     std::panic::set_hook(Box::new(|panic| log::error!(target: TARGET, "{panic}")));
     if let Some(complaint) = complaint {
-        log::warn!(target: TARGET, "{complaint}; log.level is used instead");
+        log::warn!(target: TARGET, "{complaint}; logging.level is used instead");
     }
 }
 
