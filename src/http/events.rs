@@ -3,48 +3,37 @@
 //! is rejected only for now receives a short stream with a `retry:` instead.
 
 use std::{
-    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{
-    HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _,
-    body::BodyStream,
+    HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _,
     dev::Payload,
-    http::{
-        Method, Version,
-        header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING},
-    },
+    http::{Method, header::HeaderValue},
     web,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 
 use super::{
     accept::accepts_event_stream,
     credentials, form,
     policy::Policy,
     problem::{Challenge, Problem, refuse_websocket},
+    subscription_request::{LAST_EVENT_ID, SubscriptionRequest},
     topics::{self, Asked},
 };
 use crate::{
-    auth::{Access, Revocation},
-    broadcaster::{Expiry, Hub, Subscribe},
+    auth::Access,
+    broadcaster::{Expiry, Hub},
     config::{LimitsConfig, SubscribePolicy},
-    delivery::{Subscriber, Subscription},
-    event::{EARLIEST, Framing, ResumeFrom, wire},
-    event_log::{self, ResumeLookup},
+    event::ResumeFrom,
     matching::{InvalidMatcher, MatcherText, MemoryBudget, Selection},
     metrics::Rejection,
-    transport::{Connection, Shared, body},
 };
 
 /// Path of the stream with the numbered messages.
 pub(super) const PATH: &str = "/events/sse";
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Responds with the event stream of the application's [`Hub`], which must be registered as `web::Data<Hub>`.
 ///
@@ -89,6 +78,50 @@ async fn answer(
         .map(|policy| access(request, hub, policy))
         .transpose()?;
     let access = access.flatten();
+    let Asked {
+        matchers,
+        last_event_id,
+    } = asked(request, payload, policy).await?;
+    let has_grants = |access: &Access| !access.authorized().is_empty();
+    let selection = match matchers.is_empty() {
+        true if !has_own_topic => return Err(Problem::NoMatcher),
+        true if !access.as_deref().is_some_and(has_grants) => Ok(hub.own.clone()),
+        true => select(hub, hub.own.written(), access.as_deref()).await,
+        false => select(hub, matchers, access.as_deref()).await,
+    };
+    // Browsers never reconnect after an error status, so they receive a stream with a `retry:`. Only Mercure
+    // clients send QUERY, and they receive 503.
+    let must_wait = *request.method() != topics::query()
+        && matches!(selection, Err(Problem::MatchersExhausted));
+    let revocation = policy.zip(access.as_deref());
+    let subscription = SubscriptionRequest {
+        from: resume_from(request, last_event_id.as_deref()),
+        legacy: policy.is_some_and(|policy| policy.legacy),
+        selection: if must_wait {
+            hub.own.clone()
+        } else {
+            selection?
+        },
+        expiry: policy.and_then(|policy| expiry(access.as_deref(), policy)),
+        revocation: revocation.map(|(policy, access)| policy.token_verifier.revocation(access)),
+        access,
+    };
+    if must_wait {
+        hub.metrics.count_rejection(Rejection::Matchers);
+        return Ok(subscription.turn_away(hub));
+    }
+    if request.method() == Method::HEAD {
+        return Ok(subscription.head_only(hub).await);
+    }
+    subscription.open(request, hub).await
+}
+
+/// Reads what the query, and the body of a QUERY, ask for.
+async fn asked(
+    request: &HttpRequest,
+    payload: web::Payload,
+    policy: Option<&web::Data<Policy>>,
+) -> Result<Asked, Problem> {
     let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that are routed here, only QUERY has a body.
@@ -99,54 +132,16 @@ async fn answer(
         None
     };
     let form = body.as_ref().map_or(&[][..], |body| &body.bytes);
-    let Asked {
-        matchers,
-        last_event_id,
-    } = topics::asked(request.query_string(), form, &limits, legacy)?;
-    drop(body);
-    let has_grants = |access: &Access| !access.authorized().is_empty();
-    let selection = match matchers.is_empty() {
-        true if !has_own_topic => return Err(Problem::NoMatcher),
-        true if !access.as_deref().is_some_and(has_grants) => Ok(hub.own.clone()),
-        true => select(hub, hub.own.written(), access.as_deref()).await,
-        false => select(hub, matchers, access.as_deref()).await,
-    };
+    topics::asked(request.query_string(), form, &limits, legacy)
+}
+
+/// Returns where the client wants to resume: after the id in the header, or else in the query.
+fn resume_from(request: &HttpRequest, last_event_id: Option<&[u8]>) -> ResumeFrom {
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
     // Some clients send an empty header if they have no last event id.
-    let requested = header
-        .filter(|id| !id.is_empty())
-        .or(last_event_id.as_deref());
-    let from = requested.map_or(ResumeFrom::Now, ResumeFrom::parse);
-    let expiry = policy.and_then(|policy| expiry(access.as_deref(), policy));
-    let revocation = policy.zip(access.as_deref());
-    let revocation = revocation.map(|(policy, access)| policy.token_verifier.revocation(access));
-    // Browsers never reconnect after an error status, so they receive a stream with a `retry:`. Only Mercure
-    // clients send QUERY, and they receive 503.
-    let is_to_wait = *request.method() != topics::query()
-        && matches!(selection, Err(Problem::MatchersExhausted));
-    let asks = Asking {
-        from,
-        legacy,
-        selection: if is_to_wait {
-            hub.own.clone()
-        } else {
-            selection?
-        },
-        access,
-        expiry,
-        revocation,
-    };
-    if is_to_wait {
-        hub.metrics.count_rejection(Rejection::Matchers);
-        return Ok(asks.turn_away(hub, event_stream()));
-    }
-    if request.method() == Method::HEAD {
-        let mut head = event_stream();
-        asks.put_last_event_id(&mut head, asks.would_have_gap(hub).await);
-        return Ok(head.body(actix_web::body::None::new()));
-    }
-    open(request, hub, asks).await
+    let requested = header.filter(|id| !id.is_empty()).or(last_event_id);
+    requested.map_or(ResumeFrom::Now, ResumeFrom::parse)
 }
 
 /// Reads a body that must be empty to its end. Some proxies send `Transfer-Encoding: chunked` without any
@@ -230,142 +225,4 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
         .into_iter()
         .chain(of_stream)
         .min_by_key(Expiry::end)
-}
-
-/// A subscription request after authorization.
-struct Asking {
-    from: ResumeFrom,
-    /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
-    legacy: bool,
-    selection: Arc<Selection>,
-    access: Option<Arc<Access>>,
-    expiry: Option<Expiry>,
-    revocation: Option<Revocation>,
-}
-
-impl Asking {
-    /// Looks up where the stream would begin now.
-    fn look_up(&self, hub: &Hub) -> ResumeLookup {
-        event_log::look_up(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
-    }
-
-    /// Returns whether the stream would begin with a gap. An error in the archive counts as no gap.
-    async fn would_have_gap(&self, hub: &Hub) -> bool {
-        let start = self.look_up(hub).finish(&self.from).await;
-        start.is_ok_and(|start| start.gap.is_some())
-    }
-
-    /// Adds the id of the event after which the stream begins, if the client requested a position. That is
-    /// the requested id, or `earliest` if there is a gap (Mercure, chapter Reconnection).
-    fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
-        let has_preceding = match &self.from {
-            ResumeFrom::Now => return,
-            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
-            ResumeFrom::After { id, .. } => id.seq > 0,
-            ResumeFrom::AfterGiven(_) => true,
-        };
-        let preceding = (has_preceding && !has_gap).then(|| self.from.to_string());
-        let preceding = preceding.as_deref().unwrap_or(EARLIEST);
-        let value = HeaderValue::from_str(preceding).expect("an id is visible ASCII");
-        if self.legacy {
-            head.insert_header((LAST_EVENT_ID, value.clone()));
-        }
-        head.insert_header((MERCURE_LAST_EVENT_ID, value));
-    }
-
-    /// Responds with a stream that only tells the client when to reconnect. Looks up the position in memory
-    /// only, not in the archive, because many clients may be rejected at once.
-    fn turn_away(&self, hub: &Hub, mut head: HttpResponseBuilder) -> HttpResponse {
-        let has_gap = !self.look_up(hub).is_found_without_gap();
-        self.put_last_event_id(&mut head, has_gap);
-        let goodbye = wire::goodbye(hub.jittered_retry(), None);
-        head.body(goodbye.bytes(Framing::Plain))
-    }
-}
-
-async fn open(request: &HttpRequest, hub: &Hub, mut asks: Asking) -> Result<HttpResponse, Problem> {
-    // A stream is the last response on its connection, so pipelined requests would never be answered.
-    let connection = request.conn_data::<Connection>();
-    let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
-    if !is_alone() {
-        return Err(Problem::NotAlone);
-    }
-    let shared = request.app_data::<web::Data<Shared>>();
-    // From here on, a drain waits for this stream.
-    let token = shared.map(|shared| shared.streams.token());
-    let mut head = event_stream();
-    // Looks up the position before the subscriber is registered. So the stream includes the events that
-    // announce its own subscriptions.
-    let lookup = asks.look_up(hub);
-    let subscribe = Subscribe {
-        selection: asks.selection.clone(),
-        access: asks.access.clone(),
-    };
-    let answer = hub.ask(subscribe).await;
-    let permit = match answer.map_err(|_| Problem::BroadcasterSilent)? {
-        Ok(permit) => permit,
-        Err(Rejection::Token) => return Err(Problem::TooManySubscriptions),
-        Err(Rejection::Matchers) if *request.method() == topics::query() => {
-            return Err(Problem::MatchersExhausted);
-        }
-        Err(reason) => {
-            log::debug!("turned a subscriber away: {reason:?}");
-            return Ok(asks.turn_away(hub, head));
-        }
-    };
-    let start = match lookup.finish(&asks.from).await {
-        Ok(start) => start,
-        Err(reason) => {
-            log::debug!("turned a subscriber away that asked for older events: {reason}");
-            hub.metrics.count_rejection(Rejection::Log);
-            return Ok(asks.turn_away(hub, head));
-        }
-    };
-    // Another request may have arrived meanwhile. Once the stream begins, none is read.
-    if !is_alone() {
-        return Err(Problem::NotAlone);
-    }
-    asks.put_last_event_id(&mut head, start.gap.is_some());
-    let subscription = Subscription {
-        permit,
-        selection: asks.selection.clone(),
-        expiry: asks.expiry.take(),
-        start,
-    };
-    let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);
-    // HTTP/1.0 has no chunked encoding: the end of the connection is the end of the stream.
-    let chunked = request.version() >= Version::HTTP_11;
-    match connection.zip(token) {
-        // The connection itself sends everything after the head, with its own chunks.
-        Some((connection, token)) => {
-            let framing = if chunked {
-                head.insert_header((TRANSFER_ENCODING, "chunked"));
-                Framing::Chunked
-            } else {
-                Framing::Plain
-            };
-            connection.begin_stream(subscriber(framing), asks.revocation.take(), token);
-            let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
-            let mut response = head.body(BodyStream::new(nothing));
-            response.head_mut().no_chunking(true);
-            Ok(response)
-        }
-        None => {
-            let mut response = head.body(body(subscriber(Framing::Plain)));
-            response.head_mut().no_chunking(!chunked);
-            Ok(response)
-        }
-    }
-}
-
-/// Builds the response head of a stream. The connection closes at the end of the stream, because no other
-/// request is answered on it.
-fn event_stream() -> HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response
-        .content_type("text/event-stream")
-        .insert_header((CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header((X_ACCEL_BUFFERING, "no"))
-        .force_close();
-    response
 }

@@ -17,6 +17,7 @@ mod publish;
 mod room_tests;
 mod routes;
 mod status;
+mod subscription_request;
 mod subscriptions;
 mod topics;
 #[cfg(feature = "fuzzing")]

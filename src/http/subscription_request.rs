@@ -1,0 +1,196 @@
+//! Turns a subscription request that was parsed and authorized into a response: a stream, a stream that only
+//! tells the client when to reconnect, or a head alone.
+
+use std::{convert::Infallible, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::BodyStream,
+    http::{
+        Version,
+        header::{CACHE_CONTROL, HeaderName, HeaderValue, TRANSFER_ENCODING},
+    },
+    web,
+};
+use futures_util::stream;
+
+use super::{problem::Problem, topics};
+use crate::{
+    auth::{Access, Revocation},
+    broadcaster::{Expiry, Hub, Permit, Subscribe},
+    delivery::{Subscriber, Subscription},
+    event::{EARLIEST, Framing, ResumeFrom, wire},
+    event_log::{self, ResumeLookup},
+    matching::Selection,
+    metrics::Rejection,
+    transport::{Connection, Shared, body},
+};
+
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A subscription request after authorization.
+pub(super) struct SubscriptionRequest {
+    pub(super) from: ResumeFrom,
+    /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
+    pub(super) legacy: bool,
+    pub(super) selection: Arc<Selection>,
+    pub(super) access: Option<Arc<Access>>,
+    pub(super) expiry: Option<Expiry>,
+    pub(super) revocation: Option<Revocation>,
+}
+
+impl SubscriptionRequest {
+    /// Looks up where the stream would begin now.
+    fn look_up(&self, hub: &Hub) -> ResumeLookup {
+        event_log::look_up(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
+    }
+
+    /// Returns whether the stream would begin with a gap. An error in the archive counts as no gap.
+    async fn would_have_gap(&self, hub: &Hub) -> bool {
+        let start = self.look_up(hub).finish(&self.from).await;
+        start.is_ok_and(|start| start.gap.is_some())
+    }
+
+    /// Adds the id of the event after which the stream begins, if the client requested a position. That is
+    /// the requested id, or `earliest` if there is a gap (Mercure, chapter Reconnection).
+    fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
+        let has_preceding = match &self.from {
+            ResumeFrom::Now => return,
+            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
+            ResumeFrom::After { id, .. } => id.seq > 0,
+            ResumeFrom::AfterGiven(_) => true,
+        };
+        let preceding = (has_preceding && !has_gap).then(|| self.from.to_string());
+        let preceding = preceding.as_deref().unwrap_or(EARLIEST);
+        let value = HeaderValue::from_str(preceding).expect("an id is visible ASCII");
+        if self.legacy {
+            head.insert_header((LAST_EVENT_ID, value.clone()));
+        }
+        head.insert_header((MERCURE_LAST_EVENT_ID, value));
+    }
+
+    /// Responds to HEAD.
+    pub(super) async fn head_only(&self, hub: &Hub) -> HttpResponse {
+        let mut head = event_stream();
+        self.put_last_event_id(&mut head, self.would_have_gap(hub).await);
+        head.body(actix_web::body::None::new())
+    }
+
+    /// Responds with a stream that only tells the client when to reconnect. Looks up the position in memory
+    /// only, not in the archive, because many clients may be rejected at once.
+    pub(super) fn turn_away(&self, hub: &Hub) -> HttpResponse {
+        let mut head = event_stream();
+        let has_gap = !self.look_up(hub).is_found_without_gap();
+        self.put_last_event_id(&mut head, has_gap);
+        let goodbye = wire::goodbye(hub.jittered_retry(), None);
+        head.body(goodbye.bytes(Framing::Plain))
+    }
+
+    /// Registers the subscriber with the Broadcaster and responds with its stream.
+    pub(super) async fn open(
+        mut self,
+        request: &HttpRequest,
+        hub: &Hub,
+    ) -> Result<HttpResponse, Problem> {
+        // A stream is the last response on its connection, so pipelined requests would never be answered.
+        let connection = request.conn_data::<Connection>();
+        let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
+        if !is_alone() {
+            return Err(Problem::NotAlone);
+        }
+        let shared = request.app_data::<web::Data<Shared>>();
+        // From here on, a drain waits for this stream.
+        let token = shared.map(|shared| shared.streams.token());
+        // Looks up the position before the subscriber is registered. So the stream includes the events that
+        // announce its own subscriptions.
+        let lookup = self.look_up(hub);
+        let permit = match self.register(request, hub).await? {
+            Ok(permit) => permit,
+            Err(rejection) => {
+                log::debug!("rejected a subscriber: {rejection:?}");
+                return Ok(self.turn_away(hub));
+            }
+        };
+        let start = match lookup.finish(&self.from).await {
+            Ok(start) => start,
+            Err(reason) => {
+                log::debug!("rejected a subscriber that requested older events: {reason}");
+                hub.metrics.count_rejection(Rejection::Log);
+                return Ok(self.turn_away(hub));
+            }
+        };
+        // Another request may have arrived meanwhile. Once the stream begins, none is read.
+        if !is_alone() {
+            return Err(Problem::NotAlone);
+        }
+        let mut head = event_stream();
+        self.put_last_event_id(&mut head, start.gap.is_some());
+        let subscription = Subscription {
+            permit,
+            selection: self.selection,
+            expiry: self.expiry.take(),
+            start,
+        };
+        let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);
+        let version = request.version();
+        Ok(match connection.zip(token) {
+            Some((connection, token)) => {
+                let framing = framing(version, &mut head);
+                connection.begin_stream(subscriber(framing), self.revocation, token);
+                // The connection itself sends everything after the head, with its own chunks.
+                let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
+                let mut response = head.body(BodyStream::new(nothing));
+                response.head_mut().no_chunking(true);
+                response
+            }
+            None => {
+                let mut response = head.body(body(subscriber(Framing::Plain)));
+                response.head_mut().no_chunking(version < Version::HTTP_11);
+                response
+            }
+        })
+    }
+
+    /// Registers the subscriber. A rejection that the client understands is a problem.
+    async fn register(
+        &self,
+        request: &HttpRequest,
+        hub: &Hub,
+    ) -> Result<Result<Permit, Rejection>, Problem> {
+        let subscribe = Subscribe {
+            selection: self.selection.clone(),
+            access: self.access.clone(),
+        };
+        let answer = hub.ask(subscribe).await;
+        match answer.map_err(|_| Problem::BroadcasterSilent)? {
+            Err(Rejection::Token) => Err(Problem::TooManySubscriptions),
+            Err(Rejection::Matchers) if *request.method() == topics::query() => {
+                Err(Problem::MatchersExhausted)
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// HTTP/1.0 has no chunked encoding: the end of the connection is the end of the stream.
+fn framing(version: Version, head: &mut HttpResponseBuilder) -> Framing {
+    if version < Version::HTTP_11 {
+        return Framing::Plain;
+    }
+    head.insert_header((TRANSFER_ENCODING, "chunked"));
+    Framing::Chunked
+}
+
+/// Builds the response head of a stream. The connection closes at the end of the stream, because no other
+/// request is answered on it.
+fn event_stream() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((X_ACCEL_BUFFERING, "no"))
+        .force_close();
+    response
+}
