@@ -104,7 +104,7 @@ fn patterns(c: &mut Criterion) {
     let mut group = c.benchmark_group("one of many patterns");
     let mut fan_out = FanOut::with_patterns(PATTERNS);
     let known = (0..100).cycle().map(|n| format!("/{n}/x"));
-    let id = BenchmarkId::new("topics that come again, of", PATTERNS);
+    let id = BenchmarkId::new("topics that repeat, of", PATTERNS);
     publish_each(&mut group, id, &mut fan_out, known);
     let new = (0..).map(|n| format!("/5/{n}"));
     let id = BenchmarkId::new("topics that are new, of", PATTERNS);

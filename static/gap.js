@@ -38,7 +38,7 @@ export function gapSentence(gap) {
         ? "Gap: messages are gone; the server no longer had them."
         : `Gap: ${messagesAre(gap.missed)} gone; the server no longer had ${gap.missed === 1 ? "it" : "them"}.`;
     case "epoch":
-      return "Gap: the server was restarted, or a part of its log was lost; numbering begins anew. How many messages are missing is not known.";
+      return "Gap: the server was restarted, or a part of its log was lost; numbering starts again. How many messages are missing is not known.";
     default:
       return "Gap: the server did not know the last id. How many messages are missing is not known.";
   }

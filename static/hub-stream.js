@@ -166,9 +166,9 @@ function final(detail) {
 /** Describes where the stream resumes, compared with the requested id. */
 function resumption(asked, anchor) {
   if (asked === "") return "";
-  if (anchor === null || anchor === asked) return `Goes on after ${asked}.`;
+  if (anchor === null || anchor === asked) return `Continues after ${asked}.`;
   const from = anchor === "earliest" ? "with the first event it has" : `after ${anchor}`;
-  return `Asked for what came after ${asked}; the hub goes on ${from}.`;
+  return `Asked for what came after ${asked}; the hub continues ${from}.`;
 }
 
 /** Encodes an id as UTF-8, with one character for each byte, because a header value consists of bytes. */

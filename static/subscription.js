@@ -109,7 +109,7 @@ export class Subscription {
   /** Closes the stream. Counts stay, and `connect` resumes from there. */
   disconnect() {
     if (this.state === "ended") return;
-    this.#end("Disconnected here. Reconnect goes on after the last id.");
+    this.#end("Disconnected here. Reconnect continues after the last id.");
   }
 
   #lost(forGood) {

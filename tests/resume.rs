@@ -179,7 +179,7 @@ fn an_evicted_id_gets_a_gap_and_all_that_is_retained() {
     assert_eq!(
         gap.id,
         Some(ids[14].to_string()),
-        "reconnecting goes on here"
+        "reconnecting continues here"
     );
     assert_eq!(stream.numbers(10), (15..25).collect::<Vec<_>>());
 }

@@ -38,5 +38,5 @@ impl LogError {
 
 /// The reason for a file that cannot be read as a log.
 pub(super) fn damaged(what: &str) -> String {
-    format!("is damaged: {what}. Put a backup in its place, or move it away to begin anew")
+    format!("is damaged: {what}. Put a backup in its place, or move it away to start a new log")
 }

@@ -138,7 +138,7 @@ impl FileStore {
         match fs::metadata(path) {
             Ok(file) if !file.is_file() => Err(LogError::not_a_file(path)),
             Ok(file) if file.len() == 0 => Err(error(
-                "is empty, so it was cut off: put a backup in its place, or remove it to begin anew"
+                "is empty, so it was cut off: put a backup in its place, or remove it to start a new log"
                     .to_owned(),
             )),
             Ok(_) => Self::open_again(path),

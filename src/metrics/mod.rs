@@ -244,7 +244,7 @@ impl Metrics {
         );
         registry.register(
             "turned_away",
-            "Event streams that were refused with the advice to come again",
+            "Event streams that were rejected with the advice to retry later",
             self.turned_away.clone(),
         );
         registry.register_with_unit(

@@ -167,7 +167,7 @@ impl Reloader {
             }
             none if none.is_empty() => {
                 log::info!(
-                    "{cause}: config reloaded; the issuers' keys were read anew, nothing else changes now"
+                    "{cause}: config reloaded; the issuers' keys were read again, nothing else changes now"
                 );
             }
             keys => {

@@ -30,7 +30,7 @@ impl Attack {
         let number = |name: &str| {
             let text = std::env::var(name).ok()?;
             let number = text.parse();
-            Some(number.unwrap_or_else(|_| panic!("{name} is to be a number")))
+            Some(number.unwrap_or_else(|_| panic!("{name} must be a number")))
         };
         let seconds = number("ATTACK_SECONDS").unwrap_or(3);
         let seed = number("ATTACK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));

@@ -59,7 +59,7 @@ scenario("another client that is cut off resumes after its last id without loss"
   assert.deepEqual(kept.gaps, []);
 });
 
-scenario("another client is told of a restart, and gets the new server's messages from the first on", async (stage) => {
+scenario("another client learns of a restart, and gets the new server's messages from the first on", async (stage) => {
   const server = await stage.start(SETTINGS);
   const kept = subscribe(stage, server.address);
   await eventually("messages", () => kept.messages.length >= 5);

@@ -77,7 +77,7 @@ scenario("a page is told that its token ends, and with another one nothing is lo
     await playground.token.fill(tokenOf(secret, server, 4));
     await playground.subscribe({ topics: BOOK });
 
-    const told = await playground.until("what is told of the token", ({ events }) => events[0]?.kind === "own expiring");
+    const told = await playground.until("the notice about the token", ({ events }) => events[0]?.kind === "own expiring");
     assert.match(told.events[0].sentence, /^The token ends at \d\d:\d\d:\d\d\./);
     await playground.token.fill(other);
     // The stream ends when its token expires, and the page reconnects with the other token.

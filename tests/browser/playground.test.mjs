@@ -140,7 +140,7 @@ scenario("a copy button puts the line into the clipboard", async (stage) => {
   assert.equal(await playground.page.evaluate(() => navigator.clipboard.readText()), line);
 });
 
-scenario("after a cut the stream goes on by itself, and nothing is missing", async (stage) => {
+scenario("after a cut the stream continues by itself, and nothing is missing", async (stage) => {
   stage.expectComplaint(/^console: Failed to load resource: net::ERR_/);
   const server = await stage.start({ ...QUIET, stream: { retry: "1s" } });
   const proxy = await stage.startCuttableProxy(server);
@@ -159,7 +159,7 @@ scenario("after a cut the stream goes on by itself, and nothing is missing", asy
 
   assert.deepEqual(events.map(({ data }) => data), ["after", "meanwhile", "before"]);
   assert.equal(gaps, 0);
-  assert.match(reconnected.detail, /^Goes on after /);
+  assert.match(reconnected.detail, /^Continues after /);
 });
 
 scenario("an id that the hub does not know gives a gap, marked as the hub's own", async (stage) => {

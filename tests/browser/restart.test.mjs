@@ -32,7 +32,7 @@ for (const { words, signal, ended } of [
     const after = sequence(stream.ids.slice(cut.received));
     assert.deepEqual(before, withoutHoles(before));
     assert.deepEqual(after, after.map((_, at) => at), "from the first message of the new server on, without a hole");
-    assert.match(met.lastGap, /the server was restarted, or a part of its log was lost; numbering begins anew/);
+    assert.match(met.lastGap, /the server was restarted, or a part of its log was lost; numbering starts again/);
     assert.deepEqual([met.missed, met.missedMore, met.duplicated], [0, "and an unknown number", 0]);
     const rows = met.rows.slice().reverse();
     const at = rows.findIndex(({ kind }) => kind === "gap");

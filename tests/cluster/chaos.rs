@@ -9,7 +9,7 @@ pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
-            .unwrap_or_else(|_| panic!("{name} is to be a number")),
+            .unwrap_or_else(|_| panic!("{name} must be a number")),
     )
 }
 

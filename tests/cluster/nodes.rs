@@ -96,7 +96,7 @@ impl Cluster {
 
     /// Publishes an event and returns its id. Retries while the node cannot write to Redis.
     pub fn published_at_last(&self, node: usize, form: &str) -> String {
-        eventually("to be taken in", || {
+        eventually("to be accepted", || {
             let answer = self.publish(node, form);
             (answer.status() == 200).then_some(answer.body)
         })

@@ -50,7 +50,7 @@ test("an interval that does not divide a second is measured as it is", () => {
   }
 });
 
-test("a stream that slows down is measured anew", () => {
+test("a stream that slows down is measured again", () => {
   const quick = Array.from({ length: 500 }, (_, at) => at * 10);
   const slow = Array.from({ length: 6 }, (_, at) => 5000 + at * 2000);
 

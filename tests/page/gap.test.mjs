@@ -31,6 +31,6 @@ test("each reason has a sentence that says what is gone", () => {
   assert.equal(say("evicted", 12), "Gap: 12 messages are gone; the server no longer had them.");
   assert.equal(say("evicted", 1), "Gap: 1 message is gone; the server no longer had it.");
   assert.equal(say("evicted"), "Gap: messages are gone; the server no longer had them.");
-  assert.match(say("epoch"), /^Gap: the server was restarted, or a part of its log was lost; numbering begins anew\./);
+  assert.match(say("epoch"), /^Gap: the server was restarted, or a part of its log was lost; numbering starts again\./);
   assert.match(say("unknown"), /^Gap: the server did not know the last id\./);
 });

@@ -118,7 +118,7 @@ test("an answer that is no event stream ends it", async () => {
   }
 });
 
-test("the token goes in a header, anew with each connection, and no cookie does", async () => {
+test("the token goes in a header, again with each connection, and no cookie does", async () => {
   const tokens = ["one", "two", ""];
   const { requests } = await run([streamOf("data: a\n\n"), streamOf("data: a\n\n"), refusal()], { token: () => tokens.shift() });
 
@@ -140,15 +140,15 @@ test("an id beyond ASCII is sent as UTF-8", async () => {
   assert.equal(Buffer.from(sent, "latin1").toString("utf8"), "é😀");
 });
 
-test("what the hub goes on after is told, against what was asked for", async () => {
+test("what the hub continues after is told, against what was asked for", async () => {
   const anchored = (id) => streamOf("data: a\n\n", { headers: { "mercure-last-event-id": id } });
   const address = "/hub?match=a&last_event_id=urn%3A7";
   const { states } = await run([anchored("urn:7"), anchored("urn:9"), anchored("earliest"), refusal()], { address });
 
   assert.deepEqual(states.filter(([state]) => state === "open").map(([, detail]) => detail), [
-    "Goes on after urn:7.",
-    "Asked for what came after urn:7; the hub goes on after urn:9.",
-    "Asked for what came after urn:7; the hub goes on with the first event it has.",
+    "Continues after urn:7.",
+    "Asked for what came after urn:7; the hub continues after urn:9.",
+    "Asked for what came after urn:7; the hub continues with the first event it has.",
   ]);
 });
 

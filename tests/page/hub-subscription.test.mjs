@@ -81,7 +81,7 @@ test("the hub's own events are marked, and a gap and an end of the token are new
   subscription.stop();
 });
 
-test("subscribing anew forgets what was before", async () => {
+test("subscribing again forgets what was before", async () => {
   const { subscription } = await subscribed("event: gap\nid: 1\ndata: {}\n\n", 1);
 
   subscription.subscribe("/hub?match=b");

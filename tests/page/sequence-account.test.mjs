@@ -97,7 +97,7 @@ test("a gap before any message is counted", () => {
   assert.equal(account.message("#7-18"), false);
 });
 
-test("after an announced restart numbering begins anew and what is missing is unknown", () => {
+test("after an announced restart numbering starts again and what is missing is unknown", () => {
   const account = accountAfter("#7-5", "#7-6");
 
   account.gap(gap("epoch", "#7-6", at(8, 2), null));

@@ -168,7 +168,7 @@ test("a stream that ends before anything came is told from one that was cut", ()
   assert.equal(subscription.state, "reconnecting");
 });
 
-test("a reconnect goes on after the last id", () => {
+test("a reconnect continues after the last id", () => {
   const { subscription, sources } = subscribed();
   sources[0].opens();
   sources[0].sends("#7-41");
@@ -192,7 +192,7 @@ test("a reconnect of an open stream closes it first", () => {
   assert.equal(sources.length, 2);
 });
 
-test("a reconnect right behind a gap goes on after the gap", () => {
+test("a reconnect right behind a gap continues after the gap", () => {
   const { subscription, sources } = subscribed();
   sources[0].sends("#7-5");
   sources[0].sendsGap({ reason: "evicted", requested: "#7-5", resumed_after: "#7-17", missed: 12 });

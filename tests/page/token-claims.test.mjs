@@ -45,7 +45,7 @@ test("the claim of earlier versions of the protocol is read, too", () => {
   assert.deepEqual([publish, subscribe], [["* (mercure claim)"], []]);
 });
 
-test("claims of a wrong shape are read as far as they go", () => {
+test("claims of a wrong shape are read as far as possible", () => {
   for (const details of [undefined, null, 3, "x", {}, [null, 3, [], {}], [{ type: TYPE }], [{ type: TYPE, actions: "publish", topics: [] }]]) {
     assert.deepEqual(readClaims(tokenOf({ authorization_details: details })), { expiresAt: null, publish: [], subscribe: [] });
   }

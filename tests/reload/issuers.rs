@@ -129,7 +129,7 @@ fn subscribe(server: &Reloading, token: Option<&str>) -> Stream {
 /// tokens.
 fn until(stream: &mut Stream, data: &str) {
     loop {
-        let event = stream.event().expect("the stream goes on");
+        let event = stream.event().expect("the stream continues");
         if event.data == data {
             return;
         }

@@ -108,7 +108,7 @@ fn read_until(stream: &mut Stream, next: &mut u64, name: &str) {
     let deadline = Instant::now() + BOUND;
     loop {
         assert!(Instant::now() < deadline, "in vain waited for: {name}");
-        let event = stream.event().expect("the stream goes on");
+        let event = stream.event().expect("the stream continues");
         assert_eq!(event.name, None, "{event:?}");
         assert_eq!(event.index(), *next);
         let (said, number) = event.data.rsplit_once(' ').unwrap();

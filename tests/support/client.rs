@@ -264,7 +264,7 @@ impl Stream {
     /// Returns the id of the next event, or `None` if it has no id. Panics if that event is not a checkpoint.
     pub fn checkpoint(&mut self) -> Option<String> {
         let event = self.try_event_or_checkpoint().unwrap();
-        let event = event.expect("the stream goes on");
+        let event = event.expect("the stream continues");
         assert!(event.is_checkpoint() && event.data == "{}", "{event:?}");
         event.id
     }
@@ -293,7 +293,7 @@ impl Stream {
     pub fn numbers(&mut self, count: usize) -> Vec<u64> {
         (0..count)
             .map(|_| {
-                let event = self.event().expect("the stream goes on");
+                let event = self.event().expect("the stream continues");
                 assert_eq!(event.name, None, "{event:?}");
                 event.index()
             })

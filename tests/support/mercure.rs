@@ -362,7 +362,7 @@ impl Publisher {
 pub fn until_marker(stream: &mut Stream) -> Vec<String> {
     let mut got = Vec::new();
     loop {
-        let event = stream.event().expect("the stream goes on");
+        let event = stream.event().expect("the stream continues");
         assert_ne!(event.name.as_deref(), Some("gap"), "{event:?}");
         if event.data == MARKER {
             return got;

@@ -196,15 +196,15 @@ mod tests {
         let document = fs::read_to_string(root.join("docs/explain/performance.md")).unwrap();
         let plot = fs::read_to_string(root.join("docs/explain/performance.svg")).unwrap();
 
-        let anew = with_generated(&document, &generated(&record)).unwrap();
+        let generated_again = with_generated(&document, &generated(&record)).unwrap();
 
         assert!(
-            document == anew,
-            "`cargo run -p sse-bench -- report` writes it anew"
+            document == generated_again,
+            "`cargo run -p sse-bench -- report` writes it again"
         );
         assert!(
             plot == plot::plot(&record),
-            "`cargo run -p sse-bench -- report` writes it anew"
+            "`cargo run -p sse-bench -- report` writes it again"
         );
     }
 }

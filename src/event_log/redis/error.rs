@@ -13,7 +13,7 @@ pub(super) const REPLICA: &str = "it is a replica: name the master, or Sentinels
 pub(super) fn reason(err: &RedisError) -> String {
     match err.code() {
         Some("FORMAT") => format!(
-            "what is there has the format {}, which this version does not know: use the version \
+            "the log there has the format {}, which this version does not know: use the version \
              that wrote it, or another log.prefix",
             err.detail().unwrap_or_default()
         ),

@@ -116,7 +116,7 @@ async fn read(
 ) -> Result<Vec<Entry>, String> {
     let answer = answer.await.map_err(|err| reason(&err))?;
     entries(answer).map_err(|Foreign(what)| {
-        format!("what is there was not written by a broadcaster ({what}): use another log.prefix")
+        format!("the data there was not written by a broadcaster ({what}): use another log.prefix")
     })
 }
 

@@ -185,7 +185,7 @@ impl Link {
         let before = self.epoch.replace(pulse.epoch);
         if before != pulse.epoch && before != 0 {
             log::warn!(
-                "the log in {} goes on in epoch {}: Redis was restarted, replaced or emptied, or its keys \
+                "the log in {} continues in epoch {}: Redis was restarted, replaced or emptied, or its keys \
                  were changed by somebody else; subscribers that may have lost events receive a gap",
                 self.url,
                 pulse.epoch
