@@ -17,6 +17,9 @@ use std::{
 use tokio::sync::oneshot;
 
 mod reopening;
+mod sync_state;
+
+use self::sync_state::{Goal, SyncState};
 
 use super::{
     appender::{Appender, Listener, TICK_PAUSE},
@@ -76,8 +79,7 @@ impl Writer {
             memory,
             sync,
             retry_at: Instant::now(),
-            unsynced: Unsynced::default(),
-            says_synced: true,
+            sync_state: SyncState::default(),
             is_failing: false,
             listener,
             is_writable: is_writable.clone(),
@@ -143,10 +145,7 @@ struct Thread {
     stored: Stored,
     memory: Arc<MemoryLog>,
     sync: LogSync,
-    unsynced: Unsynced,
-    /// Whether the file is marked as synced. The commit that removes this mark is itself synced, so that a
-    /// crash cannot restore the mark.
-    says_synced: bool,
+    sync_state: SyncState,
     /// Whether the last write failed. Reset by the next successful commit.
     is_failing: bool,
     listener: Listener,
@@ -197,24 +196,6 @@ impl Stored {
     }
 }
 
-/// Acknowledged events that are not synced, kept in case the store loses them.
-#[derive(Default)]
-struct Unsynced {
-    records: Vec<Record>,
-    /// Approximate size in memory, in bytes.
-    bytes: usize,
-    since: Option<Instant>,
-}
-
-/// How durable all appended events must be after a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Nothing,
-    Sync,
-    /// Synced, and marked as synced, because no more events follow for now.
-    Rest,
-}
-
 impl Thread {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         loop {
@@ -222,7 +203,7 @@ impl Thread {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.commit(Vec::new(), Need::Rest);
+                    self.commit(Vec::new(), Goal::Rest);
                     return;
                 }
             };
@@ -245,15 +226,15 @@ impl Thread {
             if self.store.is_none() && self.retry_at <= Instant::now() {
                 self.reopen();
             }
-            let is_much = self.unsynced.bytes + bytes >= MAX_UNSYNCED_BYTES;
-            let need = if !flushed.is_empty() {
-                Need::Rest
+            let is_much = self.sync_state.bytes() + bytes >= MAX_UNSYNCED_BYTES;
+            let goal = if !flushed.is_empty() {
+                Goal::Rest
             } else if self.sync == LogSync::Always || self.patience().is_zero() || is_much {
-                Need::Sync
+                Goal::Sync
             } else {
-                Need::Nothing
+                Goal::Append
             };
-            self.commit(waiting, need);
+            self.commit(waiting, goal);
             for done in flushed {
                 done.send(()).ok();
             }
@@ -262,7 +243,7 @@ impl Thread {
 
     /// How long to wait for a command before a sync or a retry is due.
     fn patience(&self) -> Duration {
-        match (self.sync, self.unsynced.since) {
+        match (self.sync, self.sync_state.since()) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
             (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
             _ => IDLE_TIMEOUT,
@@ -270,13 +251,11 @@ impl Thread {
     }
 
     /// Appends to the store and, if that succeeds, to memory.
-    fn commit(&mut self, waiting: Vec<Waiting>, need: Need) {
-        let unsynced = self.sync != LogSync::Always && need != Need::Rest;
-        let synced = need != Need::Nothing || self.says_synced;
-        let is_at_rest = self.unsynced.since.is_none() && (unsynced || self.says_synced);
-        if waiting.is_empty() && (is_at_rest || !synced) {
+    fn commit(&mut self, waiting: Vec<Waiting>, goal: Goal) {
+        if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;
         }
+        let durability = self.sync_state.durability(goal, self.sync);
         let Some(store) = &mut self.store else {
             self.refuse(waiting);
             return;
@@ -296,10 +275,10 @@ impl Thread {
             evicted: self.stored.from..oldest,
             evicted_presence: &self.stored.evicted_presence(oldest, oldest_presence),
             ticks,
-            unsynced,
+            unsynced: durability.marked,
         };
         let began = Instant::now();
-        let committed = store.commit(batch, synced);
+        let committed = store.commit(batch, durability.synced);
         if let Err(err) = committed {
             self.fail(&err);
             self.refuse(waiting);
@@ -315,16 +294,9 @@ impl Thread {
             self.stored.add(seq, record);
         }
         self.memory.set_ticks(ticks);
-        if synced {
-            self.unsynced = Unsynced::default();
-            self.says_synced = !unsynced;
-        } else {
-            let bytes = waiting.iter().map(|waiting| waiting.event.bytes());
-            self.unsynced.bytes += bytes.sum::<usize>();
-            self.unsynced.records.extend(records);
-            self.unsynced.since.get_or_insert_with(Instant::now);
-        }
         let now = Instant::now();
+        let bytes = waiting.iter().map(|waiting| waiting.event.bytes()).sum();
+        self.sync_state.committed(durability, records, bytes, now);
         let events = waiting.iter().map(|waiting| (&waiting.event, now));
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());

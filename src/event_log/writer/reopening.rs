@@ -8,7 +8,8 @@ use super::{
         file::{About, Batch, FileStore},
         once,
     },
-    RETRY_INTERVAL, Stored, Thread, Unsynced,
+    RETRY_INTERVAL, Stored, Thread,
+    sync_state::SyncState,
 };
 
 impl Thread {
@@ -77,16 +78,19 @@ impl Thread {
             self.memory.set_ticks(ticks);
         } else {
             let lost = (known - next) as usize;
-            let kept = self.unsynced.records.len().checked_sub(lost);
+            let kept = self.sync_state.records().len().checked_sub(lost);
             let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
-            let lost = &self.unsynced.records[kept..];
+            let lost = &self.sync_state.records()[kept..];
             store.commit(trial(next, lost), true).map_err(text)?;
             for (seq, record) in (next..).zip(lost) {
                 self.stored.add(seq, record);
             }
         }
-        self.unsynced = Unsynced::default();
-        self.says_synced = !about.unsynced;
+        self.sync_state = if about.unsynced {
+            SyncState::Marked
+        } else {
+            SyncState::AtRest
+        };
         Ok(store)
     }
 }
