@@ -138,7 +138,8 @@ fn a_saved_interval_takes_effect_at_once_on_the_streams_there_are() {
     read_until(&mut stream, &mut next, "faster");
 
     assert_eq!(first, [0, 1, 2]);
-    let taken = format!("INFO  sse_broadcaster::reload] {TAKEN}ticker.interval, ticker.message");
+    let taken =
+        format!("INFO  sse_broadcaster::server::reload] {TAKEN}ticker.interval, ticker.message");
     server.assert_log(&[&taken, TAKEN]);
 }
 
@@ -161,7 +162,7 @@ fn a_bad_file_changes_nothing_and_logs_one_line() {
     let server = Reloading::start(&ticker("20ms", "old"));
     let (mut stream, mut next) = (server.open(), 0);
 
-    let refused = "ERROR sse_broadcaster::reload] the config file has changed: the config is not \
+    let refused = "ERROR sse_broadcaster::server::reload] the config file has changed: the config is not \
                    reloaded, the old one stays: config.toml";
     server.save("[ticker]\ninterval = '5ms'\nmessage =\n");
     let syntax = format!("{refused}:3:10: this is not TOML: ");
@@ -170,7 +171,7 @@ fn a_bad_file_changes_nothing_and_logs_one_line() {
     let value = format!("{refused}: ticker.message: found 5, allowed is ");
     server.assert_log(&[&syntax, &value]);
     server.process.signal(Signal::HUP);
-    let again = "ERROR sse_broadcaster::reload] SIGHUP: the config is not reloaded, ";
+    let again = "ERROR sse_broadcaster::server::reload] SIGHUP: the config is not reloaded, ";
     server.assert_log(&[&syntax, &value, again]);
     let bad_until = next_number(&mut stream, &mut next, "old");
     server.save(&ticker("20ms", "new"));
@@ -210,7 +211,7 @@ fn a_key_that_needs_a_restart_is_named_once_for_each_change() {
             config(2, "23h"),
             &[
                 "config reloaded, in effect now: ticker.interval",
-                "WARN  sse_broadcaster::reload] a restart is needed for the change of \
+                "WARN  sse_broadcaster::server::reload] a restart is needed for the change of \
                  server.workers, stream.queue",
             ][..],
         ),
