@@ -168,7 +168,7 @@ impl Handler<Reconfigure> for Broadcaster {
     }
 }
 
-/// Ends every stream after the newest event, and rejects new subscribers.
+/// Drains the server: rejects new subscribers and updates, and ends each stream (see [`HubState`]).
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain;

@@ -11,6 +11,7 @@ pub(crate) struct HubState {
     /// Whether an idle subscriber receives a checkpoint instead of the comment when its last id is in the
     /// older half of the history.
     pub(crate) checkpoints: bool,
-    /// Whether every stream ends after the newest event.
+    /// Whether the server is draining: each stream ends when it has sent all events in memory, and at once if
+    /// it still reads the archive.
     pub(crate) draining: bool,
 }

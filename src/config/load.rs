@@ -48,7 +48,7 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
-/// The content of the config file when it was read. Two equal values mean that nothing changed.
+/// The result of looking for the config file and reading it. Two equal values mean that nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The user named no file, and [`DEFAULT_PATH`] does not exist.

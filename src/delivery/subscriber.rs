@@ -43,8 +43,8 @@ pub(crate) struct Subscriber {
     /// When the stream must end; `None` if it has no time limit. Boxed, because few subscribers have one.
     expiry: Option<Box<Expiry>>,
     place: Place,
-    /// No gap is sent for presence events that are missing before this position. Either the subscriber
-    /// already received that gap, or it does not select presence events.
+    /// Presence events that are missing before this position need no gap from memory: the gap was sent, or
+    /// reading continued in the archive, or the selection has no presence events (`u64::MAX`).
     presence: u64,
     /// The cursor in the archive, while the next events are no longer in memory.
     older: Option<Older>,

@@ -62,7 +62,7 @@ impl EpochHistory {
             follows,
         };
         if self.newest().from == from {
-            // The newest span has no events, so this one replaces it.
+            // The newest span is empty: the new one replaces it, and follows the one before only if both did.
             piece.follows &= self.newest().follows;
             self.pieces.pop_back();
         }

@@ -129,7 +129,7 @@ impl Lane {
         (entry.place == place).then_some(entry)
     }
 
-    /// The held entries from this position on.
+    /// The held entries, retained and evicted, from this position on.
     pub(super) fn from(&self, place: u64) -> Iter<'_, Entry> {
         self.entries.range(self.index(place)..)
     }

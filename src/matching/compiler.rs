@@ -43,7 +43,7 @@ pub(crate) struct Compiling<'a> {
     held: Reservation,
     /// Memory of the compiled forms, in bytes.
     compiled: usize,
-    /// Memory of the texts and the overhead, in bytes.
+    /// Memory of the matchers before compilation, in bytes: their texts and [`MATCHER_OVERHEAD`] for each.
     written: usize,
 }
 

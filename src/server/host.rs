@@ -3,8 +3,8 @@
 
 use std::fs;
 
-/// Memory in pages that the kernel counts for a subscriber that has not yet acknowledged a small message
-/// (measured, docs/explain/scaling.md).
+/// TCP memory, in pages, that the kernel charges for a connection with one small message that the peer's TCP
+/// has not acknowledged yet (measured, docs/explain/scaling.md).
 const UNACKNOWLEDGED_PAGES: u64 = 1;
 
 /// Settings of the host; `None` if a setting cannot be read.

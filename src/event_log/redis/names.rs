@@ -32,10 +32,13 @@ impl Names {
         &self.log
     }
 
-    /// A hash with the state of the log: `format`, `process` (the `run_id` of Redis), `epoch`, `seq` (of
-    /// the last entry), `others` (number of entries of the epoch that are not presence events),
-    /// `end:{epoch}` (the largest `seq` of an earlier epoch, lost events included), `ticks` (the number of
-    /// the next numbered message), and `last_tick` (its previous deadline, in µs since 1970).
+    /// A hash with the state of the log:
+    /// - `format`, and `process`, the `run_id` of Redis;
+    /// - `epoch`, and `seq` of its last entry;
+    /// - `others`: number of entries of the epoch that are not presence events;
+    /// - `end:{epoch}`: the largest `seq` of an earlier epoch, lost events included;
+    /// - `ticks`: number of the ticker's next message;
+    /// - `last_tick`: the ticker's previous deadline, at first the time when it began, in µs since 1970.
     pub(super) fn about(&self) -> &str {
         &self.about
     }

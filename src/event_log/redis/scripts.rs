@@ -116,7 +116,7 @@ impl Scripts {
         &self.node
     }
 
-    /// A call of this script with the keys that all scripts share, except read.lua.
+    /// Prepares a call of any script but read.lua, with the four keys that these scripts share.
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());

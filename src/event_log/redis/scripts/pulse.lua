@@ -49,7 +49,7 @@ local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if old and not parts(old) then
-  -- Not an id: another program wrote it.
+  -- This member of `times` is not an id, so another program wrote it.
   redis.call('ZREM', times, old)
   old = nil
 end
