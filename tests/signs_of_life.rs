@@ -28,9 +28,16 @@ fn server(history: usize) -> TestServer {
     TestServer::start(config)
 }
 
-/// Publishes this many events on the topic `busy`, and returns their ids.
+/// Publishes this many events on the topic `busy`, and returns their ids. Waits for each to be delivered: a
+/// publisher in the same process is faster than the worker threads, and the history is short.
 fn publish_busy(server: &TestServer, events: usize) -> Vec<String> {
-    let publish = |n: usize| publish(server, "busy", &n.to_string());
+    let mut witness = Stream::request(server.addr, &format!("{HUB}?match=busy"), b"");
+    witness.checkpoint();
+    let publish = |n: usize| {
+        let id = publish(server, "busy", &n.to_string());
+        assert_eq!(witness.event().unwrap().id.as_ref(), Some(&id));
+        id
+    };
     (0..events).map(publish).collect()
 }
 

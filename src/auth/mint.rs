@@ -46,7 +46,7 @@ pub(crate) enum MintError {
          at least {MIN_SECRET_BYTES} bytes"
     )]
     NoKey(String),
-    /// The system has no randomness, or the key cannot sign.
+    /// Signing failed: the key does not fit, or the system has no randomness for the signature.
     #[error("cannot sign: {0}")]
     Signing(String),
 }

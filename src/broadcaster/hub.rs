@@ -209,11 +209,12 @@ impl Hub {
         self.metrics.totals()
     }
 
-    /// Publishes an event. Returns its id when the event is in the log, as durable as the log kind makes it.
-    /// There is no limit on waiting events, and publishing also works during a drain.
+    /// Publishes an event, even during a drain or when many events wait. Returns its id when the event is
+    /// in the log, as durable as the log kind makes it.
     ///
-    /// [`PublishError::Unavailable`]: the log has no space or cannot be reached. If only the response of
-    /// Redis was lost, the event is still delivered. [`PublishError::Gone`]: the Broadcaster has stopped.
+    /// [`PublishError::Unavailable`]: the log has no space or cannot be reached. With Redis, the event is
+    /// delivered despite this error if only the response was lost. [`PublishError::Gone`]: the Broadcaster
+    /// has stopped.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
         if !self.broadcaster.connected() {
             return Err(BroadcasterGone.into());

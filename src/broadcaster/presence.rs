@@ -150,8 +150,8 @@ impl Presence {
             .collect()
     }
 
-    /// The JSON document at a path: a subscription, or the list of the subscriptions below the path. `None`:
-    /// the path is neither. With `legacy`, there is also a list for each topic.
+    /// The JSON document at a path: a subscription, or the list of all subscriptions or of those with one
+    /// matcher. With `legacy`, also the list of those with one topic. `None`: the path is none of these.
     pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<String> {
         if let Some(document) = self.active.get(path) {
             return Some(document.to_string());

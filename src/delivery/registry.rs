@@ -244,7 +244,8 @@ impl<O: Outlet> Registry<O> {
             .collect()
     }
 
-    /// Number of slots of a group, including free ones. 0 if the group no longer exists.
+    /// Upper bound of the slot numbers of a group, for going through its clients in parts. Slots may be
+    /// free or never used. 0 if the group no longer exists.
     pub(crate) fn slots(&mut self, group: GroupId) -> usize {
         self.find(group).map_or(0, |group| group.clients.capacity())
     }

@@ -30,7 +30,8 @@ pub enum InvalidGivenId {
     /// refused because nobody can see them.
     #[error("an id cannot hold control or format characters")]
     Invisible,
-    /// HTTP trims this space from a `Last-Event-ID` header, so the client could not resume.
+    /// The id begins or ends with a space. HTTP trims it from a `Last-Event-ID` header, so the client could
+    /// not resume.
     #[error("an id cannot begin or end with a space")]
     Space,
     /// Longer than [`GivenId::MAX_BYTES`].

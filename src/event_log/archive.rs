@@ -101,8 +101,8 @@ impl Item {
         }
     }
 
-    /// What is missing between a position and this item. `None` if nothing is. It is not known how many of
-    /// the missing events were for a subscriber.
+    /// Which kind of events is missing between a position and this item, and why. `None` if nothing is. It
+    /// has no count, because nobody knows how many of them a subscriber would have received.
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {

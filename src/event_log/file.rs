@@ -56,8 +56,8 @@ pub(super) struct About {
     pub(super) next: u64,
     /// How many numbered messages were appended.
     pub(super) ticks: u64,
-    /// Whether events may have been acknowledged without being synced. If so when the file is opened, they
-    /// may be lost.
+    /// Whether the file may hold acknowledged events that are not synced. If it is true when the file is
+    /// opened, such events may be lost.
     pub(super) unsynced: bool,
 }
 

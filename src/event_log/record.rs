@@ -10,7 +10,8 @@ use crate::event::{Audience, Event, EventName, GivenId, OF_HUB, Topic};
 /// again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// When the event was appended, in milliseconds since 1970. 0 if the store has this time elsewhere.
+    /// When the event was appended, in milliseconds since 1970. 0 in Redis, where the entry has its own
+    /// field for the time.
     #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
     /// Empty means the log's own topic.

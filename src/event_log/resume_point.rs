@@ -6,8 +6,8 @@ use crate::event::{EventId, Gap, GapReason, ResumeFrom};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResumePoint<C> {
     pub(crate) cursor: C,
-    /// Whether the client already has the id before `cursor`, from its request or from the gap. Otherwise
-    /// the greeting announces it.
+    /// Whether the client already knows the id of the event before `cursor`, because it sent this id or the
+    /// gap contains it. If not, the greeting, the first bytes of the stream, contains it.
     pub(crate) is_announced: bool,
     /// The gap that the subscriber receives first, if it requested something that is not retained.
     pub(crate) gap: Option<Gap>,

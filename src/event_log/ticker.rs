@@ -32,7 +32,8 @@ pub(crate) struct Ticker {
     settings: TickerSettings,
     /// The number of the next message.
     next: u64,
-    /// When the last message was due, or when the ticker was created or switched on.
+    /// The last deadline that has passed, even if it was skipped. At first, when the ticker was created or
+    /// switched on.
     last: Instant,
 }
 

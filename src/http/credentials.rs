@@ -151,8 +151,8 @@ fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     token.transpose().map_err(|_| Malformed)
 }
 
-/// Returns the value of a cookie if this header contains it and it is not empty (RFC 6265, section 5.4). The
-/// bytes of other cookies do not matter.
+/// Returns the value of the cookie `name`, if this header contains it and it is not empty (RFC 6265,
+/// section 5.4). Other cookies may contain any bytes, even invalid UTF-8.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     let cookies = header.as_bytes().split(|byte| *byte == b';');
     let mut values = cookies.filter_map(|cookie| {

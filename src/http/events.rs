@@ -144,8 +144,8 @@ fn resume_from(request: &HttpRequest, last_event_id: Option<&[u8]>) -> ResumeFro
     requested.map_or(ResumeFrom::Now, ResumeFrom::parse)
 }
 
-/// Reads a body that must be empty to its end. Some proxies send `Transfer-Encoding: chunked` without any
-/// data.
+/// Refuses a body. A chunked one is read first, because some proxies send `Transfer-Encoding: chunked`
+/// without any data.
 async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<(), Problem> {
     let mut payload = match payload.into_inner() {
         Payload::None => return Ok(()),

@@ -70,7 +70,7 @@ impl Router {
         self.asked.remove(group, selection.matchers());
         self.authorized.remove(group, selection.authorized());
         if self.groups.is_empty() {
-            // Returns the memory of the removed groups.
+            // Frees the memory of the removed groups.
             self.groups.shrink_to_fit();
             self.readers = Vec::new();
         }

@@ -199,8 +199,8 @@ where
             return Ok(());
         };
         drop(connection);
-        // `begun` also holds the token that a drain waits for. It is dropped last, after the socket is
-        // closed.
+        // Only borrowed: `begun` holds the token that a drain waits for, so it must be dropped last, after
+        // the socket is closed.
         let NewStream {
             subscriber,
             head,

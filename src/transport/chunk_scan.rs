@@ -73,7 +73,8 @@ impl ChunkScan {
 mod tests {
     use super::*;
 
-    /// Scans `body`, and returns the last step and how many bytes were read.
+    /// Scans `body` up to the first step that is not `Within`. Returns that step, or `Within` if there is
+    /// none, and how many bytes were read.
     fn read(body: &str) -> (Step, usize) {
         let mut scan = ChunkScan::default();
         for (at, byte) in body.bytes().enumerate() {

@@ -116,7 +116,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "TOPIC", required = true)]
     pub(crate) topic: Vec<String>,
 
-    /// Data of the event; -: each line of standard input is an event
+    /// Data of the event. With "-", each line of standard input becomes an event
     #[arg(
         long,
         value_name = "TEXT",

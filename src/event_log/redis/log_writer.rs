@@ -40,7 +40,7 @@ pub(super) enum Command {
     Do(Task),
 }
 
-/// A command that ends a batch: everything before it is done first.
+/// What [`Command::Do`] does. It starts when all commands queued before it are done.
 #[derive(Debug)]
 pub(super) enum Task {
     /// Make the subscriptions of this node in Redis equal to those that it has.

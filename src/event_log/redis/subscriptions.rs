@@ -32,7 +32,7 @@ impl Subscriptions {
         self.unsure.set(true);
     }
 
-    /// Adds a subscription that began, or removes one that ended.
+    /// Records in this node's memory that a subscription began or ended. Sends nothing to Redis.
     pub(super) fn change(&self, change: &PresenceChange) {
         let mut active = self.active.borrow_mut();
         if change.is_active() {

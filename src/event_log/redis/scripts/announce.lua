@@ -1,10 +1,11 @@
--- Stores changes of the active subscriptions of a node. Appends a presence event for each change that was
--- not stored already, so a repeated call appends nothing.
--- KEYS: log, about, ids, presence, the subscriptions of the node.
--- ARGV: the epoch, the largest seq of it that the caller knows, the number of other events to retain, the
--- number of presence events to retain; then for each change: the path of the subscription, its document or
--- '' if it ended, the record of the presence event, its data.
--- Returns the seq of the last entry, or the error STALE.
+-- Stores changes of a node's active subscriptions. Appends a presence event for each change that is not
+-- stored yet, so a repeated call appends nothing.
+-- KEYS: log, about, ids (given id to entry id), presence (ids of presence events), the node's subscriptions
+-- (path to document).
+-- ARGV: the epoch, the largest seq of this epoch that the caller knows, how many entries to retain besides
+-- presence events, how many presence events to retain; then for each change: the subscription's path, its
+-- document ('' if it ended), the record and the data of its presence event.
+-- Returns the seq of the last entry, or an error: STALE or that of XADD.
 local log, presence, subscriptions = KEYS[1], KEYS[4], KEYS[5]
 local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then

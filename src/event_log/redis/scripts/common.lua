@@ -104,7 +104,7 @@ local function trim_to(log, ids, presence, max_others)
   -- call.
   for _ = 1, 100 do
     local oldest = redis.call('LINDEX', presence, 0)
-    -- XRANGE fails if another program wrote to the list. Such an element is removed too.
+    -- XRANGE fails if this element is not an id: another program wrote it. It is removed too.
     local entry = oldest and redis.pcall('XRANGE', log, oldest, oldest)
     if not oldest or (entry[1] and not entry.err) then
       break

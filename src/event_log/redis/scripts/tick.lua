@@ -18,8 +18,8 @@ local interval, grace, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARG
 local now = now_us()
 local ms = text(millis(now))
 local last = count(redis.call('HGET', about, 'last_tick'))
--- The schedule starts now if this is the first call, if the clock was set back, or if no node asked for
--- longer than PAUSE, because the ticker was off or no node was running.
+-- The schedule starts now if this is the first call, if the clock was set back, or if the next message is
+-- late by more than PAUSE, usually because the ticker was off or no node was running.
 local is_new = not last or last > now or now - last > interval + PAUSE
 if is_new then
   last = now
