@@ -168,7 +168,7 @@ impl Handler<Reconfigure> for Broadcaster {
     }
 }
 
-/// Drains the server: rejects new subscribers and updates, and ends each stream (see [`HubState`]).
+/// Drains the server: rejects new subscribers and updates, and ends each stream.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
