@@ -173,9 +173,9 @@ impl LogWriter {
         for changes in changes.chunks(BATCH_CHANGES) {
             let announce = |head| self.link.scripts.announce(head, node, changes);
             let answer = self.link.call(&self.memory, announce).await?;
-            if let Ok(seq) = redis::from_redis_value::<u64>(answer) {
-                let epoch = self.link.epoch();
-                self.link.note_acknowledged(EventId { epoch, seq });
+            let last = redis::from_redis_value::<String>(answer).ok();
+            if let Some(last) = last.and_then(|id| EventId::parse(&id).ok()) {
+                self.link.note_acknowledged(last);
             }
         }
         Ok(())

@@ -82,8 +82,8 @@ pub(super) struct Ticked {
     pub(super) wait: u64,
     /// Lateness of the most delayed message of this call, in microseconds.
     pub(super) late: u64,
-    /// The seq of the last entry of the epoch.
-    pub(super) seq: u64,
+    /// The id of the last entry of the log.
+    pub(super) last: EventId,
 }
 
 impl Scripts {
@@ -222,14 +222,14 @@ impl Pulse {
 
 impl Ticked {
     pub(super) fn read(value: Value) -> Option<Self> {
-        let (appended, wait, late, seq) =
-            redis::from_redis_value::<(usize, i64, u64, u64)>(value).ok()?;
+        let (appended, wait, late, last) =
+            redis::from_redis_value::<(usize, i64, u64, String)>(value).ok()?;
         let wait = u64::try_from(wait).unwrap_or(0);
         Some(Self {
             appended,
             wait,
             late,
-            seq,
+            last: EventId::parse(&last).ok()?,
         })
     }
 }

@@ -14,7 +14,6 @@ use super::{
     link::Link,
     scripts::Ticked,
 };
-use crate::event::EventId;
 
 /// A node whose request appended nothing makes its next request later than the deadline, by a random delay of
 /// one to two times this. So usually only one node asks. If that node dies, another takes over, and a message
@@ -62,13 +61,12 @@ impl Ticking {
             appended,
             wait,
             late,
-            seq,
+            last,
         }) = ticked
         else {
             return RETRY_INTERVAL;
         };
-        let epoch = self.link.epoch();
-        self.link.note_acknowledged(EventId { epoch, seq });
+        self.link.note_acknowledged(last);
         let late = Duration::from_micros(late);
         for n in 0..appended as u32 {
             // `late` is the lateness of the first message. Each later one was due one interval later.

@@ -5,7 +5,7 @@
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, how many entries to retain besides
 -- presence events, how many presence events to retain; then for each change: the subscription's path, its
 -- document ('' if it ended), the record and the data of its presence event.
--- Returns the seq of the last entry, or an error: STALE or that of XADD.
+-- Returns the id of the last entry, or an error: STALE or that of XADD.
 local log, presence, subscriptions = KEYS[1], KEYS[4], KEYS[5]
 local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then
@@ -38,4 +38,4 @@ if beyond > 0 then
   end
 end
 trim_to(log, KEYS[3], presence, tonumber(ARGV[3]))
-return text(to.seq)
+return last_id(to)

@@ -80,6 +80,11 @@ local function append(to, is_presence, ...)
   return nil, STALE
 end
 
+-- The id of the last entry.
+local function last_id(to)
+  return to.epoch .. '-' .. text(to.seq)
+end
+
 -- Saves the seq of the last entry, and the number of entries of the epoch that are not presence events.
 local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))

@@ -6,7 +6,7 @@
 -- skipped, the maximum number of messages to append, the record, the message with {n} in place of its
 -- number.
 -- Returns the number of appended messages, the time until the next deadline in us (not positive if more are
--- due), the lateness of the most delayed message in us, and the seq of the last entry; or the error STALE.
+-- due), the lateness of the most delayed message in us, and the id of the last entry; or the error STALE.
 local log, about = KEYS[1], KEYS[2]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
@@ -47,4 +47,4 @@ if appended > 0 or is_new then
   save_counters(to)
   trim_to(log, KEYS[3], KEYS[4], tonumber(ARGV[3]))
 end
-return {appended, last + interval - now, latest, text(to.seq)}
+return {appended, last + interval - now, latest, last_id(to)}
