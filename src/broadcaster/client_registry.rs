@@ -81,11 +81,14 @@ impl ClientRegistry {
         &mut self,
         selection: &Selection,
         access: Option<&Access>,
+        is_log_full: bool,
     ) -> Result<(ClientId, Vec<PresenceChange>), Rejection> {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
-        if self.clients.len() >= self.max_clients {
+        // With presence, each subscriber appends events, which wait if the queue of the log is full.
+        let cannot_announce = self.presence.is_some() && is_log_full;
+        if cannot_announce || self.clients.len() >= self.max_clients {
             return Err(Rejection::Full);
         }
         let token = access.map(|access| access.token);
@@ -153,7 +156,7 @@ mod tests {
         };
         let register = |registry: &mut ClientRegistry, token: Option<u64>| {
             let access = token.map(with_token);
-            let registered = registry.register(&selection, access.as_ref());
+            let registered = registry.register(&selection, access.as_ref(), false);
             registered.map(|(id, _)| id)
         };
 

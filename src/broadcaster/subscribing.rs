@@ -46,13 +46,9 @@ impl Handler<Subscribe> for Broadcaster {
 
     fn handle(&mut self, message: Subscribe, ctx: &mut Self::Context) -> Self::Result {
         let Subscribe { selection, access } = message;
-        let is_full = self.clients.presence().is_some() && self.appender.is_full();
-        let registered = if is_full && !self.clients.is_draining() {
-            // With presence, each subscriber appends events, and the queue of the log is full.
-            Err(Rejection::Full)
-        } else {
-            self.clients.register(&selection, access.as_deref())
-        };
+        let is_log_full = self.appender.is_full();
+        let access = access.as_deref();
+        let registered = self.clients.register(&selection, access, is_log_full);
         let (client, changes) = registered.inspect_err(|rejection| {
             self.metrics.count_rejection(*rejection);
         })?;
