@@ -51,10 +51,13 @@ impl Server {
     fn query(&self, name: usize, topics: usize, bytes: usize) -> (TcpStream, String) {
         let topics = (0..topics).map(|n| format!("match={name:05}{n:03}{}", "x".repeat(bytes)));
         let body = topics.collect::<Vec<_>>().join("&");
+        self.send(&request("QUERY", PATH, "", &body))
+    }
+
+    /// Sends a request, and returns the status line as far as the status; the connection stays open.
+    fn send(&self, request: &[u8]) -> (TcpStream, String) {
         let mut socket = self.connect();
-        socket
-            .write_all(&request("QUERY", PATH, "", &body))
-            .unwrap();
+        socket.write_all(request).unwrap();
         let mut head = [0; 12];
         socket.read_exact(&mut head).unwrap();
         (socket, String::from_utf8(head.to_vec()).unwrap())
@@ -161,15 +164,8 @@ fn payloads_of_tokens_take_no_more_memory_than_their_text() {
 
     let (growth, streams) = server.growth(|| {
         let subscribe = |_| {
-            let mut socket = server.connect();
-            let headers = bearer(&token);
             let target = format!("{PATH}?match=a");
-            socket
-                .write_all(&request("GET", &target, &headers, ""))
-                .unwrap();
-            let mut head = [0; 12];
-            socket.read_exact(&mut head).unwrap();
-            socket
+            server.send(&request("GET", &target, &bearer(&token), ""))
         };
         (0..SUBSCRIBERS).map(subscribe).collect::<Vec<_>>()
     });
@@ -191,13 +187,7 @@ fn regular_expressions_keep_nothing_beyond_their_budget() {
             // Each automaton caches many states for the next match.
             let pattern = |n| format!("match_urlpattern=/{name}{n}([^!]*a[^!]{{0,60}}(?:N)?[A-Z])");
             let body = (0..20).map(pattern).collect::<Vec<_>>().join("&");
-            let mut socket = server.connect();
-            socket
-                .write_all(&request("QUERY", PATH, "", &body))
-                .unwrap();
-            let mut head = [0; 12];
-            socket.read_exact(&mut head).unwrap();
-            socket
+            server.send(&request("QUERY", PATH, "", &body))
         };
         let streams: Vec<_> = (0..100).map(query).collect();
         for n in 0..200 {

@@ -5,6 +5,7 @@ mod error;
 mod host_value;
 mod load;
 mod log_config;
+mod logging_config;
 mod settings;
 mod value;
 
@@ -12,9 +13,10 @@ pub use self::{
     error::{ConfigError, Origin},
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
     log_config::{LogConfig, LogPlace, SyncPolicy},
+    logging_config::LoggingConfig,
     settings::{
-        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, LoggingConfig, RELOADABLE,
-        ServerConfig, StreamConfig, SubscribePolicy, TickerConfig,
+        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, RELOADABLE, ServerConfig,
+        StreamConfig, SubscribePolicy, TickerConfig,
     },
 };
 pub use crate::auth::{IssuerConfig, KeySource};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     host_value,
     log_config::LogConfig,
+    logging_config::LoggingConfig,
     value::{self, Choice},
 };
 use crate::{
@@ -340,27 +341,6 @@ impl Default for CorsConfig {
     fn default() -> Self {
         Self {
             allowed_origins: vec!["*".to_owned()],
-        }
-    }
-}
-
-/// Section `[logging]`: the log that the process writes for operators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct LoggingConfig {
-    /// The least important level that the process logs.
-    #[serde(
-        deserialize_with = "value::level",
-        serialize_with = "value::write_level"
-    )]
-    pub level: log::LevelFilter,
-}
-
-impl Default for LoggingConfig {
-    fn default() -> Self {
-        Self {
-            level: log::LevelFilter::Info,
         }
     }
 }

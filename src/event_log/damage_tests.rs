@@ -1,10 +1,10 @@
 //! Tests logs whose files were damaged while no process used them. Such a log refuses to open, or begins a
 //! new epoch, or has all its events.
 
-use std::sync::Arc;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tempfile::{TempDir, tempdir};

@@ -2,12 +2,13 @@
 //! a crash cannot leave half of it.
 
 mod acknowledged;
+mod identity;
 
 use std::{
     fmt::Display,
     fs, io,
     ops::Range,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +18,7 @@ use redb::{
 };
 use thiserror::Error;
 
+use self::identity::Identity;
 use super::{
     error::{LogError, damaged},
     file::acknowledged::{Acknowledged, AcknowledgedFile, Unknown},
@@ -86,25 +88,6 @@ pub(super) struct FileStore {
     acknowledged: AcknowledgedFile,
     /// What the `.acknowledged` file contained when the log was opened.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
-}
-
-/// Identifies the file at a path. It changes if the file is replaced or its length changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    length: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-        })
-    }
 }
 
 /// Why acknowledged events may be missing from a file.
@@ -322,7 +305,7 @@ impl FileStore {
             ticks,
             unsynced,
         } = batch;
-        self.check_identity()?;
+        self.identity.check(&self.path)?;
         let mut txn = self.db.begin_write()?;
         txn.set_durability(if synced {
             Durability::Immediate
@@ -356,17 +339,6 @@ impl FileStore {
         txn.commit()?;
         self.identity = Identity::of(&self.path)?;
         self.record_acknowledged(first + records.len() as u64)
-    }
-
-    /// Fails if another program deleted, moved, replaced or cut the file while it was open. Anything written
-    /// to it would be lost.
-    fn check_identity(&self) -> Result<(), io::Error> {
-        if Identity::of(&self.path).is_ok_and(|identity| identity == self.identity) {
-            return Ok(());
-        }
-        Err(io::Error::other(
-            "it was deleted, moved, replaced or cut by another program. Put it back, or restart the server",
-        ))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Tests what a file log promises in addition to what every log kind promises.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tempfile::tempdir;
 use tokio::sync::oneshot;

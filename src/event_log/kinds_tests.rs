@@ -1,8 +1,9 @@
 //! Tests what every log kind promises.
 
-use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tempfile::{TempDir, tempdir};
 

@@ -1,10 +1,12 @@
 //! The log in memory, which subscribers read whatever the log kind. It is bounded by its [`Retention`] and
 //! lost when the process ends. A lock serializes appends; subscribers read at the same time as each other.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 

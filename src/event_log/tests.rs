@@ -1,7 +1,6 @@
 //! Tests what the log in memory promises.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 

@@ -20,10 +20,7 @@ mod status;
 mod subscription_request;
 mod subscriptions;
 mod topics;
-#[cfg(feature = "fuzzing")]
 pub(crate) mod update;
-#[cfg(not(feature = "fuzzing"))]
-mod update;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{

@@ -122,7 +122,7 @@ fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
         ("BROADCASTER__LOG__SYNC_INTERVAL", "30ms"),
     ];
     let node = Node::new("[ticker]\nenabled = false\n[hub]\nsubscriptions = true\n");
-    let mut server = node.start_with(&settings);
+    let server = node.start_with(&settings);
     let updates = format!("{HUB}?match=a");
     let mut stream = node.resume(&updates, "earliest");
     let mut random = fastrand::Rng::with_seed(14);
@@ -161,8 +161,7 @@ fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
     }
     assert_eq!(delivered, acknowledged);
 
-    server.signal(rustix::process::Signal::TERM);
-    assert!(server.wait().success());
+    stop(server);
     let server = node.start_with(&settings);
     assert!(!server.stderr().contains("epoch"), "{}", server.stderr());
     let newest = &acknowledged[acknowledged.len() - 20..];

@@ -12,6 +12,7 @@ mod replaced;
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
+use rustix::process::Signal;
 use support::{
     client::{Response, Stream, post},
     eventually,
@@ -87,19 +88,24 @@ impl Node {
     }
 }
 
+/// Stops a server gracefully.
+fn stop(mut server: Process) {
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+}
+
 const QUIET: &str = "[ticker]\nenabled = false\n";
 
 #[test]
 fn ids_numbers_and_history_go_on_after_a_restart() {
     let node = Node::new("[ticker]\ninterval = '20ms'\n");
-    let mut server = node.start();
+    let server = node.start();
     let log = server.stderr();
     assert!(!log.contains("a new epoch begins"), "{log}");
     let mut stream = node.resume("/events/sse", "earliest");
     let first = stream.event().unwrap();
     let second = stream.event().unwrap();
-    server.signal(rustix::process::Signal::TERM);
-    assert!(server.wait().success());
+    stop(server);
 
     let _server = node.start();
     let mut resumed = node.resume("/events/sse", &first.id.clone().unwrap());
@@ -122,7 +128,7 @@ fn what_was_published_is_there_after_a_restart_with_all_its_fields() {
     let form = "topic=a&topic=b&data=one%0Atwo&id=urn:1&type=added&retry=700";
     assert_eq!(node.publish(form).body, "urn:1");
     assert_eq!(node.publish("topic=a&data=secret&private=on").status(), 200);
-    server.signal(rustix::process::Signal::KILL);
+    server.signal(Signal::KILL);
     server.wait();
 
     let _server = node.start();
@@ -149,10 +155,6 @@ fn what_was_published_is_there_after_a_restart_with_all_its_fields() {
 #[test]
 fn an_older_copy_of_the_file_begins_a_new_epoch_with_a_warning() {
     let node = Node::new(QUIET);
-    let stop = |mut server: Process| {
-        server.signal(rustix::process::Signal::TERM);
-        assert!(server.wait().success());
-    };
     let server = node.start();
     node.publish("topic=a&data=1");
     stop(server);

@@ -2,8 +2,6 @@
 
 use std::{os::unix::fs::symlink, process::Command};
 
-use rustix::process::Signal;
-
 use super::*;
 use crate::support::process::{Finished, run};
 
@@ -40,10 +38,9 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
 #[test]
 fn a_file_whose_head_is_damaged_is_refused() {
     let node = Node::new(QUIET);
-    let mut server = node.start();
+    let server = node.start();
     node.publish("topic=a&data=x");
-    server.signal(Signal::TERM);
-    server.wait();
+    stop(server);
     let path = node.path();
     let mut content = fs::read(&path).unwrap();
     content[..9].copy_from_slice(b"xxxxxxxxx");
@@ -66,10 +63,9 @@ fn a_file_in_use_is_refused() {
 #[test]
 fn a_file_beside_the_log_that_is_no_regular_file_is_refused_at_once() {
     let node = Node::new(QUIET);
-    let mut server = node.start();
+    let server = node.start();
     let id = node.publish("topic=a&data=x").body;
-    server.signal(Signal::TERM);
-    server.wait();
+    stop(server);
     let beside = node.folder.path().join("events.redb.acknowledged");
     let record = fs::read(&beside).unwrap();
 

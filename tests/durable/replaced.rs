@@ -1,7 +1,5 @@
 //! A log file that another program changes while the server has it open.
 
-use rustix::process::Signal;
-
 use super::*;
 use crate::support::client::get;
 
@@ -52,10 +50,9 @@ fn a_file_that_is_moved_away_and_put_back_goes_on_without_loss() {
 #[test]
 fn a_file_that_is_deleted_replaced_or_cut_takes_nothing_more() {
     let node = Node::new(QUIET);
-    let mut server = node.start();
+    let server = node.start();
     node.publish("topic=a&data=old");
-    server.signal(Signal::TERM);
-    server.wait();
+    stop(server);
     let copy = fs::read(node.path()).unwrap();
     let changes: [&dyn Fn(); 3] = [
         &|| fs::remove_file(node.path()).unwrap(),
@@ -76,10 +73,9 @@ fn a_file_that_is_deleted_replaced_or_cut_takes_nothing_more() {
 #[test]
 fn a_log_that_is_missing_although_events_were_acknowledged_is_reported() {
     let node = Node::new(QUIET);
-    let mut server = node.start();
+    let server = node.start();
     let last = node.publish("topic=a&data=x").body;
-    server.signal(Signal::TERM);
-    server.wait();
+    stop(server);
     fs::remove_file(node.path()).unwrap();
 
     let server = node.start();
