@@ -248,6 +248,17 @@ fn the_default_file_explains_every_key_with_its_range() {
 }
 
 #[test]
+fn the_reference_in_the_documents_has_every_key_once() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate/configuration.md");
+    let reference = fs::read_to_string(path).unwrap();
+    for key in every_key() {
+        let row = format!("| `{key}` |");
+        let rows = reference.lines().filter(|line| line.starts_with(&row));
+        assert_eq!(rows.count(), 1, "{key}");
+    }
+}
+
+#[test]
 fn every_key_is_set_by_the_file_and_by_its_variable() {
     for (path, good, _) in VALUES {
         for value in *good {
