@@ -52,7 +52,7 @@ fn fan_out(c: &mut Criterion) {
     let mut idle = FanOut::new(10_000);
     group.throughput(Throughput::Elements(10_000));
     group.bench_function("heartbeats that are not due", |b| {
-        b.iter(|| assert_eq!(idle.look_for_idle(), 0));
+        b.iter(|| assert_eq!(idle.check_idle(), 0));
     });
     group.finish();
 }
@@ -122,7 +122,7 @@ fn resume(c: &mut Criterion) {
         group.bench_function(id, |b| {
             b.iter(|| {
                 let seq = seqs.next().expect("they have no end");
-                assert_eq!(history.place(seq), seq + 1);
+                assert_eq!(history.position(seq), seq + 1);
             });
         });
         let mut seqs = (0..).map(|n| 1 + n * 7919 % events as u64);
@@ -150,7 +150,7 @@ fn catch_up(c: &mut Criterion) {
         group.throughput(Throughput::Elements(100));
         group.bench_function(BenchmarkId::new("the last 100 of", events), |b| {
             b.iter(|| {
-                let mut cursor = history.place(start);
+                let mut cursor = history.position(start);
                 while let Some(next) = history.read_batch(cursor) {
                     cursor = next;
                 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    delivery::{BATCH_BYTES, KeepAlive, Outlet, Part, Place, Registry},
+    delivery::{BATCH_BYTES, KeepAlive, Outlet, Part, Position, Registry},
     event::{Batch, Event, EventId, Framing, GivenId, ResumeFrom, Topic, wire},
     event_log::{MemoryLog, Portion, Read, ReadFrom, Retention},
     matching::{HubUrl, Matcher, MatcherText, MatcherType, Selection},
@@ -107,17 +107,17 @@ impl FanOut {
         let head = log.next();
         let mut registry = Registry::new(hub(), head);
         let now = Instant::now();
-        let places = subscribers
+        let positions = subscribers
             .map(|(selection, sink)| {
-                let place = registry.join(&selection, sink, Place::announced_at(head), now);
-                Box::new(place) as Box<dyn std::any::Any>
+                let position = registry.join(&selection, sink, Position::announced_at(head), now);
+                Box::new(position) as Box<dyn std::any::Any>
             })
             .collect();
         Self {
             log,
             registry,
             cursor: head,
-            _places: places,
+            _places: positions,
         }
     }
 
@@ -140,12 +140,12 @@ impl FanOut {
             delivered += self.registry.deliver(&round, part, now).delivered;
         }
         self.cursor += events as u64;
-        self.registry.all_handed_over(self.cursor);
+        self.registry.set_delivered_to(self.cursor);
         delivered
     }
 
     /// Checks all subscribers for a due heartbeat, finds none, and returns the bytes sent, which are 0.
-    pub fn look_for_idle(&mut self) -> u64 {
+    pub fn check_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
         let frames = KeepAlive {
             comment: wire::heartbeat(),
@@ -157,8 +157,8 @@ impl FanOut {
             let slots = 0..self.registry.slots(group);
             let part = Part { group, slots };
             let now = Instant::now();
-            let handed_over = self.registry.keep_alive(&frames, part, idle, now);
-            sent += handed_over.bytes;
+            let delivered_to = self.registry.keep_alive(&frames, part, idle, now);
+            sent += delivered_to.bytes;
         }
         sent
     }
@@ -194,7 +194,7 @@ pub struct Counting(Metrics);
 impl Counting {
     /// Counts one round of this many deliveries.
     pub fn round(&self, delivered: u64, took: Duration) {
-        self.0.count_hand_over(&DeliveryStats {
+        self.0.count_deliveries(&DeliveryStats {
             delivered,
             bytes: delivered * 50,
             fell_behind: 0,
@@ -266,7 +266,7 @@ impl History {
     }
 
     /// Finds the position after an event by its id, as a subscriber that resumes does.
-    pub fn place(&self, seq: u64) -> u64 {
+    pub fn position(&self, seq: u64) -> u64 {
         let from = self.log.id(seq).into();
         self.log.resume(&from, &self.own).cursor
     }

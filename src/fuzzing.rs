@@ -17,7 +17,7 @@ use crate::{
         Event, EventId, Framing, GivenId, LEGACY_PARAMETERS, PARAMETERS, ResumeFrom, Topic, wire,
     },
     event_log::{MemoryLog, Retention},
-    http::{self, Asked, Malformed, Presented, update},
+    http::{self, Credentials, Malformed, StreamParameters, update},
     matching::{Compiler, HubUrl, Matcher, MatcherText, MatcherType, Selection, Subject},
     transport::{MAX_ID, RequestScan, form::decode},
 };
@@ -42,7 +42,7 @@ pub fn query(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for (query, body) in [(&*text, &b""[..]), ("", bytes)] {
         for legacy in [false, true] {
-            let Ok(asked) = http::asked(query, body, &limits, legacy) else {
+            let Ok(asked) = http::stream_parameters(query, body, &limits, legacy) else {
                 continue;
             };
             assert!(asked.matchers.len() <= limits.matchers);
@@ -97,12 +97,12 @@ pub fn credentials(bytes: &[u8]) {
         }
     }
     match http::presented(&headers, None, ["mercure", "other"].into_iter()) {
-        Ok(Presented::Header(token)) => {
+        Ok(Credentials::Header(token)) => {
             let is_one = |byte: u8| byte.is_ascii_graphic() && byte != b';' && byte != b',';
             assert!(!token.is_empty() && token.bytes().all(is_one));
         }
-        Ok(Presented::Cookie(value)) => assert!(!value.is_empty() && !value.contains(';')),
-        Ok(Presented::Nothing | Presented::Query(_)) | Err(Malformed) => {}
+        Ok(Credentials::Cookie(value)) => assert!(!value.is_empty() && !value.contains(';')),
+        Ok(Credentials::Nothing | Credentials::Query(_)) | Err(Malformed) => {}
     }
     let hub = hub();
     if http::comes_from_a_trusted_page(&headers, hub.url(), &[]) {
@@ -243,7 +243,7 @@ struct ParsedRequest {
     /// The raw last event ids of headers and query.
     ids: Vec<Vec<u8>>,
     /// The parsed query, without and with the parameters of older Mercure versions.
-    asked: [Result<Asked, String>; 2],
+    asked: [Result<StreamParameters, String>; 2],
 }
 
 impl ParsedRequest {
@@ -275,7 +275,7 @@ impl ParsedRequest {
         }
         let limits = LimitsConfig::default();
         let asked = |legacy| {
-            let asked = http::asked(query, b"", &limits, legacy);
+            let asked = http::stream_parameters(query, b"", &limits, legacy);
             asked.map_err(|problem| problem.to_string())
         };
         Some(Self {
@@ -308,7 +308,8 @@ impl ParsedRequest {
                 }
             };
             assert_eq!(left.matchers, whole.matchers);
-            let from = |asked: &Asked| asked.last_event_id.as_deref().map(ResumeFrom::parse);
+            let from =
+                |asked: &StreamParameters| asked.last_event_id.as_deref().map(ResumeFrom::parse);
             match (from(left), from(whole)) {
                 // Only ids that are too long to be valid are shortened.
                 (Some(ResumeFrom::Unknown(_)), Some(ResumeFrom::Unknown(_))) if !is_whole => {}

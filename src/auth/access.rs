@@ -115,7 +115,7 @@ impl Access {
         }
         if actions.contains(&"subscribe") {
             self.allow_subscribe(topics.clone());
-            self.tell(topics, payload.map(|payload| payload.to_string().into()));
+            self.add_payload(topics, payload.map(|payload| payload.to_string().into()));
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Access {
 
     /// Sets the payload that active subscriptions to these topics show. If several calls match a
     /// subscription, the first one counts.
-    pub(super) fn tell(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
+    pub(super) fn add_payload(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
     }
 

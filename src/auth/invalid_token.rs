@@ -68,7 +68,7 @@ impl InvalidToken {
 
     /// Whether the only reason is that the memory for patterns is exhausted now. The same token may be
     /// accepted later, when other patterns have been released.
-    pub(crate) fn is_for_want_of_room(&self) -> bool {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(
             self,
             Self::Details(InvalidDetails::Matcher(InvalidMatcher::Crowded))

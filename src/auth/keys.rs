@@ -34,12 +34,12 @@ pub(super) struct Key {
     pub(super) verifier: DecodingKey,
     /// Hash of the issuer and the key. It identifies the key, and is the same each time this process loads
     /// the key.
-    pub(super) mark: u64,
+    pub(super) fingerprint: u64,
 }
 
 /// The hasher for marks. There is one for the process, so that a key has the same mark each time it is
 /// loaded.
-static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+static FINGERPRINT_HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The key file of an issuer cannot be used. The error contains nothing of the file except ids of keys.
 #[derive(Debug, Error)]
@@ -76,7 +76,7 @@ impl Issuer {
 
     fn with_keys(name: String, mut keys: Vec<Key>) -> Self {
         for key in &mut keys {
-            key.mark = MARKS.hash_one((&name, key.mark));
+            key.fingerprint = FINGERPRINT_HASHER.hash_one((&name, key.fingerprint));
         }
         Self { name, keys }
     }
@@ -129,7 +129,7 @@ fn hmac(secret: &[u8]) -> Key {
         id: None,
         algorithms: vec![Algorithm::HS256],
         verifier: DecodingKey::from_secret(secret),
-        mark: MARKS.hash_one(secret),
+        fingerprint: FINGERPRINT_HASHER.hash_one(secret),
     }
 }
 
@@ -156,7 +156,7 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
         id: None,
         algorithms: vec![algorithm],
         verifier,
-        mark: MARKS.hash_one(file),
+        fingerprint: FINGERPRINT_HASHER.hash_one(file),
     }])
 }
 
@@ -174,7 +174,7 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
             verifier: checked.map_err(|reason| unusable(index, id.as_deref(), &reason))?,
             id,
             algorithms: vec![algorithm],
-            mark: MARKS.hash_one(jwk),
+            fingerprint: FINGERPRINT_HASHER.hash_one(jwk),
         });
     }
     if keys.is_empty() {

@@ -95,10 +95,10 @@ impl MercureClaim {
         let of_claim: Option<Arc<str>> = self.payload.as_ref().map(text);
         for (selector, matcher) in selectors.iter().zip(subscribe) {
             let payload = selector.payload().map(text);
-            access.tell(vec![matcher], payload.or_else(|| of_claim.clone()));
+            access.add_payload(vec![matcher], payload.or_else(|| of_claim.clone()));
         }
         let all = compiling.compile(MatcherText::wildcard())?;
-        access.tell(vec![all], of_claim);
+        access.add_payload(vec![all], of_claim);
         Ok(access)
     }
 }

@@ -5,24 +5,24 @@ use std::collections::HashSet;
 use tokio::sync::watch;
 
 /// The marks (`Key::mark`) of all trusted keys.
-pub(super) type Marks = HashSet<u64>;
+pub(super) type Fingerprints = HashSet<u64>;
 
 /// Watches the key that signed a token.
 #[derive(Debug)]
 pub(crate) struct Revocation {
     key: u64,
-    trusted: watch::Receiver<Marks>,
+    trusted: watch::Receiver<Fingerprints>,
 }
 
 impl Revocation {
-    pub(super) fn new(key: u64, trusted: watch::Receiver<Marks>) -> Self {
+    pub(super) fn new(key: u64, trusted: watch::Receiver<Fingerprints>) -> Self {
         Self { key, trusted }
     }
 
     /// Resolves when the key is no longer trusted. This may be immediately.
     pub(crate) async fn happens(mut self) {
         let key = self.key;
-        let is_revoked = |trusted: &Marks| !trusted.contains(&key);
+        let is_revoked = |trusted: &Fingerprints| !trusted.contains(&key);
         if self.trusted.wait_for(is_revoked).await.is_err() {
             // The verifier was dropped: the server is stopping, and no key can change any more.
             std::future::pending().await

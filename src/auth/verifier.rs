@@ -25,7 +25,7 @@ use super::{
     issuer::IssuerConfig,
     keys::{Issuer, KeyError},
     legacy::MercureClaim,
-    revocation::{Marks, Revocation},
+    revocation::{Fingerprints, Revocation},
     rules::{TOKEN_TYPE, TokenRules},
 };
 use crate::matching::{Compiler, HubUrl};
@@ -46,7 +46,7 @@ pub(crate) struct TokenVerifier {
     compiler: Compiler,
     rules: TokenRules,
     trusted: RwLock<Trusted>,
-    marks: watch::Sender<Marks>,
+    fingerprints: watch::Sender<Fingerprints>,
     verified: Cache<Arc<str>, Verified, BySize>,
     tell_apart: RandomState,
 }
@@ -132,7 +132,7 @@ impl TokenVerifier {
             compiler: Compiler::new(hub),
             rules,
             trusted: RwLock::default(),
-            marks: watch::Sender::default(),
+            fingerprints: watch::Sender::default(),
             verified: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES, BySize),
             tell_apart: RandomState::new(),
         }
@@ -160,18 +160,18 @@ impl TokenVerifier {
 
     fn replace(&self, issuers: Vec<Issuer>) {
         let keys = issuers.iter().flat_map(|issuer| &issuer.keys);
-        let marks = keys.map(|key| key.mark).collect();
+        let fingerprints = keys.map(|key| key.fingerprint).collect();
         let mut trusted = self.trusted.write();
         trusted.issuers = Arc::new(issuers);
         trusted.generation += 1;
         self.verified.clear();
-        self.marks.send_replace(marks);
+        self.fingerprints.send_replace(fingerprints);
     }
 
     /// Watches the key of a verified token. Resolves when that key is no longer trusted, even if the token
     /// has not expired.
     pub(crate) fn revocation(&self, access: &Access) -> Revocation {
-        Revocation::new(access.key, self.marks.subscribe())
+        Revocation::new(access.key, self.fingerprints.subscribe())
     }
 
     /// Reserves the whole memory for patterns.
@@ -314,7 +314,7 @@ fn claims(
             continue;
         }
         match decode::<Claims>(token, &key.verifier, validation) {
-            Ok(decoded) => return Ok((decoded.claims, key.mark)),
+            Ok(decoded) => return Ok((decoded.claims, key.fingerprint)),
             Err(err) => match err.kind() {
                 ErrorKind::InvalidAudience => {
                     let expected = validation.aud.iter().flatten().next().cloned();

@@ -161,13 +161,13 @@ impl Hub {
             draining: false,
         });
         let channels = Arc::new(channels);
-        let told = {
+        let notify = {
             let channels = channels.clone();
             move || channels.send_modify(|_| ())
         };
         let listener = Listener {
             metrics: metrics.clone(),
-            told: Box::new(told),
+            notify: Box::new(notify),
         };
         let opened = event_log::open(log, settings.retention, settings.topic, listener)?;
         let (log, appender) = (opened.memory.clone(), opened.appender.clone());

@@ -19,6 +19,6 @@ pub(crate) use self::{
     actor::{Inspect, Inspection},
     expiry::Expiry,
     hub_state::HubState,
-    presence::told_path,
-    subscribing::{List, Listed, Permit, Subscribe},
+    presence::canonical_path,
+    subscribing::{List, Permit, Subscribe, SubscriptionList},
 };

@@ -206,7 +206,7 @@ fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
 /// The path at which a subscription or list is stored. Clients may percent-encode each segment of a path in
 /// different ways, and this encodes it in one way. `None`: the path is not below the hub's list, or a segment
 /// is not UTF-8.
-pub(crate) fn told_path(asked: &str, hub: &HubUrl) -> Option<String> {
+pub(crate) fn canonical_path(asked: &str, hub: &HubUrl) -> Option<String> {
     let below = asked
         .strip_prefix(hub.path())?
         .strip_prefix(SUBSCRIPTIONS_PATH)?;

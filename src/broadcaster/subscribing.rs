@@ -10,7 +10,7 @@ use crate::{
     event::EventId,
     event_log::LogUnavailable,
     matching::Selection,
-    metrics::{Mark, Metrics, Rejection},
+    metrics::{GaugeGuard, Metrics, Rejection},
 };
 
 /// Registers a subscriber.
@@ -66,7 +66,7 @@ impl Handler<Subscribe> for Broadcaster {
 #[rtype(result = "()")]
 struct Leave {
     client: ClientId,
-    _waiting: Mark,
+    _waiting: GaugeGuard,
 }
 
 impl Handler<Leave> for Broadcaster {
@@ -80,7 +80,7 @@ impl Handler<Leave> for Broadcaster {
 
 /// Requests the active subscriptions at a path.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Listed, LogUnavailable>")]
+#[rtype(result = "Result<SubscriptionList, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
     /// Whether paths of older protocol versions are also served.
@@ -89,7 +89,7 @@ pub(crate) struct List {
 
 /// The active subscriptions at a path, at one moment.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct SubscriptionList {
     /// The JSON document. `None`: there is no document at this path.
     pub(crate) document: Option<String>,
     /// The id of the newest event at that moment. `None`: the log is empty.
@@ -97,7 +97,7 @@ pub(crate) struct Listed {
 }
 
 impl Handler<List> for Broadcaster {
-    type Result = ResponseFuture<Result<Listed, LogUnavailable>>;
+    type Result = ResponseFuture<Result<SubscriptionList, LogUnavailable>>;
 
     fn handle(&mut self, List { path, legacy }: List, _: &mut Self::Context) -> Self::Result {
         let last = self.log.id_before(self.log.next());
@@ -107,11 +107,11 @@ impl Handler<List> for Broadcaster {
             Some((hub, everybodys)) => Box::pin(async move {
                 let documents = everybodys.await.map_err(|_| LogUnavailable)?;
                 let document = Presence::of(hub, documents).at(&path, legacy);
-                Ok(Listed { document, last })
+                Ok(SubscriptionList { document, last })
             }),
             None => {
                 let document = presence.and_then(|presence| presence.at(&path, legacy));
-                Box::pin(std::future::ready(Ok(Listed { document, last })))
+                Box::pin(std::future::ready(Ok(SubscriptionList { document, last })))
             }
         }
     }

@@ -17,7 +17,7 @@ pub struct LogConfig {
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
-    pub kind: LogPlace,
+    pub kind: LogKindName,
     /// The log file, if `kind` is `file`.
     #[serde(deserialize_with = "value::file")]
     pub path: PathBuf,
@@ -47,7 +47,7 @@ pub struct LogConfig {
 
 /// Where events are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogPlace {
+pub enum LogKindName {
     /// Only in memory. A restart loses them.
     Memory,
     /// In a file, and in memory.
@@ -56,7 +56,7 @@ pub enum LogPlace {
     Redis,
 }
 
-impl Choice for LogPlace {
+impl Choice for LogKindName {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("memory", Self::Memory),
         ("file", Self::File),
@@ -81,7 +81,7 @@ impl Choice for SyncPolicy {
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
-            kind: LogPlace::Memory,
+            kind: LogKindName::Memory,
             path: "events.redb".into(),
             sync: SyncPolicy::Always,
             sync_interval: Duration::from_millis(100),
@@ -95,17 +95,17 @@ impl Default for LogConfig {
 
 impl LogConfig {
     /// The log kind with its settings.
-    pub(super) fn place(&self) -> LogKind {
+    pub(super) fn log_kind(&self) -> LogKind {
         match self.kind {
-            LogPlace::Memory => LogKind::Memory,
-            LogPlace::File => LogKind::File {
+            LogKindName::Memory => LogKind::Memory,
+            LogKindName::File => LogKind::File {
                 path: self.path.clone(),
                 sync: match self.sync {
                     SyncPolicy::Always => LogSync::Always,
                     SyncPolicy::Interval => LogSync::Within(self.sync_interval),
                 },
             },
-            LogPlace::Redis => LogKind::Redis(RedisSettings {
+            LogKindName::Redis => LogKind::Redis(RedisSettings {
                 url: self.url.clone(),
                 prefix: self.prefix.clone(),
                 events: self.history,

@@ -12,7 +12,7 @@ mod value;
 pub use self::{
     error::{ConfigError, Origin},
     load::{DEFAULT_PATH, Flag, Found, Sources, changed_keys},
-    log_config::{LogConfig, LogPlace, SyncPolicy},
+    log_config::{LogConfig, LogKindName, SyncPolicy},
     logging_config::LoggingConfig,
     settings::{
         AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, RELOADABLE, ServerConfig,

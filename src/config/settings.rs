@@ -377,7 +377,7 @@ impl Config {
 
     /// The kind of the event log, with its settings.
     pub fn log_kind(&self) -> LogKind {
-        self.log.place()
+        self.log.log_kind()
     }
 
     /// The limits on retained events in memory.

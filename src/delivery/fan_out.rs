@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout_at};
 
 use super::{
-    registry::{Behind, GroupId, KeepAlive, LiveId, Outlet, Part, Registry},
+    registry::{GroupId, KeepAlive, Lagging, LiveId, Outlet, Part, Registry},
     round::Round,
     subscriber::Subscriber,
 };
@@ -27,22 +27,22 @@ use crate::{
 
 /// Maximum bytes of events in a round, and so in one write to a live subscriber. A larger event is a round by
 /// itself. Events beyond this limit wait in the log for the next round.
-const PORTION_BYTES: usize = 16 * 1024;
+const MAX_ROUND_BYTES: usize = 16 * 1024;
 
 /// Approximate matching budget of a round, in matches of a simple pattern. Each takes up to a microsecond,
 /// and the thread does nothing else meanwhile. A complex pattern counts as several. Events beyond the budget
 /// wait for the next round.
-const TRIES: usize = 32 * 1024;
+const MATCH_BUDGET: usize = 32 * 1024;
 
 /// Number of slots after which the fan-out yields its core to other threads. Without this, a round for 10,000
 /// subscribers keeps the Broadcaster off its core for longer than a tick may be late. With 5,000 subscribers
 /// and 1,000 events per second on two cores, it raised the share of ticks that arrived within 5 ms from 98.3
 /// % to 99.8 %.
-const SLOTS_AT_ONCE: usize = 256;
+const SLOTS_PER_CHUNK: usize = 256;
 
 /// Number of slots after which the fan-out yields to the other tasks of its thread: requests, and subscribers
 /// that are catching up.
-const SLOTS_A_TURN: usize = 4 * SLOTS_AT_ONCE;
+const SLOTS_PER_TURN: usize = 4 * SLOTS_PER_CHUNK;
 
 /// Pause after a round, as a multiple of the time that the round took. Events that arrive during the pause
 /// share the next round, with one system call for each subscriber instead of one for each event. With 1,000
@@ -94,22 +94,22 @@ impl FanOut {
         &self,
         socket: Rc<TcpStream>,
         subscriber: &mut Subscriber,
-    ) -> Result<io::Result<Behind>, BroadcasterGone> {
+    ) -> Result<io::Result<Lagging>, BroadcasterGone> {
         let _live = subscriber.live();
         let registry = &self.0.registry;
-        let (id, taken_off) = registry.borrow_mut().join(
+        let (id, removed) = registry.borrow_mut().join(
             subscriber.selection(),
             socket,
-            subscriber.place(),
+            subscriber.position(),
             Instant::now(),
         );
-        let place = Seated { id, registry };
-        let taken_off = async { taken_off.await.map_err(|_| BroadcasterGone) };
+        let position = Membership { id, registry };
+        let removed = async { removed.await.map_err(|_| BroadcasterGone) };
         match subscriber.due() {
-            None => taken_off.await,
-            Some(due) => match timeout_at(due.into(), taken_off).await {
-                Ok(behind) => behind,
-                Err(_) => place.leave().map(Ok),
+            None => removed.await,
+            Some(due) => match timeout_at(due.into(), removed).await {
+                Ok(lagging) => lagging,
+                Err(_) => position.leave().map(Ok),
             },
         }
     }
@@ -118,8 +118,8 @@ impl FanOut {
     async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
-        let mut news = self.0.hub.state();
-        let mut look_for_idle = Instant::now();
+        let mut state = self.0.hub.state();
+        let mut next_idle_check = Instant::now();
         let mut from = ReadFrom {
             cursor,
             presence: cursor,
@@ -129,21 +129,21 @@ impl FanOut {
                 heartbeat,
                 checkpoints,
                 draining,
-            } = *news.borrow_and_update();
+            } = *state.borrow_and_update();
             let sent = self.send_portion(from).await;
             from = sent.unwrap_or(from);
             if draining {
                 registry.borrow_mut().take_off_all();
             }
             let now = Instant::now();
-            if look_for_idle <= now {
+            if next_idle_check <= now {
                 self.keep_alive(from.cursor, heartbeat, checkpoints, now)
                     .await;
                 // So a heartbeat is late by at most a tenth of its interval, and by at most a second.
-                look_for_idle = now + (heartbeat / 10).min(Duration::from_secs(1));
+                next_idle_check = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
             if sent.is_none()
-                && let Ok(Err(_)) = timeout_at(look_for_idle.into(), news.changed()).await
+                && let Ok(Err(_)) = timeout_at(next_idle_check.into(), state.changed()).await
             {
                 break;
             }
@@ -159,8 +159,8 @@ impl FanOut {
         let begin = Instant::now();
         let mut entries = Vec::new();
         let portion = Portion {
-            bytes: PORTION_BYTES,
-            topics: 1 + TRIES / registry.borrow().match_cost().max(1),
+            bytes: MAX_ROUND_BYTES,
+            topics: 1 + MATCH_BUDGET / registry.borrow().match_cost().max(1),
         };
         let read = log.read(from, portion, |entry| {
             entries.push(entry.clone());
@@ -171,7 +171,7 @@ impl FanOut {
                 let rounds = registry.borrow_mut().route(&entries, begin);
                 let is_all = end >= log.next();
                 self.send(&rounds).await;
-                registry.borrow_mut().all_handed_over(end);
+                registry.borrow_mut().set_delivered_to(end);
                 // If more events already wait, continue without a pause.
                 if is_all {
                     rest(begin.elapsed()).await;
@@ -194,7 +194,7 @@ impl FanOut {
             Read::Evicted { .. } | Read::Missing => {
                 let end = log.next();
                 registry.borrow_mut().take_off_all();
-                registry.borrow_mut().all_handed_over(end);
+                registry.borrow_mut().set_delivered_to(end);
                 Some(ReadFrom {
                     cursor: end,
                     ..from
@@ -207,18 +207,18 @@ impl FanOut {
     async fn send(&self, rounds: &[(GroupId, Round)]) {
         let now = Instant::now();
         let mut turn = 0;
-        let mut handed_over = DeliveryStats::default();
+        let mut stats = DeliveryStats::default();
         for (group, round) in rounds {
-            handed_over += self
+            stats += self
                 .each_part(*group, &mut turn, |registry, part| {
                     registry.deliver(round, part, now)
                 })
                 .await;
         }
         let metrics = &self.0.hub.metrics;
-        metrics.count_hand_over(&handed_over);
+        metrics.count_deliveries(&stats);
         let arrived = rounds.iter().map(|(_, round)| round.arrived()).min();
-        if let Some(arrived) = arrived.filter(|_| handed_over.delivered > 0) {
+        if let Some(arrived) = arrived.filter(|_| stats.delivered > 0) {
             metrics.observe_fan_out(arrived.elapsed());
         }
     }
@@ -233,45 +233,45 @@ impl FanOut {
         };
         let groups = self.0.registry.borrow().groups();
         let mut turn = 0;
-        let mut handed_over = DeliveryStats::default();
+        let mut stats = DeliveryStats::default();
         for group in groups {
-            handed_over += self
+            stats += self
                 .each_part(group, &mut turn, |registry, part| {
                     registry.keep_alive(&frames, part, heartbeat, now)
                 })
                 .await;
         }
-        self.0.hub.metrics.count_hand_over(&handed_over);
+        self.0.hub.metrics.count_deliveries(&stats);
     }
 
-    /// Calls `hand_over` for all slots of a group, in parts, and yields to other threads and tasks in
+    /// Calls `deliver` for all slots of a group, in parts, and yields to other threads and tasks in
     /// between. `turn` is the number of slots since the last yield to other tasks. It carries over from group
     /// to group.
     async fn each_part(
         &self,
         group: GroupId,
         turn: &mut usize,
-        mut hand_over: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> DeliveryStats,
+        mut deliver: impl FnMut(&mut Registry<Rc<TcpStream>>, Part) -> DeliveryStats,
     ) -> DeliveryStats {
         let registry = &self.0.registry;
-        let mut handed_over = DeliveryStats::default();
+        let mut stats = DeliveryStats::default();
         let all = registry.borrow_mut().slots(group);
         let mut first = 0;
         while first < all {
-            if *turn >= SLOTS_A_TURN {
+            if *turn >= SLOTS_PER_TURN {
                 *turn = 0;
                 tokio::task::yield_now().await;
             }
-            let end = all.min(first + SLOTS_AT_ONCE - *turn % SLOTS_AT_ONCE);
+            let end = all.min(first + SLOTS_PER_CHUNK - *turn % SLOTS_PER_CHUNK);
             *turn += end - first;
             let slots = first..end;
-            handed_over += hand_over(&mut registry.borrow_mut(), Part { group, slots });
-            if turn.is_multiple_of(SLOTS_AT_ONCE) {
+            stats += deliver(&mut registry.borrow_mut(), Part { group, slots });
+            if turn.is_multiple_of(SLOTS_PER_CHUNK) {
                 std::thread::yield_now();
             }
             first = end;
         }
-        handed_over
+        stats
     }
 }
 
@@ -294,22 +294,22 @@ async fn rest(round: Duration) {
 }
 
 /// Keeps a live subscriber in the registry until this is dropped.
-struct Seated<'a> {
+struct Membership<'a> {
     id: LiveId,
     registry: &'a RefCell<Registry<Rc<TcpStream>>>,
 }
 
-impl Seated<'_> {
+impl Membership<'_> {
     /// Removes the subscriber and returns its position. Fails if it is no longer in the registry.
-    fn leave(self) -> Result<Behind, BroadcasterGone> {
-        let place = self.registry.borrow_mut().leave(self.id);
-        let place = place.ok_or(BroadcasterGone)?;
+    fn leave(self) -> Result<Lagging, BroadcasterGone> {
+        let position = self.registry.borrow_mut().leave(self.id);
+        let position = position.ok_or(BroadcasterGone)?;
         let rest = Bytes::new();
-        Ok(Behind { rest, place })
+        Ok(Lagging { rest, position })
     }
 }
 
-impl Drop for Seated<'_> {
+impl Drop for Membership<'_> {
     fn drop(&mut self) {
         self.registry.borrow_mut().leave(self.id);
     }

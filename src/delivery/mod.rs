@@ -4,9 +4,9 @@
 //! live, and the fan-out of its worker thread writes each round of events to it. All others read the log
 //! themselves.
 
+mod archive_cursor;
 mod fan_out;
-mod older;
-mod place;
+mod position;
 mod registry;
 mod round;
 mod subscriber;
@@ -17,7 +17,7 @@ pub(crate) use self::{
 };
 #[cfg(feature = "bench")]
 pub(crate) use self::{
-    place::Place,
+    position::Position,
     registry::{KeepAlive, Outlet, Part, Registry},
     subscriber::BATCH_BYTES,
 };

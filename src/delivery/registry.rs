@@ -17,8 +17,8 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use super::{
-    place::Place,
-    round::{Left, Round, RoundBuilder},
+    position::Position,
+    round::{Remainder, Round, RoundBuilder},
 };
 use crate::{
     event::{Frame, Framing},
@@ -36,11 +36,11 @@ pub(crate) trait Outlet {
 
 /// What a client that is no longer live must send next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Behind {
+pub(crate) struct Lagging {
     /// The rest of a frame that was written in part. It must be sent first.
     pub(crate) rest: Bytes,
     /// The position of the client after `rest` was sent.
-    pub(crate) place: Place,
+    pub(crate) position: Position,
 }
 
 /// Identifies a group. Slots are reused, so the serial distinguishes it from earlier groups in the same slot.
@@ -62,10 +62,10 @@ pub(crate) struct LiveId {
 struct Live<O> {
     serial: u64,
     outlet: O,
-    place: Place,
+    position: Position,
     /// When the client joined, or was last sent something.
     served: Instant,
-    taken_off: oneshot::Sender<io::Result<Behind>>,
+    removed: oneshot::Sender<io::Result<Lagging>>,
 }
 
 /// The live clients of one selection. An event is for all of them or for none.
@@ -86,7 +86,7 @@ pub(crate) struct Registry<O> {
     router: Router,
     next_serial: u64,
     /// Every event before this position was delivered to the live clients that it is for.
-    handed_over: u64,
+    delivered_to: u64,
 }
 
 /// A range of the slots of a group. A large group is served in parts.
@@ -115,7 +115,7 @@ impl<O: Outlet> Registry<O> {
             groups: Slab::new(),
             router: Router::new(hub),
             next_serial: 0,
-            handed_over: head,
+            delivered_to: head,
         }
     }
 
@@ -124,25 +124,25 @@ impl<O: Outlet> Registry<O> {
         self.next_serial
     }
 
-    /// Makes a client live. It must have received every event of its selection before the cursor of `place`.
+    /// Makes a client live. It must have received every event of its selection before the cursor of `position`.
     /// The receiver resolves when the client is removed: to what it must send next, or to the error of its
     /// outlet. It fails if the client leaves or the registry is cleared.
     pub(crate) fn join(
         &mut self,
         selection: &Arc<Selection>,
         outlet: O,
-        place: Place,
+        position: Position,
         now: Instant,
-    ) -> (LiveId, oneshot::Receiver<io::Result<Behind>>) {
+    ) -> (LiveId, oneshot::Receiver<io::Result<Lagging>>) {
         let group = self.group(selection);
         let serial = self.serial();
-        let (taken_off, receiver) = oneshot::channel();
+        let (removed, receiver) = oneshot::channel();
         let slot = self.groups[group.slot].clients.insert(Live {
             serial,
             outlet,
-            place,
+            position,
             served: now,
-            taken_off,
+            removed,
         });
         let id = LiveId {
             group,
@@ -187,18 +187,18 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Removes a client at its own request and returns its position. `None` if it was removed before.
-    pub(crate) fn leave(&mut self, id: LiveId) -> Option<Place> {
+    pub(crate) fn leave(&mut self, id: LiveId) -> Option<Position> {
         let group = self.find(id.group)?;
         if group.clients.get(id.slot)?.serial != id.serial {
             return None;
         }
-        let place = group.clients.remove(id.slot).place;
+        let position = group.clients.remove(id.slot).position;
         self.clean_up(id.group);
-        Some(place.at_least(self.handed_over))
+        Some(position.at_least(self.delivered_to))
     }
 
     /// Builds a round for each group that receives any of the events. The caller must deliver the rounds, and
-    /// call [`Self::all_handed_over`], before it routes further events.
+    /// call [`Self::set_delivered_to`], before it routes further events.
     pub(crate) fn route(&mut self, entries: &[Entry], now: Instant) -> Vec<(GroupId, Round)> {
         let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
@@ -224,8 +224,8 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Records that every event before position `next` was delivered.
-    pub(crate) fn all_handed_over(&mut self, next: u64) {
-        self.handed_over = next;
+    pub(crate) fn set_delivered_to(&mut self, next: u64) {
+        self.delivered_to = next;
     }
 
     /// Highest cost of matching one topic against all patterns, in matches of a simple pattern.
@@ -253,7 +253,7 @@ impl<O: Outlet> Registry<O> {
     /// Writes a round to some clients of its group. Each client receives only the events that it lacks.
     pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
-            let (events, start) = round.lacked(client.place.cursor);
+            let (events, start) = round.lacked(client.position.cursor);
             if events == 0 {
                 return Ok(None);
             }
@@ -262,22 +262,22 @@ impl<O: Outlet> Registry<O> {
             result.bytes += taken as u64;
             if taken == bytes.len() {
                 result.delivered += events as u64;
-                client.place = Place::announced_at(round.next());
+                client.position = Position::announced_at(round.next());
                 client.served = now;
                 return Ok(None);
             }
-            let Left {
+            let Remainder {
                 rest,
                 cursor,
                 taken,
             } = round.left_after(start + taken);
             let delivered = taken - (round.len() - events);
             result.delivered += delivered as u64;
-            let place = match delivered {
-                0 => client.place,
-                _ => Place::announced_at(cursor),
+            let position = match delivered {
+                0 => client.position,
+                _ => Position::announced_at(cursor),
             };
-            Ok(Some(Behind { rest, place }))
+            Ok(Some(Lagging { rest, position }))
         })
     }
 
@@ -289,25 +289,25 @@ impl<O: Outlet> Registry<O> {
         idle: Duration,
         now: Instant,
     ) -> DeliveryStats {
-        let handed_over = self.handed_over;
+        let delivered_to = self.delivered_to;
         self.each(part, |client, result| {
             if now.saturating_duration_since(client.served) < idle {
                 return Ok(None);
             }
-            let is_at_risk = client.place.is_at_risk(handed_over, frames.newer_half);
+            let is_at_risk = client.position.is_at_risk(delivered_to, frames.newer_half);
             let checkpoint = frames.checkpoint.as_ref().filter(|_| is_at_risk);
             let frame = checkpoint.unwrap_or(&frames.comment);
             let bytes = frame.bytes(Framing::Chunked);
             let taken = write(&client.outlet, &bytes)?;
             result.bytes += taken as u64;
             client.served = now;
-            client.place = client.place.at_least(handed_over);
+            client.position = client.position.at_least(delivered_to);
             if checkpoint.is_some() {
-                client.place.announced = handed_over;
+                client.position.announced = delivered_to;
             }
-            let place = client.place;
+            let position = client.position;
             let rest = bytes.slice(taken..);
-            Ok((!rest.is_empty()).then_some(Behind { rest, place }))
+            Ok((!rest.is_empty()).then_some(Lagging { rest, position }))
         })
     }
 
@@ -316,7 +316,7 @@ impl<O: Outlet> Registry<O> {
     fn each(
         &mut self,
         part: Part,
-        mut act: impl FnMut(&mut Live<O>, &mut DeliveryStats) -> io::Result<Option<Behind>>,
+        mut act: impl FnMut(&mut Live<O>, &mut DeliveryStats) -> io::Result<Option<Lagging>>,
     ) -> DeliveryStats {
         let mut result = DeliveryStats::default();
         let Some(group) = self.find(part.group) else {
@@ -328,13 +328,13 @@ impl<O: Outlet> Registry<O> {
             };
             let left = match act(client, &mut result) {
                 Ok(None) => continue,
-                Ok(Some(behind)) => {
+                Ok(Some(lagging)) => {
                     result.fell_behind += 1;
-                    Ok(behind)
+                    Ok(lagging)
                 }
                 Err(err) => Err(err),
             };
-            tell(group.clients.remove(slot), left);
+            notify(group.clients.remove(slot), left);
         }
         self.clean_up(part.group);
         result
@@ -342,16 +342,16 @@ impl<O: Outlet> Registry<O> {
 
     /// Removes every client. Each one continues in the log from its own cursor.
     pub(crate) fn take_off_all(&mut self) {
-        let handed_over = self.handed_over;
+        let delivered_to = self.delivered_to;
         for client in self.drain() {
-            take_off(client, handed_over);
+            remove_lagging(client, delivered_to);
         }
     }
 
     /// Removes the clients whose selection may include presence events. Some of these events were evicted
     /// before delivery, so each client must read the log and receive a gap.
     pub(crate) fn take_off_presence(&mut self) {
-        let handed_over = self.handed_over;
+        let delivered_to = self.delivered_to;
         let wants = |group: &Group<O>| group.selection.may_select_presence();
         let groups = self.groups.iter().filter(|(_, group)| wants(group));
         let slots: Vec<_> = groups.map(|(slot, _)| slot).collect();
@@ -359,7 +359,7 @@ impl<O: Outlet> Registry<O> {
             let mut group = self.groups.remove(slot);
             self.router.remove(slot, &group.selection);
             for client in group.clients.drain() {
-                take_off(client, handed_over);
+                remove_lagging(client, delivered_to);
             }
         }
     }
@@ -388,16 +388,16 @@ fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// Removes a client that has nothing left to send, so that it continues in the log from its cursor.
-fn take_off<O>(client: Live<O>, handed_over: u64) {
-    let behind = Behind {
+fn remove_lagging<O>(client: Live<O>, delivered_to: u64) {
+    let lagging = Lagging {
         rest: Bytes::new(),
-        place: client.place.at_least(handed_over),
+        position: client.position.at_least(delivered_to),
     };
-    tell(client, Ok(behind));
+    notify(client, Ok(lagging));
 }
 
-fn tell<O>(client: Live<O>, left: io::Result<Behind>) {
-    if client.taken_off.send(left).is_err() {
+fn notify<O>(client: Live<O>, left: io::Result<Lagging>) {
+    if client.removed.send(left).is_err() {
         log::trace!("a subscriber left while it was taken off");
     }
 }

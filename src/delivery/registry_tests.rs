@@ -86,7 +86,7 @@ fn audience(topics: &[&str], private: bool) -> Arc<Audience> {
 
 fn entry(seq: u64, audience: &Arc<Audience>) -> Entry {
     Entry {
-        place: seq,
+        position: seq,
         frame: event(seq),
         appended: Instant::now(),
         audience: audience.clone(),
@@ -94,8 +94,8 @@ fn entry(seq: u64, audience: &Arc<Audience>) -> Entry {
     }
 }
 
-fn at(cursor: u64) -> Place {
-    Place::announced_at(cursor)
+fn at(cursor: u64) -> Position {
+    Position::announced_at(cursor)
 }
 
 /// Delivers events on the topic `x`.
@@ -107,13 +107,13 @@ fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> Deliver
 
 fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> DeliveryStats {
     let now = Instant::now();
-    let mut handed_over = DeliveryStats::default();
+    let mut delivered_to = DeliveryStats::default();
     for (group, round) in registry.route(entries, now) {
         let slots = 0..registry.slots(group);
-        handed_over += registry.deliver(&round, Part { group, slots }, now);
+        delivered_to += registry.deliver(&round, Part { group, slots }, now);
     }
-    registry.all_handed_over(first + entries.len() as u64);
-    handed_over
+    registry.set_delivered_to(first + entries.len() as u64);
+    delivered_to
 }
 
 fn chunks(events: std::ops::Range<u64>) -> String {
@@ -131,13 +131,13 @@ fn each_gets_what_it_lacks_of_a_round() {
         (reader.clone(), registry.join(&x, reader, at(cursor), now))
     });
 
-    let handed_over = deliver(&mut registry, 0..3);
+    let delivered_to = deliver(&mut registry, 0..3);
 
     assert_eq!(all.0.text(), chunks(0..3));
     assert_eq!(last.0.text(), chunks(2..3));
     assert_eq!(none.0.text(), "", "it has them all");
     assert_eq!(
-        handed_over,
+        delivered_to,
         DeliveryStats {
             delivered: 4,
             bytes: (chunks(0..3).len() + chunks(2..3).len()) as u64,
@@ -152,7 +152,7 @@ fn a_full_client_is_handed_back_and_the_others_go_on() {
     let mut registry = registry();
     let x = selection(&["x"]);
     let (full, reader) = (Reader::with_room(0), Reader::with_room(1000));
-    let (_, mut behind) = registry.join(&x, full.clone(), at(0), now);
+    let (_, mut lagging) = registry.join(&x, full.clone(), at(0), now);
     let _place = registry.join(&x, reader.clone(), at(0), now);
 
     let first = deliver(&mut registry, 0..2);
@@ -163,10 +163,10 @@ fn a_full_client_is_handed_back_and_the_others_go_on() {
     assert_eq!(full.text(), "");
     assert_eq!(reader.text(), chunks(0..3));
     assert_eq!(
-        behind.try_recv().unwrap().unwrap(),
-        Behind {
+        lagging.try_recv().unwrap().unwrap(),
+        Lagging {
             rest: Bytes::new(),
-            place: at(0)
+            position: at(0)
         }
     );
 }
@@ -177,9 +177,9 @@ fn a_client_that_fails_learns_why() {
     let x = selection(&["x"]);
     let (_, mut end) = registry.join(&x, Broken, at(0), Instant::now());
 
-    let handed_over = deliver(&mut registry, 0..1);
+    let delivered_to = deliver(&mut registry, 0..1);
 
-    assert_eq!(handed_over, DeliveryStats::default());
+    assert_eq!(delivered_to, DeliveryStats::default());
     let failure = end.try_recv().unwrap().unwrap_err();
     assert_eq!(failure.kind(), io::ErrorKind::BrokenPipe);
 }
@@ -207,13 +207,13 @@ fn taken_off_means_going_on_where_one_was() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
-    let (_, mut behind) = registry.join(&x, Reader::with_room(1000), at(0), now);
+    let (_, mut lagging) = registry.join(&x, Reader::with_room(1000), at(0), now);
     deliver(&mut registry, 0..2);
 
     registry.take_off_all();
 
-    let behind = behind.try_recv().unwrap().unwrap();
-    assert_eq!((behind.rest.len(), behind.place), (0, at(2)));
+    let lagging = lagging.try_recv().unwrap().unwrap();
+    assert_eq!((lagging.rest.len(), lagging.position), (0, at(2)));
     assert_eq!(deliver(&mut registry, 2..3), DeliveryStats::default());
 }
 
@@ -222,11 +222,11 @@ fn the_memory_of_those_who_left_is_given_back() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
-    let places: Vec<_> = (0..100)
+    let positions: Vec<_> = (0..100)
         .map(|_| registry.join(&x, Reader::default(), at(0), now))
         .collect();
 
-    for (id, _) in places {
+    for (id, _) in positions {
         registry.leave(id);
     }
 
@@ -249,20 +249,20 @@ proptest! {
         let reader = Reader::with_room(room);
         let mut registry = registry();
     let x = selection(&["x"]);
-        let (_, mut behind) = registry.join(&x, reader.clone(), at(start), Instant::now());
+        let (_, mut lagging) = registry.join(&x, reader.clone(), at(start), Instant::now());
 
-        let handed_over = deliver(&mut registry, first..end);
+        let delivered_to = deliver(&mut registry, first..end);
 
-        let (rest, cursor) = match behind.try_recv() {
-            Ok(behind) => {
-                let behind = behind.unwrap();
-                (String::from_utf8(behind.rest.to_vec()).unwrap(), behind.place.cursor)
+        let (rest, cursor) = match lagging.try_recv() {
+            Ok(lagging) => {
+                let lagging = lagging.unwrap();
+                (String::from_utf8(lagging.rest.to_vec()).unwrap(), lagging.position.cursor)
             }
             Err(_) => (String::new(), end),
         };
         prop_assert_eq!(reader.text() + &rest + &chunks(cursor..end), chunks(start..end));
-        prop_assert_eq!(handed_over.delivered, cursor - start);
-        prop_assert_eq!(handed_over.bytes, reader.text().len() as u64);
+        prop_assert_eq!(delivered_to.delivered, cursor - start);
+        prop_assert_eq!(delivered_to.bytes, reader.text().len() as u64);
         prop_assert!(rest.is_empty() || rest.len() < chunks(cursor - 1..cursor).len());
     }
 }
@@ -293,7 +293,7 @@ fn each_event_goes_to_those_who_asked_for_its_topics_once() {
         entry(3, &on(&["https://hub.example/books/3", "unknown"])),
     ];
 
-    let handed_over = hand_out(&mut registry, 0, &entries);
+    let delivered_to = hand_out(&mut registry, 0, &entries);
 
     let got = readers.map(|(reader, _)| reader.text());
     let chunk = |seqs: &[u64]| {
@@ -311,7 +311,7 @@ fn each_event_goes_to_those_who_asked_for_its_topics_once() {
             String::new()
         ]
     );
-    assert_eq!(handed_over.delivered, 12);
+    assert_eq!(delivered_to.delivered, 12);
 }
 
 #[test]
@@ -344,17 +344,17 @@ fn who_leaves_or_is_taken_off_has_everything_that_was_handed_over() {
     let mut registry = registry();
     let y = selection(&["y"]);
     let (left, _behind) = registry.join(&y, Reader::default(), at(0), now);
-    let (_, mut behind) = registry.join(&y, Reader::default(), at(1), now);
+    let (_, mut lagging) = registry.join(&y, Reader::default(), at(1), now);
 
     deliver(&mut registry, 0..5);
 
-    let place = |announced| Place {
+    let position = |announced| Position {
         cursor: 5,
         announced,
     };
-    assert_eq!(registry.leave(left), Some(place(0)));
+    assert_eq!(registry.leave(left), Some(position(0)));
     registry.take_off_all();
-    assert_eq!(behind.try_recv().unwrap().unwrap().place, place(1));
+    assert_eq!(lagging.try_recv().unwrap().unwrap().position, position(1));
 }
 
 #[test]
@@ -375,11 +375,11 @@ fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
         group: *group,
         slots: 0..10,
     };
-    let handed_over = registry.deliver(round, part, now);
+    let delivered_to = registry.deliver(round, part, now);
 
     assert_eq!(gone.group.slot, next.group.slot);
     assert_eq!(
-        (handed_over, reader.text()),
+        (delivered_to, reader.text()),
         (DeliveryStats::default(), String::new())
     );
     assert!(registry.route(&[entry(1, &audience)], now).is_empty());

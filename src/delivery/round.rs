@@ -41,7 +41,7 @@ impl RoundBuilder {
 
     /// Adds an event. Events must be added in log order. The event that was added last is ignored.
     pub(crate) fn push(&mut self, entry: &Entry) {
-        let seq = entry.place;
+        let seq = entry.position;
         if self.events.last().is_some_and(|(last, _)| *last == seq) {
             return;
         }
@@ -90,26 +90,26 @@ impl Round {
         events.checked_sub(1).map_or(0, |last| self.events[last].1)
     }
 
-    /// What remains for a client whose socket accepted the bytes only up to offset `place`, which must be
+    /// What remains for a client whose socket accepted the bytes only up to offset `position`, which must be
     /// before the end.
-    pub(crate) fn left_after(&self, place: usize) -> Left {
-        let whole = self.events.partition_point(|(_, end)| *end <= place);
+    pub(crate) fn left_after(&self, position: usize) -> Remainder {
+        let whole = self.events.partition_point(|(_, end)| *end <= position);
         let (seq, end) = self.events[whole];
-        if place == self.end_of_first(whole) {
-            return Left {
+        if position == self.end_of_first(whole) {
+            return Remainder {
                 rest: Bytes::new(),
                 cursor: seq,
                 taken: whole,
             };
         }
         // Copy a small rest, so that it does not keep the whole round in memory. Share a large one.
-        let rest = place..end;
+        let rest = position..end;
         let rest = if rest.len() < self.bytes.len() / 2 {
             Bytes::copy_from_slice(&self.bytes[rest])
         } else {
             self.bytes.slice(rest)
         };
-        Left {
+        Remainder {
             rest,
             cursor: seq + 1,
             taken: whole + 1,
@@ -119,7 +119,7 @@ impl Round {
 
 /// What remains of a round after a partial write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct Remainder {
     /// The rest of the event that was written in part. Empty if the write ended between two events.
     pub(crate) rest: Bytes,
     /// The position after `rest`, from which the client reads the log.

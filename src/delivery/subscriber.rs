@@ -13,13 +13,13 @@ use tokio::{sync::watch, time::timeout};
 
 mod fetching;
 
-use super::{older::Older, place::Place};
+use super::{archive_cursor::ArchiveCursor, position::Position};
 use crate::{
     broadcaster::{BroadcasterGone, Expiry, Hub, HubState, Permit},
     event::{Audience, Batch, EventId, Frame, Framing, wire},
     event_log::{Cursor, Portion, Read, ReadFrom, ResumePoint},
     matching::Selection,
-    metrics::{Close, Mark},
+    metrics::{Close, GaugeGuard},
 };
 
 /// Maximum bytes of events in one read from the log. A larger event is read whole. The bytes stay in memory
@@ -29,7 +29,7 @@ pub(crate) const BATCH_BYTES: usize = 4096;
 /// Matching budget of one read from the log, in matches of a simple matcher. Each takes up to a microsecond,
 /// and no event can be appended to memory during a read. When the budget is used up, the read ends and the
 /// next one continues.
-const TRIES: usize = 256;
+const MATCH_BUDGET: usize = 256;
 
 /// One subscriber: a cursor in the log, before which every event of its selection was sent.
 #[derive(Debug)]
@@ -42,18 +42,18 @@ pub(crate) struct Subscriber {
     selection: Arc<Selection>,
     /// When the stream must end; `None` if it has no time limit. Boxed, because few subscribers have one.
     expiry: Option<Box<Expiry>>,
-    place: Place,
+    position: Position,
     /// Presence events that are missing before this position need no gap from memory: the gap was sent, or
     /// reading continued in the archive, or the selection has no presence events (`u64::MAX`).
     presence: u64,
     /// The cursor in the archive, while the next events are no longer in memory.
-    older: Option<Older>,
+    archive_cursor: Option<ArchiveCursor>,
     /// Whether it was live until now. If so, the next events that it reads are new ones, and reading them is
     /// not catching up.
     was_live: bool,
     /// Whether it read old events since it was last live. If so, the metrics count a catch-up when it becomes
     /// live.
-    behind: bool,
+    is_catching_up: bool,
     /// Bytes that must be sent before anything else.
     opening: Option<Bytes>,
     /// Since when it has waited without being sent anything. Determines when the next heartbeat is due.
@@ -77,7 +77,7 @@ pub(crate) enum Next {
     /// Call [`Subscriber::next`] again: there is more to read. Let other tasks run before.
     Nothing,
     /// [Fetch](Subscriber::fetch) older events from the archive.
-    Older,
+    Archive,
     /// The cursor is at the head. Wait until there is another event or something is [due](Subscriber::due).
     Wait,
     /// Send these bytes, then end the stream.
@@ -97,9 +97,9 @@ impl Subscriber {
             is_announced,
             gap,
         } = start;
-        let (cursor, older) = match cursor {
+        let (cursor, archive_cursor) = match cursor {
             Cursor::Memory(cursor) => (cursor, None),
-            Cursor::Archive(after) => (hub.log.extent().oldest, Some(Older::new(after))),
+            Cursor::Archive(after) => (hub.log.extent().oldest, Some(ArchiveCursor::new(after))),
         };
         if let Some(gap) = &gap {
             hub.metrics.count_gap(gap.reason);
@@ -109,7 +109,7 @@ impl Subscriber {
         } else {
             u64::MAX
         };
-        let last_id = last_id(&hub, cursor, older.as_ref()).filter(|_| !is_announced);
+        let last_id = last_id(&hub, cursor, archive_cursor.as_ref()).filter(|_| !is_announced);
         let greeting = wire::greeting(hub.jittered_retry(), last_id, gap.as_ref());
         Self {
             state: hub.state(),
@@ -118,11 +118,11 @@ impl Subscriber {
             framing,
             selection,
             expiry: expiry.map(Box::new),
-            place: Place::announced_at(cursor),
+            position: Position::announced_at(cursor),
             presence,
-            older,
+            archive_cursor,
             was_live: false,
-            behind: false,
+            is_catching_up: false,
             opening: Some(greeting.bytes(framing)),
             quiet_since: None,
         }
@@ -132,8 +132,8 @@ impl Subscriber {
         self.framing
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.place
+    pub(crate) fn position(&self) -> Position {
+        self.position
     }
 
     /// Which events the subscriber receives.
@@ -141,10 +141,10 @@ impl Subscriber {
         &self.selection
     }
 
-    /// Records that the subscriber is no longer live: the fan-out has sent it everything up to `place`, and
+    /// Records that the subscriber is no longer live: the fan-out has sent it everything up to `position`, and
     /// it must read the log from there.
-    pub(crate) fn fell_behind(&mut self, place: Place) {
-        self.place = place;
+    pub(crate) fn fell_behind(&mut self, position: Position) {
+        self.position = position;
         self.was_live = false;
     }
 
@@ -193,7 +193,7 @@ impl Subscriber {
         };
         // Join both, so that one system call sends them, unless that would copy too many bytes.
         match next {
-            Next::Nothing | Next::Wait | Next::Older => Next::Bytes(opening),
+            Next::Nothing | Next::Wait | Next::Archive => Next::Bytes(opening),
             Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
                 self.opening = Some(bytes);
                 Next::Bytes(opening)
@@ -217,15 +217,15 @@ impl Subscriber {
         // Check this before reading the log. If the server drains, the log then has every event that was
         // appended before the drain, and the subscriber receives all of them.
         let draining = self.state.borrow_and_update().draining;
-        if self.older.is_some() {
+        if self.archive_cursor.is_some() {
             // Do not read the archive to its end during a drain. The client resumes at another server.
             return if draining {
                 self.end_stream()
             } else {
-                Next::Older
+                Next::Archive
             };
         }
-        let cursor = self.place.cursor;
+        let cursor = self.position.cursor;
         let mut batch = Batch::new(self.framing);
         let (mut taken, mut announced) = (0, cursor);
         let portion = Portion {
@@ -248,23 +248,23 @@ impl Subscriber {
             if is_for_it {
                 batch.push(&entry.frame);
                 taken += 1;
-                announced = entry.place + 1;
+                announced = entry.position + 1;
             }
             is_for_it
         });
         match read {
             Read::Events { end } => {
-                self.place.cursor = end;
+                self.position.cursor = end;
                 if taken == 0 {
                     return Next::Nothing;
                 }
-                self.place.announced = announced;
-                self.behind |= !std::mem::take(&mut self.was_live);
+                self.position.announced = announced;
+                self.is_catching_up |= !std::mem::take(&mut self.was_live);
                 self.hub.metrics.deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
             }
             Read::Evicted { oldest } => {
-                if self.goes_on_in_archive() {
+                if self.switch_to_archive() {
                     Next::Nothing
                 } else {
                     self.skip_to(oldest)
@@ -272,10 +272,10 @@ impl Subscriber {
             }
             Read::PresenceEvicted { before } => {
                 self.presence = before;
-                if self.goes_on_in_archive() {
+                if self.switch_to_archive() {
                     Next::Nothing
                 } else {
-                    self.misses_presence()
+                    self.skip_presence_gap()
                 }
             }
             Read::Missing => self.skip_to(cursor + 1),
@@ -284,52 +284,56 @@ impl Subscriber {
         }
     }
 
-    /// How many topics one read may match: the budget [`TRIES`] divided by the cost for one topic, and always
+    /// How many topics one read may match: the budget [`MATCH_BUDGET`] divided by the cost for one topic, and always
     /// at least one.
     fn topics_at_a_time(&self) -> usize {
-        1 + TRIES / self.selection.match_cost().max(1)
+        1 + MATCH_BUDGET / self.selection.match_cost().max(1)
     }
 
     /// Moves the cursor to a later position. Sends a gap, unless none of the skipped events was for this
     /// subscriber.
-    fn skip_to(&mut self, place: u64) -> Next {
-        let lost = self.place.cursor..place;
-        self.place.cursor = place;
+    fn skip_to(&mut self, position: u64) -> Next {
+        let lost = self.position.cursor..position;
+        self.position.cursor = position;
         let Some(gap) = self.hub.log.gap(lost, &self.selection) else {
             return Next::Nothing;
         };
-        self.place.announced = place;
+        self.position.announced = position;
         self.hub.metrics.count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
     /// Switches to the archive, after the last event before the cursor. Returns `false` if there is no
     /// archive or no such event.
-    fn goes_on_in_archive(&mut self) -> bool {
-        let last = self.hub.log.id_before(self.place.cursor);
+    fn switch_to_archive(&mut self) -> bool {
+        let last = self.hub.log.id_before(self.position.cursor);
         let last = last.filter(|_| self.hub.archive.is_some());
-        self.older = last.map(|last| Older::new(Some(last.into())));
-        self.older.is_some()
+        self.archive_cursor = last.map(|last| ArchiveCursor::new(Some(last.into())));
+        self.archive_cursor.is_some()
     }
 
     /// Sends a gap, because presence events after the cursor are missing.
-    fn misses_presence(&mut self) -> Next {
-        let gap = self.hub.log.gap_of_presence(self.place.cursor);
-        self.place.announced = self.place.cursor;
+    fn skip_presence_gap(&mut self) -> Next {
+        let gap = self.hub.log.gap_of_presence(self.position.cursor);
+        self.position.announced = self.position.cursor;
         self.hub.metrics.count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
     fn end_stream(&self) -> Next {
-        let last_id = last_id(&self.hub, self.place.cursor, self.older.as_ref());
+        let last_id = last_id(
+            &self.hub,
+            self.position.cursor,
+            self.archive_cursor.as_ref(),
+        );
         let goodbye = wire::goodbye(self.hub.jittered_retry(), last_id);
         Next::End(goodbye.bytes(self.framing))
     }
 
     /// Counts the subscriber as live until the returned mark is dropped. Call this after [`Next::Wait`].
-    pub(crate) fn live(&mut self) -> Mark {
+    pub(crate) fn live(&mut self) -> GaugeGuard {
         self.was_live = true;
-        if std::mem::take(&mut self.behind) {
+        if std::mem::take(&mut self.is_catching_up) {
             self.hub.metrics.catch_ups.inc();
         }
         self.hub.metrics.mark_live()
@@ -345,8 +349,8 @@ impl Subscriber {
             self.quiet_since = None;
             return Ok(Some(self.keep_alive().bytes(self.framing)));
         }
-        let patience = self.patience(until_heartbeat);
-        match timeout(patience, self.state.changed()).await {
+        let wait_limit = self.wait_limit(until_heartbeat);
+        match timeout(wait_limit, self.state.changed()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(_)) => Err(BroadcasterGone),
             Err(_) => Ok(None),
@@ -361,21 +365,21 @@ impl Subscriber {
     }
 
     /// How long to wait: `most`, or less if something is [due](Self::due) before.
-    fn patience(&self, most: Duration) -> Duration {
+    fn wait_limit(&self, most: Duration) -> Duration {
         let until = |due: Instant| due.saturating_duration_since(Instant::now());
         self.due().map_or(most, |due| until(due).min(most))
     }
 
     /// A checkpoint if the last id that the client knows may soon be evicted, otherwise a comment.
     fn keep_alive(&mut self) -> Frame {
-        let cursor = self.place.cursor;
+        let cursor = self.position.cursor;
         let log = &self.hub.log;
         let newer_half = log.newer_half(Instant::now());
-        let is_at_risk = self.place.is_at_risk(cursor, newer_half);
+        let is_at_risk = self.position.is_at_risk(cursor, newer_half);
         let id = log.id_before(cursor).filter(|_| is_at_risk);
         match id.filter(|_| self.state.borrow().checkpoints) {
             Some(id) => {
-                self.place.announced = cursor;
+                self.position.announced = cursor;
                 wire::checkpoint(id)
             }
             None => wire::heartbeat(),
@@ -385,9 +389,9 @@ impl Subscriber {
 
 /// The last event id to announce: the id of the archive cursor if there is one, otherwise that of the event
 /// before `cursor`.
-fn last_id(hub: &Hub, cursor: u64, older: Option<&Older>) -> Option<EventId> {
-    let older = older.and_then(Older::after);
-    older.or_else(|| hub.log.id_before(cursor))
+fn last_id(hub: &Hub, cursor: u64, archive_cursor: Option<&ArchiveCursor>) -> Option<EventId> {
+    let archive_cursor = archive_cursor.and_then(ArchiveCursor::after);
+    archive_cursor.or_else(|| hub.log.id_before(cursor))
 }
 
 fn join(first: &Bytes, second: &Bytes) -> Bytes {

@@ -37,7 +37,7 @@ impl Frame {
     /// Puts the chunk around `text`, which must not be empty: an empty chunk would end the body.
     fn new(text: &[u8]) -> Self {
         let mut chunk = BytesMut::with_capacity(text.len() + 8);
-        write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(GROWS);
+        write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(BUFFER_GROWS);
         let header = chunk.len() as u8;
         chunk.extend_from_slice(text);
         chunk.extend_from_slice(b"\r\n");
@@ -218,10 +218,10 @@ fn put_gap(text: &mut BytesMut, gap: &Gap) {
     text.put_u8(b'\n');
 }
 
-const GROWS: &str = "a growing buffer takes every write";
+const BUFFER_GROWS: &str = "a growing buffer takes every write";
 
 fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
-    writeln!(text.writer(), "{field}: {value}").expect(GROWS);
+    writeln!(text.writer(), "{field}: {value}").expect(BUFFER_GROWS);
 }
 
 /// Splits at each CR, LF and CRLF, because each of them ends a line in a stream.

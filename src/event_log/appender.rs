@@ -82,7 +82,7 @@ pub(crate) struct Opened {
 pub(crate) struct Listener {
     pub(crate) metrics: Arc<Metrics>,
     /// Called after events became readable.
-    pub(crate) told: Box<dyn Fn() + Send + Sync>,
+    pub(crate) notify: Box<dyn Fn() + Send + Sync>,
 }
 
 impl fmt::Debug for Listener {
@@ -96,6 +96,6 @@ impl Listener {
     /// epoch.
     pub(super) fn appended(&self, events: usize) {
         self.metrics.events.inc_by(events as u64);
-        (self.told)();
+        (self.notify)();
     }
 }

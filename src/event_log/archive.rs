@@ -121,27 +121,27 @@ impl Item {
 }
 
 /// A request to the archive.
-pub(super) enum Ask {
+pub(super) enum ArchiveRequest {
     /// Read a batch of items after this id, or from the oldest one if `from` is `None`.
     Read {
         from: Option<EventId>,
         /// Read only one item, which may be the one with the id `from`.
         first: bool,
-        done: Answer<Vec<Item>>,
+        done: Reply<Vec<Item>>,
     },
     /// Read the newest item whose id is at most this one.
     UpTo {
         id: EventId,
-        done: Answer<Option<Item>>,
+        done: Reply<Option<Item>>,
     },
     /// Look up the id of the event with this given id.
     Given {
         id: GivenId,
-        done: Answer<Option<EventId>>,
+        done: Reply<Option<EventId>>,
     },
 }
 
-impl Ask {
+impl ArchiveRequest {
     /// Whether the requester no longer waits for the answer.
     pub(super) fn is_over(&self) -> bool {
         match self {
@@ -152,46 +152,48 @@ impl Ask {
     }
 }
 
-pub(super) type Answer<T> = oneshot::Sender<Result<T, LogUnavailable>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, LogUnavailable>>;
 
 /// Resolves to the answer to a request.
-pub(crate) type Asked<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
+pub(crate) type ArchiveResponse<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
 /// A handle that sends requests to the archive. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Archive(mpsc::UnboundedSender<Ask>);
+pub(crate) struct Archive(mpsc::UnboundedSender<ArchiveRequest>);
 
 impl Archive {
     /// Returns a handle and the receiver of its requests.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Ask>) {
-        let (asks, asked) = mpsc::unbounded_channel();
-        (Self(asks), asked)
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ArchiveRequest>) {
+        let (requests, received) = mpsc::unbounded_channel();
+        (Self(requests), received)
     }
 
-    fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Asked<T> {
+    fn request<T>(&self, request: impl FnOnce(Reply<T>) -> ArchiveRequest) -> ArchiveResponse<T> {
         let (done, answer) = oneshot::channel();
         // If the receiver is gone, `done` is dropped, and the requester gets an error.
-        self.0.send(ask(done)).ok();
+        self.0.send(request(done)).ok();
         answer
     }
 
     /// Requests a batch of items after this event, or from the oldest one if `from` is `None`.
-    pub(crate) fn after(&self, from: Option<EventId>) -> Asked<Vec<Item>> {
+    pub(crate) fn after(&self, from: Option<EventId>) -> ArchiveResponse<Vec<Item>> {
         let first = false;
-        self.ask(|done| Ask::Read { from, first, done })
+        self.request(|done| ArchiveRequest::Read { from, first, done })
     }
 
     /// Reads the first item whose id is at least `from`, or the oldest one if `from` is `None`.
     async fn first(&self, from: Option<EventId>) -> Result<Option<Item>, LogUnavailable> {
         let first = true;
-        let items = self.ask(|done| Ask::Read { from, first, done }).await;
+        let items = self
+            .request(|done| ArchiveRequest::Read { from, first, done })
+            .await;
         let items = items.map_err(|_| LogUnavailable)??;
         Ok(items.into_iter().next())
     }
 
     /// The position of a reader whose last event has this id. The event may be evicted.
     pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
-        let newest = self.ask(|done| Ask::UpTo { id, done }).await;
+        let newest = self.request(|done| ArchiveRequest::UpTo { id, done }).await;
         let newest = newest.map_err(|_| LogUnavailable)??;
         // If an event that is not a presence event is missing between this item and the id, the count is too
         // low. It then does not match the count in the next item, and the subscriber receives a gap.
@@ -204,7 +206,9 @@ impl Archive {
     }
 
     async fn given(&self, id: GivenId) -> Result<Option<EventId>, LogUnavailable> {
-        let known = self.ask(|done| Ask::Given { id, done }).await;
+        let known = self
+            .request(|done| ArchiveRequest::Given { id, done })
+            .await;
         known.map_err(|_| LogUnavailable)?
     }
 

@@ -15,7 +15,7 @@ fn event(epoch: u64, seq: u64) -> Item {
 }
 
 /// The resume point for this request, with an archive that has these items.
-fn place(items: &[Item], from: &ResumeFrom) -> ResumePoint<Option<Reached>> {
+fn position(items: &[Item], from: &ResumeFrom) -> ResumePoint<Option<Reached>> {
     place_wanting(items, from, false)
 }
 
@@ -24,22 +24,22 @@ fn place_wanting(
     from: &ResumeFrom,
     wants_presence: bool,
 ) -> ResumePoint<Option<Reached>> {
-    let (archive, mut asked) = Archive::new();
+    let (archive, mut received) = Archive::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let answering = async {
-        while let Some(ask) = asked.recv().await {
-            match ask {
-                Ask::Given { id: given, done } => {
+        while let Some(request) = received.recv().await {
+            match request {
+                ArchiveRequest::Given { id: given, done } => {
                     let known = (given.as_str() == "urn:7").then_some(id(5, 11));
                     done.send(Ok(known)).unwrap();
                 }
-                Ask::UpTo { id, done } => {
+                ArchiveRequest::UpTo { id, done } => {
                     let mut older = items.iter().filter(|item| item.id() <= id);
                     done.send(Ok(older.next_back().cloned())).unwrap();
                 }
-                Ask::Read { from, first, done } => {
+                ArchiveRequest::Read { from, first, done } => {
                     let is_wanted = |item: &&Item| {
                         from.is_none_or(|from| item.id() > from || (first && item.id() == from))
                     };
@@ -52,7 +52,7 @@ fn place_wanting(
     };
     runtime.block_on(async {
         tokio::select! {
-            place = archive.resume(from, wants_presence) => place.unwrap(),
+            position = archive.resume(from, wants_presence) => position.unwrap(),
             () = answering => unreachable!(),
         }
     })
@@ -72,7 +72,7 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
     ];
     let gap = |after, reason| (Some(after), Some(reason));
     let epoch = GapReason::Epoch;
-    for (asked, expected) in [
+    for (received, expected) in [
         (id(5, 10), (Some(id(5, 10)), None)),
         (id(5, 12), (Some(id(5, 12)), None)),
         (id(5, 9), (Some(id(5, 9)), None)),
@@ -88,24 +88,24 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
     ] {
         let ResumePoint {
             cursor: after, gap, ..
-        } = place(&items, &asked.into());
+        } = position(&items, &received.into());
         let after = after.map(|after| after.id);
 
-        let told = gap.map(|gap| {
-            assert_eq!(gap.requested, asked.to_string());
+        let notify = gap.map(|gap| {
+            assert_eq!(gap.requested, received.to_string());
             assert_eq!(gap.resumed_after, after);
             gap.reason
         });
-        assert_eq!((after, told), expected, "{asked}");
+        assert_eq!((after, notify), expected, "{received}");
     }
     let given = GivenId::parse("urn:7").unwrap();
-    let given = place(&items, &ResumeFrom::AfterGiven(given));
+    let given = position(&items, &ResumeFrom::AfterGiven(given));
     assert_eq!((given.cursor.unwrap().id, given.gap), (id(5, 11), None));
     let unknown = GivenId::parse("urn:x").unwrap();
-    let unknown = place(&items, &ResumeFrom::AfterGiven(unknown));
+    let unknown = position(&items, &ResumeFrom::AfterGiven(unknown));
     assert_eq!(unknown.cursor.unwrap().id, id(5, 9));
     assert_eq!(unknown.gap.unwrap().reason, GapReason::Unknown);
-    let earliest = place(&items, &ResumeFrom::Earliest);
+    let earliest = position(&items, &ResumeFrom::Earliest);
     assert_eq!(
         (earliest.cursor.unwrap().id, earliest.gap),
         (id(5, 9), None)
@@ -132,7 +132,7 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
         item(11, Event::message(""), 3),
         item(13, Event::message(""), 5),
     ];
-    for (asked, told, told_if_wanted) in [
+    for (received, notify, told_if_wanted) in [
         (1, None, None),
         (2, None, None),
         (4, None, Some(GapReason::Evicted)),
@@ -142,12 +142,12 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
         (11, None, None),
         (12, None, None),
     ] {
-        for (wants_presence, expected) in [(false, told), (true, told_if_wanted)] {
-            let asked = id(5, asked);
-            let placed = place_wanting(&items, &asked.into(), wants_presence);
+        for (wants_presence, expected) in [(false, notify), (true, told_if_wanted)] {
+            let received = id(5, received);
+            let placed = place_wanting(&items, &received.into(), wants_presence);
 
-            assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{asked}");
-            assert!(expected.is_some() || placed.cursor.unwrap().id == asked);
+            assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{received}");
+            assert!(expected.is_some() || placed.cursor.unwrap().id == received);
         }
     }
 

@@ -39,7 +39,7 @@ fn read_from(log: &MemoryLog, from: ReadFrom) -> (Vec<u64>, Read) {
     };
     loop {
         let read = log.read(from, portion, |entry| {
-            places.push(entry.place);
+            places.push(entry.position);
             true
         });
         match read {
@@ -163,11 +163,11 @@ fn only_who_may_select_presence_is_concerned() {
         let written = crate::matching::MatcherText::parse(kind, text, 200).unwrap();
         Matcher::compile(written, &hub).unwrap()
     };
-    let may = |kind, asked: &str| {
+    let may = |kind, received: &str| {
         let all = vec![Matcher::compile(crate::matching::MatcherText::wildcard(), &hub).unwrap()];
-        let asked = vec![matcher(kind, asked)];
-        let with_grant = Selection::new(hub.clone(), asked.clone(), all);
-        let without = Selection::new(hub.clone(), asked, Vec::new());
+        let received = vec![matcher(kind, received)];
+        let with_grant = Selection::new(hub.clone(), received.clone(), all);
+        let without = Selection::new(hub.clone(), received, Vec::new());
         assert!(!without.may_select_presence());
         with_grant.may_select_presence()
     };
@@ -206,7 +206,7 @@ proptest! {
             let event = if *is_presence { presence() } else { Event::message("x") };
             append(&log, &event);
         }
-        let is_presence = |place: &u64| kinds[*place as usize - 1];
+        let is_presence = |position: &u64| kinds[*position as usize - 1];
         let mut from = ReadFrom::everything(start);
         let (mut got, mut lost, mut lost_presence) = (Vec::new(), start, start);
         loop {
@@ -226,10 +226,10 @@ proptest! {
         let (presence, events): (Vec<_>, Vec<_>) = all.into_iter().partition(is_presence);
         let (got_presence, got_events): (Vec<_>, Vec<_>) = got.iter().copied().partition(is_presence);
         prop_assert!(got.is_sorted());
-        let expected: Vec<_> = events.into_iter().filter(|place| *place >= lost).collect();
+        let expected: Vec<_> = events.into_iter().filter(|position| *position >= lost).collect();
         prop_assert_eq!(got_events, expected);
-        let mut expected = presence.into_iter().filter(|place| *place >= lost.max(lost_presence));
-        prop_assert!(expected.all(|place| got_presence.contains(&place)));
+        let mut expected = presence.into_iter().filter(|position| *position >= lost.max(lost_presence));
+        prop_assert!(expected.all(|position| got_presence.contains(&position)));
         let kept = log.extent().events;
         prop_assert!(kept <= keep + keep_presence);
     }

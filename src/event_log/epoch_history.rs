@@ -9,7 +9,7 @@ use crate::event::EventId;
 /// No span is forgotten below this number, even if none of its events is in memory: the cursor of a connected
 /// subscriber may still be in it. Beyond this number, the oldest spans without events in memory are
 /// forgotten.
-const MAX_EMPTY_SPANS: usize = 256;
+const MIN_KEPT_SPANS: usize = 256;
 
 /// A run of events whose ids and positions both increase by one.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl EpochSpan {
 /// The spans of a log, oldest first.
 #[derive(Debug)]
 pub(super) struct EpochHistory {
-    pieces: VecDeque<EpochSpan>,
+    spans: VecDeque<EpochSpan>,
     /// Whether older spans were forgotten.
     has_forgotten: bool,
 }
@@ -42,43 +42,43 @@ impl EpochHistory {
     /// The history of a log in which the event at position `from` has the id `first`.
     pub(super) fn new(from: u64, first: EventId) -> Self {
         let follows = false;
-        let piece = EpochSpan {
+        let span = EpochSpan {
             from,
             first,
             follows,
         };
         Self {
-            pieces: VecDeque::from([piece]),
+            spans: VecDeque::from([span]),
             has_forgotten: false,
         }
     }
 
     /// Begins a span: the event at position `from` has the id `first`. If `follows` is false, events are
     /// missing, and the position before `from` is a hole that stands for them.
-    pub(super) fn go_on(&mut self, from: u64, first: EventId, follows: bool) {
-        let mut piece = EpochSpan {
+    pub(super) fn begin_span(&mut self, from: u64, first: EventId, follows: bool) {
+        let mut span = EpochSpan {
             from,
             first,
             follows,
         };
         if self.newest().from == from {
             // The newest span is empty: the new one replaces it, and follows the one before only if both did.
-            piece.follows &= self.newest().follows;
-            self.pieces.pop_back();
+            span.follows &= self.newest().follows;
+            self.spans.pop_back();
         }
-        self.pieces.push_back(piece);
+        self.spans.push_back(span);
     }
 
-    /// Forgets the oldest spans that end before this position, but keeps at least [`MAX_EMPTY_SPANS`] spans.
-    pub(super) fn forget_before(&mut self, place: u64) {
-        while self.pieces.len() > MAX_EMPTY_SPANS && self.pieces[1].from <= place {
-            self.pieces.pop_front();
+    /// Forgets the oldest spans that end before this position, but keeps at least [`MIN_KEPT_SPANS`] spans.
+    pub(super) fn forget_before(&mut self, position: u64) {
+        while self.spans.len() > MIN_KEPT_SPANS && self.spans[1].from <= position {
+            self.spans.pop_front();
             self.has_forgotten = true;
         }
     }
 
     fn newest(&self) -> &EpochSpan {
-        self.pieces.back().expect("a log has a piece")
+        self.spans.back().expect("a log has a piece")
     }
 
     /// The epoch of the next event.
@@ -86,35 +86,35 @@ impl EpochHistory {
         self.newest().first.epoch
     }
 
-    fn piece(&self, place: u64) -> &EpochSpan {
-        let pieces = self.pieces.iter().rev();
-        let found = pieces.clone().find(|piece| piece.from <= place);
-        found.or(self.pieces.front()).expect("a log has a piece")
+    fn span(&self, position: u64) -> &EpochSpan {
+        let spans = self.spans.iter().rev();
+        let found = spans.clone().find(|span| span.from <= position);
+        found.or(self.spans.front()).expect("a log has a piece")
     }
 
     /// The id of the event at this position.
-    pub(super) fn id(&self, place: u64) -> EventId {
-        let EpochSpan { from, first, .. } = *self.piece(place);
+    pub(super) fn id(&self, position: u64) -> EventId {
+        let EpochSpan { from, first, .. } = *self.span(position);
         EventId {
             epoch: first.epoch,
             seq: first
                 .seq
-                .saturating_add(place.saturating_sub(from))
-                .saturating_sub(from.saturating_sub(place)),
+                .saturating_add(position.saturating_sub(from))
+                .saturating_sub(from.saturating_sub(position)),
         }
     }
 
     /// The last event id of a subscriber whose cursor is at this position. `None` if no event came before, or
     /// if its span was forgotten.
-    pub(super) fn id_before(&self, place: u64) -> Option<EventId> {
-        let piece = self.piece(place);
-        if self.has_forgotten && place < piece.from {
+    pub(super) fn id_before(&self, position: u64) -> Option<EventId> {
+        let span = self.span(position);
+        if self.has_forgotten && position < span.from {
             return None;
         }
-        if place == piece.from && piece.follows {
-            return Some(self.id(place - 1));
+        if position == span.from && span.follows {
+            return Some(self.id(position - 1));
         }
-        let EventId { epoch, seq } = self.id(place);
+        let EventId { epoch, seq } = self.id(position);
         seq.checked_sub(1).map(|seq| EventId { epoch, seq })
     }
 
@@ -123,13 +123,13 @@ impl EpochHistory {
     /// head.
     pub(super) fn after(&self, id: EventId) -> Option<u64> {
         let mut end = u64::MAX;
-        for piece in self.pieces.iter().rev() {
-            if let Some(place) = piece.after(id) {
-                return (place <= end).then_some(place);
+        for span in self.spans.iter().rev() {
+            if let Some(position) = span.after(id) {
+                return (position <= end).then_some(position);
             }
-            end = piece.from.saturating_sub(u64::from(!piece.follows));
+            end = span.from.saturating_sub(u64::from(!span.follows));
         }
-        let oldest = self.pieces.front()?;
+        let oldest = self.spans.front()?;
         let before = oldest.first.seq.checked_sub(id.seq.saturating_add(1))?;
         (id.epoch == oldest.first.epoch).then(|| oldest.from.saturating_sub(before))
     }
@@ -147,9 +147,9 @@ mod tests {
     /// after another hole.
     fn epoch_history() -> EpochHistory {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
-        epoch_history.go_on(20, id(6, 1), true);
-        epoch_history.go_on(26, id(6, 9), false);
-        epoch_history.go_on(31, id(7, 1), false);
+        epoch_history.begin_span(20, id(6, 1), true);
+        epoch_history.begin_span(26, id(6, 9), false);
+        epoch_history.begin_span(31, id(7, 1), false);
         epoch_history
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let epoch_history = epoch_history();
 
         assert_eq!(epoch_history.epoch(), 7);
-        for (place, known) in [
+        for (position, known) in [
             (10, id(5, 10)),
             (19, id(5, 19)),
             (20, id(6, 1)),
@@ -167,8 +167,8 @@ mod tests {
             (31, id(7, 1)),
             (1000, id(7, 970)),
         ] {
-            assert_eq!(epoch_history.id(place), known, "{place}");
-            assert_eq!(epoch_history.after(known), Some(place + 1), "{place}");
+            assert_eq!(epoch_history.id(position), known, "{position}");
+            assert_eq!(epoch_history.after(known), Some(position + 1), "{position}");
         }
     }
 
@@ -176,14 +176,18 @@ mod tests {
     fn who_goes_on_at_a_place_knows_the_id_before_it() {
         let epoch_history = epoch_history();
 
-        for (place, before) in [
+        for (position, before) in [
             (10, id(5, 9)),
             (20, id(5, 19)),
             (21, id(6, 1)),
             (26, id(6, 8)),
             (31, id(7, 0)),
         ] {
-            assert_eq!(epoch_history.id_before(place), Some(before), "{place}");
+            assert_eq!(
+                epoch_history.id_before(position),
+                Some(before),
+                "{position}"
+            );
         }
         assert_eq!(epoch_history.after(id(6, 0)), Some(20));
         assert_eq!(epoch_history.after(id(7, 0)), Some(31));
@@ -193,28 +197,28 @@ mod tests {
     #[test]
     fn epochs_of_which_nothing_came_are_as_if_they_never_were() {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
-        epoch_history.go_on(20, id(6, 1), true);
-        epoch_history.go_on(20, id(7, 1), true);
+        epoch_history.begin_span(20, id(6, 1), true);
+        epoch_history.begin_span(20, id(7, 1), true);
 
-        assert_eq!(epoch_history.pieces.len(), 2);
+        assert_eq!(epoch_history.spans.len(), 2);
         assert_eq!(epoch_history.id(20), id(7, 1));
         assert_eq!(epoch_history.id_before(20), Some(id(5, 19)));
-        epoch_history.go_on(21, id(8, 1), false);
-        epoch_history.go_on(21, id(9, 1), true);
+        epoch_history.begin_span(21, id(8, 1), false);
+        epoch_history.begin_span(21, id(9, 1), true);
         assert_eq!(epoch_history.id_before(21), Some(id(9, 0)));
     }
 
     #[test]
     fn a_place_that_is_forgotten_has_no_id_before_it() {
         let mut epoch_history = EpochHistory::new(0, id(5, 0));
-        for n in 1..=MAX_EMPTY_SPANS as u64 {
-            epoch_history.go_on(n, id(5 + n, 1), true);
+        for n in 1..=MIN_KEPT_SPANS as u64 {
+            epoch_history.begin_span(n, id(5 + n, 1), true);
         }
         assert_eq!(epoch_history.id_before(1), Some(id(5, 0)));
 
         epoch_history.forget_before(10);
 
-        assert_eq!(epoch_history.pieces.len(), MAX_EMPTY_SPANS);
+        assert_eq!(epoch_history.spans.len(), MIN_KEPT_SPANS);
         assert_eq!(
             (epoch_history.id_before(0), epoch_history.after(id(5, 0))),
             (None, None)

@@ -9,17 +9,17 @@ use super::redis_url::RedisUrl;
 
 /// Why a log cannot be used, and what to do.
 #[derive(Debug, Error)]
-#[error("the log in {place} {reason}")]
+#[error("the log in {location} {reason}")]
 pub struct LogError {
     /// The log's path or URL, and the config key that sets it.
-    place: String,
+    location: String,
     reason: String,
 }
 
 impl LogError {
     pub(super) fn in_file(path: &Path, reason: String) -> Self {
-        let place = format!("{} (log.path)", path.display());
-        Self { place, reason }
+        let location = format!("{} (log.path)", path.display());
+        Self { location, reason }
     }
 
     pub(super) fn not_a_file(path: &Path) -> Self {
@@ -31,8 +31,8 @@ impl LogError {
     }
 
     pub(super) fn in_redis(url: &RedisUrl, reason: String) -> Self {
-        let place = format!("{url} (log.url)");
-        Self { place, reason }
+        let location = format!("{url} (log.url)");
+        Self { location, reason }
     }
 }
 

@@ -50,7 +50,7 @@ const CACHE_BYTES: usize = 4 << 20;
 
 /// The metadata of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct About {
+pub(super) struct FileMetadata {
     pub(super) epoch: u64,
     /// Events are retained from this number on. Equal to `next` if there are none.
     pub(super) first: u64,
@@ -222,14 +222,14 @@ impl FileStore {
         Ok(self.acknowledged.write(Acknowledged { epoch, next })?)
     }
 
-    pub(super) fn about(&self) -> Result<About, redb::Error> {
+    pub(super) fn about(&self) -> Result<FileMetadata, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let oldest = events.range(0..)?.next().transpose()?;
         let number = |key| number(&self.db, key);
         let next = number(NEXT)?;
         let oldest = oldest.map_or(next, |(seq, _)| seq.value());
         let first = optional_number(&self.db, FIRST)?;
-        Ok(About {
+        Ok(FileMetadata {
             epoch: self.epoch,
             first: first.map_or(oldest, |first| first.min(oldest)),
             next,
@@ -254,7 +254,7 @@ impl FileStore {
 
     /// Why acknowledged events may be missing. `None` if none can be.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
-        let About { next, unsynced, .. } = self.about()?;
+        let FileMetadata { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();
         Ok(match self.acknowledged_at_open {
             _ if unsynced => Some(Loss::Unsynced),
@@ -284,7 +284,7 @@ impl FileStore {
             let record = record.map_err(|err| corrupted(format!("event {seq}: {err}")))?;
             records.push((seq, record));
         }
-        let About { first, next, .. } = self.about()?;
+        let FileMetadata { first, next, .. } = self.about()?;
         let presence_from = optional_number(&self.db, PRESENCE_FROM)?.unwrap_or(0);
         let mut numbers = records.iter().map(|(seq, _)| *seq).peekable();
         let is_there = |seq| numbers.next_if_eq(&seq).is_some() || seq < presence_from;

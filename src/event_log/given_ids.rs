@@ -25,23 +25,27 @@ impl GivenIds {
     }
 
     /// Adds an event, which must be newer than all others.
-    pub(super) fn add(&mut self, id: GivenId, seq: u64) {
-        self.events.push_back((seq, id.clone()));
+    pub(super) fn add(&mut self, id: GivenId, position: u64) {
+        self.events.push_back((position, id.clone()));
         match self.oldest.entry(id) {
-            Entry::Vacant(place) => {
-                place.insert(seq);
+            Entry::Vacant(oldest) => {
+                oldest.insert(position);
             }
             Entry::Occupied(oldest) => {
                 let younger = self.younger.entry(oldest.key().clone());
-                younger.or_default().push_back(seq);
+                younger.or_default().push_back(position);
             }
         }
     }
 
     /// Removes the event at this position, which must be older than all others. Does nothing if it has no
     /// given id.
-    pub(super) fn evict(&mut self, seq: u64) {
-        if self.events.front().is_none_or(|(first, _)| *first != seq) {
+    pub(super) fn evict(&mut self, position: u64) {
+        if self
+            .events
+            .front()
+            .is_none_or(|(first, _)| *first != position)
+        {
             return;
         }
         let Some((_, id)) = self.events.pop_front() else {
@@ -72,13 +76,13 @@ mod tests {
     #[test]
     fn an_id_that_is_given_again_means_the_oldest_that_is_retained() {
         let mut ids = GivenIds::default();
-        for (seq, text) in [(1, "a"), (3, "b"), (4, "a"), (7, "a")] {
-            ids.add(id(text), seq);
+        for (position, text) in [(1, "a"), (3, "b"), (4, "a"), (7, "a")] {
+            ids.add(id(text), position);
         }
 
         let mut found = vec![ids.get("a")];
-        for seq in 0..8 {
-            ids.evict(seq);
+        for position in 0..8 {
+            ids.evict(position);
             found.push(ids.get("a"));
         }
 

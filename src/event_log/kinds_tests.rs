@@ -57,7 +57,7 @@ fn in_redis(redis: &Redis) -> LogKind {
 pub(super) fn listener(metrics: &Arc<Metrics>) -> Listener {
     Listener {
         metrics: metrics.clone(),
-        told: Box::new(|| ()),
+        notify: Box::new(|| ()),
     }
 }
 
@@ -157,11 +157,11 @@ fn numbers_count_up_in_the_order_of_appending() {
 #[test]
 fn what_is_appended_is_told_and_read() {
     for (kind, _folder) in kinds() {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (notify, notified) = std::sync::mpsc::channel();
         let metrics = Arc::<Metrics>::default();
         let listener = Listener {
             // Sending fails if the test no longer listens.
-            told: Box::new(move || tell.send(()).unwrap_or_default()),
+            notify: Box::new(move || notify.send(()).unwrap_or_default()),
             metrics: metrics.clone(),
         };
         let log = open(kind.clone(), keeping(100), topic("own"), listener).unwrap();
@@ -176,7 +176,7 @@ fn what_is_appended_is_told_and_read() {
             .map(|(id, event)| crate::event::wire::event(id, &event))
             .collect();
         assert_eq!(sent(&log, first), frames, "{kind:?}");
-        assert!(told.try_iter().count() > 0);
+        assert!(notified.try_iter().count() > 0);
         assert_eq!(metrics.events.get(), 4);
     }
 }

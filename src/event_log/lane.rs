@@ -65,12 +65,12 @@ impl Bounds {
 
 impl Lane {
     /// An empty lane. The log has no events of this kind before this position.
-    pub(super) fn starting_at(place: u64) -> Self {
+    pub(super) fn starting_at(position: u64) -> Self {
         Self {
             entries: VecDeque::new(),
             evicted: 0,
-            first_held: place,
-            first_retained: place,
+            first_held: position,
+            first_retained: position,
             retained_bytes: 0,
             held_bytes: 0,
             newer: NewerHalf::default(),
@@ -124,23 +124,25 @@ impl Lane {
     }
 
     /// The entry at this position, if it is held.
-    pub(super) fn get(&self, place: u64) -> Option<&Entry> {
-        let entry = self.entries.get(self.index(place))?;
-        (entry.place == place).then_some(entry)
+    pub(super) fn get(&self, position: u64) -> Option<&Entry> {
+        let entry = self.entries.get(self.index(position))?;
+        (entry.position == position).then_some(entry)
     }
 
     /// The held entries, retained and evicted, from this position on.
-    pub(super) fn from(&self, place: u64) -> Iter<'_, Entry> {
-        self.entries.range(self.index(place)..)
+    pub(super) fn from(&self, position: u64) -> Iter<'_, Entry> {
+        self.entries.range(self.index(position)..)
     }
 
     /// The index of the first entry at or after this position.
-    fn index(&self, place: u64) -> usize {
+    fn index(&self, position: u64) -> usize {
         // If there are no events of the other lane in between, the index follows from the position.
-        let dense = place.saturating_sub(self.first_held) as usize;
+        let dense = position.saturating_sub(self.first_held) as usize;
         match self.entries.get(dense) {
-            Some(entry) if entry.place == place => dense,
-            _ => self.entries.partition_point(|entry| entry.place < place),
+            Some(entry) if entry.position == position => dense,
+            _ => self
+                .entries
+                .partition_point(|entry| entry.position < position),
         }
     }
 
@@ -148,7 +150,7 @@ impl Lane {
     pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.evicted)?;
         self.retained_bytes -= entry.bytes;
-        self.first_retained = entry.place + 1;
+        self.first_retained = entry.position + 1;
         self.evicted += 1;
         Some(entry)
     }
@@ -163,7 +165,7 @@ impl Lane {
         if let Some(entry) = self.entries.pop_front() {
             self.evicted = self.evicted.saturating_sub(1);
             self.held_bytes -= entry.bytes;
-            self.first_held = entry.place + 1;
+            self.first_held = entry.position + 1;
             match self.newer.from.checked_sub(1) {
                 Some(from) => self.newer.from = from,
                 None => self.newer.bytes -= entry.bytes,
@@ -193,6 +195,6 @@ impl Lane {
             self.newer.from += 1;
         }
         let oldest = self.entries.get(self.newer.from);
-        oldest.map_or(next, |entry| entry.place)
+        oldest.map_or(next, |entry| entry.position)
     }
 }

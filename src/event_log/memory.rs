@@ -94,15 +94,15 @@ impl MemoryLog {
 
     /// Gives this id to the next event. If `follows` is false, events before it are missing: a hole occupies
     /// a position, and a subscriber that reaches it receives a gap.
-    pub(crate) fn go_on(&self, first: EventId, follows: bool) {
+    pub(crate) fn begin_span(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
         let next = retained.next;
         let newest = retained.events.newest();
-        let is_at_hole = newest.is_some_and(|entry| entry.is_hole() && entry.place + 1 == next);
+        let is_at_hole = newest.is_some_and(|entry| entry.is_hole() && entry.position + 1 == next);
         if !follows && !is_at_hole {
             let hole = Entry {
-                place: next,
+                position: next,
                 frame: Frame::default(),
                 appended: Instant::now(),
                 audience: self.own.clone(),
@@ -112,7 +112,7 @@ impl MemoryLog {
             retained.unknown_audience_before = retained.next;
         }
         let next = retained.next;
-        retained.epoch_history.go_on(next, first, follows);
+        retained.epoch_history.begin_span(next, first, follows);
     }
 
     /// Skips the positions before `next`. They belong to presence events that are already evicted.
@@ -148,18 +148,18 @@ impl MemoryLog {
     }
 
     fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) -> EventId {
-        let place = retained.next;
-        let id = retained.epoch_history.id(place);
+        let position = retained.next;
+        let id = retained.epoch_history.id(position);
         let frame = wire::event(id, event);
         let entry = Entry {
-            place,
+            position,
             bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
             frame,
             appended: now,
             audience: self.audience(event),
         };
         if let Some(given) = event.given_id() {
-            retained.given.add(given.clone(), place);
+            retained.given.add(given.clone(), position);
         }
         retained.push(entry, event.is_presence());
         retained.evict_beyond(self.retention, &self.own, now);
@@ -197,13 +197,13 @@ impl MemoryLog {
     }
 
     /// The id of the event at this position.
-    pub(crate) fn id(&self, place: u64) -> EventId {
-        self.retained.read().epoch_history.id(place)
+    pub(crate) fn id(&self, position: u64) -> EventId {
+        self.retained.read().epoch_history.id(position)
     }
 
     /// The last event id of a subscriber whose cursor is at this position, if any event came before.
-    pub(crate) fn id_before(&self, place: u64) -> Option<EventId> {
-        self.retained.read().epoch_history.id_before(place)
+    pub(crate) fn id_before(&self, position: u64) -> Option<EventId> {
+        self.retained.read().epoch_history.id_before(position)
     }
 
     /// The position of the oldest event in the newer half of the history. Events before it may soon be
@@ -246,13 +246,13 @@ impl MemoryLog {
             ResumeFrom::Now | ResumeFrom::Earliest => ResumePoint::at(oldest, false),
             ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
             ResumeFrom::AfterGiven(given) => match retained.given.get(given.as_str()) {
-                Some(place) => ResumePoint::at(place + 1, true),
+                Some(position) => ResumePoint::at(position + 1, true),
                 None => all_with_gap(GapReason::Unknown, None),
             },
             ResumeFrom::After { id, .. } => match retained.epoch_history.after(*id) {
                 None => all_with_gap(GapReason::Epoch, None),
-                Some(place) if place > next => all_with_gap(GapReason::Unknown, None),
-                Some(place) => match self.missed(&retained, place..oldest, selection) {
+                Some(position) if position > next => all_with_gap(GapReason::Unknown, None),
+                Some(position) => match self.missed(&retained, position..oldest, selection) {
                     Some(0) => ResumePoint::at(oldest, false),
                     missed => all_with_gap(GapReason::Evicted, missed),
                 },
@@ -290,7 +290,7 @@ impl MemoryLog {
         let mut of_presence = retained.presence.from(cursor).peekable();
         loop {
             let is_presence = match (events.peek(), of_presence.peek()) {
-                (Some(event), Some(presence)) => presence.place < event.place,
+                (Some(event), Some(presence)) => presence.position < event.position,
                 (event, _) => event.is_none(),
             };
             let next = if is_presence {
@@ -304,7 +304,9 @@ impl MemoryLog {
             };
             let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
             if is_too_much || topics >= portion.topics || entry.is_hole() {
-                return Read::Events { end: entry.place };
+                return Read::Events {
+                    end: entry.position,
+                };
             }
             topics += entry.audience.topics.len();
             if take(entry) {

@@ -38,7 +38,7 @@ mod writer;
 
 pub(crate) use self::{
     appender::{Appender, Listener, Opened},
-    archive::{Archive, Asked, Item, Reached},
+    archive::{Archive, ArchiveResponse, Item, Reached},
     memory::MemoryLog,
     open::open,
     read::{Entry, Extent, Portion, Read, ReadFrom},

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     appender::{Appender, Listener, Opened},
     error::LogError,
-    file::{About, FileStore},
+    file::{FileMetadata, FileStore},
     kind::LogKind,
     memory::MemoryLog,
     read::Retention,
@@ -78,7 +78,7 @@ fn read_file(
 }
 
 /// The metadata of a store. If acknowledged events may be lost, begins a new epoch first.
-fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Error> {
+fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<FileMetadata, redb::Error> {
     if let Some(loss) = store.loss(path)? {
         log::warn!(
             "the log in {} {loss}: a new epoch begins, and every subscriber that resumes receives a gap",
@@ -92,7 +92,7 @@ fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<About, redb::Er
 /// Loads the events of a store into memory. Also returns which events the store has.
 fn read(
     store: &FileStore,
-    about: About,
+    about: FileMetadata,
     retention: Retention,
     topic: Topic,
     now: SystemTime,

@@ -29,7 +29,7 @@ pub struct Retention {
 /// An event in memory, or a hole where events are missing. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    pub(crate) place: u64,
+    pub(crate) position: u64,
     pub(crate) frame: Frame,
     pub(crate) appended: Instant,
     pub(crate) audience: Arc<Audience>,

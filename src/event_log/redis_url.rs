@@ -31,7 +31,7 @@ pub struct InvalidRedisUrl;
 /// How to find the Redis server.
 pub(super) enum Finder {
     At(Client),
-    /// Ask the Sentinels before each connection, because another server may have become the master.
+    /// ArchiveRequest the Sentinels before each connection, because another server may have become the master.
     BySentinels(SentinelClient),
 }
 
@@ -187,9 +187,9 @@ impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         match rest.rsplit_once('@') {
-            Some((credentials, place)) => {
+            Some((credentials, position)) => {
                 let user = credentials.split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:***@{place}")
+                write!(f, "{scheme}://{user}:***@{position}")
             }
             None => write!(f, "{scheme}://{rest}"),
         }

@@ -35,14 +35,14 @@ impl Retained {
     /// The position is capped at half of `u64::MAX` so that counting up cannot overflow: other programs may
     /// have written large numbers to a log in Redis.
     pub(super) fn starting_at(first: EventId) -> Self {
-        let place = first.seq.min(u64::MAX / 2);
+        let position = first.seq.min(u64::MAX / 2);
         Self {
-            epoch_history: EpochHistory::new(place, first),
-            events: Lane::starting_at(place),
-            presence: Lane::starting_at(place),
-            next: place,
+            epoch_history: EpochHistory::new(position, first),
+            events: Lane::starting_at(position),
+            presence: Lane::starting_at(position),
+            next: position,
             given: GivenIds::default(),
-            unknown_audience_before: place,
+            unknown_audience_before: position,
         }
     }
 
@@ -56,8 +56,8 @@ impl Retained {
         self.events.held_bytes() + self.presence.held_bytes()
     }
 
-    pub(super) fn is_hole(&self, place: u64) -> bool {
-        self.events.get(place).is_some_and(Entry::is_hole)
+    pub(super) fn is_hole(&self, position: u64) -> bool {
+        self.events.get(position).is_some_and(Entry::is_hole)
     }
 
     pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
@@ -75,14 +75,14 @@ impl Retained {
 
     /// The cursor after this id, if every later event that the subscriber may want is retained.
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
-        let place = self.epoch_history.after(id)?;
+        let position = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
             self.oldest().max(self.presence.first_retained())
         } else {
             self.oldest()
         };
-        let is_here = (oldest..=self.next).contains(&place) && !self.is_hole(place);
-        is_here.then_some(place)
+        let is_here = (oldest..=self.next).contains(&position) && !self.is_hole(position);
+        is_here.then_some(position)
     }
 
     /// Adds an event at the next position.
@@ -125,7 +125,7 @@ impl Retained {
         }
         // No subscriber can start before `oldest`, so earlier presence events are useless.
         let oldest = self.oldest();
-        let is_before = |entry: &Entry| entry.place < oldest;
+        let is_before = |entry: &Entry| entry.position < oldest;
         while self.presence.oldest_retained().is_some_and(is_before) {
             self.evict_presence();
         }
@@ -134,16 +134,16 @@ impl Retained {
 
     fn evict_presence(&mut self) {
         if let Some(entry) = self.presence.evict_oldest() {
-            self.unknown_audience_before = self.unknown_audience_before.max(entry.place + 1);
+            self.unknown_audience_before = self.unknown_audience_before.max(entry.position + 1);
         }
     }
 
     fn evict_event(&mut self, own: &Arc<Audience>) {
         if let Some(entry) = self.events.evict_oldest() {
             if !Arc::ptr_eq(&entry.audience, own) {
-                self.unknown_audience_before = self.unknown_audience_before.max(entry.place + 1);
+                self.unknown_audience_before = self.unknown_audience_before.max(entry.position + 1);
             }
-            self.given.evict(entry.place);
+            self.given.evict(entry.position);
         }
     }
 
@@ -215,23 +215,23 @@ mod tests {
             (log.newer_half(at), log.extent().bytes)
         };
         let end = start + second * 9;
-        let place = |retention, events, at| newer_half(retention, events, at).0;
+        let position = |retention, events, at| newer_half(retention, events, at).0;
         let (_, bytes_of_one) = newer_half(keeping(10), 1, end);
 
-        assert_eq!(place(keeping(10), 0, end), 1);
-        assert_eq!(place(keeping(10), 5, end), 1);
-        assert_eq!(place(keeping(10), 9, end), 5);
-        assert_eq!(place(keeping(4), 9, end), 8);
+        assert_eq!(position(keeping(10), 0, end), 1);
+        assert_eq!(position(keeping(10), 5, end), 1);
+        assert_eq!(position(keeping(10), 9, end), 5);
+        assert_eq!(position(keeping(4), 9, end), 8);
         let bytes = Retention {
             bytes: 8 * bytes_of_one,
             ..keeping(100)
         };
-        assert_eq!(place(bytes, 9, end), 6);
+        assert_eq!(position(bytes, 9, end), 6);
         let aged = Retention {
             age: Some(second * 8),
             ..keeping(100)
         };
-        assert_eq!(place(aged, 9, end), 5);
-        assert_eq!(place(aged, 9, end + second * 2), 7, "nothing came since");
+        assert_eq!(position(aged, 9, end), 5);
+        assert_eq!(position(aged, 9, end + second * 2), 7, "nothing came since");
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn selection(topic: &str) -> Selection {
     Selection::new(hub, vec![matcher], Vec::new())
 }
 
-fn place(log: &MemoryLog, from: &ResumeFrom) -> ResumePoint<u64> {
+fn position(log: &MemoryLog, from: &ResumeFrom) -> ResumePoint<u64> {
     log.resume(from, &selection("own"))
 }
 
@@ -85,9 +85,9 @@ fn numbers_count_from_one_without_holes() {
 fn a_new_subscriber_starts_at_the_head_and_earliest_at_the_oldest() {
     let log = log_with(10, keeping(4));
 
-    assert_eq!(place(&log, &ResumeFrom::Now).cursor, 11);
-    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 7);
-    assert_eq!(place(&log, &ResumeFrom::Earliest).gap, None);
+    assert_eq!(position(&log, &ResumeFrom::Now).cursor, 11);
+    assert_eq!(position(&log, &ResumeFrom::Earliest).cursor, 7);
+    assert_eq!(position(&log, &ResumeFrom::Earliest).gap, None);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
     let log = log_with(10, keeping(4));
 
     for seq in 6..=10 {
-        let placement = place(&log, &after(EPOCH, seq));
+        let placement = position(&log, &after(EPOCH, seq));
 
         assert_eq!(
             placement,
@@ -131,7 +131,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
         ),
     ];
     for (from, reason, requested, missed) in cases {
-        let placement = place(&log, &from);
+        let placement = position(&log, &from);
 
         assert_eq!(
             placement,
@@ -153,7 +153,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
 fn nothing_evicted_means_resuming_before_the_first() {
     let log = log_with(0, keeping(4));
 
-    let gap = place(&log, &after(1, 1)).gap.unwrap();
+    let gap = position(&log, &after(1, 1)).gap.unwrap();
 
     let before_the_first = EventId {
         epoch: EPOCH,
@@ -214,9 +214,9 @@ fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
     assert_eq!(all, Read::Events { end: 11 });
     assert_eq!(numbers[0], wire::event(log.id(5), &Event::message("5")));
     assert!(matches!(evicted, Read::Evicted { oldest: 5 }));
-    assert_eq!(place(&log, &ResumeFrom::Earliest).cursor, 7);
+    assert_eq!(position(&log, &ResumeFrom::Earliest).cursor, 7);
     assert_eq!(log.extent().oldest, 7);
-    assert!(place(&log, &after(EPOCH, 5)).gap.is_some());
+    assert!(position(&log, &after(EPOCH, 5)).gap.is_some());
 }
 
 #[test]
@@ -277,13 +277,13 @@ fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
     log.append(&Event::message("0"), Instant::now());
     log.append(&Event::message("1").with_id(given), Instant::now());
 
-    assert_eq!(place(&log, &from).cursor, 3);
+    assert_eq!(position(&log, &from).cursor, 3);
     for n in 2..5 {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
-    assert_eq!(place(&log, &from).gap, None);
+    assert_eq!(position(&log, &from).gap, None);
     log.append(&Event::message("5"), Instant::now());
-    let gap = place(&log, &from).gap.unwrap();
+    let gap = position(&log, &from).gap.unwrap();
     assert_eq!(
         (gap.reason, gap.requested),
         (GapReason::Unknown, "urn:x:1".into())
@@ -296,7 +296,7 @@ fn an_event_that_was_stored_with_an_id_like_the_hubs_hides_no_gap() {
     let given = GivenId::stored("999-7");
     log.append(&Event::message("0").with_id(given), Instant::now());
 
-    let placement = place(&log, &after(999, 7));
+    let placement = position(&log, &after(999, 7));
 
     assert_eq!(placement.cursor, 1);
     assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);

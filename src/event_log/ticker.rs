@@ -15,7 +15,7 @@ pub struct TickerSettings {
 
 /// Deadlines missed by at most this time are made up for at once; older ones are skipped. A timer can be 1 or
 /// 2 ms late, which is longer than the shortest interval.
-pub(crate) const GRACE: Duration = Duration::from_millis(20);
+pub(crate) const MAX_LATENESS: Duration = Duration::from_millis(20);
 
 /// A message that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Ticker {
     }
 
     /// Returns the next message if it is due at `now`. Call it until it returns `None`. Deadlines follow one
-    /// another at the interval, even if calls are late. Deadlines missed by more than 20 ms ([`GRACE`]) are
+    /// another at the interval, even if calls are late. Deadlines missed by more than 20 ms ([`MAX_LATENESS`]) are
     /// skipped, not made up for in a burst. No number is skipped.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<Tick> {
         let due = self.due().filter(|due| *due <= now)?;
@@ -82,7 +82,7 @@ impl Ticker {
 
     /// The part of the lateness that consists of whole intervals, which are skipped.
     fn skipped(&self, late: Duration) -> Duration {
-        if late <= GRACE {
+        if late <= MAX_LATENESS {
             return Duration::ZERO;
         }
         let into_interval = late.as_nanos() % self.settings.interval.as_nanos();

@@ -23,7 +23,7 @@ use self::sync_state::{Goal, SyncState};
 
 use super::{
     appender::{Appender, Listener, TICK_PAUSE},
-    file::{About, Batch, FileStore},
+    file::{Batch, FileMetadata, FileStore},
     kind::LogSync,
     memory::MemoryLog,
     record::Record,
@@ -48,7 +48,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
     Append(Waiting),
-    /// Answer when everything before it is synced.
+    /// Reply when everything before it is synced.
     Flush(oneshot::Sender<()>),
 }
 
@@ -187,7 +187,7 @@ impl Stored {
     }
 
     /// The events that a store has.
-    pub(super) fn of(about: About, records: &[(u64, Record)]) -> Self {
+    pub(super) fn of(about: FileMetadata, records: &[(u64, Record)]) -> Self {
         let presence = records.iter().filter(|(_, record)| record.is_presence());
         Self {
             from: about.first,

@@ -26,7 +26,7 @@ const LEGACY_PARAMETER: &[u8] = b"authorization";
 
 /// Where a request carries its token. The token is not verified yet.
 #[derive(Debug)]
-pub(crate) enum Presented<'a> {
+pub(crate) enum Credentials<'a> {
     Nothing,
     Header(&'a str),
     /// From the query. Only older Mercure versions allow this.
@@ -56,7 +56,7 @@ pub(super) fn access_to_change(
     policy: &Policy,
 ) -> Result<Arc<Access>, Problem> {
     let presented = of_request(request, hub, policy)?;
-    if let Presented::Cookie(_) = presented
+    if let Credentials::Cookie(_) = presented
         && !comes_from_a_trusted_page(request.headers(), hub.url().url(), &policy.origins)
     {
         return Err(Problem::ForeignPage);
@@ -65,20 +65,20 @@ pub(super) fn access_to_change(
 }
 
 fn verified(
-    presented: &Presented<'_>,
+    presented: &Credentials<'_>,
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Option<Arc<Access>>, Problem> {
     let token = match presented {
-        Presented::Nothing => return Ok(None),
-        Presented::Header(token) | Presented::Cookie(token) => *token,
-        Presented::Query(token) => token,
+        Credentials::Nothing => return Ok(None),
+        Credentials::Header(token) | Credentials::Cookie(token) => *token,
+        Credentials::Query(token) => token,
     };
     match policy.token_verifier.verify(token) {
         Ok(access) => Ok(Some(access)),
         Err(reason) => {
             log::debug!("refused a token: {reason}");
-            if reason.is_for_want_of_room() {
+            if reason.is_out_of_memory() {
                 return Err(Problem::MatchersExhausted);
             }
             let reason = reason.is_signed().then(|| reason.to_string());
@@ -91,7 +91,7 @@ fn of_request<'a>(
     request: &'a HttpRequest,
     hub: &Hub,
     policy: &Policy,
-) -> Result<Presented<'a>, Problem> {
+) -> Result<Credentials<'a>, Problem> {
     let legacy = policy.legacy.then_some(LEGACY_COOKIE);
     let cookies = policy.cookie.as_deref().into_iter().chain(legacy);
     let query = policy.legacy.then(|| request.query_string());
@@ -106,17 +106,17 @@ pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,
     mut cookies: impl Iterator<Item = &'n str>,
-) -> Result<Presented<'a>, Malformed> {
+) -> Result<Credentials<'a>, Malformed> {
     let mut authorizations = headers.get_all(AUTHORIZATION);
     let Some(authorization) = authorizations.next() else {
         if let Some(token) = query.map(of_query).transpose()?.flatten() {
-            return Ok(Presented::Query(token));
+            return Ok(Credentials::Query(token));
         }
         let cookie = cookies.find_map(|name| {
             let mut cookies = headers.get_all(COOKIE);
             cookies.find_map(|header| cookie(header, name))
         });
-        return Ok(cookie.map_or(Presented::Nothing, Presented::Cookie));
+        return Ok(cookie.map_or(Credentials::Nothing, Credentials::Cookie));
     };
     if authorizations.next().is_some() {
         return Err(Malformed);
@@ -129,7 +129,7 @@ pub(crate) fn presented<'a, 'n>(
     };
     if !is_scheme(scheme) {
         // Another authentication scheme. The hub does not support it, so there is no token.
-        return Ok(Presented::Nothing);
+        return Ok(Credentials::Nothing);
     }
     let token = rest.trim_ascii();
     let is_token68 = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
@@ -137,7 +137,7 @@ pub(crate) fn presented<'a, 'n>(
         return Err(Malformed);
     }
     let token = std::str::from_utf8(token).map_err(|_| Malformed)?;
-    Ok(Presented::Header(token))
+    Ok(Credentials::Header(token))
 }
 
 /// Returns the token in a query. An empty parameter counts as none; more than one token is an error.

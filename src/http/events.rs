@@ -21,7 +21,7 @@ use super::{
     policy::Policy,
     problem::{Challenge, Problem, refuse_websocket},
     subscription_request::{LAST_EVENT_ID, SubscriptionRequest},
-    topics::{self, Asked},
+    topics::{self, StreamParameters},
 };
 use crate::{
     auth::Access,
@@ -78,10 +78,10 @@ async fn answer(
         .map(|policy| access(request, hub, policy))
         .transpose()?;
     let access = access.flatten();
-    let Asked {
+    let StreamParameters {
         matchers,
         last_event_id,
-    } = asked(request, payload, policy).await?;
+    } = stream_parameters(request, payload, policy).await?;
     let has_grants = |access: &Access| !access.authorized().is_empty();
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
@@ -117,11 +117,11 @@ async fn answer(
 }
 
 /// Reads what the query, and the body of a QUERY, ask for.
-async fn asked(
+async fn stream_parameters(
     request: &HttpRequest,
     payload: web::Payload,
     policy: Option<&web::Data<Policy>>,
-) -> Result<Asked, Problem> {
+) -> Result<StreamParameters, Problem> {
     let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
     let legacy = policy.is_some_and(|policy| policy.legacy);
     // Of the methods that are routed here, only QUERY has a body.
@@ -132,7 +132,7 @@ async fn asked(
         None
     };
     let form = body.as_ref().map_or(&[][..], |body| &body.bytes);
-    topics::asked(request.query_string(), form, &limits, legacy)
+    topics::stream_parameters(request.query_string(), form, &limits, legacy)
 }
 
 /// Returns where the client wants to resume: after the id in the header, or else in the query.
@@ -207,19 +207,19 @@ async fn select(
 /// earlier. `None` means never.
 fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
     // Ten years. It bounds the times that are added to the clock, so that the addition cannot overflow.
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let now = Instant::now();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let of_token = access.and_then(|access| access.expires_at);
     let of_token = of_token.map(|expires_at| {
         let left = Duration::from_secs(expires_at).saturating_sub(since_1970);
-        Expiry::of_token(expires_at, left.min(LONGEST), policy.expiring, now)
+        Expiry::of_token(expires_at, left.min(MAX_LIFETIME), policy.expiring, now)
     });
     let of_stream = policy.max_lifetime.map(|most| {
         // Each stream gets 80 to 100 % of the lifetime, so that streams that began together do not end
         // together.
         let lifetime = most.mul_f64(1.0 - 0.2 * fastrand::f64());
-        Expiry::of_stream(now + lifetime.min(LONGEST))
+        Expiry::of_stream(now + lifetime.min(MAX_LIFETIME))
     });
     of_token
         .into_iter()

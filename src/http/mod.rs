@@ -24,8 +24,8 @@ pub(crate) mod update;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{
-    credentials::{Malformed, Presented, comes_from_a_trusted_page, presented},
-    topics::{Asked, asked},
+    credentials::{Credentials, Malformed, comes_from_a_trusted_page, presented},
+    topics::{StreamParameters, stream_parameters},
 };
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{
@@ -33,5 +33,5 @@ pub(crate) use self::{
     policy::Policy,
     problem::explain_preflight,
     routes::{Resources, configure, cors},
-    status::Started,
+    status::StartTime,
 };

@@ -20,7 +20,7 @@ use actix_web::{
 };
 use tokio::sync::Semaphore;
 
-use super::{permitted::Permitted, problem::Problem};
+use super::{permitted::WithPermit, problem::Problem};
 
 /// The file that is served for the URL of a folder.
 const INDEX: &str = "index.html";
@@ -91,7 +91,7 @@ async fn page_rules(
     };
     let response = next.call(request).await?.map_into_boxed_body();
     // The file is open until the response is sent, so the body holds the permit.
-    let mut response = response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit)));
+    let mut response = response.map_body(|_, body| BoxBody::new(WithPermit::new(body, permit)));
     if matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST

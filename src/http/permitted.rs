@@ -11,12 +11,12 @@ use actix_web::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-pub(super) struct Permitted<B> {
+pub(super) struct WithPermit<B> {
     body: B,
     _permit: OwnedSemaphorePermit,
 }
 
-impl<B> Permitted<B> {
+impl<B> WithPermit<B> {
     pub(super) fn new(body: B, permit: OwnedSemaphorePermit) -> Self {
         Self {
             body,
@@ -25,7 +25,7 @@ impl<B> Permitted<B> {
     }
 }
 
-impl<B: MessageBody + Unpin> MessageBody for Permitted<B> {
+impl<B: MessageBody + Unpin> MessageBody for WithPermit<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

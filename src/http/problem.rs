@@ -266,7 +266,7 @@ pub(crate) async fn explain_preflight(
 }
 
 /// `Retry-After`, in seconds.
-const SOON: HeaderValue = HeaderValue::from_static("1");
+const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
 impl Problem {
     /// Returns the header that belongs to the status, if there is one.
@@ -286,7 +286,7 @@ impl Problem {
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
-            | Self::TooManySubscriptions => (RETRY_AFTER, SOON),
+            | Self::TooManySubscriptions => (RETRY_AFTER, ONE_SECOND),
             _ => return None,
         })
     }
@@ -307,7 +307,7 @@ mod tests {
         ] {
             let response = problem.error_response();
             assert_eq!(response.status(), 503);
-            assert_eq!(response.headers().get(RETRY_AFTER), Some(&SOON));
+            assert_eq!(response.headers().get(RETRY_AFTER), Some(&ONE_SECOND));
         }
     }
 }

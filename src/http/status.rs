@@ -13,7 +13,7 @@ use super::{health::inspect, problem::Problem};
 use crate::{broadcaster::Hub, event::EventId, metrics::Totals};
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Started(pub(crate) Instant);
+pub(crate) struct StartTime(pub(crate) Instant);
 
 #[derive(Serialize)]
 struct Status {
@@ -53,7 +53,7 @@ struct Ticker {
 
 pub(super) async fn status(
     hub: web::Data<Hub>,
-    started: web::Data<Started>,
+    started: web::Data<StartTime>,
 ) -> Result<HttpResponse, Problem> {
     let inspection = inspect(&hub).await?;
     let extent = hub.log.extent();

@@ -10,12 +10,12 @@ use actix_web::{
 
 use super::{
     credentials,
-    permitted::Permitted,
+    permitted::WithPermit,
     policy::Policy,
     problem::{Challenge, Problem},
 };
 use crate::{
-    broadcaster::{Hub, List, Listed, told_path},
+    broadcaster::{Hub, List, SubscriptionList, canonical_path},
     event::EARLIEST,
     matching::{HubUrl, SUBSCRIPTIONS_PATH},
 };
@@ -36,18 +36,18 @@ pub(super) async fn subscriptions(
     let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
     // Checks the rights before the lookup: a client that may not read the path must not learn whether it
     // exists.
-    let asked = request.uri().path();
+    let stream_parameters = request.uri().path();
     let may_read = |path: &str| access.may_read(path, hub.url());
-    let path = told_path(asked, hub.url());
+    let path = canonical_path(stream_parameters, hub.url());
     // A token may name the path in the encoding that the client uses.
-    let path = path.filter(|path| may_read(path) || may_read(asked));
+    let path = path.filter(|path| may_read(path) || may_read(stream_parameters));
     let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
     let lists = policy.lists.clone();
     let permit = lists.try_acquire_owned().map_err(|_| Problem::Busy)?;
     let legacy = policy.legacy;
     let listed = hub.ask(List { path, legacy }).await;
     let listed = listed.map_err(|_| Problem::BroadcasterSilent)?;
-    let Listed { document, last } = listed.map_err(|_| Problem::LogUnavailable)?;
+    let SubscriptionList { document, last } = listed.map_err(|_| Problem::LogUnavailable)?;
     let document = document.ok_or(Problem::NotFound)?;
     let last = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
     let link = format!(
@@ -67,5 +67,5 @@ pub(super) async fn subscriptions(
     put(LINK, link);
     put(ETAG, format!("\"{last}\""));
     put(CACHE_CONTROL, "must-revalidate".to_owned());
-    Ok(response.map_body(|_, body| BoxBody::new(Permitted::new(body, permit))))
+    Ok(response.map_body(|_, body| BoxBody::new(WithPermit::new(body, permit))))
 }

@@ -21,7 +21,7 @@ pub(super) fn query() -> Method {
 
 /// What a subscriber requests.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct StreamParameters {
     pub(crate) matchers: Vec<MatcherText>,
     /// As received, not validated.
     pub(crate) last_event_id: Option<Vec<u8>>,
@@ -30,13 +30,13 @@ pub(crate) struct Asked {
 /// Parses the parameters of query and body. Matchers of both are combined. A last event id in the query wins
 /// over one in the body. Within each of the two, the last id that is not empty wins: clients that cannot set
 /// headers append a newer id to a URL that may already contain one.
-pub(crate) fn asked(
+pub(crate) fn stream_parameters(
     query: &str,
     body: &[u8],
     limits: &LimitsConfig,
     legacy: bool,
-) -> Result<Asked, Problem> {
-    let mut asked = Asked::default();
+) -> Result<StreamParameters, Problem> {
+    let mut stream_parameters = StreamParameters::default();
     let mut ids = [None, None];
     let in_query = form::pairs(query.as_bytes()).map(|pair| (0, pair));
     let in_body = form::pairs(body).map(|pair| (1, pair));
@@ -60,16 +60,16 @@ pub(crate) fn asked(
             _ => continue,
         };
         let value = form::text(value)?;
-        if asked.matchers.len() == limits.matchers {
+        if stream_parameters.matchers.len() == limits.matchers {
             return Err(Problem::TooManyMatchers(limits.matchers));
         }
         let matcher = MatcherText::parse(kind, &value, limits.pattern);
         let matcher =
             matcher.map_err(|reason: InvalidMatcher| Problem::Matcher { name, reason })?;
-        asked.matchers.push(matcher);
+        stream_parameters.matchers.push(matcher);
     }
-    asked.last_event_id = ids.into_iter().flatten().next();
-    Ok(asked)
+    stream_parameters.last_event_id = ids.into_iter().flatten().next();
+    Ok(stream_parameters)
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
             pairs.extend(others.iter().map(|name| (name.as_str(), "x".to_owned())));
             let (query, body) = pairs.split_at(in_query.index(pairs.len() + 1));
 
-            let read = asked(
+            let read = stream_parameters(
                 &written(query),
                 written(body).as_bytes(),
                 &LimitsConfig::default(),
@@ -125,7 +125,7 @@ mod tests {
             let name = format!("match{rest}");
             let is_known = NAMES.iter().any(|(known, _)| *known == name);
 
-            let read = asked(&format!("{name}=a"), b"", &LimitsConfig::default(), false);
+            let read = stream_parameters(&format!("{name}=a"), b"", &LimitsConfig::default(), false);
 
             prop_assert_eq!(read.is_ok(), is_known);
         }

@@ -64,7 +64,7 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
             return Err(InvalidUpdate::FieldTooLong(limits.field));
         }
         let (name, value) = (form::text(name)?, form::text(value)?);
-        let (field, place) = match name.as_str() {
+        let (field, slot) = match name.as_str() {
             "topic" if topics.len() == limits.topics => {
                 return Err(InvalidUpdate::TooManyTopics(limits.topics));
             }
@@ -82,7 +82,7 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
             "retry" => ("retry", &mut retry),
             _ => continue,
         };
-        if place.replace(value).is_some() {
+        if slot.replace(value).is_some() {
             return Err(InvalidUpdate::Twice(field));
         }
     }

@@ -116,11 +116,11 @@ impl MatcherText {
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
     written: MatcherText,
-    meaning: Meaning,
+    rule: MatchRule,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Meaning {
+pub(crate) enum MatchRule {
     /// Matches every topic.
     All,
     /// Matches the topic that is equal to the text.
@@ -132,20 +132,20 @@ pub(crate) enum Meaning {
 
 impl Matcher {
     pub(crate) fn compile(written: MatcherText, hub: &HubUrl) -> Result<Self, InvalidMatcher> {
-        let meaning = match written.kind {
-            _ if written.is_wildcard() => Meaning::All,
-            MatcherType::Exact => Meaning::Exact,
+        let rule = match written.kind {
+            _ if written.is_wildcard() => MatchRule::All,
+            MatcherType::Exact => MatchRule::Exact,
             MatcherType::UrlPattern => {
                 let pattern = UrlPattern::parse(&written.text, hub);
-                Meaning::Pattern(Arc::new(pattern.map_err(|_| InvalidMatcher::Pattern)?))
+                MatchRule::Pattern(Arc::new(pattern.map_err(|_| InvalidMatcher::Pattern)?))
             }
             MatcherType::Selector => match UriTemplate::parse(&written.text) {
-                Ok(template) => Meaning::Template(Arc::new(template)),
-                Err(NoTemplate::Plain) => Meaning::Exact,
+                Ok(template) => MatchRule::Template(Arc::new(template)),
+                Err(NoTemplate::Plain) => MatchRule::Exact,
                 Err(NoTemplate::TooComplex) => return Err(InvalidMatcher::Template),
             },
         };
-        Ok(Self { written, meaning })
+        Ok(Self { written, rule })
     }
 
     /// The matcher of one topic.
@@ -155,7 +155,7 @@ impl Matcher {
                 kind: MatcherType::Exact,
                 text: topic.as_str().into(),
             },
-            meaning: Meaning::Exact,
+            rule: MatchRule::Exact,
         }
     }
 
@@ -163,17 +163,17 @@ impl Matcher {
         &self.written
     }
 
-    pub(crate) fn meaning(&self) -> &Meaning {
-        &self.meaning
+    pub(crate) fn rule(&self) -> &MatchRule {
+        &self.rule
     }
 
     /// Memory of the compiled form in bytes, including the state that matching caches. 0 if nothing is
     /// compiled.
     pub(crate) fn bytes(&self) -> usize {
-        match &self.meaning {
-            Meaning::All | Meaning::Exact => 0,
-            Meaning::Pattern(pattern) => pattern.bytes(),
-            Meaning::Template(template) => template.bytes(),
+        match &self.rule {
+            MatchRule::All | MatchRule::Exact => 0,
+            MatchRule::Pattern(pattern) => pattern.bytes(),
+            MatchRule::Template(template) => template.bytes(),
         }
     }
 
@@ -193,11 +193,11 @@ impl Matcher {
     /// still match no such topic.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), SUBSCRIPTIONS_PATH);
-        match &self.meaning {
-            Meaning::All => true,
-            Meaning::Exact => self.written.text.starts_with(&topics),
-            Meaning::Pattern(pattern) => pattern.may_match_path_below(&topics, hub),
-            Meaning::Template(_) => {
+        match &self.rule {
+            MatchRule::All => true,
+            MatchRule::Exact => self.written.text.starts_with(&topics),
+            MatchRule::Pattern(pattern) => pattern.may_match_path_below(&topics, hub),
+            MatchRule::Template(_) => {
                 let literal = self.written.text.split('{').next().unwrap_or_default();
                 may_begin_both(literal, &topics)
             }
@@ -206,11 +206,11 @@ impl Matcher {
 
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
         let is_it = || &*self.written.text == topic.text;
-        match &self.meaning {
-            Meaning::All => true,
-            Meaning::Exact => is_it(),
-            Meaning::Pattern(pattern) => topic.url().is_some_and(|url| pattern.matches(url)),
-            Meaning::Template(template) => is_it() || template.matches(topic.text),
+        match &self.rule {
+            MatchRule::All => true,
+            MatchRule::Exact => is_it(),
+            MatchRule::Pattern(pattern) => topic.url().is_some_and(|url| pattern.matches(url)),
+            MatchRule::Template(template) => is_it() || template.matches(topic.text),
         }
     }
 }

@@ -102,21 +102,21 @@ fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
 #[derive(Debug)]
 pub(crate) struct Selections {
     compiler: Compiler,
-    known: Mutex<Known>,
+    cache: Mutex<SelectionCache>,
 }
 
 /// Selections by the hash of their matchers and rights. The references are weak: the matchers of an unused
 /// selection are freed at once, and its entry is removed at the next cleanup.
 #[derive(Debug, Default)]
-struct Known {
+struct SelectionCache {
     selections: HashMap<u64, Weak<Selection>>,
     hasher: RandomState,
     /// Number of entries at which the next cleanup removes the entries of unused selections.
-    crowded: usize,
+    next_cleanup: usize,
 }
 
 /// Minimum number of entries for a cleanup. With fewer, it is not worth the time.
-const FEW: usize = 64;
+const MIN_CLEANUP: usize = 64;
 
 impl Selections {
     /// `budget` is the memory for the matchers of all subscribers, in bytes. When it is exhausted, a new
@@ -124,7 +124,7 @@ impl Selections {
     pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
             compiler: Compiler::with_budget(hub, budget),
-            known: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Selections {
         let mut authorized = authorized.to_vec();
         authorized.sort_unstable_by(|one, other| one.written().cmp(other.written()));
         authorized.dedup();
-        if let Some(selection) = self.known.lock().find(&matchers, &authorized) {
+        if let Some(selection) = self.cache.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
         // Compiling a pattern may require a millisecond. So the lock is not held, and other tasks run after
@@ -169,11 +169,11 @@ impl Selections {
         let hub = self.compiler.hub().clone();
         let mut selection = Selection::new(hub, compiled, authorized);
         selection.memory = [Some(compiling.finish()), granted];
-        Ok(self.known.lock().add(Arc::new(selection)))
+        Ok(self.cache.lock().add(Arc::new(selection)))
     }
 }
 
-impl Known {
+impl SelectionCache {
     fn hash<'a>(
         &self,
         matchers: impl ExactSizeIterator<Item = &'a MatcherText>,
@@ -196,13 +196,13 @@ impl Known {
 
     /// Returns the existing selection instead if another task has added an equal one meanwhile.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
-        if let Some(known) = self.find(&selection.written(), &selection.authorized) {
-            return known;
+        if let Some(cache) = self.find(&selection.written(), &selection.authorized) {
+            return cache;
         }
-        if self.selections.len() >= self.crowded {
-            self.selections.retain(|_, known| known.strong_count() > 0);
-            self.selections.shrink_to(FEW);
-            self.crowded = (2 * self.selections.len()).max(FEW);
+        if self.selections.len() >= self.next_cleanup {
+            self.selections.retain(|_, cache| cache.strong_count() > 0);
+            self.selections.shrink_to(MIN_CLEANUP);
+            self.next_cleanup = (2 * self.selections.len()).max(MIN_CLEANUP);
         }
         let written = selection.matchers.iter().map(Matcher::written);
         let hash = self.hash(written, &selection.authorized);

@@ -12,7 +12,7 @@ use quick_cache::{Weighter, unsync::Cache};
 
 use super::{
     hub_url::HubUrl,
-    matcher::{Matcher, MatcherText, Meaning, Subject},
+    matcher::{MatchRule, Matcher, MatcherText, Subject},
 };
 use crate::event::Audience;
 
@@ -45,7 +45,7 @@ struct Patterns {
     /// Sum of the [match costs](Matcher::match_cost) of all patterns.
     match_cost: usize,
     /// Match results by topic. `None` while there is no pattern.
-    tried: Option<Cache<Arc<str>, Tried, ByMemory>>,
+    results: Option<Cache<Arc<str>, MatchResults, ByMemory>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Pattern {
 
 /// Match results of one topic.
 #[derive(Debug, Clone, Default)]
-struct Tried {
+struct MatchResults {
     /// All patterns with a smaller number have been matched.
     before: u64,
     /// Numbers of the patterns that match. Some of these patterns may have been removed since.
@@ -66,9 +66,9 @@ struct Tried {
 #[derive(Debug, Clone)]
 struct ByMemory;
 
-impl Weighter<Arc<str>, Tried> for ByMemory {
-    fn weight(&self, topic: &Arc<str>, tried: &Tried) -> u64 {
-        (topic.len() + 8 * tried.matching.len() + 128) as u64
+impl Weighter<Arc<str>, MatchResults> for ByMemory {
+    fn weight(&self, topic: &Arc<str>, results: &MatchResults) -> u64 {
+        (topic.len() + 8 * results.matching.len() + 128) as u64
     }
 }
 
@@ -83,7 +83,7 @@ impl TopicIndex {
                 numbers: HashMap::new(),
                 next: 0,
                 match_cost: 0,
-                tried: None,
+                results: None,
             },
         }
     }
@@ -91,13 +91,13 @@ impl TopicIndex {
     /// Adds a group with its matchers.
     pub(crate) fn add(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
-            match matcher.meaning() {
-                Meaning::All => self.all.push(group),
-                Meaning::Exact => {
+            match matcher.rule() {
+                MatchRule::All => self.all.push(group),
+                MatchRule::Exact => {
                     let topic = matcher.written().text.clone();
                     self.exact.entry(topic).or_default().push(group);
                 }
-                Meaning::Pattern(_) | Meaning::Template(_) => self.patterns.add(group, matcher),
+                MatchRule::Pattern(_) | MatchRule::Template(_) => self.patterns.add(group, matcher),
             }
         }
     }
@@ -105,9 +105,9 @@ impl TopicIndex {
     /// Removes a group. `matchers` must be the ones that it was added with.
     pub(crate) fn remove(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
-            match matcher.meaning() {
-                Meaning::All => forget(&mut self.all, group),
-                Meaning::Exact => {
+            match matcher.rule() {
+                MatchRule::All => forget(&mut self.all, group),
+                MatchRule::Exact => {
                     let topic = &matcher.written().text;
                     if let Some(groups) = self.exact.get_mut(topic) {
                         forget(groups, group);
@@ -119,7 +119,7 @@ impl TopicIndex {
                         }
                     }
                 }
-                Meaning::Pattern(_) | Meaning::Template(_) => {
+                MatchRule::Pattern(_) | MatchRule::Template(_) => {
                     self.patterns.remove(group, matcher.written())
                 }
             }
@@ -187,13 +187,13 @@ impl Patterns {
             self.numbers.remove(written);
         }
         if self.known.is_empty() {
-            self.tried = None;
+            self.results = None;
         }
     }
 
     fn find(&mut self, topic: &str, hub: &HubUrl, each: &mut impl FnMut(Group)) {
-        let mut report = |tried: &Tried| {
-            let groups = tried
+        let mut report = |results: &MatchResults| {
+            let groups = results
                 .matching
                 .iter()
                 .filter_map(|number| self.known.get(number));
@@ -203,25 +203,25 @@ impl Patterns {
                 .for_each(&mut *each);
         };
         let cache = self
-            .tried
+            .results
             .get_or_insert_with(|| Cache::with_weighter(TOPICS, CACHE_BYTES, ByMemory));
         let known = cache.get(topic);
-        if let Some(tried) = known.filter(|tried| tried.before == self.next) {
-            report(tried);
+        if let Some(results) = known.filter(|results| results.before == self.next) {
+            report(results);
             return;
         }
-        let mut tried = known.cloned().unwrap_or_default();
+        let mut results = known.cloned().unwrap_or_default();
         let subject = Subject::new(topic, hub);
-        let new = self.known.range(tried.before..);
+        let new = self.known.range(results.before..);
         let matching = new.filter(|(_, pattern)| pattern.matcher.matches(&subject));
         let matching: Vec<_> = matching.map(|(number, _)| *number).collect();
-        tried
+        results
             .matching
             .retain(|number| self.known.contains_key(number));
-        tried.matching.extend(matching);
-        tried.before = self.next;
-        report(&tried);
-        cache.insert(topic.into(), tried);
+        results.matching.extend(matching);
+        results.before = self.next;
+        report(&results);
+        cache.insert(topic.into(), results);
     }
 }
 
@@ -252,8 +252,8 @@ mod tests {
         found
     }
 
-    fn cache(index: &TopicIndex) -> &Cache<Arc<str>, Tried, ByMemory> {
-        index.patterns.tried.as_ref().unwrap()
+    fn cache(index: &TopicIndex) -> &Cache<Arc<str>, MatchResults, ByMemory> {
+        index.patterns.results.as_ref().unwrap()
     }
 
     #[test]

@@ -102,13 +102,13 @@ impl UriTemplate {
         }
         let mut expansions = String::from("^");
         let mut rest = text;
-        while let Some((literal, (expression, behind))) = rest
+        while let Some((literal, (expression, after))) = rest
             .split_once('{')
             .and_then(|(literal, rest)| Some((literal, rest.split_once('}')?)))
         {
             expansions += &regex_syntax::escape(literal);
             expansions += &values_of(expression);
-            rest = behind;
+            rest = after;
         }
         expansions += &regex_syntax::escape(rest);
         expansions += "$";

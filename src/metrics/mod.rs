@@ -16,7 +16,7 @@ use crate::event::GapReason;
 type Label = [(&'static str, &'static str); 1];
 
 /// Bucket bounds of all histograms, in seconds: 0.1 ms to 10 s.
-const SECONDS: [f64; 16] = [
+const BUCKET_BOUNDS: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
@@ -158,16 +158,16 @@ fn gap_label(reason: GapReason) -> Label {
 
 /// Increments a gauge, and decrements it when dropped.
 #[derive(Debug)]
-pub(crate) struct Mark(Gauge);
+pub(crate) struct GaugeGuard(Gauge);
 
-impl Mark {
+impl GaugeGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Mark {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -185,9 +185,9 @@ impl Default for Metrics {
             gaps: Family::default(),
             closes: Family::default(),
             turned_away: Family::default(),
-            tick_lateness: Histogram::new(SECONDS),
-            fan_out: Histogram::new(SECONDS),
-            log_commit: Histogram::new(SECONDS),
+            tick_lateness: Histogram::new(BUCKET_BOUNDS),
+            fan_out: Histogram::new(BUCKET_BOUNDS),
+            log_commit: Histogram::new(BUCKET_BOUNDS),
             live: Gauge::default(),
             mailbox: Gauge::default(),
         };
@@ -272,7 +272,7 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn count_hand_over(&self, handed_over: &DeliveryStats) {
+    pub(crate) fn count_deliveries(&self, handed_over: &DeliveryStats) {
         self.deliveries.inc_by(handed_over.delivered);
         self.sent_bytes.inc_by(handed_over.bytes);
         self.fell_behind.inc_by(handed_over.fell_behind);
@@ -306,13 +306,13 @@ impl Metrics {
     }
 
     /// Counts one live subscriber until the mark is dropped.
-    pub(crate) fn mark_live(&self) -> Mark {
-        Mark::new(&self.live)
+    pub(crate) fn mark_live(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.live)
     }
 
     /// Counts one unanswered request to the Broadcaster until the mark is dropped.
-    pub(crate) fn mark_message(&self) -> Mark {
-        Mark::new(&self.mailbox)
+    pub(crate) fn mark_message(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.mailbox)
     }
 
     /// Number of live subscribers.

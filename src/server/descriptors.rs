@@ -7,14 +7,14 @@ use thiserror::Error;
 const RESERVED: u64 = 64;
 
 /// File descriptors of each worker's event loop.
-const FOR_WORKER: u64 = 5;
+const DESCRIPTORS_PER_WORKER: u64 = 5;
 
 /// Minimum number of file descriptors for clients. With fewer, the server does not start.
-const FEWEST: u64 = 32;
+const MIN_CLIENT_DESCRIPTORS: u64 = 32;
 
 /// How many connections and files may be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct DescriptorBudget {
     /// Connections of any kind.
     pub(crate) connections: usize,
     /// Subscribers among the connections. The remaining connections are for other requests, including those
@@ -30,7 +30,7 @@ pub(crate) struct Room {
     "the limit of {limit} open files is too low for {workers} workers, which need {needed}; raise \
      it (ulimit -n, LimitNOFILE=) or lower server.workers"
 )]
-pub(crate) struct NoRoom {
+pub(crate) struct TooFewDescriptors {
     limit: u64,
     workers: usize,
     needed: u64,
@@ -38,7 +38,10 @@ pub(crate) struct NoRoom {
 
 /// Raises the limit on open files of this process as far as allowed, and divides it. `admin` file descriptors
 /// are reserved for connections of operators.
-pub(crate) fn room(workers: usize, admin: usize) -> Result<Room, NoRoom> {
+pub(crate) fn descriptor_budget(
+    workers: usize,
+    admin: usize,
+) -> Result<DescriptorBudget, TooFewDescriptors> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -51,14 +54,14 @@ pub(crate) fn room(workers: usize, admin: usize) -> Result<Room, NoRoom> {
             limit.current
         }
     };
-    room_in(current.unwrap_or(u64::MAX), workers, admin)
+    divide(current.unwrap_or(u64::MAX), workers, admin)
 }
 
-fn room_in(limit: u64, workers: usize, admin: usize) -> Result<Room, NoRoom> {
-    let reserved = RESERVED + FOR_WORKER * workers as u64 + admin as u64;
-    let needed = reserved + FEWEST;
+fn divide(limit: u64, workers: usize, admin: usize) -> Result<DescriptorBudget, TooFewDescriptors> {
+    let reserved = RESERVED + DESCRIPTORS_PER_WORKER * workers as u64 + admin as u64;
+    let needed = reserved + MIN_CLIENT_DESCRIPTORS;
     if limit < needed {
-        return Err(NoRoom {
+        return Err(TooFewDescriptors {
             limit,
             workers,
             needed,
@@ -66,7 +69,7 @@ fn room_in(limit: u64, workers: usize, admin: usize) -> Result<Room, NoRoom> {
     }
     let left = (limit - reserved).min(10_000_000);
     let others = (left / 50).clamp(4, 1000);
-    Ok(Room {
+    Ok(DescriptorBudget {
         connections: (left - others) as usize,
         subscribers: (left - 2 * others) as usize,
         files: others as usize,
@@ -79,21 +82,32 @@ mod tests {
 
     #[test]
     fn twenty_thousand_descriptors_hold_nineteen_thousand_subscribers() {
-        let room = room_in(20_000, 2, 64).unwrap();
+        let descriptor_budget = divide(20_000, 2, 64).unwrap();
 
-        assert!(room.subscribers >= 19_000, "{room:?}");
-        assert!(room.connections > room.subscribers, "{room:?}");
-        assert!(room.connections + room.files < 20_000 - 64, "{room:?}");
+        assert!(
+            descriptor_budget.subscribers >= 19_000,
+            "{descriptor_budget:?}"
+        );
+        assert!(
+            descriptor_budget.connections > descriptor_budget.subscribers,
+            "{descriptor_budget:?}"
+        );
+        assert!(
+            descriptor_budget.connections + descriptor_budget.files < 20_000 - 64,
+            "{descriptor_budget:?}"
+        );
     }
 
     #[test]
     fn any_limit_leaves_room_for_other_requests_or_is_refused() {
         for limit in [0, 64, 175, 176, 1024, 1 << 20, u64::MAX] {
-            match room_in(limit, 16, 0) {
-                Ok(room) => assert!(
-                    room.subscribers > 0
-                        && room.connections > room.subscribers
-                        && (room.connections + room.files + 64 + 16 * 5) as u64 <= limit
+            match divide(limit, 16, 0) {
+                Ok(descriptor_budget) => assert!(
+                    descriptor_budget.subscribers > 0
+                        && descriptor_budget.connections > descriptor_budget.subscribers
+                        && (descriptor_budget.connections + descriptor_budget.files + 64 + 16 * 5)
+                            as u64
+                            <= limit
                 ),
                 Err(err) => assert!(limit < 176, "{err}"),
             }

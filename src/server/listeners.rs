@@ -22,12 +22,12 @@ use actix_web::{
 };
 use tokio::{net::TcpStream, sync::Semaphore};
 
-use super::descriptors::Room;
+use super::descriptors::DescriptorBudget;
 use crate::{
     broadcaster::Hub,
     config::Config,
     delivery::FanOut,
-    http::{self, Page, Policy, Resources, Started},
+    http::{self, Page, Policy, Resources, StartTime},
     transport::{ClientIo, NewStream, Shared, Stream, track_response},
 };
 
@@ -36,7 +36,7 @@ const FILE_THREADS: usize = 8;
 
 /// How late the clock of actix-http may be. Its request timeout is longer by this. Otherwise it could answer
 /// 408 to a request that arrived within `server.request_timeout`, which `transport` enforces exactly.
-const CLOCK_LATE: Duration = Duration::from_millis(500);
+const CLOCK_LATENESS: Duration = Duration::from_millis(500);
 
 /// Size in bytes of the write buffer of actix-http. Small, because every connection may hold one.
 const WRITE_BUFFER: usize = 4096;
@@ -46,11 +46,11 @@ pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a listener needs to serve requests.
 #[derive(Clone)]
-struct Site {
+struct Services {
     hub: web::Data<Hub>,
     policy: web::Data<Policy>,
     shared: Arc<Shared>,
-    started: Started,
+    started: StartTime,
     allowed_origins: Vec<String>,
     resources: Resources,
     request_timeout: Duration,
@@ -60,7 +60,7 @@ struct Site {
 pub(crate) fn public_server(
     config: &Config,
     workers: usize,
-    room: Room,
+    descriptor_budget: DescriptorBudget,
     listener: TcpListener,
     hub: &Hub,
     policy: &Arc<Policy>,
@@ -69,20 +69,20 @@ pub(crate) fn public_server(
     let page = static_dir(&config.server.static_dir).map(|folder| Page {
         folder,
         policy: config.server.content_security_policy(),
-        open_files: Arc::new(Semaphore::new(room.files)),
+        open_files: Arc::new(Semaphore::new(descriptor_budget.files)),
     });
     let resources = Resources::Public {
         page,
         with_admin: config.server.admin_bind.is_none(),
         with_subscriptions: config.hub.subscriptions,
     };
-    let mut site = Site::new(config, hub, policy, shared, resources);
+    let mut site = Services::new(config, hub, policy, shared, resources);
     site.allowed_origins
         .clone_from(&config.cors.allowed_origins);
     let server = builder(config)
         .workers(workers)
         .worker_max_blocking_threads(FILE_THREADS)
-        .max_concurrent_connections(room.connections.div_ceil(workers))
+        .max_concurrent_connections(descriptor_budget.connections.div_ceil(workers))
         .listen("http", listener, move || {
             site.service(Some(FanOut::start(site.hub.get_ref().clone())))
         })?;
@@ -98,7 +98,7 @@ pub(crate) fn admin_server(
     policy: &Arc<Policy>,
     shared: &Arc<Shared>,
 ) -> io::Result<actix_server::Server> {
-    let site = Site::new(config, hub, policy, shared, Resources::Admin);
+    let site = Services::new(config, hub, policy, shared, Resources::Admin);
     let server = builder(config)
         .workers(1)
         .max_concurrent_connections(ADMIN_CONNECTIONS)
@@ -112,7 +112,7 @@ fn builder(config: &Config) -> actix_server::ServerBuilder {
         .disable_signals()
 }
 
-impl Site {
+impl Services {
     fn new(
         config: &Config,
         hub: &Hub,
@@ -124,7 +124,7 @@ impl Site {
             hub: web::Data::new(hub.clone()),
             policy: web::Data::from(policy.clone()),
             shared: shared.clone(),
-            started: Started(Instant::now()),
+            started: StartTime(Instant::now()),
             allowed_origins: Vec::new(),
             resources,
             request_timeout: config.server.request_timeout,
@@ -158,7 +158,7 @@ impl Site {
             .configure(|app| http::configure(app, &resources, self.hub.url()));
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(self.request_timeout))
-            .client_request_timeout(self.request_timeout + CLOCK_LATE)
+            .client_request_timeout(self.request_timeout + CLOCK_LATENESS)
             .client_disconnect_timeout(self.request_timeout)
             // A client that closed its half of the connection is gone.
             .h1_allow_half_closed(false)

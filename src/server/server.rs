@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    descriptors::{self, Room},
+    descriptors::{self, DescriptorBudget},
     host,
     listeners::{ADMIN_CONNECTIONS, admin_server, public_server},
 };
@@ -88,8 +88,8 @@ impl Server {
             .transpose()?;
         let workers = workers(config.server.workers);
         let admin_connections = admin_listener.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
-        let room = descriptors::room(workers, admin_connections)?;
-        let max_subscribers = max_subscribers(config.server.max_subscribers, room);
+        let descriptor_budget = descriptors::descriptor_budget(workers, admin_connections)?;
+        let max_subscribers = max_subscribers(config.server.max_subscribers, descriptor_budget);
         let asked = config.server.max_subscribers;
         host::check((asked > 0).then_some(max_subscribers), MIN_BACKLOG);
         let url = config.hub_url_at(Some(addr.port()));
@@ -121,7 +121,15 @@ impl Server {
             streams: TaskTracker::new(),
             unfinished: MemoryBudget::default(),
         });
-        let running = public_server(config, workers, room, listener, &hub, &policy, &shared)?;
+        let running = public_server(
+            config,
+            workers,
+            descriptor_budget,
+            listener,
+            &hub,
+            &policy,
+            &shared,
+        )?;
         let admin = admin_listener
             .map(|listener| admin_server(config, listener, &hub, &policy, &shared))
             .transpose()?;
@@ -284,17 +292,17 @@ fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn max_subscribers(configured: usize, room: Room) -> usize {
-    if configured > room.subscribers {
+fn max_subscribers(configured: usize, descriptor_budget: DescriptorBudget) -> usize {
+    if configured > descriptor_budget.subscribers {
         log::warn!(
             "server.max_subscribers is {configured}, but the limit on open files allows {}; \
              raise it (ulimit -n, LimitNOFILE=)",
-            room.subscribers
+            descriptor_budget.subscribers
         );
     }
     match configured {
-        0 => room.subscribers,
-        configured => configured.min(room.subscribers),
+        0 => descriptor_budget.subscribers,
+        configured => configured.min(descriptor_budget.subscribers),
     }
 }
 

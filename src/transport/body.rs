@@ -18,7 +18,7 @@ use crate::{
 const CHUNK_BYTES: usize = 4000;
 
 /// The state of one stream.
-struct Sending {
+struct BodyState {
     subscriber: Subscriber,
     /// Bytes that must be sent before the subscriber is asked for more.
     rest: Bytes,
@@ -28,7 +28,7 @@ struct Sending {
 /// The response body for a subscriber. It never yields an empty chunk, because actix-http would end the
 /// response there.
 pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
-    let start = Sending {
+    let start = BodyState {
         subscriber,
         rest: Bytes::new(),
         ended: false,
@@ -39,7 +39,7 @@ pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
     })))
 }
 
-impl Drop for Sending {
+impl Drop for BodyState {
     fn drop(&mut self) {
         self.subscriber.count_close(if self.ended {
             Close::Drained
@@ -49,7 +49,7 @@ impl Drop for Sending {
     }
 }
 
-impl Sending {
+impl BodyState {
     async fn next(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         while self.rest.is_empty() {
             if self.ended {
@@ -58,7 +58,7 @@ impl Sending {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.rest = bytes,
                 Next::Nothing => consume_budget().await,
-                Next::Older => self.rest = self.subscriber.fetch().await?,
+                Next::Archive => self.rest = self.subscriber.fetch().await?,
                 Next::Wait => self.rest = self.subscriber.wait().await?.unwrap_or_default(),
                 Next::End(bytes) => {
                     self.rest = bytes;

@@ -59,7 +59,7 @@ const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
 /// The kernel disconnects a peer that acknowledges nothing for `write_timeout` times this factor. The factor
 /// is above 1, because this time also runs while a slow but living reader has no room for a whole segment.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: u32 = 2;
+const USER_TIMEOUT_FACTOR: u32 = 2;
 
 /// TCP keepalive: a silent peer is probed after the idle time, and then once per interval.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -121,7 +121,7 @@ impl ClientIo {
         )?;
         #[cfg(target_os = "linux")]
         {
-            let user_timeout = shared.limits.write_timeout * UNACKNOWLEDGED;
+            let user_timeout = shared.limits.write_timeout * USER_TIMEOUT_FACTOR;
             socket.set_tcp_user_timeout(Some(user_timeout))?;
             socket.set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
         }
@@ -285,8 +285,8 @@ impl AsyncRead for ClientIo {
             }
             let (_, came) = buf.filled_mut().split_at_mut(before);
             let (used, kept) = this.next_request(came)?;
-            let behind = &buf.filled()[before + used..];
-            this.keep_ahead(behind)?;
+            let following = &buf.filled()[before + used..];
+            this.keep_ahead(following)?;
             buf.set_filled(before + kept);
             // If all bytes were dropped, read again: to return without data would signal the end of input.
             if kept > 0 {

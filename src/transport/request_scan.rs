@@ -29,7 +29,7 @@ const CHUNKED: &[u8] = b"chunked";
 /// The state of the scan of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct RequestScan {
-    place: Place,
+    state: ScanState,
     name: Name,
     /// Whether the current line has any bytes before its end. A head ends with a line that has none.
     line_has_text: bool,
@@ -39,7 +39,7 @@ pub(crate) struct RequestScan {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ScanState {
     /// Between requests, or in a request line before the query.
     #[default]
     Start,
@@ -102,8 +102,8 @@ impl Default for Name {
 
 impl Name {
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
+        if let Some(state) = self.bytes.get_mut(self.length) {
+            *state = byte;
         }
         self.length = self.length.saturating_add(1);
     }
@@ -141,17 +141,17 @@ impl RequestScan {
 
     /// Whether every request so far is complete, including its body.
     pub(crate) fn is_between_requests(&self) -> bool {
-        self.place == Place::Start && self.unfinished == 0
+        self.state == ScanState::Start && self.unfinished == 0
     }
 
     /// Whether the scan is in a body of known length.
     pub(crate) fn is_in_sized_body(&self) -> bool {
-        matches!(self.place, Place::Body(_))
+        matches!(self.state, ScanState::Body(_))
     }
 
     /// Whether the scan has met a body whose end it cannot find. It then counts no further requests.
     pub(crate) fn is_unframed(&self) -> bool {
-        self.place == Place::Unframed
+        self.state == ScanState::Unframed
     }
 
     /// Scans `bytes` up to the end of a request. They must follow the bytes of the previous call. The part of
@@ -185,23 +185,23 @@ impl RequestScan {
     }
 
     fn keeps(&mut self, byte: u8) -> bool {
-        match &mut self.place {
-            Place::Body(left) => {
+        match &mut self.state {
+            ScanState::Body(left) => {
                 *left -= 1;
                 if *left == 0 {
-                    self.place = Place::Start;
+                    self.state = ScanState::Start;
                 }
                 return true;
             }
-            Place::Chunks(chunks) => {
+            ScanState::Chunks(chunks) => {
                 match chunks.read(byte) {
                     Step::Within => {}
-                    Step::End => self.place = Place::Start,
-                    Step::Unknown => self.place = Place::Unframed,
+                    Step::End => self.state = ScanState::Start,
+                    Step::Unknown => self.state = ScanState::Unframed,
                 }
                 return true;
             }
-            Place::Unframed => {
+            ScanState::Unframed => {
                 self.unfinished = self.unfinished.saturating_add(1);
                 return true;
             }
@@ -215,39 +215,39 @@ impl RequestScan {
             return true;
         }
         self.line_has_text = true;
-        match &mut self.place {
-            Place::Start if byte == b'?' => self.place = Place::ParameterName,
+        match &mut self.state {
+            ScanState::Start if byte == b'?' => self.state = ScanState::ParameterName,
             // The query ends, or a fragment begins, although a request should not have one.
-            Place::ParameterName | Place::ParameterValue | Place::ParameterId(_)
+            ScanState::ParameterName | ScanState::ParameterValue | ScanState::ParameterId(_)
                 if byte == b' ' || byte == b'#' =>
             {
-                self.place = Place::Rest;
+                self.state = ScanState::Rest;
             }
-            Place::ParameterName | Place::ParameterValue | Place::ParameterId(_)
+            ScanState::ParameterName | ScanState::ParameterValue | ScanState::ParameterId(_)
                 if byte == b'&' =>
             {
                 self.name.clear();
-                self.place = Place::ParameterName;
+                self.state = ScanState::ParameterName;
             }
-            Place::ParameterName if byte == b'=' => {
-                self.place = if self.name.is_id_parameter() {
-                    Place::ParameterId(0)
+            ScanState::ParameterName if byte == b'=' => {
+                self.state = if self.name.is_id_parameter() {
+                    ScanState::ParameterId(0)
                 } else {
-                    Place::ParameterValue
+                    ScanState::ParameterValue
                 };
             }
-            Place::ParameterName => self.name.push(byte),
-            Place::HeaderName if byte == b':' => self.end_header_name(),
-            Place::HeaderName => self.name.push(byte.to_ascii_lowercase()),
+            ScanState::ParameterName => self.name.push(byte),
+            ScanState::HeaderName if byte == b':' => self.end_header_name(),
+            ScanState::HeaderName => self.name.push(byte.to_ascii_lowercase()),
             // The parser trims leading space, so it does not count as part of the id.
-            Place::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
-            Place::ParameterId(kept) | Place::HeaderId(kept) => {
+            ScanState::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
+            ScanState::ParameterId(kept) | ScanState::HeaderId(kept) => {
                 *kept += 1;
                 return *kept <= MAX_ID;
             }
-            Place::Length => self.add_to_length(byte),
-            Place::Coding if byte == b' ' || byte == b'\t' => {}
-            Place::Coding => self.name.push(byte.to_ascii_lowercase()),
+            ScanState::Length => self.add_to_length(byte),
+            ScanState::Coding if byte == b' ' || byte == b'\t' => {}
+            ScanState::Coding => self.name.push(byte.to_ascii_lowercase()),
             // The other states need no action here, or were handled above.
             _ => {}
         }
@@ -255,16 +255,16 @@ impl RequestScan {
     }
 
     fn end_header_name(&mut self) {
-        self.place = if self.name.is(ID_HEADER) {
-            Place::HeaderId(0)
+        self.state = if self.name.is(ID_HEADER) {
+            ScanState::HeaderId(0)
         } else if self.name.is(LENGTH_HEADER) {
-            Place::Length
+            ScanState::Length
         } else if self.name.is(CODING_HEADER) {
-            Place::Coding
+            ScanState::Coding
         } else {
-            Place::Rest
+            ScanState::Rest
         };
-        if self.place == Place::Coding {
+        if self.state == ScanState::Coding {
             self.name.clear();
         }
     }
@@ -290,23 +290,23 @@ impl RequestScan {
     }
 
     fn end_line(&mut self) {
-        if self.place == Place::Coding {
+        if self.state == ScanState::Coding {
             self.end_coding();
         }
         // The parser skips empty lines before a request, and so does the scan.
-        let in_head = self.line_has_text || self.place != Place::Start;
+        let in_head = self.line_has_text || self.state != ScanState::Start;
         let head_ended = in_head && !self.line_has_text;
         if head_ended {
             self.heads += 1;
             self.unfinished = 0;
-            self.place = match std::mem::take(&mut self.body) {
-                Body::Bytes(0) => Place::Start,
-                Body::Bytes(length) => Place::Body(length),
-                Body::Chunked => Place::Chunks(ChunkScan::default()),
-                Body::Unframed => Place::Unframed,
+            self.state = match std::mem::take(&mut self.body) {
+                Body::Bytes(0) => ScanState::Start,
+                Body::Bytes(length) => ScanState::Body(length),
+                Body::Chunked => ScanState::Chunks(ChunkScan::default()),
+                Body::Unframed => ScanState::Unframed,
             };
         } else if in_head {
-            self.place = Place::HeaderName;
+            self.state = ScanState::HeaderName;
         }
         self.name.clear();
         self.line_has_text = false;

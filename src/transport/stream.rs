@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// After a stream has expired, the time to send its last bytes. Then the connection is closed.
-const FAREWELL: Duration = Duration::from_millis(100);
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ impl Stream<'_> {
         let socket = self.socket.clone();
         // A slow reader must not stay longer than a fast one, so the stream ends even if bytes are still
         // unsent.
-        let latest = self.subscriber.end().map(|end| end + FAREWELL);
+        let latest = self.subscriber.end().map(|end| end + GOODBYE_TIMEOUT);
         let mut over = over(latest, self.revocation.take());
         let end = tokio::select! {
             Err(end) = listen(&socket) => end,
@@ -116,15 +116,15 @@ impl Stream<'_> {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.send(bytes).await?,
                 Next::Nothing => consume_budget().await,
-                Next::Older => {
+                Next::Archive => {
                     let bytes = Box::pin(self.subscriber.fetch()).await?;
                     self.send(bytes).await?;
                 }
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
-                    let behind = fan_out.live(socket, self.subscriber).await??;
-                    self.subscriber.fell_behind(behind.place);
-                    self.send(behind.rest).await?;
+                    let lagging = fan_out.live(socket, self.subscriber).await??;
+                    self.subscriber.fell_behind(lagging.position);
+                    self.send(lagging.rest).await?;
                 }
                 Next::Wait => {
                     if let Some(comment) = Box::pin(self.subscriber.wait()).await? {

@@ -126,11 +126,11 @@ fn a_relative_pattern_is_relative_to_the_hub() {
 
 #[test]
 fn a_payload_is_told_as_it_is() {
-    for told in [json!({}), json!({ "a": { "b": [1, null, "c"] } })] {
-        let detail = with(detail(all(), None), json!({ "payload": told }));
+    for payload in [json!({}), json!({ "a": { "b": [1, null, "c"] } })] {
+        let detail = with(detail(all(), None), json!({ "payload": payload }));
         let access = access(&[detail]);
 
-        assert_eq!(access.payload("a", &hub()), Some(&*told.to_string()));
+        assert_eq!(access.payload("a", &hub()), Some(&*payload.to_string()));
     }
 }
 

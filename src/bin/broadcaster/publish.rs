@@ -17,7 +17,7 @@ use super::{Failure, args::PublishArgs, print};
 
 /// Timeouts for connecting to the hub, and for a whole request with its response.
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lifetime of a token that this command creates, long enough for input that arrives slowly.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -87,7 +87,7 @@ fn agent() -> Agent {
         // A redirect would send the token to a host that the user did not name.
         .max_redirects(0)
         .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(ANSWER))
+        .timeout_global(Some(RESPONSE_TIMEOUT))
         .build()
         .new_agent()
 }

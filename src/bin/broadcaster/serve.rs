@@ -8,7 +8,7 @@ use log::LevelFilter;
 use rustix::process::Signal;
 use sse_broadcaster::{
     HubUrl, Reloader, Server,
-    config::{Config, Found, LogPlace, Sources},
+    config::{Config, Found, LogKindName, Sources},
 };
 use tokio::{
     signal::unix::{self, SignalKind, signal},
@@ -80,7 +80,7 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
 
 /// Warns if nodes that share a log in Redis would not accept each other's tokens.
 fn warn_of_a_node_apart(config: &Config) {
-    if config.log.kind != LogPlace::Redis {
+    if config.log.kind != LogKindName::Redis {
         return;
     }
     if config.auth.issuers.is_empty() {

@@ -43,15 +43,15 @@ fn a_comment_that_does_not_fit_is_what_comes_next() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
-    let (_, mut behind) = registry.join(&x, Reader::with_room(3), at(7), now);
+    let (_, mut lagging) = registry.join(&x, Reader::with_room(3), at(7), now);
 
     keep_alive(&mut registry, (0, 9), Duration::ZERO, now);
 
     assert_eq!(
-        behind.try_recv().unwrap().unwrap(),
-        Behind {
+        lagging.try_recv().unwrap().unwrap(),
+        Lagging {
             rest: Bytes::from_static(b":\n\r\n"),
-            place: at(7)
+            position: at(7)
         }
     );
 }

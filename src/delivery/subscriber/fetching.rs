@@ -10,59 +10,61 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     super::{
-        older::{Older, Sending},
-        place::Place,
+        archive_cursor::{ArchiveBatch, ArchiveCursor},
+        position::Position,
     },
     Subscriber,
 };
 use crate::{broadcaster::BroadcasterGone, event::wire};
 
 /// Pause before the archive is read again if it failed or had nothing new.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Subscriber {
-    /// Fetches the next events from the archive, after [`Next::Older`](super::Next::Older), unless memory has
+    /// Fetches the next events from the archive, after [`Next::Archive`](super::Next::Archive), unless memory has
     /// them by now. Returns the bytes to send, which may be empty.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
-        if self.goes_on_in_memory() {
+        if self.switch_to_memory() {
             return Ok(Bytes::new());
         }
         let until_heartbeat = self.until_heartbeat();
-        let patience = self.patience(until_heartbeat);
+        let wait_limit = self.wait_limit(until_heartbeat);
         let most = self.topics_at_a_time();
-        let Some((older, archive)) = self.older.as_mut().zip(self.hub.archive.as_ref()) else {
+        let Some((archive_cursor, archive)) =
+            self.archive_cursor.as_mut().zip(self.hub.archive.as_ref())
+        else {
             return Ok(Bytes::new());
         };
         let fetched = async {
-            let fetched = older.fetch(archive).await;
+            let fetched = archive_cursor.fetch(archive).await;
             let is_all = fetched == Ok(false);
-            if fetched.is_err() || (is_all && older.after().is_some()) {
+            if fetched.is_err() || (is_all && archive_cursor.after().is_some()) {
                 // Either the archive cannot be read, or it has nothing more and memory will soon have the
                 // next event.
-                sleep(ASK_AGAIN).await;
+                sleep(RETRY_INTERVAL).await;
             }
             fetched
         };
         let fetched = tokio::select! {
-            fetched = timeout(patience, fetched) => fetched,
-            draining = self.state.wait_for(|news| news.draining) => {
+            fetched = timeout(wait_limit, fetched) => fetched,
+            draining = self.state.wait_for(|state| state.draining) => {
                 draining.map_err(|_| BroadcasterGone)?;
                 return Ok(Bytes::new());
             }
         };
         match fetched {
-            Ok(Ok(false)) if older.after().is_none() => {
+            Ok(Ok(false)) if archive_cursor.after().is_none() => {
                 // The archive is empty, so continue with the oldest event in memory.
-                self.place = Place::announced_at(self.hub.log.extent().oldest);
-                self.older = None;
+                self.position = Position::announced_at(self.hub.log.extent().oldest);
+                self.archive_cursor = None;
                 Ok(Bytes::new())
             }
             Ok(_) => Ok(self.take_older(most)),
-            Err(_) if patience < until_heartbeat => Ok(Bytes::new()),
+            Err(_) if wait_limit < until_heartbeat => Ok(Bytes::new()),
             Err(_) => {
                 self.quiet_since = None;
                 let checkpoints = self.state.borrow().checkpoints;
-                let id = checkpoints.then(|| older.announce()).flatten();
+                let id = checkpoints.then(|| archive_cursor.announce()).flatten();
                 let sign = id.map_or_else(wire::heartbeat, wire::checkpoint);
                 Ok(sign.bytes(self.framing))
             }
@@ -70,33 +72,34 @@ impl Subscriber {
     }
 
     /// Switches to memory if memory has every event after the archive cursor. Returns whether it did.
-    fn goes_on_in_memory(&mut self) -> bool {
-        let after = self.older.as_ref().and_then(Older::after);
+    fn switch_to_memory(&mut self) -> bool {
+        let after = self.archive_cursor.as_ref().and_then(ArchiveCursor::after);
         let here = after.and_then(|id| self.hub.log.cursor_after(id, &self.selection));
-        let Some((cursor, mut older)) = here.and_then(|cursor| Some((cursor, self.older.take()?)))
+        let Some((cursor, mut archive_cursor)) =
+            here.and_then(|cursor| Some((cursor, self.archive_cursor.take()?)))
         else {
             return false;
         };
-        self.place = Place {
+        self.position = Position {
             cursor,
             // If the client knows only an older id, that id is not in memory. Position 0 marks it as at risk
             // of eviction, so the next heartbeat is a checkpoint.
-            announced: older.announce().map_or(cursor, |_| 0),
+            announced: archive_cursor.announce().map_or(cursor, |_| 0),
         };
         true
     }
 
     /// Processes fetched items, until about `most` topics were matched, and returns the bytes to send.
     fn take_older(&mut self, most: usize) -> Bytes {
-        let Some(older) = &mut self.older else {
+        let Some(archive_cursor) = &mut self.archive_cursor else {
             return Bytes::new();
         };
-        let Sending {
+        let ArchiveBatch {
             bytes,
             events,
             gaps,
-        } = older.take(most, &self.hub.log, &self.selection, self.framing);
-        self.behind = true;
+        } = archive_cursor.take(most, &self.hub.log, &self.selection, self.framing);
+        self.is_catching_up = true;
         self.hub.metrics.deliveries.inc_by(events);
         for reason in gaps {
             self.hub.metrics.count_gap(reason);

@@ -36,8 +36,8 @@ impl Acknowledged {
     fn to_bytes(self) -> [u8; BYTES] {
         let words = [self.epoch, self.next, !self.epoch, !self.next];
         let mut bytes = [0; BYTES];
-        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.to_le_bytes());
         }
         bytes
     }

@@ -24,23 +24,23 @@ use super::{
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     error::reason,
     link::Link,
-    scripts::{MAX_EPOCH, Most, Pulse},
+    scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits},
 };
 use crate::event::{Event, EventId, Topic};
 
 /// How long an `XREAD` blocks when there is no new entry, in milliseconds.
 const BLOCK: usize = 1000;
 /// Response timeout. It must exceed [`BLOCK`]. After it, the follower reconnects.
-const PATIENCE: Duration = Duration::from_secs(3);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Pause before a retry after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Number of failures in a row after which one is logged as an error. Others are logged as debug.
-const FAILURES_TO_SAY: u32 = 4;
+const FAILURES_BEFORE_ERROR: u32 = 4;
 
 /// Limits of one read. Further entries are read in the next one.
-const BATCH: Most = Most {
+const BATCH: ReadLimits = ReadLimits {
     bytes: 4 << 20,
     entries: 1000,
 };
@@ -59,10 +59,10 @@ pub(super) async fn load(
     link: &Link,
     retention: Retention,
     topic: Topic,
-    pulse: &Pulse,
+    heartbeat: &HeartbeatResponse,
 ) -> Result<(MemoryLog, Reached), String> {
     let mut newest = Vec::new();
-    let mut connection = link.connect(PATIENCE).await?;
+    let mut connection = link.connect(RESPONSE_TIMEOUT).await?;
     let (mut to, mut bytes, mut count) = ("+".to_owned(), 0, 1);
     while newest.len() < retention.events && bytes < retention.bytes {
         let mut range = redis::cmd("XREVRANGE");
@@ -80,7 +80,7 @@ pub(super) async fn load(
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
     // An empty log may have had events, so memory continues after the last id.
-    let mut last = before.unwrap_or(pulse.last.into());
+    let mut last = before.unwrap_or(heartbeat.last.into());
     let memory = MemoryLog::starting_at(after(last.id), retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
     // If the oldest entry is the start of an epoch, memory already starts there.
@@ -88,7 +88,7 @@ pub(super) async fn load(
     note_ticks(link, &newest);
     let moment = Instant::now();
     take(&memory, &mut last, newest, |at| {
-        let age = Duration::from_millis(pulse.now.saturating_sub(at));
+        let age = Duration::from_millis(heartbeat.now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
     Ok((memory, last))
@@ -160,12 +160,12 @@ fn take(
         match item {
             Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
-                memory.go_on(after(id), follows);
+                memory.begin_span(after(id), follows);
             }
             Item::Event { id, event, .. } => {
                 if !follows {
                     append(&mut run);
-                    memory.go_on(id, false);
+                    memory.begin_span(id, false);
                 }
                 run.push((event, when(at)));
                 taken += 1;
@@ -192,7 +192,7 @@ impl Follower {
         let mut failures = 0;
         loop {
             let number = self.link.connections();
-            let read = match self.link.connect(PATIENCE).await {
+            let read = match self.link.connect(RESPONSE_TIMEOUT).await {
                 Ok(connection) => self.follow(connection, number, &mut failures).await,
                 Err(reason) => Err(reason),
             };
@@ -200,7 +200,7 @@ impl Follower {
             failures += 1;
             self.is_reading.store(false, Ordering::Relaxed);
             // If Redis cannot be written either, the link has already logged the reason.
-            let is_to_say = failures == FAILURES_TO_SAY && self.link.can_write();
+            let is_to_say = failures == FAILURES_BEFORE_ERROR && self.link.can_write();
             let url = self.link.url();
             log::log!(
                 once::level(is_to_say),
@@ -229,7 +229,7 @@ impl Follower {
             let answer = wait.query_async(&mut connection);
             let first = read(answer, entries_of_only_stream).await?;
             self.is_reading.store(true, Ordering::Relaxed);
-            if std::mem::take(failures) >= FAILURES_TO_SAY {
+            if std::mem::take(failures) >= FAILURES_BEFORE_ERROR {
                 log::info!("the log in {} is read again", self.link.url());
             }
             let mut more = !first.is_empty();

@@ -9,19 +9,19 @@ use super::{
     super::memory::MemoryLog,
     link::Link,
     log_writer::{Command, Task},
-    scripts::Pulse,
+    scripts::HeartbeatResponse,
     subscriptions::Subscriptions,
 };
 
 /// Interval between heartbeats.
-pub(super) const PULSE: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause between attempts to reconnect.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A node is expired after this many heartbeats in a row that report it as dead. After an outage of Redis,
 /// all nodes look dead until each has sent a heartbeat.
-const TIMES_DEAD: u32 = 3;
+const DEAD_REPORTS_TO_EXPIRE: u32 = 3;
 
 pub(super) struct Heartbeats {
     pub(super) link: Rc<Link>,
@@ -37,15 +37,15 @@ impl Heartbeats {
         let mut epoch = None;
         loop {
             tokio::select! {
-                () = sleep(PULSE) => {}
+                () = sleep(HEARTBEAT_INTERVAL) => {}
                 () = self.link.lost.notified() => {}
             }
-            let pulse = match self.link.pulse(&self.memory).await {
-                Ok(pulse) => pulse,
+            let heartbeat = match self.link.heartbeat(&self.memory).await {
+                Ok(heartbeat) => heartbeat,
                 Err(_) => {
                     dead.clear();
                     match self.reopen().await {
-                        Some(pulse) => pulse,
+                        Some(heartbeat) => heartbeat,
                         None => continue,
                     }
                 }
@@ -54,16 +54,18 @@ impl Heartbeats {
                 return;
             };
             if epoch
-                .replace(pulse.epoch)
-                .is_some_and(|before| before != pulse.epoch)
+                .replace(heartbeat.epoch)
+                .is_some_and(|before| before != heartbeat.epoch)
             {
                 // Redis may have lost announced changes together with the previous epoch.
                 self.subscriptions.doubt();
             }
-            dead = times(&dead, pulse.dead);
-            let gone = dead.iter().filter(|(_, times)| **times >= TIMES_DEAD);
+            dead = times(&dead, heartbeat.dead);
+            let gone = dead
+                .iter()
+                .filter(|(_, times)| **times >= DEAD_REPORTS_TO_EXPIRE);
             let gone: Vec<_> = gone.map(|(node, _)| node.clone()).collect();
-            let task = if self.subscriptions.are_other_than(pulse.subscriptions) {
+            let task = if self.subscriptions.are_other_than(heartbeat.subscriptions) {
                 Task::Reconcile
             } else if !gone.is_empty() {
                 Task::ExpireNodes(gone)
@@ -77,9 +79,9 @@ impl Heartbeats {
     }
 
     /// Tries once to reconnect. After a failure, pauses and requests the next attempt.
-    async fn reopen(&self) -> Option<Pulse> {
+    async fn reopen(&self) -> Option<HeartbeatResponse> {
         match self.link.open(Some(&self.memory)).await {
-            Ok(pulse) => Some(pulse),
+            Ok(heartbeat) => Some(heartbeat),
             Err(reason) => {
                 self.link.say(&reason);
                 sleep(RETRY_INTERVAL).await;

@@ -28,7 +28,7 @@ use super::{
     },
     error::{Lost, reason},
     process::Process,
-    scripts::{Head, Pulse, Scripts},
+    scripts::{HeartbeatResponse, LogHead, Scripts},
 };
 use crate::event::EventId;
 
@@ -133,20 +133,23 @@ impl Link {
     }
 
     /// Opens the write connection, checks that this Redis can be used, and sends a heartbeat.
-    pub(super) async fn open(&self, memory: Option<&MemoryLog>) -> Result<Pulse, String> {
+    pub(super) async fn open(
+        &self,
+        memory: Option<&MemoryLog>,
+    ) -> Result<HeartbeatResponse, String> {
         let mut connection = self.connect(RESPONSE_TIMEOUT).await?;
         let process = Process::of(&mut connection).await?;
         process.check()?;
         self.process.replace(process.identity());
-        let pulse = self.pulse_by(&mut connection, memory).await;
-        let pulse = pulse.map_err(|err| reason(&err))?;
+        let heartbeat = self.heartbeat_by(&mut connection, memory).await;
+        let heartbeat = heartbeat.map_err(|err| reason(&err))?;
         self.connections.set(self.connections.get() + 1);
         self.connection.replace(Some(connection));
         self.is_writable.store(true, Ordering::Relaxed);
         if !self.reasons.take().is_empty() {
             log::info!("the log in {} can be written again", self.url);
         }
-        Ok(pulse)
+        Ok(heartbeat)
     }
 
     /// The newest id that this node has read or that Redis has acknowledged to it.
@@ -162,43 +165,43 @@ impl Link {
     }
 
     /// The newest id of the current epoch that this node knows.
-    fn head(&self, memory: &MemoryLog) -> Head {
+    fn head(&self, memory: &MemoryLog) -> LogHead {
         let epoch = self.epoch();
         let last = self.last_known(Some(memory));
         let seq = last.filter(|id| id.epoch == epoch).map_or(0, |id| id.seq);
-        Head { epoch, seq }
+        LogHead { epoch, seq }
     }
 
-    async fn pulse_by(
+    async fn heartbeat_by(
         &self,
         connection: &mut MultiplexedConnection,
         memory: Option<&MemoryLog>,
-    ) -> Result<Pulse, RedisError> {
+    ) -> Result<HeartbeatResponse, RedisError> {
         let last = self.last_known(memory);
         let last = last.map_or_else(|| "0-0".to_owned(), EventId::bare);
         let process = self.process.borrow().clone();
         let call = self
             .scripts
-            .pulse(&process, (self.epoch(), &last), self.ticks.get());
+            .heartbeat(&process, (self.epoch(), &last), self.ticks.get());
         let answer = call.invoke_async(connection).await?;
-        let pulse = Pulse::read(answer).ok_or_else(unexpected)?;
-        let before = self.epoch.replace(pulse.epoch);
-        if before != pulse.epoch && before != 0 {
+        let heartbeat = HeartbeatResponse::read(answer).ok_or_else(unexpected)?;
+        let before = self.epoch.replace(heartbeat.epoch);
+        if before != heartbeat.epoch && before != 0 {
             log::warn!(
                 "the log in {} continues in epoch {}: Redis was restarted, replaced or emptied, or its keys \
                  were changed by somebody else; subscribers that may have lost events receive a gap",
                 self.url,
-                pulse.epoch
+                heartbeat.epoch
             );
         }
-        Ok(pulse)
+        Ok(heartbeat)
     }
 
     /// Sends a heartbeat on the write connection.
-    pub(super) async fn pulse(&self, memory: &MemoryLog) -> Result<Pulse, Lost> {
+    pub(super) async fn heartbeat(&self, memory: &MemoryLog) -> Result<HeartbeatResponse, Lost> {
         let (number, mut connection) = self.connected()?;
-        let pulse = self.pulse_by(&mut connection, Some(memory)).await;
-        pulse.map_err(|err| self.lose(number, &err))
+        let heartbeat = self.heartbeat_by(&mut connection, Some(memory)).await;
+        heartbeat.map_err(|err| self.lose(number, &err))
     }
 
     /// The write connection and its number.
@@ -211,7 +214,7 @@ impl Link {
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,
-        script: impl Fn(Head) -> ScriptInvocation<'a>,
+        script: impl Fn(LogHead) -> ScriptInvocation<'a>,
     ) -> Result<Value, Lost> {
         let mut is_known = false;
         loop {
@@ -221,7 +224,7 @@ impl Link {
                 .await;
             match answer {
                 Err(err) if err.code() == Some("STALE") && !is_known => {
-                    self.pulse(memory).await?;
+                    self.heartbeat(memory).await?;
                     is_known = true;
                 }
                 // The epoch changed twice, but the connection works: keep it.

@@ -40,7 +40,7 @@ use super::{
     read::Retention,
     redis::{
         follower::{Follower, load},
-        heartbeats::{Heartbeats, PULSE},
+        heartbeats::{HEARTBEAT_INTERVAL, Heartbeats},
         link::Link,
         log_writer::{Command, LogWriter, Task},
         reader::Reader,
@@ -170,7 +170,7 @@ impl Node {
         });
     }
 
-    /// Connects and loads the log. Retries every [`PULSE`] until [`START_TIMEOUT`] has passed.
+    /// Connects and loads the log. Retries every [`HEARTBEAT_INTERVAL`] until [`START_TIMEOUT`] has passed.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
         let scripts = Scripts::new(&self.settings, self.retention.presence, node);
@@ -183,7 +183,7 @@ impl Node {
         let began = Instant::now();
         loop {
             let loaded = match link.open(None).await {
-                Ok(pulse) => load(&link, self.retention, self.topic.clone(), &pulse).await,
+                Ok(heartbeat) => load(&link, self.retention, self.topic.clone(), &heartbeat).await,
                 Err(reason) => Err(reason),
             };
             match loaded {
@@ -191,7 +191,7 @@ impl Node {
                 Err(reason) if began.elapsed() > START_TIMEOUT => return Err(reason),
                 Err(reason) => log::warn!("the log in {} cannot be used yet: {reason}", link.url()),
             }
-            sleep(PULSE).await;
+            sleep(HEARTBEAT_INTERVAL).await;
         }
     }
 
@@ -204,8 +204,8 @@ impl Node {
     ) {
         let (link, memory) = (Rc::new(link), Arc::new(memory));
         let (commands, ordered) = mpsc::unbounded_channel();
-        let (archive, asked) = Archive::new();
-        let (tell, told) = watch::channel(None);
+        let (archive, received) = Archive::new();
+        let (ticking, ticker_settings) = watch::channel(None);
         let (_alive, gone) = oneshot::channel();
         let listener = self.listener;
         let subscriptions = Rc::new(Own::default());
@@ -219,7 +219,7 @@ impl Node {
         let ready = Opened {
             memory: memory.clone(),
             appender: Arc::new(log),
-            ticking: Some(tell),
+            ticking: Some(ticking),
             archive: Some(archive),
             gone: Some(gone),
         };
@@ -245,7 +245,7 @@ impl Node {
             link: link.clone(),
             memory: memory.clone(),
             listener,
-            settings: told,
+            settings: ticker_settings,
         };
         let heartbeats = Heartbeats {
             link,
@@ -258,7 +258,7 @@ impl Node {
         others.spawn_local(follower.run());
         others.spawn_local(ticking.run());
         others.spawn_local(heartbeats.run());
-        others.spawn_local(reader.run(asked));
+        others.spawn_local(reader.run(received));
         tokio::select! {
             () = log_writer.run(ordered) => {}
             // The log is useless if one of its tasks has panicked. The panic ends this thread, which drops

@@ -8,13 +8,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{
     super::{
-        archive::{Ask, Item},
+        archive::{ArchiveRequest, Item},
         waiting::LogUnavailable,
     },
     entry::{Foreign, entries},
     error::reason,
     link::Link,
-    scripts::Most,
+    scripts::ReadLimits,
     subscriptions::documents,
 };
 use crate::event::EventId;
@@ -27,12 +27,12 @@ const READERS: usize = 16;
 
 /// Limits of one read. The events stay in memory until the subscriber's socket accepts them, so a batch is
 /// small.
-const BATCH: Most = Most {
+const BATCH: ReadLimits = ReadLimits {
     bytes: 16 * 1024,
     entries: 500,
 };
 /// Limits of a read that needs only the first entry.
-const FIRST: Most = Most {
+const FIRST: ReadLimits = ReadLimits {
     bytes: 1,
     entries: 1,
 };
@@ -59,39 +59,39 @@ impl Reader {
     }
 
     /// Answers requests until all senders are dropped.
-    pub(super) async fn run(self: Rc<Self>, mut asked: mpsc::UnboundedReceiver<Ask>) {
+    pub(super) async fn run(self: Rc<Self>, mut received: mpsc::UnboundedReceiver<ArchiveRequest>) {
         let readers = Arc::new(Semaphore::new(READERS));
-        while let Some(ask) = asked.recv().await {
+        while let Some(request) = received.recv().await {
             let Ok(reader) = readers.clone().acquire_owned().await else {
                 return;
             };
             // The request waited in the queue. Skip it if its receiver is gone.
-            if ask.is_over() {
+            if request.is_over() {
                 continue;
             }
             let this = self.clone();
             tokio::task::spawn_local(async move {
-                this.answer(ask).await;
+                this.answer(request).await;
                 drop(reader);
             });
         }
     }
 
-    async fn answer(&self, ask: Ask) {
+    async fn answer(&self, request: ArchiveRequest) {
         // Sending fails if the receiver is gone, which is no error.
-        match ask {
-            Ask::Read { from, first, done } => {
+        match request {
+            ArchiveRequest::Read { from, first, done } => {
                 done.send(self.read(from, first).await).ok();
             }
-            Ask::UpTo { id, done } => {
+            ArchiveRequest::UpTo { id, done } => {
                 done.send(self.newest_up_to(id).await).ok();
             }
-            Ask::Given { id, done } => {
+            ArchiveRequest::Given { id, done } => {
                 let mut get = redis::cmd("HGET");
                 get.arg(self.link.scripts.names().given_ids())
                     .arg(id.as_str());
                 let known = self
-                    .ask(async |connection| get.query_async::<Option<String>>(connection).await)
+                    .request(async |connection| get.query_async::<Option<String>>(connection).await)
                     .await;
                 done.send(known.map(|id| EventId::parse(&id?).ok())).ok();
             }
@@ -107,7 +107,7 @@ impl Reader {
         let most = if first { FIRST } else { BATCH };
         let call = self.link.scripts.read(&from, most);
         let answer = self
-            .ask(async |connection| call.invoke_async::<Value>(connection).await)
+            .request(async |connection| call.invoke_async::<Value>(connection).await)
             .await?;
         self.items(answer)
     }
@@ -118,7 +118,7 @@ impl Reader {
         range.arg(self.link.scripts.names().log());
         range.arg(id.bare()).arg("-").arg("COUNT").arg(1);
         let answer = self
-            .ask(async |connection| range.query_async::<Value>(connection).await)
+            .request(async |connection| range.query_async::<Value>(connection).await)
             .await?;
         Ok(self.items(answer)?.pop())
     }
@@ -142,7 +142,7 @@ impl Reader {
         let mut nodes = redis::cmd("ZRANGE");
         nodes.arg(names.nodes()).arg(0).arg(-1);
         let nodes = self
-            .ask(async |connection| nodes.query_async::<Vec<String>>(connection).await)
+            .request(async |connection| nodes.query_async::<Vec<String>>(connection).await)
             .await?;
         let mut all = Vec::new();
         for node in nodes {
@@ -152,7 +152,7 @@ impl Reader {
             let mut of_node = redis::cmd("HGETALL");
             of_node.arg(names.subscriptions(&node));
             let known = self
-                .ask(async |connection| of_node.query_async(connection).await)
+                .request(async |connection| of_node.query_async(connection).await)
                 .await?;
             let (known, _) = documents(known);
             all.extend(known);
@@ -161,12 +161,12 @@ impl Reader {
     }
 
     /// Runs a query on the connection of the reader.
-    async fn ask<T>(
+    async fn request<T>(
         &self,
-        ask: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        request: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, LogUnavailable> {
         let mut connection = self.connect().await?;
-        ask(&mut connection).await.map_err(|err| {
+        request(&mut connection).await.map_err(|err| {
             let url = self.link.url();
             log::debug!(
                 "older events of the log in {url} cannot be read: {}",

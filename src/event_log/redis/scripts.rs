@@ -9,7 +9,7 @@ use super::{
     super::{
         kind::RedisSettings,
         memory::MemoryLog,
-        ticker::{GRACE, TickerSettings},
+        ticker::{MAX_LATENESS, TickerSettings},
     },
     entry::written,
     names::Names,
@@ -23,14 +23,14 @@ const FORMAT: &str = "3";
 pub(super) const MAX_EPOCH: u64 = 1 << 52;
 
 /// A node without a heartbeat for this many milliseconds is reported as dead.
-const DEAD_AFTER: u64 = 10_000;
+const NODE_TIMEOUT_MILLIS: u64 = 10_000;
 
 /// Maximum number of numbered messages that one call appends. The next call appends the rest.
 const MAX_TICKS: usize = 64;
 
 /// Limits of one read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Most {
+pub(super) struct ReadLimits {
     /// Approximate limit of the bytes of all entries. A single larger entry is read nevertheless.
     pub(super) bytes: usize,
     pub(super) entries: usize,
@@ -45,7 +45,7 @@ pub(super) struct Scripts {
     node: String,
     append: Script,
     announce: Script,
-    pulse: Script,
+    heartbeat: Script,
     read: Script,
     tick: Script,
 }
@@ -53,7 +53,7 @@ pub(super) struct Scripts {
 /// The newest id that a node knows. If the log ends before it, an older copy has replaced the log: a
 /// script then appends nothing and returns `STALE`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(super) struct LogHead {
     pub(super) epoch: u64,
     /// The largest seq of this epoch that the node has read or that Redis has acknowledged to it; 0 if none.
     pub(super) seq: u64,
@@ -61,7 +61,7 @@ pub(super) struct Head {
 
 /// The response to a heartbeat.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pulse {
+pub(super) struct HeartbeatResponse {
     pub(super) epoch: u64,
     /// The last id of the log.
     pub(super) last: EventId,
@@ -75,7 +75,7 @@ pub(super) struct Pulse {
 
 /// The response to a request for the numbered messages that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticked {
+pub(super) struct TickResponse {
     /// Number of messages that this call appended.
     pub(super) appended: usize,
     /// Time until the next message is due, in microseconds. 0 if it is already due.
@@ -97,7 +97,7 @@ impl Scripts {
             node,
             append: common(include_str!("scripts/append.lua")),
             announce: common(include_str!("scripts/announce.lua")),
-            pulse: common(include_str!("scripts/pulse.lua")),
+            heartbeat: common(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
             tick: common(include_str!("scripts/tick.lua")),
         }
@@ -127,7 +127,7 @@ impl Scripts {
     /// Appends events. The response is their ids, in the same order.
     pub(super) fn append<'a>(
         &self,
-        head: Head,
+        head: LogHead,
         events: impl Iterator<Item = &'a Event>,
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.append);
@@ -144,7 +144,7 @@ impl Scripts {
     /// not know.
     pub(super) fn announce(
         &self,
-        head: Head,
+        head: LogHead,
         node: &str,
         changes: &[PresenceChange],
     ) -> ScriptInvocation<'_> {
@@ -165,16 +165,16 @@ impl Scripts {
 
     /// Sends a heartbeat: that this node is alive, the Redis process to which it is connected (`process`),
     /// the epoch and the last id that it knows, and how many numbered messages it knows of.
-    pub(super) fn pulse(
+    pub(super) fn heartbeat(
         &self,
         process: &str,
         (epoch, last): (u64, &str),
         ticks: u64,
     ) -> ScriptInvocation<'_> {
-        let mut call = self.on_log(&self.pulse);
+        let mut call = self.on_log(&self.heartbeat);
         call.key(self.names.nodes()).key(self.names.times());
         call.arg(FORMAT).arg(&self.node).arg(process);
-        call.arg(last).arg(ticks).arg(DEAD_AFTER);
+        call.arg(last).arg(ticks).arg(NODE_TIMEOUT_MILLIS);
         let age = self.age.map_or(0, |age| age.as_millis() as u64);
         call.arg(self.events).arg(age);
         call.arg(self.names.subscriptions("")).arg(epoch);
@@ -182,17 +182,18 @@ impl Scripts {
     }
 
     /// Reads entries in order. `from` is a lower bound in the syntax of `XRANGE`.
-    pub(super) fn read(&self, from: &str, most: Most) -> ScriptInvocation<'_> {
+    pub(super) fn read(&self, from: &str, most: ReadLimits) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
         call.arg(from).arg(most.bytes).arg(most.entries);
         call
     }
 
     /// Appends the numbered messages that are due.
-    pub(super) fn tick(&self, head: Head, settings: &TickerSettings) -> ScriptInvocation<'_> {
+    pub(super) fn tick(&self, head: LogHead, settings: &TickerSettings) -> ScriptInvocation<'_> {
         let event = Event::message(settings.message.clone());
         let (record, message) = written(&event);
-        let [interval, grace] = [settings.interval, GRACE].map(|time| time.as_micros() as u64);
+        let [interval, grace] =
+            [settings.interval, MAX_LATENESS].map(|time| time.as_micros() as u64);
         let mut call = self.on_log(&self.tick);
         call.arg(head.epoch).arg(head.seq).arg(self.events);
         call.arg(interval).arg(grace);
@@ -206,7 +207,7 @@ fn common(code: &str) -> Script {
     Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
 }
 
-impl Pulse {
+impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
         let (epoch, last, subscriptions, now, dead) =
             redis::from_redis_value::<(u64, String, usize, u64, Vec<String>)>(value).ok()?;
@@ -220,7 +221,7 @@ impl Pulse {
     }
 }
 
-impl Ticked {
+impl TickResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
         let (appended, wait, late, last) =
             redis::from_redis_value::<(usize, i64, u64, String)>(value).ok()?;

@@ -113,7 +113,7 @@ mod tests {
         let changes = own.since(vec![known[1].clone()]);
 
         assert!(none.is_empty());
-        let told = changes.iter().map(|it| (it.path(), it.is_active()));
-        assert!(told.eq([("/b", true), ("/c", false)]));
+        let notify = changes.iter().map(|it| (it.path(), it.is_active()));
+        assert!(notify.eq([("/b", true), ("/c", false)]));
     }
 }

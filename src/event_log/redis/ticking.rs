@@ -12,7 +12,7 @@ use super::{
         ticker::TickerSettings,
     },
     link::Link,
-    scripts::Ticked,
+    scripts::TickResponse,
 };
 
 /// A node whose request appended nothing makes its next request later than the deadline, by a random delay of
@@ -56,8 +56,8 @@ impl Ticking {
     async fn tick(&self, settings: &TickerSettings) -> Duration {
         let tick = |head| self.link.scripts.tick(head, settings);
         let answer = self.link.call(&self.memory, tick).await;
-        let ticked = answer.ok().and_then(Ticked::read);
-        let Some(Ticked {
+        let ticked = answer.ok().and_then(TickResponse::read);
+        let Some(TickResponse {
             appended,
             wait,
             late,

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{
     super::{
-        file::{About, Batch, FileStore},
+        file::{Batch, FileMetadata, FileStore},
         once,
     },
     RETRY_INTERVAL, Stored, Thread,
@@ -47,7 +47,7 @@ impl Thread {
     fn reconcile(&mut self, mut store: FileStore) -> Result<FileStore, String> {
         let text = |err: redb::Error| err.to_string();
         let about = store.about().map_err(text)?;
-        let About {
+        let FileMetadata {
             epoch, next, ticks, ..
         } = about;
         let known = self.memory.next();

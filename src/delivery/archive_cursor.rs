@@ -9,38 +9,38 @@ use bytes::Bytes;
 
 use crate::{
     event::{Batch, EventId, Framing, Gap, GapReason, wire},
-    event_log::{Archive, Asked, Item, LogUnavailable, MemoryLog, Reached},
+    event_log::{Archive, ArchiveResponse, Item, LogUnavailable, MemoryLog, Reached},
     matching::Selection,
 };
 
 /// A cursor in the archive: the id after which the subscriber continues.
 #[derive(Debug)]
-pub(crate) struct Older {
+pub(crate) struct ArchiveCursor {
     after: Option<Reached>,
     /// Whether the client knows the id in `after`.
     is_announced: bool,
     /// The request whose response has not arrived yet.
-    asked: Option<Asked<Vec<Item>>>,
+    response: Option<ArchiveResponse<Vec<Item>>>,
     /// Items that arrived and were not processed yet.
     items: VecDeque<Item>,
 }
 
 /// What to send to the subscriber, and what to count in the metrics.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct ArchiveBatch {
     /// Empty if nothing was for the subscriber.
     pub(crate) bytes: Bytes,
     pub(crate) events: u64,
     pub(crate) gaps: Vec<GapReason>,
 }
 
-impl Older {
+impl ArchiveCursor {
     /// Starts after an id that the client knows, or at the oldest event if it is `None`.
     pub(crate) fn new(after: Option<Reached>) -> Self {
         Self {
             after,
             is_announced: true,
-            asked: None,
+            response: None,
             items: VecDeque::new(),
         }
     }
@@ -57,9 +57,9 @@ impl Older {
                 self.after = Some(archive.reached(after.id).await?);
             }
             let after = self.after();
-            let asked = self.asked.get_or_insert_with(|| archive.after(after));
-            let answer = asked.await;
-            self.asked = None;
+            let response = self.response.get_or_insert_with(|| archive.after(after));
+            let answer = response.await;
+            self.response = None;
             self.items = answer.map_err(|_| LogUnavailable)??.into();
         }
         Ok(!self.items.is_empty())
@@ -80,7 +80,7 @@ impl Older {
         log: &MemoryLog,
         selection: &Selection,
         framing: Framing,
-    ) -> Sending {
+    ) -> ArchiveBatch {
         let mut batch = Batch::new(framing);
         let mut events = 0;
         let mut gaps = Vec::new();
@@ -110,7 +110,7 @@ impl Older {
                 events += 1;
             }
         }
-        Sending {
+        ArchiveBatch {
             bytes: batch.finish(),
             events,
             gaps,
@@ -151,13 +151,18 @@ mod tests {
         };
         let event = |epoch, seq, data: &str| item(id(epoch, seq), Event::message(data));
         let other = item(id(5, 3), Event::message("other").on(topic("other")));
-        let mut older = Older::new(Some(id(5, 1).into()));
+        let mut archive_cursor = ArchiveCursor::new(Some(id(5, 1).into()));
 
         let mut take = |items: &[Item]| {
-            older.items = items.to_vec().into();
-            let sent = older.take(9, &log, &selection, Framing::Plain);
+            archive_cursor.items = items.to_vec().into();
+            let sent = archive_cursor.take(9, &log, &selection, Framing::Plain);
             let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
-            (text, sent.gaps, older.after(), older.announce())
+            (
+                text,
+                sent.gaps,
+                archive_cursor.after(),
+                archive_cursor.announce(),
+            )
         };
 
         let (text, gaps, after, announced) = take(&[event(5, 2, "a"), other]);

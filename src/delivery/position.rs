@@ -5,7 +5,7 @@
 
 /// A subscriber's cursor, and the position up to which its client knows ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// The subscriber has received every event of its selection before this position.
     pub(crate) cursor: u64,
     /// The position after the last id that the client knows. A client that reconnects resumes here. Smaller
@@ -13,7 +13,7 @@ pub(crate) struct Place {
     pub(crate) announced: u64,
 }
 
-impl Place {
+impl Position {
     /// The position of a client that knows the id of the event right before `cursor`.
     pub(crate) fn announced_at(cursor: u64) -> Self {
         let announced = cursor;
