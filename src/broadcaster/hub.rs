@@ -16,12 +16,14 @@ use super::{
     live_settings::LiveSettings,
     presence::Presence,
 };
+#[cfg(test)]
+use crate::matching::Reservation;
 use crate::{
     auth::Access,
-    event::{Event, EventId, Topic},
+    event::{Event, EventId, ResumeFrom, Topic},
     event_log::{
-        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog, Retention,
-        TickerSettings,
+        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog,
+        ResumeLookup, Retention, TickerSettings,
     },
     matching::{HubUrl, InvalidMatcher, Matcher, MatcherText, Selection, Selections},
     metrics::{Metrics, Totals},
@@ -114,18 +116,18 @@ const MAX_PUBLISHES_IN_FLIGHT: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
-    pub(crate) log: Arc<MemoryLog>,
+    log: Arc<MemoryLog>,
     appender: Arc<dyn Appender>,
     /// Permits for publish requests. Events that the embedding application publishes need none.
     publish_permits: Arc<Semaphore>,
     /// Events that are older than memory. `None`: the log keeps no older events.
-    pub(crate) archive: Option<Archive>,
-    pub(crate) metrics: Arc<Metrics>,
+    archive: Option<Archive>,
+    metrics: Arc<Metrics>,
     state: watch::Receiver<HubState>,
     retry: Duration,
-    pub(crate) selections: Arc<Selections>,
-    /// The selection of a subscriber that asks for no topic.
-    pub(crate) own: Arc<Selection>,
+    selections: Arc<Selections>,
+    /// The selection of a subscriber that asks for no topic and whose token authorizes none.
+    default_selection: Arc<Selection>,
 }
 
 /// Resolves when the Broadcaster has stopped, which happens only after a failure.
@@ -152,8 +154,8 @@ impl Hub {
         log: LogKind,
     ) -> Result<(Self, Gone), LogError> {
         settings.live = settings.live.in_range();
-        let own = vec![Matcher::exact(&settings.topic)];
-        let own = Selection::new(settings.url.clone(), own, Vec::new());
+        let topic = vec![Matcher::exact(&settings.topic)];
+        let default_selection = Selection::new(settings.url.clone(), topic, Vec::new());
         let metrics = Arc::new(Metrics::default());
         let (channels, state) = watch::channel(HubState {
             heartbeat: settings.live.heartbeat,
@@ -189,7 +191,7 @@ impl Hub {
             state,
             retry: settings.retry.min(MAX_RETRY),
             selections: Arc::new(Selections::new(settings.url, settings.matcher_bytes)),
-            own: Arc::new(own),
+            default_selection: Arc::new(default_selection),
         };
         Ok((hub, gone))
     }
@@ -282,6 +284,47 @@ impl Hub {
         let authorized = access.map_or(&[][..], Access::authorized);
         let granted = access.and_then(Access::compiled);
         self.selections.select(matchers, authorized, granted).await
+    }
+
+    /// The selection of a subscriber that asks for no topic and has these rights: the topic of the ticker.
+    pub(crate) async fn select_default(
+        &self,
+        access: Option<&Access>,
+    ) -> Result<Arc<Selection>, InvalidMatcher> {
+        if access.is_none_or(|access| access.authorized().is_empty()) {
+            return Ok(self.default_selection.clone());
+        }
+        self.select(self.default_selection.written(), access).await
+    }
+
+    /// The selection of a subscriber without a token that asks for no topic. It is always in memory.
+    pub(crate) fn default_selection(&self) -> Arc<Selection> {
+        self.default_selection.clone()
+    }
+
+    /// The events in memory.
+    pub(crate) fn log(&self) -> &MemoryLog {
+        &self.log
+    }
+
+    /// The events that are older than memory. `None` if the log keeps none.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Looks up where a subscriber starts.
+    pub(crate) fn look_up(&self, from: &ResumeFrom, selection: &Selection) -> ResumeLookup {
+        event_log::look_up(&self.log, self.archive.as_ref(), from, selection)
+    }
+
+    /// Exhausts the memory for matchers until the reservation is dropped.
+    #[cfg(test)]
+    pub(crate) fn fill_matcher_memory(&self) -> Reservation {
+        self.selections.fill()
     }
 
     /// A receiver of the state. It is signaled at each event and at each change of the state.

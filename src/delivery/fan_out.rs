@@ -76,7 +76,7 @@ struct Inner {
 impl FanOut {
     /// Starts the fan-out on this thread, which must run an actix `Arbiter` or a `LocalSet`.
     pub(crate) fn start(hub: Hub) -> Self {
-        let head = hub.log.next();
+        let head = hub.log().next();
         let registry = Registry::new(hub.url().clone(), head);
         let fan_out = Self(Rc::new(Inner {
             hub,
@@ -154,7 +154,7 @@ impl FanOut {
     /// Sends one round of events, starting at `from`, and returns where the next one starts. `None` if there
     /// is nothing new.
     async fn send_portion(&self, from: ReadFrom) -> Option<ReadFrom> {
-        let log = &self.0.hub.log;
+        let log = self.0.hub.log();
         let registry = &self.0.registry;
         let begin = Instant::now();
         let mut entries = Vec::new();
@@ -215,7 +215,7 @@ impl FanOut {
                 })
                 .await;
         }
-        let metrics = &self.0.hub.metrics;
+        let metrics = self.0.hub.metrics();
         metrics.count_deliveries(&stats);
         let arrived = rounds.iter().map(|(_, round)| round.arrived()).min();
         if let Some(arrived) = arrived.filter(|_| stats.delivered > 0) {
@@ -224,7 +224,7 @@ impl FanOut {
     }
 
     async fn keep_alive(&self, cursor: u64, heartbeat: Duration, checkpoints: bool, now: Instant) {
-        let log = &self.0.hub.log;
+        let log = self.0.hub.log();
         let id = log.id_before(cursor).filter(|_| checkpoints);
         let frames = KeepAlive {
             comment: wire::heartbeat(),
@@ -241,7 +241,7 @@ impl FanOut {
                 })
                 .await;
         }
-        self.0.hub.metrics.count_deliveries(&stats);
+        self.0.hub.metrics().count_deliveries(&stats);
     }
 
     /// Calls `deliver` for all slots of a group, in parts, and yields to other threads and tasks in

@@ -99,10 +99,10 @@ impl Subscriber {
         } = start;
         let (cursor, archive_cursor) = match cursor {
             Cursor::Memory(cursor) => (cursor, None),
-            Cursor::Archive(after) => (hub.log.extent().oldest, Some(ArchiveCursor::new(after))),
+            Cursor::Archive(after) => (hub.log().extent().oldest, Some(ArchiveCursor::new(after))),
         };
         if let Some(gap) = &gap {
-            hub.metrics.count_gap(gap.reason);
+            hub.metrics().count_gap(gap.reason);
         }
         let presence = if selection.may_select_presence() {
             0
@@ -166,12 +166,12 @@ impl Subscriber {
 
     /// Counts bytes that the client's socket accepted.
     pub(crate) fn count_sent(&self, bytes: usize) {
-        self.hub.metrics.sent_bytes.inc_by(bytes as u64);
+        self.hub.metrics().sent_bytes.inc_by(bytes as u64);
     }
 
     /// Counts the end of the stream, with its reason.
     pub(crate) fn count_close(&self, reason: Close) {
-        self.hub.metrics.count_close(reason);
+        self.hub.metrics().count_close(reason);
     }
 
     /// Sends `bytes` before everything else, for example the response head.
@@ -203,7 +203,7 @@ impl Subscriber {
         }
     }
 
-    /// Reads the next batch from memory, unless a notice or the end of the stream is due.
+    /// Returns a notice or the end of the stream if it is due, and otherwise the next batch.
     fn read(&mut self) -> Next {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
@@ -225,6 +225,11 @@ impl Subscriber {
                 Next::Archive
             };
         }
+        self.read_memory(draining)
+    }
+
+    /// Reads the next batch from memory. At the head, the stream ends if the server drains.
+    fn read_memory(&mut self, draining: bool) -> Next {
         let cursor = self.position.cursor;
         let mut batch = Batch::new(self.framing);
         let (mut taken, mut announced) = (0, cursor);
@@ -238,7 +243,7 @@ impl Subscriber {
             cursor,
             presence: self.presence,
         };
-        let read = self.hub.log.read(from, portion, |entry| {
+        let read = self.hub.log().read(from, portion, |entry| {
             let audience = Arc::as_ptr(&entry.audience);
             let is_for_it = match same {
                 Some((before, is_for_it)) if before == audience => is_for_it,
@@ -260,16 +265,11 @@ impl Subscriber {
                 }
                 self.position.announced = announced;
                 self.is_catching_up |= !std::mem::take(&mut self.was_live);
-                self.hub.metrics.deliveries.inc_by(taken);
+                self.hub.metrics().deliveries.inc_by(taken);
                 Next::Bytes(batch.finish())
             }
-            Read::Evicted { oldest } => {
-                if self.switch_to_archive() {
-                    Next::Nothing
-                } else {
-                    self.skip_to(oldest)
-                }
-            }
+            Read::Evicted { .. } if self.switch_to_archive() => Next::Nothing,
+            Read::Evicted { oldest } => self.skip_to(oldest),
             Read::PresenceEvicted { before } => {
                 self.presence = before;
                 if self.switch_to_archive() {
@@ -295,28 +295,28 @@ impl Subscriber {
     fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
         self.position.cursor = position;
-        let Some(gap) = self.hub.log.gap(lost, &self.selection) else {
+        let Some(gap) = self.hub.log().gap(lost, &self.selection) else {
             return Next::Nothing;
         };
         self.position.announced = position;
-        self.hub.metrics.count_gap(gap.reason);
+        self.hub.metrics().count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
     /// Switches to the archive, after the last event before the cursor. Returns `false` if there is no
     /// archive or no such event.
     fn switch_to_archive(&mut self) -> bool {
-        let last = self.hub.log.id_before(self.position.cursor);
-        let last = last.filter(|_| self.hub.archive.is_some());
+        let last = self.hub.log().id_before(self.position.cursor);
+        let last = last.filter(|_| self.hub.archive().is_some());
         self.archive_cursor = last.map(|last| ArchiveCursor::new(Some(last.into())));
         self.archive_cursor.is_some()
     }
 
     /// Sends a gap, because presence events after the cursor are missing.
     fn skip_presence_gap(&mut self) -> Next {
-        let gap = self.hub.log.gap_of_presence(self.position.cursor);
+        let gap = self.hub.log().gap_of_presence(self.position.cursor);
         self.position.announced = self.position.cursor;
-        self.hub.metrics.count_gap(gap.reason);
+        self.hub.metrics().count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
@@ -334,9 +334,9 @@ impl Subscriber {
     pub(crate) fn live(&mut self) -> GaugeGuard {
         self.was_live = true;
         if std::mem::take(&mut self.is_catching_up) {
-            self.hub.metrics.catch_ups.inc();
+            self.hub.metrics().catch_ups.inc();
         }
-        self.hub.metrics.mark_live()
+        self.hub.metrics().mark_live()
     }
 
     /// Waits, after [`Next::Wait`], until there may be more to read. Returns a heartbeat or checkpoint to
@@ -373,7 +373,7 @@ impl Subscriber {
     /// A checkpoint if the last id that the client knows may soon be evicted, otherwise a comment.
     fn keep_alive(&mut self) -> Frame {
         let cursor = self.position.cursor;
-        let log = &self.hub.log;
+        let log = self.hub.log();
         let newer_half = log.newer_half(Instant::now());
         let is_at_risk = self.position.is_at_risk(cursor, newer_half);
         let id = log.id_before(cursor).filter(|_| is_at_risk);
@@ -391,7 +391,7 @@ impl Subscriber {
 /// before `cursor`.
 fn last_id(hub: &Hub, cursor: u64, archive_cursor: Option<&ArchiveCursor>) -> Option<EventId> {
     let archive_cursor = archive_cursor.and_then(ArchiveCursor::after);
-    archive_cursor.or_else(|| hub.log.id_before(cursor))
+    archive_cursor.or_else(|| hub.log().id_before(cursor))
 }
 
 fn join(first: &Bytes, second: &Bytes) -> Bytes {

@@ -28,7 +28,7 @@ use crate::{
     broadcaster::{Expiry, Hub},
     config::{LimitsConfig, SubscribePolicy},
     event::ResumeFrom,
-    matching::{InvalidMatcher, MatcherText, MemoryBudget, Selection},
+    matching::{InvalidMatcher, MemoryBudget},
     metrics::Rejection,
 };
 
@@ -82,13 +82,12 @@ async fn answer(
         matchers,
         last_event_id,
     } = stream_parameters(request, payload, policy).await?;
-    let has_grants = |access: &Access| !access.authorized().is_empty();
     let selection = match matchers.is_empty() {
         true if !has_own_topic => return Err(Problem::NoMatcher),
-        true if !access.as_deref().is_some_and(has_grants) => Ok(hub.own.clone()),
-        true => select(hub, hub.own.written(), access.as_deref()).await,
-        false => select(hub, matchers, access.as_deref()).await,
+        true => hub.select_default(access.as_deref()).await,
+        false => hub.select(matchers, access.as_deref()).await,
     };
+    let selection = selection.map_err(matcher_problem);
     // Browsers never reconnect after an error status, so they receive a stream with a `retry:`. Only Mercure
     // clients send QUERY, and they receive 503.
     let must_wait = *request.method() != topics::query()
@@ -98,7 +97,7 @@ async fn answer(
         from: resume_from(request, last_event_id.as_deref()),
         legacy: policy.is_some_and(|policy| policy.legacy),
         selection: if must_wait {
-            hub.own.clone()
+            hub.default_selection()
         } else {
             selection?
         },
@@ -107,7 +106,7 @@ async fn answer(
         access,
     };
     if must_wait {
-        hub.metrics.count_rejection(Rejection::Matchers);
+        hub.metrics().count_rejection(Rejection::Matchers);
         return Ok(subscription.turn_away(hub));
     }
     if request.method() == Method::HEAD {
@@ -188,19 +187,14 @@ fn access(
     Ok(access)
 }
 
-async fn select(
-    hub: &Hub,
-    matchers: Vec<MatcherText>,
-    access: Option<&Access>,
-) -> Result<Arc<Selection>, Problem> {
-    // All other errors were found earlier, when the matchers were parsed.
-    let problem = |name, reason| Problem::Matcher { name, reason };
-    let selected = hub.select(matchers, access).await;
-    selected.map_err(|reason| match reason {
+/// The problem of a matcher that does not compile. All other errors of matchers were found when they were parsed.
+fn matcher_problem(reason: InvalidMatcher) -> Problem {
+    let problem = |name| Problem::Matcher { name, reason };
+    match reason {
         InvalidMatcher::Crowded => Problem::MatchersExhausted,
-        InvalidMatcher::Template => problem("topic", reason),
-        _ => problem("match_urlpattern", reason),
-    })
+        InvalidMatcher::Template => problem("topic"),
+        _ => problem("match_urlpattern"),
+    }
 }
 
 /// Returns when the stream must end: when its token expires or its maximum lifetime is over, whichever is

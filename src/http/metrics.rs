@@ -32,9 +32,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
-    let present = present(inspection.as_ref(), &hub.log.extent(), hub.is_writable());
+    let present = present(inspection.as_ref(), &hub.log().extent(), hub.is_writable());
     let text = hub
-        .metrics
+        .metrics()
         .encode(&[&present, &process()])
         .expect("a string takes every write");
     let mut response = HttpResponse::Ok().content_type(CONTENT_TYPE).body(text);

@@ -89,12 +89,12 @@ fn while_too_much_waits_nothing_is_published() {
 
         let refused = call_service(&app, publishing(&token)).await;
         assert_is_told_to_come_again(refused, "The server is busy").await;
-        assert_eq!(hub.log.next(), 1);
+        assert_eq!(hub.log().next(), 1);
 
         drop(all);
         let taken = call_service(&app, publishing(&token)).await;
         assert_eq!(taken.status(), 200);
-        assert_eq!(hub.log.next(), 2);
+        assert_eq!(hub.log().next(), 2);
     });
 }
 
@@ -106,13 +106,13 @@ fn while_the_memory_for_patterns_is_exhausted_new_ones_have_to_wait_and_topics_h
         let app = app(&hub, &policy).await;
         let with_pattern = token(&hub, MatcherType::UrlPattern, "/:x");
         let with_topic = token(&hub, MatcherType::Exact, "/a");
-        let others = (hub.selections.fill(), policy.token_verifier.fill());
+        let others = (hub.fill_matcher_memory(), policy.token_verifier.fill());
 
         let refused = call_service(&app, asking("match_urlpattern=/:x")).await;
         assert_is_told_to_come_again(refused, "patterns is exhausted").await;
         let refused = call_service(&app, publishing(&with_pattern)).await;
         assert_is_told_to_come_again(refused, "patterns is exhausted").await;
-        assert_eq!(hub.log.next(), 1);
+        assert_eq!(hub.log().next(), 1);
         for request in [asking("match=/a"), publishing(&with_topic)] {
             assert_eq!(call_service(&app, request).await.status(), 200);
         }

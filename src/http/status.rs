@@ -56,8 +56,8 @@ pub(super) async fn status(
     started: web::Data<StartTime>,
 ) -> Result<HttpResponse, Problem> {
     let inspection = inspect(&hub).await?;
-    let extent = hub.log.extent();
-    let retention = hub.log.retention();
+    let extent = hub.log().extent();
+    let retention = hub.log().retention();
     let events = extent.events as u64;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -67,11 +67,11 @@ pub(super) async fn status(
             catching_up: inspection.catching_up,
             max: inspection.max_subscribers,
         },
-        last_id: hub.log.id_before(extent.next).filter(|id| id.seq > 0),
+        last_id: hub.log().id_before(extent.next).filter(|id| id.seq > 0),
         history: History {
             events,
             bytes: extent.bytes,
-            oldest_id: (events > 0).then(|| hub.log.id(extent.oldest)),
+            oldest_id: (events > 0).then(|| hub.log().id(extent.oldest)),
             max_events: retention.events,
             max_bytes: retention.bytes,
         },

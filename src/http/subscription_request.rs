@@ -20,7 +20,7 @@ use crate::{
     broadcaster::{Expiry, Hub, Permit, Subscribe},
     delivery::{Subscriber, Subscription},
     event::{EARLIEST, Framing, ResumeFrom, wire},
-    event_log::{self, ResumeLookup},
+    event_log::ResumeLookup,
     matching::Selection,
     metrics::Rejection,
     transport::{Connection, Shared, body},
@@ -44,7 +44,7 @@ pub(super) struct SubscriptionRequest {
 impl SubscriptionRequest {
     /// Looks up where the stream would begin now.
     fn look_up(&self, hub: &Hub) -> ResumeLookup {
-        event_log::look_up(&hub.log, hub.archive.as_ref(), &self.from, &self.selection)
+        hub.look_up(&self.from, &self.selection)
     }
 
     /// Returns whether the stream would begin with a gap. An error in the archive counts as no gap.
@@ -117,7 +117,7 @@ impl SubscriptionRequest {
             Ok(start) => start,
             Err(reason) => {
                 log::debug!("rejected a subscriber that requested older events: {reason}");
-                hub.metrics.count_rejection(Rejection::Log);
+                hub.metrics().count_rejection(Rejection::Log);
                 return Ok(self.turn_away(hub));
             }
         };
@@ -133,24 +133,21 @@ impl SubscriptionRequest {
             expiry: self.expiry.take(),
             start,
         };
-        let subscriber = |framing| Subscriber::new(hub.clone(), subscription, framing);
         let version = request.version();
-        Ok(match connection.zip(token) {
-            Some((connection, token)) => {
-                let framing = framing(version, &mut head);
-                connection.begin_stream(subscriber(framing), self.revocation, token);
-                // The connection itself sends everything after the head, with its own chunks.
-                let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
-                let mut response = head.body(BodyStream::new(nothing));
-                response.head_mut().no_chunking(true);
-                response
-            }
-            None => {
-                let mut response = head.body(body(subscriber(Framing::Plain)));
-                response.head_mut().no_chunking(version < Version::HTTP_11);
-                response
-            }
-        })
+        let Some((connection, token)) = connection.zip(token) else {
+            let subscriber = Subscriber::new(hub.clone(), subscription, Framing::Plain);
+            let mut response = head.body(body(subscriber));
+            response.head_mut().no_chunking(version < Version::HTTP_11);
+            return Ok(response);
+        };
+        let framing = framing(version, &mut head);
+        let subscriber = Subscriber::new(hub.clone(), subscription, framing);
+        connection.begin_stream(subscriber, self.revocation, token);
+        // The connection itself sends everything after the head, with its own chunks.
+        let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
+        let mut response = head.body(BodyStream::new(nothing));
+        response.head_mut().no_chunking(true);
+        Ok(response)
     }
 
     /// Registers the subscriber. A rejection that the client understands is a problem.

@@ -82,10 +82,8 @@ impl Server {
         let admin_listener = admin_bind
             .map(|address| bind(address, "server.admin_bind"))
             .transpose()?;
-        let admin_addr = admin_listener
-            .as_ref()
-            .map(TcpListener::local_addr)
-            .transpose()?;
+        let admin_addr = admin_listener.as_ref().map(TcpListener::local_addr);
+        let admin_addr = admin_addr.transpose()?;
         let workers = workers(config.server.workers);
         let admin_connections = admin_listener.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
         let descriptor_budget = descriptors::descriptor_budget(workers, admin_connections)?;
@@ -101,17 +99,7 @@ impl Server {
                 None
             }
         };
-        let settings = HubSettings {
-            live: config.live_settings(),
-            retention: config.retention(),
-            max_subscribers,
-            max_with_token: config.limits.subscriptions,
-            retry: config.stream.retry,
-            topic: config.ticker.topic.clone(),
-            subscriptions: config.hub.subscriptions,
-            matcher_bytes: config.limits.matcher_bytes,
-            url,
-        };
+        let settings = hub_settings(config, max_subscribers, url);
         let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
         let shared = Arc::new(Shared {
             limits: ConnectionLimits {
@@ -237,6 +225,20 @@ impl Server {
             left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),
         }
         Ok(())
+    }
+}
+
+fn hub_settings(config: &Config, max_subscribers: usize, url: HubUrl) -> HubSettings {
+    HubSettings {
+        live: config.live_settings(),
+        retention: config.retention(),
+        max_subscribers,
+        max_with_token: config.limits.subscriptions,
+        retry: config.stream.retry,
+        topic: config.ticker.topic.clone(),
+        subscriptions: config.hub.subscriptions,
+        matcher_bytes: config.limits.matcher_bytes,
+        url,
     }
 }
 

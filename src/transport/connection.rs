@@ -230,6 +230,26 @@ fn timed_out(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
+impl ClientIo {
+    /// Whether there is nothing to read yet, or actix-http must first process what it has read. Then arranges
+    /// that the task is woken.
+    fn must_wait_to_read(&mut self, cx: &mut Context<'_>, is_ahead: bool) -> io::Result<bool> {
+        let must_yield = self.read_since_yield >= MAX_READ_AT_ONCE;
+        if !must_yield && self.tcp.poll_read_ready(cx)?.is_ready() {
+            return Ok(false);
+        }
+        self.read_since_yield = 0;
+        self.check_timers(cx)?;
+        if must_yield {
+            cx.waker().wake_by_ref();
+        }
+        if is_ahead {
+            self.state.0.answered.replace(Some(cx.waker().clone()));
+        }
+        Ok(true)
+    }
+}
+
 impl AsyncRead for ClientIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -255,17 +275,7 @@ impl AsyncRead for ClientIo {
                 }
                 continue;
             }
-            let must_yield = this.read_since_yield >= MAX_READ_AT_ONCE;
-            if must_yield || this.tcp.poll_read_ready(cx)?.is_pending() {
-                this.read_since_yield = 0;
-                this.check_timers(cx)?;
-                if must_yield {
-                    // actix-http must first process what it has, and then read again.
-                    cx.waker().wake_by_ref();
-                }
-                if is_ahead {
-                    this.state.0.answered.replace(Some(cx.waker().clone()));
-                }
+            if this.must_wait_to_read(cx, is_ahead)? {
                 return Poll::Pending;
             }
             let before = buf.filled().len();

@@ -102,8 +102,8 @@ impl Default for Name {
 
 impl Name {
     fn push(&mut self, byte: u8) {
-        if let Some(state) = self.bytes.get_mut(self.length) {
-            *state = byte;
+        if let Some(free) = self.bytes.get_mut(self.length) {
+            *free = byte;
         }
         self.length = self.length.saturating_add(1);
     }
@@ -184,6 +184,7 @@ impl RequestScan {
         left
     }
 
+    /// Scans one byte, and returns whether it remains.
     fn keeps(&mut self, byte: u8) -> bool {
         match &mut self.state {
             ScanState::Body(left) => {
@@ -191,7 +192,7 @@ impl RequestScan {
                 if *left == 0 {
                     self.state = ScanState::Start;
                 }
-                return true;
+                true
             }
             ScanState::Chunks(chunks) => {
                 match chunks.read(byte) {
@@ -199,14 +200,21 @@ impl RequestScan {
                     Step::End => self.state = ScanState::Start,
                     Step::Unknown => self.state = ScanState::Unframed,
                 }
-                return true;
+                true
             }
             ScanState::Unframed => {
                 self.unfinished = self.unfinished.saturating_add(1);
-                return true;
+                true
             }
-            _ => self.unfinished = self.unfinished.saturating_add(1),
+            _ => {
+                self.unfinished = self.unfinished.saturating_add(1);
+                self.keeps_in_head(byte)
+            }
         }
+    }
+
+    /// Scans one byte of a head, and returns whether it remains.
+    fn keeps_in_head(&mut self, byte: u8) -> bool {
         if byte == b'\n' {
             self.end_line();
             return true;

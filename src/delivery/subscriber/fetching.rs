@@ -30,8 +30,7 @@ impl Subscriber {
         let until_heartbeat = self.until_heartbeat();
         let wait_limit = self.wait_limit(until_heartbeat);
         let most = self.topics_at_a_time();
-        let Some((archive_cursor, archive)) =
-            self.archive_cursor.as_mut().zip(self.hub.archive.as_ref())
+        let Some((archive_cursor, archive)) = self.archive_cursor.as_mut().zip(self.hub.archive())
         else {
             return Ok(Bytes::new());
         };
@@ -55,7 +54,7 @@ impl Subscriber {
         match fetched {
             Ok(Ok(false)) if archive_cursor.after().is_none() => {
                 // The archive is empty, so continue with the oldest event in memory.
-                self.position = Position::announced_at(self.hub.log.extent().oldest);
+                self.position = Position::announced_at(self.hub.log().extent().oldest);
                 self.archive_cursor = None;
                 Ok(Bytes::new())
             }
@@ -74,7 +73,7 @@ impl Subscriber {
     /// Switches to memory if memory has every event after the archive cursor. Returns whether it did.
     fn switch_to_memory(&mut self) -> bool {
         let after = self.archive_cursor.as_ref().and_then(ArchiveCursor::after);
-        let here = after.and_then(|id| self.hub.log.cursor_after(id, &self.selection));
+        let here = after.and_then(|id| self.hub.log().cursor_after(id, &self.selection));
         let Some((cursor, mut archive_cursor)) =
             here.and_then(|cursor| Some((cursor, self.archive_cursor.take()?)))
         else {
@@ -98,11 +97,11 @@ impl Subscriber {
             bytes,
             events,
             gaps,
-        } = archive_cursor.take(most, &self.hub.log, &self.selection, self.framing);
+        } = archive_cursor.take(most, self.hub.log(), &self.selection, self.framing);
         self.is_catching_up = true;
-        self.hub.metrics.deliveries.inc_by(events);
+        self.hub.metrics().deliveries.inc_by(events);
         for reason in gaps {
-            self.hub.metrics.count_gap(reason);
+            self.hub.metrics().count_gap(reason);
         }
         if !bytes.is_empty() {
             self.quiet_since = None;

@@ -90,6 +90,18 @@ struct RedisLog {
 }
 
 impl RedisLog {
+    /// Also returns the receiver of its commands.
+    fn new(link: &Link, is_reading: Arc<AtomicBool>) -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, received) = mpsc::unbounded_channel();
+        let log = Self {
+            commands,
+            queue: Queue::default(),
+            is_writable: link.is_writable(),
+            is_reading,
+        };
+        (log, received)
+    }
+
     fn order(&self, order: Command) {
         // If the thread has ended, this drops the command with its sender, so its receiver gets an error.
         self.commands.send(order).ok();
@@ -203,19 +215,12 @@ impl Node {
         opened: &std_mpsc::SyncSender<Result<Opened, String>>,
     ) {
         let (link, memory) = (Rc::new(link), Arc::new(memory));
-        let (commands, ordered) = mpsc::unbounded_channel();
-        let (archive, received) = Archive::new();
+        let (archive, archive_requests) = Archive::new();
         let (ticking, ticker_settings) = watch::channel(None);
         let (_alive, gone) = oneshot::channel();
-        let listener = self.listener;
-        let subscriptions = Rc::new(Own::default());
         let is_reading = Arc::new(AtomicBool::new(true));
-        let log = RedisLog {
-            commands: commands.clone(),
-            queue: Queue::default(),
-            is_writable: link.is_writable(),
-            is_reading: is_reading.clone(),
-        };
+        let (log, received_commands) = RedisLog::new(&link, is_reading.clone());
+        let commands = log.commands.downgrade();
         let ready = Opened {
             memory: memory.clone(),
             appender: Arc::new(log),
@@ -226,6 +231,8 @@ impl Node {
         if opened.send(Ok(ready)).is_err() {
             return;
         }
+        let listener = self.listener;
+        let subscriptions = Rc::new(Own::default());
         let reader = Rc::new(Reader::new(link.clone()));
         let log_writer = LogWriter {
             link: link.clone(),
@@ -251,22 +258,25 @@ impl Node {
             link,
             memory,
             subscriptions,
-            commands: commands.downgrade(),
+            commands,
         };
-        drop(commands);
         let mut others = JoinSet::new();
         others.spawn_local(follower.run());
         others.spawn_local(ticking.run());
         others.spawn_local(heartbeats.run());
-        others.spawn_local(reader.run(received));
-        tokio::select! {
-            () = log_writer.run(ordered) => {}
-            // The log is useless if one of its tasks has panicked. The panic ends this thread, which drops
-            // `_alive`, so the `Broadcaster` learns of it.
-            Some(Err(failed)) = others.join_next() => {
-                if let Ok(panic) = failed.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
+        others.spawn_local(reader.run(archive_requests));
+        run_with_others(log_writer.run(received_commands), others).await;
+    }
+}
+
+/// Waits until `main` has ended. Panics if one of the `others` has panicked, because the log is useless without
+/// it. The panic ends the thread of the log, and so the `Broadcaster` learns of it.
+async fn run_with_others(main: impl Future<Output = ()>, mut others: JoinSet<()>) {
+    tokio::select! {
+        () = main => {}
+        Some(Err(failed)) = others.join_next() => {
+            if let Ok(panic) = failed.try_into_panic() {
+                std::panic::resume_unwind(panic);
             }
         }
     }
