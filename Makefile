@@ -93,19 +93,19 @@ build-bench:
 
 .PHONY: chaos
 chaos: setup ## Break clusters and files at random; CHAOS_SEED=7 replays a run, CHAOS_ROUNDS=100 is longer
-	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test durable killed -- --nocapture
-	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test cluster chaos -- --nocapture
+	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test event_log file::killed -- --nocapture
+	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test event_log redis::chaos -- --nocapture
 
 .PHONY: faults
 faults: setup ## Inject each fault as often as docs/operate/cluster.md says
-	CHAOS_ROUNDS=50 cargo test --locked --test durable killed -- --nocapture
-	FAULT_ROUNDS=all cargo test --locked --test cluster faults -- --nocapture --test-threads 1
+	CHAOS_ROUNDS=50 cargo test --locked --test event_log file::killed -- --nocapture
+	FAULT_ROUNDS=all cargo test --locked --test event_log redis::faults -- --nocapture --test-threads 1
 
 .PHONY: attack
 attack: setup ## Attack the server at random, five minutes per kind; ATTACK_SEED=7 replays, ATTACK_SECONDS=60 is shorter
 	ATTACK_SECONDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test attack -- --nocapture --test-threads 1
-	ATTACK_SECONDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test cluster attack:: -- --nocapture
-	CHAOS_ROUNDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test durable killed -- --nocapture
+	ATTACK_SECONDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test event_log redis::attack:: -- --nocapture
+	CHAOS_ROUNDS=$(or $(ATTACK_SECONDS),300) cargo test --locked --test event_log file::killed -- --nocapture
 	cargo test --locked --test memory
 	cargo test --locked --lib damage
 
