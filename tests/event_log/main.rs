@@ -8,3 +8,4 @@ mod support;
 mod file;
 mod redis;
 mod resume;
+mod resume_model;

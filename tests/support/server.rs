@@ -39,7 +39,8 @@ impl TestServer {
         let (started, start) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = thread::spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
+            let system = actix_web::rt::System::new();
+            let result = system.block_on(async move {
                 let server = Server::build(&config)?;
                 let addresses = (server.addr(), server.admin_addr());
                 let first_token = server.first_token().map(str::to_owned);
@@ -50,7 +51,11 @@ impl TestServer {
                     stopped.await.ok();
                 };
                 server.run_until(stopped).await
-            })
+            });
+            // Ends the thread of the Broadcaster too, and so releases the log.
+            actix_web::rt::System::current().stop();
+            system.run().ok();
+            result
         });
         let ((addr, admin_addr), reloadable, first_token) =
             start.recv().expect("the server starts");

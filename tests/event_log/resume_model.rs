@@ -1,0 +1,286 @@
+//! Every log kind keeps the promise of a resume: a subscriber receives each later event that it selects once and
+//! in order, or first a gap and then every event that is still retained. Random histories are compared with a
+//! plain list of what was published.
+
+use std::{cell::RefCell, fs::File};
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config as Cases, TestRunner},
+};
+use sse_broadcaster::{
+    Event, EventId, GivenId, RedisUrl, Topic,
+    config::{Config, LogKindName, SyncPolicy},
+};
+use tempfile::TempDir;
+
+use crate::support::{
+    client::Stream,
+    eventually,
+    redis::Redis,
+    server::{TestServer, block_on, quiet},
+};
+
+/// Number of events that each server retains in memory.
+const HISTORY: usize = 6;
+
+const TOPICS: [&str; 2] = ["/a", "/b"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Publishes an event on one of the topics. Two events with the same number share a given id.
+    Publish {
+        topic: usize,
+        given: Option<u8>,
+    },
+    Restart,
+    /// Subscribes to the topics that are `true`.
+    Resume {
+        from: From,
+        topics: [bool; 2],
+    },
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    /// After the event that was published this many events ago.
+    After(prop::sample::Index),
+    AfterGiven(u8),
+    Earliest,
+    /// After an id that no log has given.
+    Unknown,
+    Now,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let given = prop_oneof![3 => Just(None), 1 => (0..5_u8).prop_map(Some)];
+    let publish = (0..2_usize, given).prop_map(|(topic, given)| Step::Publish { topic, given });
+    let from = prop_oneof![
+        6 => any::<prop::sample::Index>().prop_map(From::After),
+        2 => (0..5_u8).prop_map(From::AfterGiven),
+        1 => Just(From::Earliest),
+        1 => Just(From::Unknown),
+        1 => Just(From::Now),
+    ];
+    let topics = prop_oneof![Just([true, false]), Just([false, true]), Just([true, true])];
+    let resume = (from, topics).prop_map(|(from, topics)| Step::Resume { from, topics });
+    vec(
+        prop_oneof![12 => publish, 1 => Just(Step::Restart), 5 => resume],
+        1..40,
+    )
+}
+
+/// An event as it was published.
+#[derive(Debug, Clone)]
+struct Published {
+    id: EventId,
+    /// The id that clients see: the given id if there is one.
+    sent_id: String,
+    data: String,
+    topics: [bool; 2],
+    given: Option<u8>,
+}
+
+/// A server, and everything that was published to its log.
+struct Model {
+    config: Config,
+    server: Option<TestServer>,
+    published: Vec<Published>,
+    /// Number of the newest events that a subscriber can resume after or receive.
+    retained: usize,
+    /// Whether a restart keeps the events.
+    keeps: bool,
+}
+
+impl Model {
+    fn start(config: Config, retained: usize, keeps: bool) -> Self {
+        Self {
+            server: Some(TestServer::start(config.clone())),
+            config,
+            published: Vec::new(),
+            retained,
+            keeps,
+        }
+    }
+
+    fn server(&self) -> &TestServer {
+        self.server.as_ref().unwrap()
+    }
+
+    fn publish(&mut self, topics: [bool; 2], given: Option<u8>) -> String {
+        let data = format!("event {}", self.published.len());
+        let mut event = Event::message(&data);
+        for (topic, _) in TOPICS.iter().zip(topics).filter(|(_, is_on)| *is_on) {
+            event = event.on(Topic::parse(topic).unwrap());
+        }
+        if let Some(number) = given {
+            event = event.with_id(GivenId::parse(&given_id(number)).unwrap());
+        }
+        let id = block_on(self.server().hub.publish(event)).unwrap();
+        self.published.push(Published {
+            id,
+            sent_id: given.map_or_else(|| id.to_string(), given_id),
+            data: data.clone(),
+            topics,
+            given,
+        });
+        data
+    }
+
+    fn restart(&mut self) {
+        self.server.take().unwrap().stop().unwrap();
+        if self.config.log.kind == LogKindName::File {
+            // The thread of the log closes the file a little later.
+            let file = File::open(&self.config.log.path).unwrap();
+            eventually("the log is closed", || file.try_lock().ok());
+        }
+        self.server = Some(TestServer::start(self.config.clone()));
+        if !self.keeps {
+            self.published.clear();
+        }
+    }
+
+    /// The index of the oldest event that is retained.
+    fn oldest(&self) -> usize {
+        self.published.len().saturating_sub(self.retained)
+    }
+
+    /// The id to resume from, and the index of the first event after it. `None`: there must be a gap.
+    fn request(&self, from: &From) -> (Option<String>, Option<usize>) {
+        let oldest = self.oldest();
+        match from {
+            From::After(_) if self.published.is_empty() => (None, Some(0)),
+            From::After(index) => {
+                let index = index.index(self.published.len());
+                let next = Some(index + 1).filter(|next| *next >= oldest);
+                (Some(self.published[index].id.to_string()), next)
+            }
+            From::AfterGiven(number) => {
+                // Of several events with the same given id, the oldest that is retained counts.
+                let mut retained = (oldest..).zip(&self.published[oldest..]);
+                let found = retained.find(|(_, event)| event.given == Some(*number));
+                (Some(given_id(*number)), found.map(|(index, _)| index + 1))
+            }
+            From::Earliest => (Some("earliest".to_owned()), Some(oldest)),
+            From::Unknown => (Some("nobody-gave-this".to_owned()), None),
+            From::Now => (None, Some(self.published.len())),
+        }
+    }
+
+    /// With Redis, an event is acknowledged before this server has read it back. Waits until it has.
+    fn wait_for_newest(&self) {
+        if let Some(newest) = self.published.last() {
+            let id = newest.id.to_string();
+            eventually("the newest event", || {
+                (self.server().status()["last_id"] == id).then_some(())
+            });
+        }
+    }
+
+    /// Subscribes, publishes an event that ends the comparison, and compares what was received until then.
+    fn resume(&mut self, from: &From, topics: [bool; 2]) {
+        self.wait_for_newest();
+        let (id, next) = self.request(from);
+        let first = next.unwrap_or(self.oldest());
+        let matchers = TOPICS.iter().zip(topics).filter(|(_, is_on)| *is_on);
+        let matchers: Vec<_> = matchers
+            .map(|(topic, _)| format!("match={topic}"))
+            .collect();
+        let target = format!("/.well-known/mercure?{}", matchers.join("&"));
+        let header = id.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
+        let mut stream = Stream::request(self.server().addr, &target, header.as_bytes());
+        assert_eq!(stream.status(), 200);
+        let last = self.publish([true, true], None);
+
+        let mut received = Vec::new();
+        let mut has_gap = false;
+        loop {
+            let event = stream.event().expect("the stream continues");
+            if event.name.as_deref() == Some("gap") {
+                assert!(
+                    !has_gap && received.is_empty(),
+                    "a gap comes first and once"
+                );
+                has_gap = true;
+                continue;
+            }
+            let is_last = event.data == last;
+            received.push((event.id.unwrap(), event.data));
+            if is_last {
+                break;
+            }
+        }
+        let is_selected =
+            |event: &&Published| (0..2).any(|topic| event.topics[topic] && topics[topic]);
+        let expected: Vec<_> = self.published[first..]
+            .iter()
+            .filter(is_selected)
+            .map(|event| (event.sent_id.clone(), event.data.clone()))
+            .collect();
+        assert_eq!(received, expected, "{from:?} on {topics:?}");
+        assert_eq!(has_gap, next.is_none(), "{from:?} on {topics:?}");
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Publish { topic, given } => {
+                self.publish([*topic == 0, *topic == 1], *given);
+            }
+            Step::Restart => self.restart(),
+            Step::Resume { from, topics } => self.resume(from, *topics),
+        }
+    }
+}
+
+fn given_id(number: u8) -> String {
+    format!("urn:test:{number}")
+}
+
+/// Runs random steps on one log. The log goes on from case to case.
+fn check(config: Config, retained: usize, keeps: bool) {
+    let mut runner = TestRunner::new(Cases {
+        cases: 64,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Cases::default()
+    });
+    let model = RefCell::new(Model::start(config, retained, keeps));
+    let result = runner.run(&steps(), |steps| {
+        let mut model = model.borrow_mut();
+        steps.iter().for_each(|step| model.run(step));
+        Ok(())
+    });
+    result.unwrap();
+}
+
+fn config(kind: LogKindName) -> Config {
+    let mut config = quiet();
+    config.stream.history = HISTORY;
+    config.log.kind = kind;
+    config
+}
+
+#[test]
+fn the_memory_log_resumes_like_a_list() {
+    check(config(LogKindName::Memory), HISTORY, false);
+}
+
+#[test]
+fn the_file_log_resumes_like_a_list_over_restarts() {
+    for sync in [SyncPolicy::Always, SyncPolicy::Interval] {
+        let folder = TempDir::new().unwrap();
+        let mut config = config(LogKindName::File);
+        config.log.path = folder.path().join("events.redb");
+        config.log.sync = sync;
+        check(config, HISTORY, true);
+    }
+}
+
+#[test]
+fn the_redis_log_resumes_like_a_list_from_memory_and_from_the_archive() {
+    let redis = Redis::start();
+    let mut config = config(LogKindName::Redis);
+    config.log.url = RedisUrl::parse(&redis.url()).unwrap();
+    check(config, usize::MAX, true);
+}
