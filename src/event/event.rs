@@ -5,21 +5,23 @@ use thiserror::Error;
 use super::given_id::GivenId;
 use super::topic::{Topic, has_invisible};
 
-/// The name of every presence event.
+/// The name of presence events: the hub publishes one whenever a subscription starts or ends.
 pub(crate) const OF_HUB: &str = "mercure";
 
-/// The type of an event. A page receives such events with `addEventListener(name, ...)`.
+/// The type of an event, which is sent in the `event:` field. A page receives events of this type with
+/// `addEventListener(name, ...)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(String);
 
 /// Why a text is not a valid [`EventName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidEventName {
-    /// A line break would end the field, and the rest of the name would be parsed as another field. The
-    /// other characters are refused because nobody can see them.
-    #[error("an event name cannot hold control or format characters")]
+    /// The name contains a control or format character. A line break would end the `event:` field, and the
+    /// rest of the name would be parsed as another field. The other characters are refused because nobody can
+    /// see them.
+    #[error("an event name cannot contain control or format characters")]
     Invisible,
-    /// Only the server sends events with this name, for example `gap`.
+    /// The name is one that only the server uses, for example `gap`.
     #[error(
         "the event names \"checkpoint\", \"gap\", \"expiring\" and \"mercure\" are reserved for the \
          server"
@@ -31,13 +33,13 @@ pub enum InvalidEventName {
 }
 
 impl EventName {
-    /// Maximum length of a name in bytes. A longer one is refused.
+    /// Maximum length of an event name in bytes. Longer names are refused.
     pub const MAX_BYTES: usize = 256;
 
     /// Names of events that only the server sends.
     const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", OF_HUB];
 
-    /// Validates a name. An empty name is allowed; a browser treats it as no name.
+    /// Validates an event name. An empty name is allowed: a browser treats the event as one without a name.
     pub fn parse(name: impl Into<String>) -> Result<Self, InvalidEventName> {
         let name = name.into();
         if name.len() > Self::MAX_BYTES {
@@ -46,19 +48,20 @@ impl EventName {
         if has_invisible(&name) {
             return Err(InvalidEventName::Invisible);
         }
-        // Trimmed, because some clients trim the names that they receive.
+        // Compare without surrounding spaces: a client that trims names would take `" gap"` for the server's
+        // `gap`.
         if Self::RESERVED.contains(&name.trim()) {
             return Err(InvalidEventName::Reserved);
         }
         Ok(Self(name))
     }
 
-    /// The name of every presence event.
+    /// The name of presence events.
     fn of_hub() -> Self {
         Self(OF_HUB.to_owned())
     }
 
-    /// A name that was validated before it was stored.
+    /// Restores a name that was read from the log. It was validated before it was stored.
     pub(crate) fn stored(name: String) -> Self {
         Self(name)
     }
@@ -69,34 +72,36 @@ impl EventName {
     }
 }
 
-/// Which subscribers receive an event: those with a matcher for one of its topics. If the event is private,
-/// they must also be authorized to read one of its topics.
+/// Which subscribers receive an event: those with a topic matcher that matches one of its topics. If the
+/// event is private, they must also be authorized to read one of its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audience {
-    /// Never empty.
+    /// The topics of the event. Never empty.
     pub(crate) topics: Vec<Topic>,
     pub(crate) private: bool,
 }
 
-/// An event without its [`EventId`](super::event_id::EventId), which the log assigns when it appends the event.
+/// An event without its [`EventId`](super::event_id::EventId): the log assigns the id when it appends the
+/// event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Topics and privacy. `None`: public, on the hub's own topic, as the numbered messages are.
+    /// The topics, and whether the event is private. `None`: a public event on the hub's own topic, for
+    /// example a numbered message (the ticker sends these at a fixed interval).
     pub(crate) audience: Option<Audience>,
-    /// `None`: subscribers receive the [`EventId`].
+    /// The id that the publisher chose. `None`: subscribers receive the [`EventId`] instead.
     given_id: Option<GivenId>,
     name: Option<EventName>,
     data: String,
-    /// Reconnect delay for clients, in milliseconds. `None`: they keep the one that they have.
+    /// Reconnect delay for clients, in milliseconds. `None`: clients keep their current delay.
     retry: Option<u64>,
-    /// The number of a numbered message, from 0. `None`: any other event.
+    /// The number of the message if the ticker sent it, counted from 0. `None` for any other event.
     tick: Option<u64>,
 }
 
 impl Event {
-    /// An event without a name, which a page receives in `onmessage`. `data` can be any text. The page
-    /// receives each CR, LF and CRLF in it as one `\n`. Without [topics](Self::on), the event is on the
-    /// hub's own topic, as the numbered messages are.
+    /// An event without a name, which a page receives in `onmessage`. `data` can be any text, but the page
+    /// receives each CR, LF and CRLF as one `\n`. Unless a topic is added with [`on`](Self::on), the event is
+    /// public and on the hub's own topic.
     pub fn message(data: impl Into<String>) -> Self {
         Self {
             audience: None,
@@ -108,7 +113,7 @@ impl Event {
         }
     }
 
-    /// The numbered message with this number, from 0.
+    /// A numbered message of the ticker. The first number is 0.
     pub(crate) fn tick(number: u64, message: String) -> Self {
         Self {
             tick: Some(number),
@@ -116,12 +121,12 @@ impl Event {
         }
     }
 
-    /// The number of a numbered message, from 0. `None`: any other event.
+    /// The number of the message if the ticker sent it, counted from 0. `None` for any other event.
     pub(crate) fn tick_number(&self) -> Option<u64> {
         self.tick
     }
 
-    /// Whether this is a presence event. The name is proof, because it is reserved for the server.
+    /// Whether this is a presence event. The name is proof, because publishers cannot use it.
     pub(crate) fn is_presence(&self) -> bool {
         self.name
             .as_ref()
@@ -130,13 +135,13 @@ impl Event {
 
     /// Approximate memory of the topics, the given id and the name, in bytes.
     pub(crate) fn bytes_beside_data(&self) -> usize {
-        /// Overhead of one `Arc<str>`: the reference, and the counters before the text.
-        const COUNTED: usize = 48;
+        /// Approximate memory of an `Arc<str>` in addition to its text: the pointer and the reference counts.
+        const ARC_BYTES: usize = 48;
         let topics = self.topics().iter();
-        let topics: usize = topics.map(|topic| COUNTED + topic.as_str().len()).sum();
-        // The log also keeps the id in an index that finds events by given id.
+        let topics: usize = topics.map(|topic| ARC_BYTES + topic.as_str().len()).sum();
+        // Four times `ARC_BYTES`, because the log also stores the given id in an index.
         let given = self.given_id.as_ref();
-        let given = given.map_or(0, |given| 4 * COUNTED + given.as_str().len());
+        let given = given.map_or(0, |given| 4 * ARC_BYTES + given.as_str().len());
         let name = self.name.as_ref().map_or(0, |name| name.as_str().len());
         topics + given + name
     }
@@ -160,7 +165,7 @@ impl Event {
         }
     }
 
-    /// Adds a topic. Subscribers to any topic of the event receive it.
+    /// Adds a topic. A subscriber receives the event if it subscribes to at least one of the event's topics.
     #[must_use]
     pub fn on(mut self, topic: Topic) -> Self {
         let audience = self.audience.get_or_insert(Audience {
@@ -171,8 +176,8 @@ impl Event {
         self
     }
 
-    /// Sets an id that the publisher chose. Subscribers can resume from it. If an older event has the same
-    /// id, the id names the older event while that event is retained.
+    /// Sets an id that the publisher chose. Subscribers can resume after this id. If a retained older event
+    /// has the same id, they resume after the older event.
     #[must_use]
     pub fn with_id(self, id: GivenId) -> Self {
         Self {
@@ -181,7 +186,7 @@ impl Event {
         }
     }
 
-    /// Makes clients that receive the event wait this many milliseconds whenever they reconnect.
+    /// Sets the reconnect delay of all clients that receive the event, in milliseconds.
     #[must_use]
     pub fn with_retry(self, ms: u64) -> Self {
         Self {
@@ -200,7 +205,7 @@ impl Event {
         &self.data
     }
 
-    /// Reconnect delay for clients, in milliseconds. `None`: they keep the one that they have.
+    /// Reconnect delay for clients, in milliseconds. `None`: clients keep their current delay.
     pub(crate) fn retry(&self) -> Option<u64> {
         self.retry
     }
@@ -222,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_end_its_line_or_pose_as_the_server() {
+    fn names_with_line_breaks_and_reserved_names_are_refused() {
         assert_eq!(EventName::parse("a\nb"), Err(InvalidEventName::Invisible));
         assert_eq!(EventName::parse("a\rb"), Err(InvalidEventName::Invisible));
         for name in EventName::RESERVED {

@@ -6,19 +6,21 @@ use thiserror::Error;
 
 /// The id that the log assigns to an event: `#<epoch>-<seq>`, for example `#1763856000000-42`.
 ///
-/// It is short, ASCII, and ordered by epoch, then by `seq`. A client can distinguish a restart or a loss
-/// (another epoch) from missing events (a jump in `seq`). The `#` distinguishes it from every given id.
+/// Ids are short, ASCII, and ordered by epoch, then by `seq`. A client can distinguish a restart or a loss of
+/// events in the log (another epoch) from events that it did not receive (a jump in `seq`). The `#`
+/// distinguishes these ids from those that publishers choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// When the epoch began, in milliseconds since 1970. The first epoch begins when the log is created. A
-    /// new one begins when events may have been lost: in Redis, or in a crash before a file was synced.
+    /// When the event's epoch began, in milliseconds since 1970. An epoch is a period in which the log loses
+    /// no event. The first one begins when the log is created; a new one begins when events may have been
+    /// lost: by Redis, or in a crash before the log file was synced.
     pub epoch: u64,
-    /// The number of the event, from 1 and without holes. 0 is the position before the first event. In Redis,
-    /// every epoch counts from 1. In a file, a new epoch continues the count.
+    /// The number of the event. Numbers start at 1 and increase by one; 0 is the position before the first
+    /// event. In Redis, each epoch starts again at 1. In a file, a new epoch continues the numbers.
     pub seq: u64,
 }
 
-/// As a last event id, this word requests every event that is retained.
+/// A client that sends this word as its last event id requests every event that is retained.
 pub(crate) const EARLIEST: &str = "earliest";
 
 /// The text is not an [`EventId`].
@@ -78,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_id_reads_back_as_itself(epoch: u64, seq: u64) {
+        fn every_id_is_parsed_from_both_of_its_forms(epoch: u64, seq: u64) {
             let id = EventId { epoch, seq };
 
             prop_assert_eq!(EventId::parse(&id.to_string()), Ok(id));

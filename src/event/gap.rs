@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{event_id::EventId, given_id::GivenId};
 
-/// The name of the event in the stream that carries a [`Gap`].
+/// The name of the event that reports a [`Gap`] to a client.
 pub(crate) const EVENT_NAME: &str = "gap";
 
 /// Why the events after the requested id are not available.
@@ -13,18 +13,18 @@ pub(crate) const EVENT_NAME: &str = "gap";
 pub(crate) enum GapReason {
     /// The events were in this log and have been evicted.
     Evicted,
-    /// The id belongs to another epoch: the server restarted with its log in memory, the log lost events, or
-    /// another server assigned the id.
+    /// The requested id was assigned in another epoch: before a restart of a server that keeps its log in
+    /// memory, before the log lost events, or by another server.
     Epoch,
-    /// The id names no event that the log knows: the event does not exist yet, no retained event has this
-    /// given id, or the text is not an id.
+    /// The requested id names no event that the log knows: the event does not exist yet, no retained event
+    /// has this given id (an id chosen by a publisher), or the text is not an id.
     Unknown,
 }
 
 impl GapReason {
     pub(crate) const ALL: [Self; 3] = [Self::Evicted, Self::Epoch, Self::Unknown];
 
-    /// The reason as clients and metrics show it.
+    /// The text for the reason in gap events and in metric labels.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Evicted => "evicted",
@@ -40,16 +40,16 @@ impl Serialize for GapReason {
     }
 }
 
-/// Events that a subscriber does not receive. Its stream continues right after `resumed_after`.
+/// Reports that a subscriber does not receive some events. Its stream continues right after `resumed_after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gap {
     /// Why the events are missing.
     pub(crate) reason: GapReason,
-    /// The id after which the subscriber wanted to resume, in its [URI form](crate::event::given_id::to_uri).
-    /// Truncated to [`Gap::MAX_REQUESTED`] characters.
+    /// The id after which the subscriber wanted to resume, with characters outside ASCII
+    /// [percent-encoded](crate::event::given_id::to_uri). Truncated to [`Gap::MAX_REQUESTED`] characters.
     pub(crate) requested: String,
-    /// The stream continues after this id. `None`: it continues with the oldest retained event, and the id
-    /// before that event is unknown.
+    /// The id after which the stream continues. `None`: the stream continues with the oldest retained event,
+    /// and the id before that event is unknown.
     pub(crate) resumed_after: Option<EventId>,
     /// How many events are missing. `None`: unknown.
     pub(crate) missed: Option<u64>,

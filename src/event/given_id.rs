@@ -7,31 +7,33 @@ use thiserror::Error;
 
 use super::{event_id::EARLIEST, topic::has_invisible};
 
-/// An id that a publisher chose for its event, in its URI form.
+/// An id that a publisher chose for its event, in its URI form: characters outside ASCII are percent-encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GivenId(Arc<str>);
 
 /// Why a text is not a valid [`GivenId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidGivenId {
-    /// A browser treats an empty id as no id.
+    /// The id is empty. A browser treats an empty id as no id.
     #[error("an id cannot be empty")]
     Empty,
-    /// Only the hub's own ids begin with `#`.
+    /// The id begins with `#`, as only the hub's own ids do.
     #[error("an id cannot begin with \"#\", as the hub's own ids do")]
     Fragment,
-    /// This is the form of the hub's own ids without the `#`, and clients may resume with that form.
+    /// The id has the form `<number>-<number>`. Clients may send the hub's own ids in this form, without the
+    /// `#`.
     #[error("an id cannot be two numbers with a \"-\" between them, as in the hub's own ids")]
     TwoNumbers,
-    /// As a last event id, this word requests every event that is retained.
+    /// The id is `earliest`. A client that sends this word as its last event id requests every retained
+    /// event.
     #[error("the id \"earliest\" is reserved")]
     Earliest,
-    /// A line break would end the field, and clients ignore an id that contains NUL. The other characters are
-    /// refused because nobody can see them.
-    #[error("an id cannot hold control or format characters")]
+    /// The id contains a control or format character. A line break would end the `id:` field, and clients
+    /// ignore an id that contains NUL. The other characters are refused because nobody can see them.
+    #[error("an id cannot contain control or format characters")]
     Invisible,
-    /// The id begins or ends with a space. HTTP trims it from a `Last-Event-ID` header, so the client could
-    /// not resume.
+    /// The id begins or ends with a space. HTTP trims spaces from a `Last-Event-ID` header, so a client that
+    /// resumes would send another id.
     #[error("an id cannot begin or end with a space")]
     Space,
     /// Longer than [`GivenId::MAX_BYTES`].
@@ -40,13 +42,14 @@ pub enum InvalidGivenId {
 }
 
 impl GivenId {
-    /// Maximum length of an id, in bytes of its URI form. A longer one is refused. Even if a client
-    /// percent-encodes every byte of the URI form once more, the result is shorter than 1,024 bytes, the
-    /// length to which a last event id in a request is truncated.
+    /// Maximum length of an id, in bytes of its URI form. Longer ids are refused. Even if a client
+    /// percent-encodes every byte of the URI form again, the result is shorter than 1,024 bytes, the length
+    /// to which the last event id of a request is truncated.
     pub const MAX_BYTES: usize = 255;
 
     /// Validates an id and percent-encodes its characters outside ASCII (RFC 3987, section 3.1). Clients send
-    /// the id back in a header, and without this encoding each would encode such characters differently.
+    /// the id back in a header, and without this encoding different clients would encode such characters
+    /// differently.
     pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
         if id.is_empty() {
             return Err(InvalidGivenId::Empty);
@@ -60,7 +63,7 @@ impl GivenId {
         if id == EARLIEST {
             return Err(InvalidGivenId::Earliest);
         }
-        // The URI form is never shorter, so a long id is refused before it is encoded.
+        // The URI form is never shorter than the id, so refuse an id that is too long without encoding it.
         if id.len() > Self::MAX_BYTES {
             return Err(InvalidGivenId::TooLong);
         }
@@ -77,7 +80,7 @@ impl GivenId {
         Ok(Self(uri.into()))
     }
 
-    /// An id that was validated before it was stored.
+    /// Restores an id that was read from the log. It was validated before it was stored.
     pub(crate) fn stored(id: &str) -> Self {
         Self(id.into())
     }
@@ -115,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_uri_form_is_ascii_and_reads_back_as_the_id(id in "[^%\\x00-\\x1f\\x7f]{0,40}") {
+        fn the_uri_form_is_ascii_and_decodes_to_the_id(id in "[^%\\x00-\\x1f\\x7f]{0,40}") {
             let uri = to_uri(&id);
 
             prop_assert!(uri.is_ascii());
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_could_be_one_of_the_hubs_is_refused() {
+    fn an_id_in_the_form_of_the_hubs_own_ids_is_refused() {
         for id in ["#", "#7-42", "#x"] {
             assert_eq!(GivenId::parse(id), Err(InvalidGivenId::Fragment), "{id}");
         }
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_outside_ascii_becomes_a_uri_and_its_length_counts_then() {
+    fn an_id_outside_ascii_is_percent_encoded_before_its_length_is_checked() {
         let given = |id: &str| GivenId::parse(id).map(|id| id.as_str().to_owned());
 
         assert_eq!(given("caf\u{e9}-1").unwrap(), "caf%C3%A9-1");

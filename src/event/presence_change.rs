@@ -8,18 +8,18 @@ use super::{
     topic::Topic,
 };
 
-/// The start or end of one active subscription.
+/// The start or end of one active subscription: of one topic matcher of a connected subscriber.
 #[derive(Debug)]
 pub(crate) struct PresenceChange {
     is_active: bool,
-    /// The presence event. It is private, its topic is the path of the subscription, and its data is the
-    /// document.
+    /// The presence event that reports this change. It is private, its topic is the path of the subscription,
+    /// and its data is the subscription's JSON document.
     pub(crate) event: Event,
 }
 
 impl PresenceChange {
-    /// `document` must be a JSON object whose `id` is the path of the subscription. Its `active` is set to
-    /// `is_active`.
+    /// `document` describes the subscription. It must be a JSON object whose member `id` is the path of the
+    /// subscription. This function sets its member `active` to `is_active`.
     pub(crate) fn new(mut document: Value, is_active: bool) -> Self {
         document["active"] = Value::Bool(is_active);
         let path = document["id"].as_str().unwrap_or_default();
@@ -32,13 +32,13 @@ impl PresenceChange {
         Self { is_active, event }
     }
 
-    /// Parses the document first. `None`: it is not a JSON object.
+    /// Like [`Self::new`], with the document as JSON text. `None` if the text is not a JSON object.
     pub(crate) fn of_text(document: &str, is_active: bool) -> Option<Self> {
         let document: Value = serde_json::from_str(document).ok()?;
         document.is_object().then(|| Self::new(document, is_active))
     }
 
-    /// The path of the subscription, which is also the topic of the event.
+    /// The path of the subscription, which is also the topic of the presence event.
     pub(crate) fn path(&self) -> &str {
         self.event.topics().first().map_or("", Topic::as_str)
     }

@@ -12,15 +12,16 @@ use super::{
 /// Where a subscriber wants its stream to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ResumeFrom {
-    /// With the next event that is published.
+    /// The stream starts with the next event that is published.
     Now,
-    /// With the oldest event that is retained.
+    /// The stream starts with the oldest event that is retained.
     Earliest,
-    /// After this id of the hub. `is_bare`: the client sent it without the `#`.
+    /// The stream starts after this id of the hub. `is_bare`: the client sent the id without its `#`.
     After { id: EventId, is_bare: bool },
-    /// After the event that has this given id.
+    /// The stream starts after the event for which a publisher chose this id.
     AfterGiven(GivenId),
-    /// After a text that is not an id, in its URI form. Truncated to [`Gap::MAX_REQUESTED`] characters.
+    /// The client sent a text that is not a valid id. It is stored in its [URI form](to_uri), truncated to
+    /// [`Gap::MAX_REQUESTED`] characters.
     Unknown(String),
 }
 
@@ -31,7 +32,7 @@ impl ResumeFrom {
     /// A value that is not UTF-8 is decoded as Latin-1, which some clients use for characters outside ASCII.
     /// Both encodings result in the same [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // The bound is longer than any valid id, so a truncated value becomes `Unknown`.
+        // The limit is longer than any valid id, so a value that is truncated here becomes `Unknown`.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),
@@ -60,7 +61,7 @@ impl From<EventId> for ResumeFrom {
     }
 }
 
-/// Writes the URI form, with the `#` only if the client sent it.
+/// Writes the last event id in its URI form. An id of the hub has its `#` only if the client sent it.
 impl fmt::Display for ResumeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,10 +75,10 @@ impl fmt::Display for ResumeFrom {
     }
 }
 
-/// Query parameters that carry a last event id.
+/// Query parameters in which a client can send its last event id.
 pub(crate) const PARAMETERS: [&[u8]; 2] = [b"last_event_id", b"lastEventId"];
 
-/// Query parameters that carried it in older versions of Mercure.
+/// Query parameters in which clients of older Mercure versions send their last event id.
 pub(crate) const LEGACY_PARAMETERS: [&[u8]; 2] = [b"lastEventID", b"Last-Event-ID"];
 
 #[cfg(test)]
@@ -89,13 +90,13 @@ mod tests {
     const ID: EventId = EventId { epoch: 7, seq: 42 };
 
     #[test]
-    fn earliest_and_nothing_have_their_own_meaning() {
+    fn earliest_and_an_empty_value_have_special_meanings() {
         assert_eq!(ResumeFrom::parse(b"earliest"), ResumeFrom::Earliest);
         assert_eq!(ResumeFrom::parse(b""), ResumeFrom::Now);
     }
 
     #[test]
-    fn what_is_no_id_is_kept_in_a_bounded_form() {
+    fn a_value_that_is_not_an_id_is_truncated() {
         let megabyte = vec![b'x'; 1 << 20];
 
         assert_eq!(
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_ids_are_read_with_and_without_the_hash_and_others_are_a_publishers() {
+    fn ids_of_the_hub_are_parsed_with_and_without_the_hash_and_other_ids_are_given_ids() {
         let given = |id| ResumeFrom::AfterGiven(GivenId::parse(id).unwrap());
         let after = |is_bare| ResumeFrom::After { id: ID, is_bare };
 
@@ -139,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic_and_bounded(bytes: Vec<u8>) {
+        fn any_bytes_are_parsed_without_panic_and_bounded(bytes: Vec<u8>) {
             let written = ResumeFrom::parse(&bytes).to_string();
 
             prop_assert!(written.is_ascii() && written.len() <= Gap::MAX_REQUESTED);

@@ -13,14 +13,15 @@ pub struct Topic(Arc<str>);
 /// Why a text is not a valid [`Topic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidTopic {
-    /// It is unclear whether an empty topic would match everything or nothing.
+    /// The topic is empty. It is unclear whether an empty topic would match everything or nothing.
     #[error("a topic cannot be empty")]
     Empty,
-    /// In a request, `*` means every topic.
-    #[error("\"*\" stands for every topic and cannot be one")]
+    /// The topic is `*`. In a request, `*` means every topic.
+    #[error("\"*\" means every topic, so it cannot be a topic")]
     Wildcard,
-    /// Such characters are invisible, so one topic could pass for another.
-    #[error("a topic cannot hold control or format characters")]
+    /// The topic contains a control or format character. Such characters are invisible, so two different
+    /// topics could look the same.
+    #[error("a topic cannot contain control or format characters")]
     Invisible,
     /// Longer than [`Topic::MAX_BYTES`].
     #[error("a topic is at most {} bytes long", Topic::MAX_BYTES)]
@@ -28,7 +29,7 @@ pub enum InvalidTopic {
 }
 
 impl Topic {
-    /// Maximum length of a topic in bytes. A longer one is refused.
+    /// Maximum length of a topic in bytes. Longer topics are refused.
     pub const MAX_BYTES: usize = 4096;
 
     /// Validates a topic.
@@ -49,7 +50,8 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
-    /// A topic that the hub itself created, of any length, or that was validated before it was stored.
+    /// Creates a topic without validation, from a text of the hub itself (which may exceed the maximum
+    /// length) or from a text that was validated before it was stored.
     pub(crate) fn of_hub(text: &str) -> Self {
         Self(text.into())
     }
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invisible_reserved_or_too_long_is_refused() {
+    fn texts_that_are_invisible_reserved_or_too_long_are_refused() {
         for text in [
             "a\nb",
             "a\0",

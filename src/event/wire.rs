@@ -11,12 +11,12 @@ use super::{
     gap::{self, Gap},
 };
 
-/// The end of a chunked HTTP body.
+/// The last chunk of a chunked HTTP body, which ends the body.
 pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
-/// A piece of a stream, encoded once for all subscribers that receive it. It is stored inside an HTTP chunk
-/// (RFC 9112, section 7.1), because most subscribers receive it in that form. The default is empty and is
-/// never sent.
+/// A part of an event stream, such as one event, encoded once for all subscribers that receive it. It is
+/// stored inside an HTTP chunk (RFC 9112, section 7.1), because most subscribers receive it in that form. The
+/// default frame is empty and never sent; the log stores it where events are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
     chunk: Bytes,
@@ -24,17 +24,18 @@ pub(crate) struct Frame {
     header: u8,
 }
 
-/// How frames are sent.
+/// How the frames of a stream are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// As HTTP chunks.
+    /// Each frame is sent inside its HTTP chunk.
     Chunked,
-    /// Without chunks: the stream ends with the connection, or another layer adds the chunks.
+    /// Frames are sent without their HTTP chunks: the stream ends with the connection, or another layer adds
+    /// chunks.
     Plain,
 }
 
 impl Frame {
-    /// Puts the chunk around `text`, which must not be empty: an empty chunk would end the body.
+    /// Wraps `text` in an HTTP chunk. `text` must not be empty: an empty chunk would end the body.
     fn new(text: &[u8]) -> Self {
         let mut chunk = BytesMut::with_capacity(text.len() + 8);
         write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(BUFFER_GROWS);
@@ -47,12 +48,12 @@ impl Frame {
         }
     }
 
-    /// The bytes to send. Shared, not copied.
+    /// The bytes to send. They share the memory of the frame and are not copied.
     pub(crate) fn bytes(&self, framing: Framing) -> Bytes {
         self.chunk.slice(self.range(framing))
     }
 
-    /// Length of the whole chunk in bytes, which is also the memory that the log needs for it.
+    /// Length of the whole chunk in bytes, which is also the memory that the log needs for the frame.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
     }
@@ -65,7 +66,8 @@ impl Frame {
     }
 }
 
-/// Frames that are sent together, in order. A single frame is shared, several are copied into one buffer.
+/// Frames that are sent together, in order. If there is only one, its bytes are shared; several frames are
+/// copied into one buffer.
 #[derive(Debug)]
 pub(crate) struct Batch {
     framing: Framing,
@@ -109,17 +111,17 @@ impl Batch {
 }
 
 /// A comment line that keeps a silent stream open through proxies and lets the server detect early that a
-/// client is gone. No blank line follows it: at a blank line, common clients pass a block to the application,
-/// even if it has no data.
+/// client is gone. It ends without a blank line: common clients call the application at each blank line, even
+/// if no data came before it.
 pub(crate) fn heartbeat() -> Frame {
     Frame::new(b":\n")
 }
 
-/// The name of the event that only sets a client's last event id.
+/// The name of checkpoints: events whose only purpose is to set a client's last event id.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
-/// An event that sets the client's last event id to `id`. The client must already have received every event
-/// up to `id` that is for it. The data `{}` is for clients that parse the data of every event.
+/// A checkpoint, which sets the client's last event id to `id`. The client must already have received all of
+/// its events up to `id`. The data is `{}`, because some clients parse the data of every event as JSON.
 pub(crate) fn checkpoint(id: EventId) -> Frame {
     let mut text = BytesMut::new();
     put_checkpoint(&mut text, Some(id));
@@ -133,12 +135,12 @@ pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
     Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
 }
 
-/// The beginning of a stream: the reconnect delay, and a comment, which makes proxies forward the headers
-/// and makes `onopen` fire before the first event.
+/// The beginning of a stream: the reconnect delay, and a comment. The comment makes proxies forward the
+/// headers and makes `onopen` fire before the first event.
 ///
-/// `last_id` is the id after which the stream starts, if the client does not know it. A checkpoint with
-/// this id follows, so the client loses nothing if it is disconnected before its first event. If events are
-/// missing, `gap` follows.
+/// `last_id` is the id after which the stream starts; `None` if the client already knows it. It is sent as a
+/// checkpoint, so a client that is disconnected before its first event loses nothing. If events are missing,
+/// `gap` is sent last.
 pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -153,7 +155,7 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
 }
 
 /// The last block of a stream that the server ends: the reconnect delay, and a checkpoint with the id after
-/// which to resume. `last_id` is `None`: the client keeps its last event id.
+/// which the client must resume. If `last_id` is `None`, the client keeps its last event id.
 pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -161,7 +163,7 @@ pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     Frame::new(&text)
 }
 
-/// An event of the log. Its given id, if it has one, is sent instead of `id`.
+/// Encodes an event of the log. If its publisher chose an id, subscribers receive that one instead of `id`.
 pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     let mut text = BytesMut::with_capacity(event.data().len() + 64);
     match event.given_id() {
@@ -181,14 +183,14 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     Frame::new(&text)
 }
 
-/// Size of `data` in a stream, in bytes, without the field name of its first line. Each further line adds
-/// its own field name, `data: `. A CRLF counts as two bytes, although only an LF is sent.
+/// Size of `data` in an encoded stream, in bytes, without the field name of the first line. Each further line
+/// adds its own field name, `data: `. A CRLF counts as two bytes, although only an LF is sent.
 pub(crate) fn data_bytes(data: &str) -> usize {
     const FIELD: usize = "data: ".len();
     data.len() + FIELD * (lines(data).count() - 1)
 }
 
-/// A gap event. Its id is the one after which the stream continues. So a client that is disconnected right
+/// A gap event. Its id is the id after which the stream continues. So a client that is disconnected right
 /// after the gap resumes there and does not receive the same gap again.
 pub(crate) fn gap(gap: &Gap) -> Frame {
     let mut text = BytesMut::new();
@@ -218,13 +220,13 @@ fn put_gap(text: &mut BytesMut, gap: &Gap) {
     text.put_u8(b'\n');
 }
 
-const BUFFER_GROWS: &str = "a growing buffer takes every write";
+const BUFFER_GROWS: &str = "a write to a buffer that grows cannot fail";
 
 fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
     writeln!(text.writer(), "{field}: {value}").expect(BUFFER_GROWS);
 }
 
-/// Splits at each CR, LF and CRLF, because each of them ends a line in a stream.
+/// Splits event data at each CR, LF and CRLF, because each of them ends a line in an event stream.
 fn lines(data: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_says_how_long_it_is() {
+    fn a_chunk_begins_with_its_length() {
         let short = heartbeat();
         let long = event(ID, &Event::message("x".repeat(5000)));
 
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_event_says_its_name() {
+    fn a_named_event_has_an_event_field() {
         let name = EventName::parse("price").unwrap();
 
         let frame = event(ID, &Event::message("9").named(name));
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_its_frames_in_a_row_and_one_alone_is_not_copied() {
+    fn a_batch_joins_its_frames_and_does_not_copy_a_single_one() {
         let (one, two) = (heartbeat(), goodbye(Duration::from_secs(1), None));
         let mut single = Batch::new(Framing::Chunked);
         let mut pair = Batch::new(Framing::Plain);

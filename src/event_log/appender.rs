@@ -18,44 +18,47 @@ use crate::{
 
 /// Appends events to a log. Subscribers read them from the [`MemoryLog`] that every log kind has.
 pub(crate) trait Appender: Send + Sync + fmt::Debug {
-    /// Appends an event. Sends its id, or an error, to `waits`.
-    fn append(&self, event: Event, waits: Option<AckSender>);
+    /// Appends an event, immediately or after it waited in a queue. Sends the event's id to `ack` when the
+    /// event is in the log, or an error if it is refused.
+    fn append(&self, event: Event, ack: Option<AckSender>);
 
-    /// Announces that a subscription became active or ended.
+    /// Announces, with a presence event, that a subscription became active or ended.
     fn announce(&self, change: PresenceChange) {
         self.append(change.event, None);
     }
 
-    /// The active subscriptions of all nodes that share the log. `None` if the log is not shared.
+    /// The active subscriptions of all servers that share the log. `None` if the log is not shared.
     fn subscriptions(&self) -> Option<Subscriptions> {
         None
     }
 
-    /// Approximate size of the events that wait to be appended, in bytes.
+    /// Approximate size of the events that wait to be appended, in bytes. 0 if the log kind has no queue.
     fn queued_bytes(&self) -> usize {
         0
     }
 
-    /// Whether the queue has reached [`MAX_QUEUED_BYTES`]. Callers then refuse requests that clients can
-    /// retry later.
+    /// Whether the queue of waiting events has reached [`MAX_QUEUED_BYTES`]. If so, callers refuse requests
+    /// that clients can retry later.
     fn is_full(&self) -> bool {
         self.queued_bytes() >= MAX_QUEUED_BYTES
     }
 
-    /// Minimum time between two appends of numbered messages.
+    /// Minimum time between two appends of numbered messages, which are the server's test messages.
     fn tick_pause(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Whether the log accepts events, as far as is known without trying.
+    /// Whether the log accepts events. False after a failure of the file or of Redis, until the failure is
+    /// over.
     fn is_writable(&self) -> bool;
 
-    /// Resolves when all events that were appended before are as durable as the log can make them, or were
-    /// refused.
+    /// Resolves when every event that was appended before this call is stored as durably as the log can, or
+    /// was refused.
     fn flush(&self) -> oneshot::Receiver<()>;
 }
 
-/// Resolves to the path and the JSON document of each subscription, or to an error if they cannot be read.
+/// Resolves to the path and the JSON document of each active subscription, or to an error if they cannot be
+/// read.
 pub(crate) type Subscriptions = oneshot::Receiver<Vec<(String, String)>>;
 
 /// Minimum time between two appends of numbered messages to a file or Redis. Messages that become due
@@ -66,22 +69,24 @@ pub(super) const TICK_PAUSE: Duration = Duration::from_millis(4);
 
 /// An open log.
 pub(crate) struct Opened {
-    /// The part of the log that subscribers read.
+    /// The newest events of the log. Subscribers read them here.
     pub(crate) memory: Arc<MemoryLog>,
     pub(crate) appender: Arc<dyn Appender>,
-    /// Set if the log appends the numbered messages itself, once for all nodes that share it. Send it the
-    /// ticker's settings, or `None` while this process requests no messages.
+    /// `Some` if the log appends the numbered messages itself, once for all servers that share it. The sender
+    /// passes the ticker's settings to the log, or `None` while this server requests no messages.
     pub(crate) ticking: Option<watch::Sender<Option<TickerSettings>>>,
-    /// Reads events that are older than those in memory. `None` if the log retains no older events.
+    /// Reads events that are older than those in memory. `None` for logs in memory or in a file, which have
+    /// no older events.
     pub(crate) archive: Option<Archive>,
-    /// Resolves when the log's thread has ended. From then on, nothing can be appended.
+    /// Resolves when the log's thread has ended. From then on, no event can be appended. `None` if the log
+    /// has no thread.
     pub(crate) gone: Option<oneshot::Receiver<Infallible>>,
 }
 
-/// Counts appended events and notifies their readers.
+/// Counts appended events in the metrics, and signals that subscribers can read them.
 pub(crate) struct Listener {
     pub(crate) metrics: Arc<Metrics>,
-    /// Called after events became readable.
+    /// Called after events became readable, or after something else changed in the log, such as its epoch.
     pub(crate) notify: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -92,8 +97,8 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// Reports the number of events that became readable. 0 means that something else changed, such as the
-    /// epoch.
+    /// Reports that this number of events became readable. The number is 0 if only something else changed,
+    /// such as the epoch.
     pub(super) fn appended(&self, events: usize) {
         self.metrics.events.inc_by(events as u64);
         (self.notify)();

@@ -1,23 +1,23 @@
-//! Reads retained events that are older than memory, one batch at a time. A subscriber requests the next
-//! batch when its client has accepted the one before, so the client sets the pace.
+//! Reads retained events that are older than those in memory, one batch at a time. A subscriber requests the
+//! next batch when its client has accepted the previous one, so the client sets the pace.
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{resume_point::ResumePoint, waiting::LogUnavailable};
 use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
 
-/// How far a reader has read in the archive.
+/// The position of a reader in the archive, which is the whole log in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// The id of the last item.
+    /// The id of the last item that the reader has read.
     pub(crate) id: EventId,
-    /// Number of events of this epoch, up to and including `id`, that are not presence events. `None` if
-    /// unknown.
+    /// How many events of the same epoch, up to and including `id`, are not presence events. If two positions
+    /// in an epoch have the same number, only presence events lie between them. `None` if unknown.
     pub(crate) others: Option<u64>,
 }
 
 impl Reached {
-    /// Whether only presence events lie between this position and another one in the same epoch.
+    /// Whether `self` and `other` are in the same epoch and only presence events lie between them.
     fn is_level_with(self, other: Self) -> bool {
         self.id.epoch == other.id.epoch && self.others.is_some() && self.others == other.others
     }
@@ -30,17 +30,18 @@ impl From<EventId> for Reached {
     }
 }
 
-/// What is missing between two items.
+/// Which events are missing between two items of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Only presence events.
+    /// Only presence events are missing.
     Presence,
-    /// Events of any kind, for this reason.
+    /// Events other than presence events may be missing too, for this reason.
     Events(GapReason),
 }
 
 impl Missing {
-    /// The reason for the gap that a subscriber must receive. `None` if it needs no gap.
+    /// The reason for the gap that a subscriber must receive. `None` if the subscriber needs no gap, because
+    /// it does not want the missing events.
     pub(crate) fn reason(self, wants_presence: bool) -> Option<GapReason> {
         match self {
             Self::Presence => wants_presence.then_some(GapReason::Evicted),
@@ -49,18 +50,18 @@ impl Missing {
     }
 }
 
-/// An entry of a log that several nodes write.
+/// An entry of the log in Redis, which several servers write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Event {
         id: EventId,
         event: Event,
-        /// Number of earlier events of this epoch that are not presence events. `None` if unknown.
+        /// How many earlier events of the same epoch are not presence events. `None` if unknown.
         others: Option<u64>,
     },
-    /// The start of a new epoch. The first value is the id before the first event of the epoch. The second
-    /// value is the position in the previous epochs after which this one continues. If it is `None`, events
-    /// may be missing, and every subscriber that crosses this point receives a gap.
+    /// The start of a new epoch. The first value is the id before the first event of the new epoch. The
+    /// second value is the position in an earlier epoch after which the new one continues. If it is `None`,
+    /// events may have been lost, and every subscriber that reads past this item receives a gap.
     Begins(EventId, Option<Reached>),
     /// An entry that another program wrote and that is not an event.
     Unreadable(EventId),
@@ -73,7 +74,7 @@ impl Item {
         }
     }
 
-    /// The position of a reader that has read this item.
+    /// The position of a reader that has just read this item.
     pub(crate) fn reached(&self) -> Reached {
         let id = self.id();
         let others = match self {
@@ -86,7 +87,7 @@ impl Item {
         Reached { id, others }
     }
 
-    /// The position of a reader whose next item is this one.
+    /// The position of a reader that will read this item next.
     pub(crate) fn before(&self) -> Reached {
         match self {
             Self::Event { id, others, .. } => Reached {
@@ -96,13 +97,14 @@ impl Item {
                 },
                 others: *others,
             },
-            // These items contain no event, so a reader can start after them.
+            // These items contain no event, so a reader misses nothing if it starts after them.
             Self::Begins(..) | Self::Unreadable(_) => self.reached(),
         }
     }
 
-    /// Which kind of events is missing between a position and this item, and why. `None` if nothing is. It
-    /// has no count, because nobody knows how many of them a subscriber would have received.
+    /// Which events are missing between the position `last` and this item, and why. `None` if nothing is
+    /// missing. The number of missing events is not returned, because it is unknown how many of them a
+    /// subscriber would have received.
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {
@@ -122,19 +124,20 @@ impl Item {
 
 /// A request to the archive.
 pub(super) enum ArchiveRequest {
-    /// Read a batch of items after this id, or from the oldest one if `from` is `None`.
+    /// Read a batch of items after the id `from`, or from the oldest item on if `from` is `None`.
     Read {
         from: Option<EventId>,
-        /// Read only one item, which may be the one with the id `from`.
+        /// If true, read only one item: the first whose id is at least `from`. If false, read a batch after
+        /// `from`.
         first: bool,
         done: Reply<Vec<Item>>,
     },
-    /// Read the newest item whose id is at most this one.
+    /// Read the newest item whose id is at most `id`.
     UpTo {
         id: EventId,
         done: Reply<Option<Item>>,
     },
-    /// Look up the id of the event with this given id.
+    /// Look up the id that the log assigned to an event, from its given id, which the publisher chose.
     Given {
         id: GivenId,
         done: Reply<Option<EventId>>,
@@ -154,15 +157,15 @@ impl ArchiveRequest {
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LogUnavailable>>;
 
-/// Resolves to the answer to a request.
+/// Resolves to the response of the archive to a request.
 pub(crate) type ArchiveResponse<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
-/// A handle that sends requests to the archive. Cheap to clone.
+/// A handle that sends requests to the archive. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive(mpsc::UnboundedSender<ArchiveRequest>);
 
 impl Archive {
-    /// Returns a handle and the receiver of its requests.
+    /// Creates a handle, and the receiver of the requests that it sends.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ArchiveRequest>) {
         let (requests, received) = mpsc::unbounded_channel();
         (Self(requests), received)
@@ -170,18 +173,19 @@ impl Archive {
 
     fn request<T>(&self, request: impl FnOnce(Reply<T>) -> ArchiveRequest) -> ArchiveResponse<T> {
         let (done, answer) = oneshot::channel();
-        // If the receiver is gone, `done` is dropped, and the requester gets an error.
+        // If the receiver of requests is gone, sending fails and drops `done`, so the requester gets an
+        // error.
         self.0.send(request(done)).ok();
         answer
     }
 
-    /// Requests a batch of items after this event, or from the oldest one if `from` is `None`.
+    /// Requests a batch of items after the id `from`, or from the oldest item on if `from` is `None`.
     pub(crate) fn after(&self, from: Option<EventId>) -> ArchiveResponse<Vec<Item>> {
         let first = false;
         self.request(|done| ArchiveRequest::Read { from, first, done })
     }
 
-    /// Reads the first item whose id is at least `from`, or the oldest one if `from` is `None`.
+    /// Reads the first item whose id is at least `from`, or the oldest item if `from` is `None`.
     async fn first(&self, from: Option<EventId>) -> Result<Option<Item>, LogUnavailable> {
         let first = true;
         let items = self
@@ -191,12 +195,13 @@ impl Archive {
         Ok(items.into_iter().next())
     }
 
-    /// The position of a reader whose last event has this id. The event may be evicted.
+    /// The position of a reader whose last event had this id, even if the event is evicted.
     pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
         let newest = self.request(|done| ArchiveRequest::UpTo { id, done }).await;
         let newest = newest.map_err(|_| LogUnavailable)??;
-        // If an event that is not a presence event is missing between this item and the id, the count is too
-        // low. It then does not match the count in the next item, and the subscriber receives a gap.
+        // `newest` may be before `id`. If an event between them is lost that is not a presence event, the
+        // number of `newest` is too low for `id`. It then differs from the number in the next item, and the
+        // subscriber receives a gap.
         let reached = newest.map(|item| item.reached());
         let others = reached.filter(|reached| reached.id.epoch == id.epoch);
         Ok(Reached {
@@ -212,9 +217,9 @@ impl Archive {
         known.map_err(|_| LogUnavailable)?
     }
 
-    /// Finds where a subscriber starts. If it requests an id that the log never gave, it starts at the oldest
-    /// event, after a gap. If it requests an event that was evicted or lost, it starts at the next event that
-    /// is retained, after a gap if it misses anything.
+    /// Finds where a subscriber starts. If the log does not know the requested id, the subscriber starts at
+    /// the oldest event, after a gap. If the requested event was evicted or lost, the subscriber starts at
+    /// the next retained event, after a gap if it misses any event.
     pub(crate) async fn resume(
         &self,
         from: &ResumeFrom,
@@ -256,7 +261,7 @@ impl Archive {
         })
     }
 
-    /// Starts at the oldest event, after a gap, because the log never gave the requested id.
+    /// The resume point at the oldest event, after a gap, because the log does not know the requested id.
     async fn all(&self, from: &ResumeFrom) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         let after = self.first(None).await?.map(|first| first.before());
         Ok(with_gap(GapReason::Unknown, from, after))

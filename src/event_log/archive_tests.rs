@@ -1,4 +1,4 @@
-//! Tests where subscribers start that request events which are no longer in memory.
+//! Tests where a subscriber starts if it requests events that are no longer in memory.
 
 use super::*;
 
@@ -16,10 +16,10 @@ fn event(epoch: u64, seq: u64) -> Item {
 
 /// The resume point for this request, with an archive that has these items.
 fn position(items: &[Item], from: &ResumeFrom) -> ResumePoint<Option<Reached>> {
-    place_wanting(items, from, false)
+    resume_point(items, from, false)
 }
 
-fn place_wanting(
+fn resume_point(
     items: &[Item],
     from: &ResumeFrom,
     wants_presence: bool,
@@ -59,8 +59,9 @@ fn place_wanting(
 }
 
 #[test]
-fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
-    // 5-10 to 5-12, then epoch 6, which continues after 5-12, then epoch 8, after a loss.
+fn a_subscriber_that_resumes_receives_a_gap_only_if_events_are_missing() {
+    // The events 5-10 to 5-12, then epoch 6, which continues after 5-12, then epoch 8, after a loss of
+    // events.
     let items = [
         event(5, 10),
         event(5, 11),
@@ -80,7 +81,7 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
         (id(6, 1), (Some(id(6, 1)), None)),
         (id(8, 1), (Some(id(8, 1)), None)),
         (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
-        // Delivered, and lost when the next epoch began.
+        // These two were delivered, and lost when the next epoch began.
         (id(5, 13), gap(id(6, 0), epoch)),
         (id(6, 2), gap(id(8, 0), epoch)),
         (id(4, 100), gap(id(5, 9), epoch)),
@@ -114,15 +115,15 @@ fn who_resumes_is_told_of_what_is_missing_and_of_nothing_else() {
 }
 
 #[test]
-fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
+fn missing_presence_events_cause_a_gap_only_for_subscribers_that_may_want_them() {
     let item = |seq, event, others| Item::Event {
         id: id(5, seq),
         event,
         others: Some(others),
     };
     let presence = || Event::of_hub("{}".to_owned());
-    // Numbers 1, 2, 9, 11 and 13 are not presence events. All between 2 and 9 are, and only 7 and 8 of them
-    // are left. 10 is an evicted presence event, and 12 is lost.
+    // The events 1, 2, 9, 11 and 13 are not presence events. All between 2 and 9 are presence events, but
+    // only 7 and 8 are retained. 10 is an evicted presence event. 12 is an event that is lost.
     let items = [
         item(1, Event::message(""), 0),
         item(2, Event::message(""), 1),
@@ -144,10 +145,10 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
     ] {
         for (wants_presence, expected) in [(false, notify), (true, told_if_wanted)] {
             let received = id(5, received);
-            let placed = place_wanting(&items, &received.into(), wants_presence);
+            let point = resume_point(&items, &received.into(), wants_presence);
 
-            assert_eq!(placed.gap.map(|gap| gap.reason), expected, "{received}");
-            assert!(expected.is_some() || placed.cursor.unwrap().id == received);
+            assert_eq!(point.gap.map(|gap| gap.reason), expected, "{received}");
+            assert!(expected.is_some() || point.cursor.unwrap().id == received);
         }
     }
 
@@ -162,7 +163,7 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
         evicted,
     ];
     assert_eq!([0, 1, 2, 3, 4, 5].map(missing), expected);
-    let goes_on = |seq, others| {
+    let continues = |seq, others| {
         let after = Reached {
             id: id(5, seq),
             others: Some(others),
@@ -171,7 +172,7 @@ fn presence_that_is_missing_is_told_to_those_alone_who_may_want_it() {
     };
     let epoch = Some(Missing::Events(GapReason::Epoch));
     assert_eq!(
-        [goes_on(2, 2), goes_on(7, 2), goes_on(7, 3)],
+        [continues(2, 2), continues(7, 2), continues(7, 3)],
         [None, Some(Missing::Presence), epoch]
     );
     let unknown = Reached::from(id(5, 2));

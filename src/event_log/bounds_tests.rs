@@ -1,5 +1,5 @@
-//! Tests the bounds of a log in memory: they cover everything that it holds, and presence events evict no
-//! others.
+//! Tests that the bounds of a log in memory cover everything in it, and that presence events evict no other
+//! events.
 
 use proptest::prelude::*;
 use std::time::Instant;
@@ -30,21 +30,21 @@ fn append(log: &MemoryLog, event: &Event) -> u64 {
     log.append(event, Instant::now()).seq
 }
 
-/// The positions of all events that are read from here on, and the result of the last read.
+/// Reads from here until no more events can be read. Returns their positions and the result of the last read.
 fn read_from(log: &MemoryLog, from: ReadFrom) -> (Vec<u64>, Read) {
-    let (mut from, mut places) = (from, Vec::new());
+    let (mut from, mut positions) = (from, Vec::new());
     let portion = Portion {
         bytes: usize::MAX,
         topics: 3,
     };
     loop {
         let read = log.read(from, portion, |entry| {
-            places.push(entry.position);
+            positions.push(entry.position);
             true
         });
         match read {
             Read::Events { end } => from.cursor = end,
-            end => return (places, end),
+            end => return (positions, end),
         }
     }
 }
@@ -69,7 +69,7 @@ fn the_byte_bound_covers_topics_ids_and_names() {
             "{one} {at_least}"
         );
 
-        // Events that only connected subscribers may still read count, too.
+        // Evicted events that connected subscribers may still read are within the bound in bytes, too.
         let retention = Retention {
             bytes: 5 * one,
             queue: 100,
@@ -85,7 +85,7 @@ fn the_byte_bound_covers_topics_ids_and_names() {
 }
 
 #[test]
-fn presence_pushes_nothing_else_out() {
+fn presence_events_evict_no_other_events() {
     let retention = Retention {
         presence: 3,
         ..keeping(100)
@@ -101,14 +101,17 @@ fn presence_pushes_nothing_else_out() {
         cursor: first,
         presence: u64::MAX,
     };
-    let (places, end) = read_from(&log, unaware);
-    assert_eq!((places, end), (vec![1, 999, 1000, 1001, 1002], Read::Head));
+    let (positions, end) = read_from(&log, unaware);
+    assert_eq!(
+        (positions, end),
+        (vec![1, 999, 1000, 1001, 1002], Read::Head)
+    );
     assert_eq!((log.extent().events, last), (5, 1002));
     assert_eq!(log.id(last).seq, 1002);
 
-    let (places, end) = read_from(&log, ReadFrom::everything(first));
+    let (positions, end) = read_from(&log, ReadFrom::everything(first));
     assert_eq!(
-        (places, end),
+        (positions, end),
         (vec![], Read::PresenceEvicted { before: 999 })
     );
     let gap = log.gap_of_presence(first);
@@ -118,8 +121,8 @@ fn presence_pushes_nothing_else_out() {
     // A subscriber that resumes before the evicted presence events, or at one of them, misses no other event.
     for seq in [1, 2, 500, 998, 1001] {
         let from = ResumeFrom::from(log.id(seq));
-        let placement = log.resume(&from, &selection("own"));
-        assert_eq!((placement.cursor, placement.gap), (seq + 1, None));
+        let point = log.resume(&from, &selection("own"));
+        assert_eq!((point.cursor, point.gap), (seq + 1, None));
     }
 }
 
@@ -146,7 +149,7 @@ fn presence_is_evicted_first_where_memory_is_short() {
     assert_eq!(log.extent().oldest, first);
     assert!(log.extent().bytes <= 20 * one);
 
-    // Other events do not evict all presence events either.
+    // The reverse: other events do not evict all presence events.
     for _ in 0..1000 {
         append(&log, &Event::message("2"));
         append(&log, &presence());
@@ -157,7 +160,7 @@ fn presence_is_evicted_first_where_memory_is_short() {
 }
 
 #[test]
-fn only_who_may_select_presence_is_concerned() {
+fn a_selection_may_select_presence_only_with_a_grant_and_a_matcher_that_can_match() {
     let hub = HubUrl::parse("https://hub.example/.well-known/mercure").unwrap();
     let matcher = |kind, text: &str| {
         let written = crate::matching::MatcherText::parse(kind, text, 200).unwrap();
@@ -191,8 +194,8 @@ fn only_who_may_select_presence_is_concerned() {
 }
 
 proptest! {
-    /// In any order of events, each event is read once and in order, unless the read before it reported that
-    /// events, or presence events, are missing.
+    /// For any order of events, each event is read once and in order, unless a read reported that events, or
+    /// presence events, are missing.
     #[test]
     fn events_and_presence_are_read_once_and_in_order(
         kinds in proptest::collection::vec(any::<bool>(), 0..200),
@@ -210,8 +213,8 @@ proptest! {
         let mut from = ReadFrom::everything(start);
         let (mut got, mut lost, mut lost_presence) = (Vec::new(), start, start);
         loop {
-            let (places, end) = read_from(&log, from);
-            got.extend(places);
+            let (positions, end) = read_from(&log, from);
+            got.extend(positions);
             match end {
                 Read::Evicted { oldest } => (from.cursor, lost) = (oldest, oldest),
                 Read::PresenceEvicted { before } => {

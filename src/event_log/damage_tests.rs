@@ -1,5 +1,5 @@
-//! Tests logs whose files were damaged while no process used them. Such a log refuses to open, or begins a
-//! new epoch, or has all its events.
+//! Tests logs whose files were damaged while no process used them. Such a log must refuse to open, begin a
+//! new epoch, or have all its events.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::event::{Event, Frame};
 
-/// How often a file is damaged.
-const ROUNDS: usize = 1000;
+/// How many times the test damages a file.
+const ATTEMPTS: usize = 1000;
 
-/// The files of a log, and the events that were acknowledged.
+/// The files of a log at one moment, and the events that were acknowledged by then.
 struct Image {
     name: &'static str,
     files: Vec<(PathBuf, Vec<u8>)>,
@@ -76,13 +76,13 @@ fn images() -> Vec<Image> {
     vec![crashed, closed]
 }
 
-/// Damages one of the files, and returns a description of the damage.
+/// Damages one of the files. Returns a description of the damage.
 fn damage(image: &Image, folder: &Path, random: &mut fastrand::Rng) -> String {
     const PAGE: usize = 4096;
     let (name, content) = &image.files[random.usize(..image.files.len())];
     let mut damaged = content.clone();
     let what = match random.u8(0..10) {
-        // The start of the file says which of two commits is the newest.
+        // The start of the file says which of two commits is the newer one, so damage it more often.
         0..=3 => flip(&mut damaged, random.usize(..content.len().min(512)), random),
         4..=6 => flip(&mut damaged, random.usize(..content.len()), random),
         7 => {
@@ -117,8 +117,8 @@ fn flip(bytes: &mut [u8], at: usize, random: &mut fastrand::Rng) -> String {
     format!("bit {bit} of byte {at} flipped")
 }
 
-/// Opens the log in a folder, and returns which promise is broken, if one is.
-fn broken_promise(image: &Image, folder: &Path) -> Option<String> {
+/// Opens the log in this folder. Returns which guarantee is broken, if any.
+fn broken_guarantee(image: &Image, folder: &Path) -> Option<String> {
     let kind = LogKind::File {
         path: folder.join("events.redb"),
         sync: LogSync::Always,
@@ -137,15 +137,18 @@ fn broken_promise(image: &Image, folder: &Path) -> Option<String> {
         return None;
     }
     if epoch < image.epoch {
-        return Some(format!("it is in epoch {epoch} and was in {}", image.epoch));
+        return Some(format!(
+            "its epoch went back to {epoch} from {}",
+            image.epoch
+        ));
     }
     if next < image.next {
         return Some(format!(
-            "it gives number {next} again, {} is next",
+            "it assigns number {next} again, but {} is next",
             image.next
         ));
     }
-    (frames != image.frames).then(|| "its events are others".to_owned())
+    (frames != image.frames).then(|| "its events differ".to_owned())
 }
 
 #[test]
@@ -156,18 +159,18 @@ fn a_damaged_file_is_refused_or_begins_a_new_epoch() {
     let folder = tempdir().unwrap();
     let mut broken = Vec::new();
 
-    for round in 0..ROUNDS {
-        let image = &images[round % images.len()];
+    for attempt in 0..ATTEMPTS {
+        let image = &images[attempt % images.len()];
         image.write(folder.path());
         let what = damage(image, folder.path(), &mut random);
-        if let Some(how) = broken_promise(image, folder.path()) {
+        if let Some(how) = broken_guarantee(image, folder.path()) {
             broken.push(format!("{} {what}: {how}", image.name));
         }
     }
 
     assert!(
         broken.is_empty(),
-        "{} of {ROUNDS}:\n{}",
+        "{} of {ATTEMPTS}:\n{}",
         broken.len(),
         broken.join("\n")
     );

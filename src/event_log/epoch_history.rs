@@ -1,40 +1,40 @@
-//! Maps positions to event ids and back. Within an epoch, both increase by one from event to event. A log
-//! that several nodes write can continue in another epoch, or after events that this node never received. A
+//! Maps positions to event ids and back. Within a span, both increase by one from event to event. A log that
+//! several servers write can continue in another epoch, or after events that this server never received. A
 //! new span begins at each such point.
 
 use std::collections::VecDeque;
 
 use crate::event::EventId;
 
-/// No span is forgotten below this number, even if none of its events is in memory: the cursor of a connected
-/// subscriber may still be in it. Beyond this number, the oldest spans without events in memory are
-/// forgotten.
+/// The newest spans (series of events with consecutive ids), up to this number, are always kept, even if none
+/// of their events is in memory: the cursor of a connected subscriber may still be in them. Older spans are
+/// forgotten when their events are no longer in memory.
 const MIN_KEPT_SPANS: usize = 256;
 
-/// A run of events whose ids and positions both increase by one.
+/// A series of events whose ids and positions both increase by one from event to event.
 #[derive(Debug, Clone, Copy)]
 struct EpochSpan {
-    /// The position of the first event.
+    /// The position of the first event of the span.
     from: u64,
     first: EventId,
-    /// Whether no event is missing between the span before and this one.
+    /// Whether no event is missing between the previous span and this one.
     follows: bool,
 }
 
 impl EpochSpan {
-    /// The position after the event with this id. `None` if the id is of another epoch, or more than one
-    /// before `first`. Ids after the end of the span are not excluded.
+    /// The position after the event with this id. `None` if the id has another epoch, or a number below that
+    /// of the id right before `first`. The caller must check whether the id is after the end of the span.
     fn after(&self, id: EventId) -> Option<u64> {
         let since = id.seq.saturating_add(1).checked_sub(self.first.seq)?;
         (id.epoch == self.first.epoch).then_some(self.from.saturating_add(since))
     }
 }
 
-/// The spans of a log, oldest first.
+/// The spans of a log, oldest first. In a span, ids and positions both increase by one from event to event.
 #[derive(Debug)]
 pub(super) struct EpochHistory {
     spans: VecDeque<EpochSpan>,
-    /// Whether older spans were forgotten.
+    /// Whether spans older than those in `spans` were forgotten.
     has_forgotten: bool,
 }
 
@@ -53,8 +53,8 @@ impl EpochHistory {
         }
     }
 
-    /// Begins a span: the event at position `from` has the id `first`. If `follows` is false, events are
-    /// missing, and the position before `from` is a hole that stands for them.
+    /// Begins a span: the event at position `from` has the id `first`. If `follows` is false, events before
+    /// it are missing, and the position before `from` is a hole that represents them.
     pub(super) fn begin_span(&mut self, from: u64, first: EventId, follows: bool) {
         let mut span = EpochSpan {
             from,
@@ -62,7 +62,8 @@ impl EpochHistory {
             follows,
         };
         if self.newest().from == from {
-            // The newest span is empty: the new one replaces it, and follows the one before only if both did.
+            // The newest span has no events, so the new span replaces it. The new span follows the previous
+            // one without missing events only if the replaced span did so too.
             span.follows &= self.newest().follows;
             self.spans.pop_back();
         }
@@ -78,10 +79,10 @@ impl EpochHistory {
     }
 
     fn newest(&self) -> &EpochSpan {
-        self.spans.back().expect("a log has a piece")
+        self.spans.back().expect("a log has a span")
     }
 
-    /// The epoch of the next event.
+    /// The current epoch, which the id of the next event will have.
     pub(super) fn epoch(&self) -> u64 {
         self.newest().first.epoch
     }
@@ -89,7 +90,7 @@ impl EpochHistory {
     fn span(&self, position: u64) -> &EpochSpan {
         let spans = self.spans.iter().rev();
         let found = spans.clone().find(|span| span.from <= position);
-        found.or(self.spans.front()).expect("a log has a piece")
+        found.or(self.spans.front()).expect("a log has a span")
     }
 
     /// The id of the event at this position.
@@ -104,8 +105,8 @@ impl EpochHistory {
         }
     }
 
-    /// The last event id of a subscriber whose cursor is at this position. `None` if no event came before, or
-    /// if its span was forgotten.
+    /// The id of the event before this position: the last event id of a subscriber whose cursor is at this
+    /// position. `None` if no event came before, or if the span of this event was forgotten.
     pub(super) fn id_before(&self, position: u64) -> Option<EventId> {
         let span = self.span(position);
         if self.has_forgotten && position < span.from {
@@ -118,9 +119,9 @@ impl EpochHistory {
         seq.checked_sub(1).map(|seq| EventId { epoch, seq })
     }
 
-    /// The position after the event with this id. `None` if the log never had this id. In the oldest known
-    /// epoch, the position may be before all events in memory. In the newest epoch, it may be beyond the
-    /// head.
+    /// The position after the event with this id. `None` if the log does not know the id. For the oldest
+    /// known epoch, the position may be before all events in memory. For the newest epoch, it may be beyond
+    /// the head.
     pub(super) fn after(&self, id: EventId) -> Option<u64> {
         let mut end = u64::MAX;
         for span in self.spans.iter().rev() {
@@ -143,8 +144,8 @@ mod tests {
         EventId { epoch, seq }
     }
 
-    /// 5-10 to 5-19 at positions 10 to 19, then 6-1 to 6-5 without a hole, then 6-9 after a hole, then 7-1
-    /// after another hole.
+    /// A log with the events 5-10 to 5-19 at positions 10 to 19, then 6-1 to 6-5 without a hole, then 6-9
+    /// after a hole, then 7-1 after another hole.
     fn epoch_history() -> EpochHistory {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
         epoch_history.begin_span(20, id(6, 1), true);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn places_have_ids_and_ids_have_places() {
+    fn positions_map_to_ids_and_back() {
         let epoch_history = epoch_history();
 
         assert_eq!(epoch_history.epoch(), 7);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_at_a_place_knows_the_id_before_it() {
+    fn each_position_has_an_id_before_it() {
         let epoch_history = epoch_history();
 
         for (position, before) in [
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_of_which_nothing_came_are_as_if_they_never_were() {
+    fn epochs_without_events_are_ignored() {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
         epoch_history.begin_span(20, id(6, 1), true);
         epoch_history.begin_span(20, id(7, 1), true);
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_forgotten_has_no_id_before_it() {
+    fn a_position_in_a_forgotten_span_has_no_id_before_it() {
         let mut epoch_history = EpochHistory::new(0, id(5, 0));
         for n in 1..=MIN_KEPT_SPANS as u64 {
             epoch_history.begin_span(n, id(5 + n, 1), true);
@@ -227,19 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn what_never_was_has_no_place_and_what_is_gone_has_one() {
+    fn ids_that_never_existed_have_no_position_and_evicted_ids_have_one() {
         let epoch_history = epoch_history();
 
         assert_eq!(epoch_history.after(id(5, 3)), Some(4));
         assert_eq!(
             epoch_history.after(id(5, 20)),
             None,
-            "it went on in the next"
+            "epoch 5 ended at 5-19"
         );
         assert_eq!(epoch_history.after(id(4, 10)), None);
         assert_eq!(epoch_history.after(id(8, 1)), None);
-        // The position after the last event before a hole is the hole.
+        // The position after 6-5, the last event before a hole, is the hole.
         assert_eq!(epoch_history.after(id(6, 5)), Some(25));
-        assert_eq!(epoch_history.after(id(6, 6)), None, "it is missing");
+        assert_eq!(epoch_history.after(id(6, 6)), None, "6-6 is missing");
     }
 }

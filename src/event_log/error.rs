@@ -1,5 +1,5 @@
-//! The error of a log that cannot be used. It tells the operator where the log is, what is wrong, and what to
-//! do.
+//! The error of a log that cannot be used. Its text tells the operator where the log is, what is wrong, and
+//! what to do.
 
 use std::path::Path;
 
@@ -23,7 +23,10 @@ impl LogError {
     }
 
     pub(super) fn not_a_file(path: &Path) -> Self {
-        Self::in_file(path, "is not a regular file: name another path".to_owned())
+        Self::in_file(
+            path,
+            "is not a regular file: choose another path".to_owned(),
+        )
     }
 
     pub(super) fn damaged(path: &Path, what: &impl ToString) -> Self {
@@ -36,7 +39,7 @@ impl LogError {
     }
 }
 
-/// The reason for a file that cannot be read as a log.
+/// The reason text for a damaged log file. Also tells the operator what to do.
 pub(super) fn damaged(what: &str) -> String {
     format!("is damaged: {what}. Put a backup in its place, or move it away to start a new log")
 }

@@ -1,5 +1,5 @@
-//! Stores a log's events in a redb file, so that they survive the process. Each batch is one transaction, so
-//! a crash cannot leave half of it.
+//! Stores a log's events in a redb file, so that they survive the process. Each batch is one transaction:
+//! after a crash, the file has all of a batch or none of it.
 
 mod acknowledged;
 mod identity;
@@ -28,50 +28,53 @@ use super::{
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 
-/// Keys of the table `about`. This one is for the version of the file format.
+/// Key of the version of the file format in the table `about`, which has the metadata of the log. The
+/// constants below are the other keys of this table.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
-/// Events are retained from this number on. The first event in the file may have a larger number, if the
-/// events before it were presence events that are evicted.
+/// Key of the number from which on events are retained. The first event in the file may have a larger number,
+/// because presence events may be evicted earlier than others.
 const FIRST: &str = "first";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
-/// Numbers before this one may be missing in the file. They belong to evicted presence events.
+/// Key of the number before which events may be missing in the file: they were presence events that were
+/// evicted.
 const PRESENCE_FROM: &str = "presence_from";
-/// 1 while acknowledged events may not be synced.
+/// Key of a flag: 1 while acknowledged events may not be synced to disk yet, otherwise 0.
 const UNSYNCED: &str = "unsynced";
 
 /// The version of the file format that this code reads and writes. A file with another version is refused and
 /// left unchanged.
 const OUR_FORMAT: u64 = 2;
 
-/// Size of the page cache, in bytes. Events are read only when the file is opened.
+/// Size of redb's page cache, in bytes. It is small, because events are read only when the file is opened.
 const CACHE_BYTES: usize = 4 << 20;
 
 /// The metadata of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileMetadata {
     pub(super) epoch: u64,
-    /// Events are retained from this number on. Equal to `next` if there are none.
+    /// Every event from this number on is in the file, except evicted presence events.
     pub(super) first: u64,
-    /// The number of the next event.
+    /// The number that the next event will have.
     pub(super) next: u64,
-    /// How many numbered messages were appended.
+    /// How many numbered messages were appended so far. The server publishes them at an interval, for tests.
     pub(super) ticks: u64,
-    /// Whether the file may hold acknowledged events that are not synced. If it is true when the file is
-    /// opened, such events may be lost.
+    /// Whether acknowledged events may not be synced to disk yet. If this is true when the file is opened,
+    /// the last process did not end cleanly, and such events may be lost.
     pub(super) unsynced: bool,
 }
 
-/// What one transaction writes.
+/// The changes that one transaction makes to the file.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The number of the first record.
+    /// The number of the first event in `records`. The numbers of the others follow.
     pub(super) first: u64,
     pub(super) records: &'a [Record],
-    /// Numbers of the events that are no longer retained.
+    /// Numbers of the events that the transaction removes, because they are no longer retained.
     pub(super) evicted: Range<u64>,
-    /// Numbers of evicted presence events after the range `evicted`, in ascending order.
+    /// Numbers of evicted presence events that the transaction removes in addition. All are after the range
+    /// `evicted`, in ascending order.
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
@@ -82,15 +85,16 @@ pub(super) struct Batch<'a> {
 pub(super) struct FileStore {
     path: PathBuf,
     db: Database,
-    /// The file that was at `path` after the last commit.
+    /// Device, inode and length of the file at `path` after the last commit. If they differ before the next
+    /// commit, another program has changed or replaced the file.
     identity: Identity,
     epoch: u64,
     acknowledged: AcknowledgedFile,
-    /// What the `.acknowledged` file contained when the log was opened.
+    /// The last acknowledged event according to the `.acknowledged` file, as it was when the log was opened.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
 }
 
-/// Why acknowledged events may be missing from a file.
+/// Why acknowledged events may be missing from a log file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Loss {
     #[error(
@@ -113,9 +117,10 @@ pub(super) enum Loss {
 }
 
 impl FileStore {
-    /// Opens the file, or creates it if it does not exist. The epoch of a new log is `now`, in milliseconds
-    /// since 1970. It is later if a left-over `.acknowledged` file names that epoch or a later one. The
-    /// folder must exist: if it does not, something else is wrong, and a new log would hide it.
+    /// Opens the file, or creates it if it does not exist. `now`, in milliseconds since 1970, is the epoch of
+    /// a new log. If a left-over `.acknowledged` file has this epoch or a later one, the new epoch is later.
+    /// The folder is not created: a missing folder means that something else is wrong, for example an
+    /// unmounted disk, and a new log would hide the problem.
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
@@ -130,16 +135,17 @@ impl FileStore {
         }
     }
 
-    /// Creates a file that only its owner can read, because some events are private.
+    /// Creates the log file. Only the owner of the file can read it, because some events are private.
     fn make(path: &Path, now: u64) -> Result<Self, LogError> {
-        let error = |err: &dyn Display| LogError::in_file(path, format!("cannot be made: {err}"));
+        let error =
+            |err: &dyn Display| LogError::in_file(path, format!("cannot be created: {err}"));
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(path).map_err(|err| error(&err))?;
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // Another log at this path may have left this file behind.
+            // An earlier log at this path may have left its `.acknowledged` file behind.
             let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             if let Ok(Acknowledged { next, .. }) = acknowledged_at_open {
@@ -162,19 +168,20 @@ impl FileStore {
             store.epoch = store.new_epoch(now);
             store.prepare()?;
             store.identity = Identity::of(path)?;
-            // The log is new, so no acknowledged event can be lost.
+            // Ignore a left-over `.acknowledged` file from now on: the log is new, so no event can be
+            // missing.
             let (epoch, next) = (store.epoch, 1);
             store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
             Ok(store)
         });
         made.map_err(|err| {
-            // An incomplete file would be refused as damaged at the next start.
+            // Remove the incomplete file. The next start would refuse it as damaged.
             fs::remove_file(path).ok();
             error(&err)
         })
     }
 
-    /// Opens an existing file.
+    /// Opens an existing log file. Fails if it is damaged, in use, or has another format.
     pub(super) fn open_again(path: &Path) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         let db = builder().open(path);
@@ -184,8 +191,8 @@ impl FileStore {
             OUR_FORMAT => {}
             format => {
                 return Err(error(format!(
-                    "has the format {format}, and this version knows {OUR_FORMAT}: use the version \
-                     that wrote it"
+                    "has format {format}, but this version supports only format {OUR_FORMAT}: use the \
+                     version that wrote it"
                 )));
             }
         }
@@ -216,7 +223,8 @@ impl FileStore {
         self.record_acknowledged(1)
     }
 
-    /// Records that every event before this number may have been acknowledged.
+    /// Records in the `.acknowledged` file that every event before the number `next` may have been
+    /// acknowledged.
     fn record_acknowledged(&self, next: u64) -> Result<(), redb::Error> {
         let Self { epoch, .. } = *self;
         Ok(self.acknowledged.write(Acknowledged { epoch, next })?)
@@ -238,7 +246,8 @@ impl FileStore {
         })
     }
 
-    /// Begins a new epoch and keeps the events.
+    /// Begins a new epoch. The events stay in the file with their numbers, and their ids now have the new
+    /// epoch.
     pub(super) fn begin_epoch(&mut self, epoch: u64) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
@@ -252,7 +261,7 @@ impl FileStore {
         self.record_acknowledged(number(&self.db, NEXT)?)
     }
 
-    /// Why acknowledged events may be missing. `None` if none can be.
+    /// Returns why acknowledged events may be missing from the file, or `None` if none can be missing.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
         let FileMetadata { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();
@@ -272,8 +281,8 @@ impl FileStore {
             .max(known.saturating_add(1))
     }
 
-    /// All events in the file, oldest first, with their numbers. Fails if an event is missing that is not an
-    /// evicted presence event.
+    /// All events in the file, oldest first, with their numbers. Fails if any event is missing, except
+    /// evicted presence events.
     pub(super) fn events(&self) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();
@@ -294,8 +303,8 @@ impl FileStore {
         Ok(records)
     }
 
-    /// Appends events and removes those that are no longer retained, in one transaction: all of it is done,
-    /// or nothing. If `synced`, a crash after the return cannot undo it.
+    /// Appends the events of the batch and removes evicted ones, in one transaction: after a failure, none of
+    /// these changes is made. If `synced`, the changes are on disk on return, so a crash cannot undo them.
     pub(super) fn commit(&mut self, batch: Batch<'_>, synced: bool) -> Result<(), redb::Error> {
         let Batch {
             first,
@@ -325,8 +334,8 @@ impl FileStore {
             let mut about = txn.open_table(ABOUT)?;
             if !evicted.is_empty() {
                 about.insert(FIRST, evicted.end)?;
-                // Visits only the rows that exist: most numbers in the range may belong to presence events
-                // that are already removed.
+                // `retain_in` visits only rows that exist. Visiting every number in the range would be slow:
+                // most of them may belong to presence events that are already removed.
                 events.retain_in(evicted, |_, _| false)?;
             }
             if let Some(newest) = evicted_presence.last() {
@@ -342,8 +351,8 @@ impl FileStore {
     }
 }
 
-/// Checks the whole file when it is opened. Damage is then an error at that point and cannot cause a panic
-/// later.
+/// Makes redb check the whole file when it is opened. Damage is then an error at that time and cannot cause a
+/// panic later.
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
@@ -352,7 +361,7 @@ fn builder() -> redb::Builder {
 }
 
 fn number(db: &Database, key: &str) -> Result<u64, redb::Error> {
-    optional_number(db, key)?.ok_or_else(|| corrupted(format!("it does not say its {key}")))
+    optional_number(db, key)?.ok_or_else(|| corrupted(format!("its {key} is missing")))
 }
 
 fn optional_number(db: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
@@ -374,7 +383,7 @@ fn corrupted(what: String) -> redb::Error {
 fn reason(err: &DatabaseError) -> String {
     match err {
         DatabaseError::DatabaseAlreadyOpen => {
-            "is in use by another process: give each its own".to_owned()
+            "is in use by another process: give each process its own file".to_owned()
         }
         DatabaseError::Storage(StorageError::Io(err))
             if err.kind() == io::ErrorKind::InvalidData =>

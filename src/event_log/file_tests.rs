@@ -1,4 +1,4 @@
-//! Tests what a file log promises in addition to what every log kind promises.
+//! Tests the guarantees of a log in a file, beyond those of every log kind.
 
 use std::{path::Path, sync::Arc};
 
@@ -28,7 +28,7 @@ fn tick(log: &Opened, number: u64) -> bool {
 }
 
 #[test]
-fn a_file_goes_on_where_it_ended() {
+fn a_reopened_file_continues_where_it_ended() {
     for sync in [LogSync::Always, WITHIN] {
         let folder = tempdir().unwrap();
         let kind = file(&folder, sync);
@@ -51,29 +51,29 @@ fn a_file_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_numbered_message_whose_turn_it_is_not_is_refused() {
+fn a_numbered_message_out_of_order_is_refused() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
     let log = opened(&kind, keeping(100));
 
-    let became = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
-    let at_once: Vec<_> = [3, 5, 4]
+    let accepted = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
+    let together: Vec<_> = [3, 5, 4]
         .into_iter()
         .map(|number| tick_later(&log, number))
         .collect();
-    let at_once = at_once
+    let together = together
         .into_iter()
         .map(|later| later.blocking_recv().unwrap());
 
-    assert_eq!(became, [true, true, false, false, true, false]);
-    let at_once: Vec<_> = at_once.map(|became| became.is_ok()).collect();
-    assert_eq!(at_once, [true, false, true]);
+    assert_eq!(accepted, [true, true, false, false, true, false]);
+    let together: Vec<_> = together.map(|accepted| accepted.is_ok()).collect();
+    assert_eq!(together, [true, false, true]);
     close(log);
     assert_eq!(opened(&kind, keeping(100)).memory.ticks(), 5);
 }
 
 #[test]
-fn what_may_have_been_lost_begins_a_new_epoch() {
+fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, WITHIN);
     let log = opened(&kind, keeping(100));
@@ -98,13 +98,13 @@ fn what_may_have_been_lost_begins_a_new_epoch() {
     let log = opened(&kind, keeping(100));
 
     assert!(log.memory.epoch() > last.epoch);
-    let placement = log.memory.resume(&last.into(), &own());
-    assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
-    assert_eq!((placement.cursor, sent(&log, 1).len()), (1, 3));
+    let point = log.memory.resume(&last.into(), &own());
+    assert_eq!(point.gap.unwrap().reason, GapReason::Epoch);
+    assert_eq!((point.cursor, sent(&log, 1).len()), (1, 3));
 }
 
 #[test]
-fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
+fn evicted_events_are_removed_from_the_file_and_the_numbers_continue() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
     let log = opened(&kind, keeping(3));
@@ -121,11 +121,11 @@ fn a_file_holds_no_more_than_is_retained_and_numbers_go_on_all_the_same() {
 }
 
 #[test]
-fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
+fn evicted_events_are_removed_from_the_file_after_a_restart_with_other_bounds() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
     let mut next = 1;
-    // Each round has a different bound.
+    // Opens the file with different bounds.
     for keep in [100, 3, 3, 50, 1, 20] {
         let log = opened(&kind, keeping(keep));
         assert_eq!(log.memory.next(), next);
@@ -142,7 +142,7 @@ fn what_is_retained_no_more_goes_from_the_file_after_a_restart_too() {
 }
 
 #[test]
-fn presence_that_was_evicted_is_no_gap_for_others_after_a_restart_either() {
+fn evicted_presence_events_cause_no_gap_for_others_after_a_restart() {
     let folder = tempdir().unwrap();
     let kind = file(&folder, LogSync::Always);
     let retention = Retention {
@@ -156,20 +156,20 @@ fn presence_that_was_evicted_is_no_gap_for_others_after_a_restart_either() {
     }
     append_numbers(&log, 0..2);
     append(&log, Event::of_hub("{}".to_owned()));
-    let places = |log: &Opened| {
+    let positions = |log: &Opened| {
         [30, 51, 52, 53, 54].map(|seq| {
-            let placement = log.memory.resume(&log.memory.id(seq).into(), &own());
-            (placement.cursor, placement.gap)
+            let point = log.memory.resume(&log.memory.id(seq).into(), &own());
+            (point.cursor, point.gap)
         })
     };
-    let (before, epoch) = (places(&log), log.memory.epoch());
+    let (before, epoch) = (positions(&log), log.memory.epoch());
     assert!(before.iter().all(|(_, gap)| gap.is_none()), "{before:?}");
     close(log);
 
     let log = opened(&kind, retention);
 
     assert_eq!(log.memory.epoch(), epoch);
-    assert_eq!(places(&log), before);
+    assert_eq!(positions(&log), before);
     assert_eq!(append(&log, Event::message("next")).seq, 55);
     let expected = sent(&log, log.memory.extent().oldest);
     close(log);
@@ -186,7 +186,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[test]
-fn a_file_that_is_no_log_is_refused_and_left_alone() {
+fn a_file_that_is_not_a_log_is_refused_and_left_unchanged() {
     let folder = tempdir().unwrap();
     for (name, content, reason) in [
         ("empty", Vec::new(), "is empty, so it was cut off"),
@@ -203,7 +203,7 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
     }
     let missing = refusal(&folder.path().join("missing/events.redb"));
     assert!(
-        missing.contains("cannot be made: No such file"),
+        missing.contains("cannot be created: No such file"),
         "{missing}"
     );
     let is_folder = refusal(folder.path());
@@ -211,7 +211,7 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_file_is_for_nobody_elses_eyes() {
+fn only_its_owner_can_read_a_file() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempdir().unwrap();

@@ -1,30 +1,30 @@
-//! Finds events by given id. If publishers used an id more than once, it means the oldest retained event with
-//! that id.
+//! Finds events by their given id, which the publisher chose. If several retained events have the same given
+//! id, the oldest of them is found.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use crate::event::GivenId;
 
-/// The given ids of the retained events, with their positions.
+/// The given ids (ids that publishers chose) of the retained events, with the positions of these events.
 #[derive(Debug, Default)]
 pub(super) struct GivenIds {
-    /// For each id, the position of the oldest event that has it.
+    /// For each given id, the position of the oldest retained event that has it.
     oldest: HashMap<GivenId, u64>,
-    /// Every event with a given id, as position and id, oldest first.
+    /// Every retained event that has a given id, as its position and this id, oldest event first.
     events: VecDeque<(u64, GivenId)>,
-    /// For each id that was used more than once, the positions of all its events but the oldest, in ascending
-    /// order.
+    /// For each given id that several retained events have: the positions of all these events except the
+    /// oldest, in ascending order.
     younger: HashMap<GivenId, VecDeque<u64>>,
 }
 
 impl GivenIds {
-    /// The position of the event with this id. If there are several, of the oldest (Mercure, chapter
-    /// Reconnection).
+    /// The position of the event with this given id. If several events have it, the position of the oldest,
+    /// as Mercure requires (chapter Reconnection).
     pub(super) fn get(&self, id: &str) -> Option<u64> {
         self.oldest.get(id).copied()
     }
 
-    /// Adds an event, which must be newer than all others.
+    /// Adds an event, which must be newer than all events that were added before.
     pub(super) fn add(&mut self, id: GivenId, position: u64) {
         self.events.push_back((position, id.clone()));
         match self.oldest.entry(id) {
@@ -38,8 +38,8 @@ impl GivenIds {
         }
     }
 
-    /// Removes the event at this position, which must be older than all others. Does nothing if it has no
-    /// given id.
+    /// Removes the event at this position, which must be older than all events that remain. Does nothing if
+    /// the event has no given id.
     pub(super) fn evict(&mut self, position: u64) {
         if self
             .events
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_given_again_means_the_oldest_that_is_retained() {
+    fn a_repeated_given_id_finds_the_oldest_retained_event() {
         let mut ids = GivenIds::default();
         for (position, text) in [(1, "a"), (3, "b"), (4, "a"), (7, "a")] {
             ids.add(id(text), position);

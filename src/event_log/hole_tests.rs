@@ -1,4 +1,4 @@
-//! Tests what the log in memory promises where events are missing.
+//! Tests the log in memory with holes, which are points where events are missing.
 
 use super::tests::{keeping, read, selection, topic};
 use super::*;
@@ -9,7 +9,7 @@ fn event_id(epoch: u64, seq: u64) -> EventId {
     EventId { epoch, seq }
 }
 
-/// 5-3 and 5-4, then 6-1 that follows, then 6-9 after a hole.
+/// A log with the events 5-3 and 5-4, then 6-1 without a hole before it, then 6-9 after a hole.
 fn log_with_a_hole(retention: Retention) -> MemoryLog {
     let log = MemoryLog::starting_at(event_id(5, 3), retention, topic("own"));
     let append = |n: u64| log.append(&Event::message(n.to_string()), Instant::now());
@@ -22,7 +22,7 @@ fn log_with_a_hole(retention: Retention) -> MemoryLog {
 }
 
 #[test]
-fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
+fn a_reader_at_a_hole_receives_a_gap_and_continues_after_the_hole() {
     let log = log_with_a_hole(keeping(100));
     let from = log.resume(&event_id(5, 3).into(), &selection("own"));
     assert_eq!((from.cursor, from.gap), (4, None));
@@ -51,14 +51,14 @@ fn who_comes_to_a_hole_is_told_and_goes_on_behind_it() {
 }
 
 #[test]
-fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
+fn a_subscriber_that_resumes_at_a_hole_receives_a_gap() {
     let log = log_with_a_hole(keeping(100));
 
     let before = log.resume(&event_id(6, 1).into(), &selection("own"));
     assert_eq!(before.gap.unwrap().reason, GapReason::Evicted);
     for unknown in [event_id(6, 4), event_id(5, 5), event_id(6, 10)] {
-        let placement = log.resume(&unknown.into(), &selection("own"));
-        assert!(placement.gap.is_some(), "{unknown}");
+        let point = log.resume(&unknown.into(), &selection("own"));
+        assert!(point.gap.is_some(), "{unknown}");
         assert_eq!(log.cursor_after(unknown, &selection("own")), None);
     }
     let behind = log.resume(&event_id(6, 8).into(), &selection("own"));
@@ -66,7 +66,7 @@ fn who_asks_for_what_is_at_a_hole_is_told_of_it() {
 }
 
 #[test]
-fn a_hole_is_no_event_that_is_retained() {
+fn a_hole_is_not_retained_as_an_event() {
     let log = log_with_a_hole(keeping(1));
 
     assert_eq!(log.extent().oldest, 7);

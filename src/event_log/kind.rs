@@ -13,23 +13,24 @@ pub enum LogKind {
     /// Only in memory. The log is lost when the process ends.
     #[default]
     Memory,
-    /// In memory and in a file. The next process continues with the events in the file.
+    /// In a file and in memory. A restarted server continues with the events in the file.
     File {
         /// The path of the file. Its folder must exist.
         path: PathBuf,
-        /// When an appended event survives a crash of the machine.
+        /// When appended events are synced to disk. A synced event survives a crash of the machine.
         sync: LogSync,
     },
     /// In Redis. Any number of processes can share the log.
     Redis(RedisSettings),
 }
 
-/// When an appended event survives a crash of the machine.
+/// When appended events are synced to disk, so that they survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogSync {
-    /// Before it is acknowledged.
+    /// Each event is synced before the publisher receives the acknowledgement.
     Always,
-    /// At most this long after it was acknowledged.
+    /// Each event is synced within this time after its acknowledgement. Until then, a crash of the machine
+    /// can lose it.
     Within(Duration),
 }
 
@@ -38,17 +39,17 @@ pub enum LogSync {
 pub struct RedisSettings {
     /// Address of Redis.
     pub url: RedisUrl,
-    /// Prefix of the names of its keys. Servers with the same prefix share a log.
+    /// Prefix of all Redis keys of the log. Servers with the same prefix share one log.
     pub prefix: String,
-    /// Approximate maximum number of events in Redis. Beyond it, the oldest are evicted.
+    /// Approximate maximum number of events in Redis. When it is exceeded, the oldest events are evicted.
     pub events: usize,
     /// Maximum age of an event in Redis, with a precision of one second. `None` means no limit.
     pub age: Option<Duration>,
 }
 
 impl LogKind {
-    /// Checks that the folder of a log file exists and that the path is not something other than a file.
-    /// Opens and creates nothing. Other log kinds always pass.
+    /// Fails if the folder of the log file does not exist, or if `path` exists and is not a regular file.
+    /// Does not open or create the file. Logs in memory or in Redis always pass.
     pub fn check(&self) -> Result<(), LogError> {
         let Self::File { path, .. } = self else {
             return Ok(());
@@ -63,7 +64,10 @@ impl LogKind {
                 _ => Ok(()),
             };
         }
-        let reason = format!("has no place: {} is not there", folder.display());
+        let reason = format!(
+            "cannot be opened: the folder {} does not exist",
+            folder.display()
+        );
         Err(LogError::in_file(path, reason))
     }
 }

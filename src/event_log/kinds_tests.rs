@@ -1,4 +1,4 @@
-//! Tests what every log kind promises.
+//! Tests the guarantees of every log kind.
 
 use std::{
     sync::Arc,
@@ -27,10 +27,10 @@ pub(super) fn file(folder: &TempDir, sync: LogSync) -> LogKind {
 
 pub(super) const WITHIN: LogSync = LogSync::Within(Duration::from_millis(1));
 
-/// What a log is stored in. Dropping it removes the log.
+/// The folder or the Redis server of a log. Dropping it removes the log.
 type Home = Box<dyn std::any::Any>;
 
-/// Each log kind, with what it is stored in.
+/// Each log kind, with the folder or the Redis server of the log.
 fn kinds() -> Vec<(LogKind, Home)> {
     let in_file = |sync| {
         let folder = tempdir().unwrap();
@@ -66,7 +66,7 @@ pub(super) fn opened(kind: &LogKind, retention: Retention) -> Opened {
     open(kind.clone(), retention, topic("own"), listener).unwrap()
 }
 
-/// Appends an event and waits until it can be read.
+/// Appends an event and waits until it can be read from memory.
 pub(super) fn append(log: &Opened, event: Event) -> EventId {
     let (done, later) = tokio::sync::oneshot::channel();
     log.appender.append(event, Some(done));
@@ -86,11 +86,11 @@ pub(super) fn append_numbers(log: &Opened, numbers: std::ops::Range<u64>) -> Vec
     numbers.map(|n| append(log, event(n))).collect()
 }
 
-/// Ends the thread of a log, so that its file can be opened again.
+/// Ends the writer thread of a log in a file, so that the file can be opened again.
 pub(super) fn close(log: Opened) {
     let memory = log.memory.clone();
     drop(log);
-    // The thread has the last other reference.
+    // The writer thread has the only other references to this memory, and drops them when it ends.
     while Arc::strong_count(&memory) > 1 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -126,7 +126,7 @@ pub(super) fn some_of_each() -> Vec<Event> {
 }
 
 #[test]
-fn what_was_appended_waits_no_more() {
+fn an_appended_event_leaves_the_queue() {
     for (kind, _home) in kinds() {
         let log = opened(&kind, keeping(10));
 
@@ -155,12 +155,12 @@ fn numbers_count_up_in_the_order_of_appending() {
 }
 
 #[test]
-fn what_is_appended_is_told_and_read() {
+fn an_appended_event_is_notified_counted_and_readable() {
     for (kind, _folder) in kinds() {
         let (notify, notified) = std::sync::mpsc::channel();
         let metrics = Arc::<Metrics>::default();
         let listener = Listener {
-            // Sending fails if the test no longer listens.
+            // Sending fails if the test no longer listens. This is no error.
             notify: Box::new(move || notify.send(()).unwrap_or_default()),
             metrics: metrics.clone(),
         };
@@ -182,7 +182,7 @@ fn what_is_appended_is_told_and_read() {
 }
 
 #[test]
-fn what_is_beyond_the_retention_is_gone() {
+fn events_beyond_the_retention_are_evicted() {
     for (kind, _folder) in kinds() {
         let log = opened(&kind, keeping(5));
         let ids = append_numbers(&log, 0..12);
@@ -194,7 +194,7 @@ fn what_is_beyond_the_retention_is_gone() {
 }
 
 #[test]
-fn what_is_too_old_goes_when_the_next_comes() {
+fn an_event_that_is_too_old_is_evicted_at_the_next_append() {
     for (kind, _folder) in kinds() {
         let retention = Retention {
             age: Some(Duration::from_millis(30)),
@@ -214,7 +214,7 @@ fn what_is_too_old_goes_when_the_next_comes() {
 }
 
 #[test]
-fn many_that_append_at_once_each_get_an_id_of_their_own() {
+fn concurrent_appends_get_distinct_ids() {
     for (kind, _folder) in kinds() {
         let log = opened(&kind, keeping(10_000));
         let mut seqs: Vec<_> = std::thread::scope(|scope| {

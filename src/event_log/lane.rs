@@ -1,9 +1,9 @@
-//! Holds the events of one kind in log order, oldest first. There is one lane for presence events and one for
+//! Keeps the events of one kind in log order, oldest first. There is one lane for presence events and one for
 //! all others. Positions between two events of a lane may belong to events of the other lane.
 //!
-//! A *retained* event is available to every subscriber. An *evicted* event may still be read by connected
-//! subscribers. A *dropped* event is no longer in memory. *Held* events are the retained and the evicted
-//! ones.
+//! A *retained* event is available to every subscriber. An *evicted* event is still in memory, but only
+//! connected subscribers may read it. A *dropped* event is no longer in memory. *Held* events are the
+//! retained and the evicted ones.
 
 use std::{
     collections::{VecDeque, vec_deque::Iter},
@@ -12,33 +12,34 @@ use std::{
 
 use super::read::Entry;
 
-/// The events of one kind.
+/// The events of one kind that are in memory, oldest first: either presence events or all others.
 #[derive(Debug)]
 pub(super) struct Lane {
     entries: VecDeque<Entry>,
-    /// Number of entries at the front that are evicted.
+    /// Number of evicted entries. They are at the front of `entries`, and connected subscribers may still
+    /// read them.
     evicted: usize,
-    /// Every event of this kind from this position on is held.
+    /// Every event of this lane's kind from this position on is in memory, retained or evicted.
     first_held: u64,
-    /// Every event of this kind from this position on is retained.
+    /// Every event of this lane's kind from this position on is retained, which means not evicted.
     first_retained: u64,
-    /// Size of the retained entries, in bytes of memory.
+    /// Size of the retained entries in memory, in bytes.
     retained_bytes: usize,
-    /// Size of all entries, in bytes of memory.
+    /// Size of all entries in memory, in bytes, both retained and evicted.
     held_bytes: usize,
     newer: NewerHalf,
 }
 
-/// The newest retained events that fit into half of the bounds.
+/// The newer half of a lane: the newest retained events that fit into half of its bounds.
 #[derive(Debug, Clone, Copy, Default)]
 struct NewerHalf {
-    /// The index of the oldest of them.
+    /// Index in `entries` of the oldest event in the newer half.
     from: usize,
-    /// Size of their entries, in bytes of memory.
+    /// Size in memory of all entries from this index on, in bytes.
     bytes: usize,
 }
 
-/// The bounds of a history: number of events, bytes of memory, and age. `None` means any age.
+/// Upper bounds of a history: number of events, bytes of memory, and age. `None`: the age is not limited.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) events: usize,
@@ -55,7 +56,8 @@ impl Bounds {
         }
     }
 
-    /// Whether this number of events, their size in bytes, or the age of `oldest` exceeds the bounds.
+    /// Whether a history with this number of events, this size in bytes and this oldest event exceeds the
+    /// bounds.
     fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
         let age = now.saturating_duration_since(oldest.appended);
         let is_too_old = self.age.is_some_and(|most| age > most);
@@ -64,7 +66,7 @@ impl Bounds {
 }
 
 impl Lane {
-    /// An empty lane. The log has no events of this kind before this position.
+    /// Creates an empty lane. No event of its kind before this position is in memory.
     pub(super) fn starting_at(position: u64) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -77,7 +79,7 @@ impl Lane {
         }
     }
 
-    /// Adds an event. Its position must be after all others.
+    /// Adds an event. Its position must be after those of all events in the lane.
     pub(super) fn push(&mut self, entry: Entry) {
         self.retained_bytes += entry.bytes;
         self.held_bytes += entry.bytes;
@@ -85,12 +87,12 @@ impl Lane {
         self.entries.push_back(entry);
     }
 
-    /// Every event of this kind from this position on is held.
+    /// The position from which on every event of this lane's kind is in memory, retained or evicted.
     pub(super) fn first_held(&self) -> u64 {
         self.first_held
     }
 
-    /// Every event of this kind from this position on is retained.
+    /// The position from which on every event of this lane's kind is retained, which means not evicted.
     pub(super) fn first_retained(&self) -> u64 {
         self.first_retained
     }
@@ -100,17 +102,17 @@ impl Lane {
         self.entries.len() - self.evicted
     }
 
-    /// Number of held events.
+    /// Number of events in memory, both retained and evicted.
     pub(super) fn held(&self) -> usize {
         self.entries.len()
     }
 
-    /// Size of the held events, in bytes of memory.
+    /// Size of all events in memory, in bytes, both retained and evicted.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Size of the retained events, in bytes of memory.
+    /// Size of the retained events in memory, in bytes.
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
@@ -123,20 +125,21 @@ impl Lane {
         self.entries.get(self.evicted)
     }
 
-    /// The entry at this position, if it is held.
+    /// The entry at this position, if it is in memory.
     pub(super) fn get(&self, position: u64) -> Option<&Entry> {
         let entry = self.entries.get(self.index(position))?;
         (entry.position == position).then_some(entry)
     }
 
-    /// The held entries, retained and evicted, from this position on.
+    /// The entries in memory, retained and evicted, from this position on.
     pub(super) fn from(&self, position: u64) -> Iter<'_, Entry> {
         self.entries.range(self.index(position)..)
     }
 
     /// The index of the first entry at or after this position.
     fn index(&self, position: u64) -> usize {
-        // If there are no events of the other lane in between, the index follows from the position.
+        // If no position in between belongs to the other lane, the index is the distance from `first_held`.
+        // This is tried first, because it needs no search.
         let dense = position.saturating_sub(self.first_held) as usize;
         match self.entries.get(dense) {
             Some(entry) if entry.position == position => dense,
@@ -146,7 +149,7 @@ impl Lane {
         }
     }
 
-    /// Evicts the oldest retained event. It is held until it is [dropped](Self::drop_oldest).
+    /// Evicts the oldest retained event. It stays in memory until it is [dropped](Self::drop_oldest).
     pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.evicted)?;
         self.retained_bytes -= entry.bytes;
@@ -155,12 +158,12 @@ impl Lane {
         Some(entry)
     }
 
-    /// Whether any held event is evicted.
+    /// Whether any event in memory is evicted.
     pub(super) fn has_evicted(&self) -> bool {
         self.evicted > 0
     }
 
-    /// Drops the oldest held event, which must be evicted.
+    /// Removes the oldest event from memory. It must be evicted.
     pub(super) fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.evicted = self.evicted.saturating_sub(1);
@@ -173,15 +176,16 @@ impl Lane {
         }
     }
 
-    /// Whether the retained events exceed these bounds. A single event never does.
+    /// Whether the retained events exceed these bounds. Always false for a single event, so that the newest
+    /// event is kept.
     pub(super) fn exceeds(&self, bounds: Bounds, now: Instant) -> bool {
         let exceeds =
             |oldest| bounds.are_exceeded(self.retained(), self.retained_bytes, oldest, now);
         self.retained() > 1 && self.oldest_retained().is_some_and(exceeds)
     }
 
-    /// The position of the oldest event in the newer half: the newest retained events that fit into
-    /// `half_bounds`. If there is no event, the position after the newest, `next`.
+    /// The position of the oldest event in the newer half, which is the newest retained events that fit into
+    /// `half_bounds`. If the lane is empty, returns `next`, the position of the next event.
     pub(super) fn newer_half(&mut self, half_bounds: Bounds, next: u64, now: Instant) -> u64 {
         let newest = self.entries.len().saturating_sub(1);
         while self.newer.from < newest {

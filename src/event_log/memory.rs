@@ -1,5 +1,6 @@
-//! The log in memory, which subscribers read whatever the log kind. It is bounded by its [`Retention`] and
-//! lost when the process ends. A lock serializes appends; subscribers read at the same time as each other.
+//! The log in memory. Subscribers read events from it, whatever the log kind is. It is bounded by its
+//! [`Retention`] and lost when the process ends. A read-write lock serializes appends and lets subscribers
+//! read in parallel.
 
 use std::{
     ops::Range,
@@ -23,32 +24,35 @@ use crate::{
     matching::Selection,
 };
 
-/// Approximate memory of an entry in addition to its content, in bytes: the entry itself, and the overhead of
-/// the allocator and of reference counts.
+/// Approximate memory of an entry in addition to its frame, topics, given id and name, in bytes: the struct
+/// itself, and the overhead of the allocator and of reference counts.
 const ENTRY_BYTES: usize = 192;
 
 /// An event log in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     retention: Retention,
-    /// The bounds of the newer half of the history.
+    /// Half of the bounds of the log. The newest events that fit into these bounds are called the newer half
+    /// of the history. They will not be evicted soon.
     half: Bounds,
-    /// The audience of events that name no topic.
+    /// The audience of events without a topic: public, on the log's own topic.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
-    /// Number of numbered messages that this process appended or found in the log. Unused with Redis, which
-    /// counts them itself.
+    /// How many numbered messages (the server's test messages) this log has had. Not updated for a log in
+    /// Redis, which counts them itself.
     ticks: AtomicU64,
 }
 
 impl MemoryLog {
-    /// An empty log. `epoch` is its creation time in milliseconds since 1970. It must be greater than the
-    /// epoch of any log that the same clients have seen. Events that name no topic are on `topic`.
+    /// Creates an empty log. `epoch` is its creation time in milliseconds since 1970. It must be greater than
+    /// every epoch that clients have seen from earlier logs, so that no id is assigned twice. Events without
+    /// a topic are on `topic`.
     pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
         Self::starting_at(EventId { epoch, seq: 1 }, retention, topic)
     }
 
-    /// An empty log whose first event will have this id. Events that name no topic are on `topic`.
+    /// Creates an empty log whose first event will have the id `first`. Events without a topic are on
+    /// `topic`.
     pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
         Self {
             retention,
@@ -62,7 +66,7 @@ impl MemoryLog {
         }
     }
 
-    /// The number of the next numbered message.
+    /// The number that the next numbered message will have, counted from 0.
     pub(crate) fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Acquire)
     }
@@ -71,7 +75,8 @@ impl MemoryLog {
         self.ticks.store(ticks, Ordering::Release);
     }
 
-    /// Computes the newer half from the smaller of this log's bounds and the bounds of its archive.
+    /// Makes the newer half of the history, which will not be evicted soon, respect the bounds of the archive
+    /// (the whole log, in Redis) too: half of the smaller bound, of memory or of the archive, limits it.
     pub(super) fn with_archive_bounds(mut self, events: usize, age: Option<Duration>) -> Self {
         let Bounds {
             events: own_events,
@@ -87,13 +92,14 @@ impl MemoryLog {
         self
     }
 
-    /// The epoch of the next event.
+    /// The current epoch, which the id of the next event will have.
     pub(crate) fn epoch(&self) -> u64 {
         self.retained.read().epoch_history.epoch()
     }
 
-    /// Gives this id to the next event. If `follows` is false, events before it are missing: a hole occupies
-    /// a position, and a subscriber that reaches it receives a gap.
+    /// Sets the id of the next event to `first`. Later events count up from there. If `follows` is false,
+    /// events before `first` are missing: a hole, which is an entry without an event, then takes the next
+    /// position, and a subscriber that reads it receives a gap.
     pub(crate) fn begin_span(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
@@ -115,7 +121,9 @@ impl MemoryLog {
         retained.epoch_history.begin_span(next, first, follows);
     }
 
-    /// Skips the positions before `next`. They belong to presence events that are already evicted.
+    /// Advances the position of the next event to `next`. The skipped positions belong to presence events
+    /// that the file or Redis has already evicted. So all older presence events are evicted too, and are
+    /// removed.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -126,12 +134,14 @@ impl MemoryLog {
         retained.unknown_audience_before = next;
     }
 
-    /// Encodes an event, appends it, and returns its id. Evicts the oldest events beyond the bounds.
+    /// Encodes an event, appends it, and returns its id. Then evicts the oldest events if the log exceeds its
+    /// bounds.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
         self.append_to(&mut self.retained.write(), event, now)
     }
 
-    /// Appends events in order, each with the time at which it was appended. Returns their ids.
+    /// Appends events in order and returns their ids. The `Instant` of an event is the time from which its
+    /// age is measured.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
@@ -141,7 +151,7 @@ impl MemoryLog {
         events.into_iter().map(append).collect()
     }
 
-    /// The audience of an event.
+    /// The audience of an event. An event without a topic has the audience of the log's own topic.
     pub(crate) fn audience(&self, event: &Event) -> Arc<Audience> {
         let audience = event.audience.clone().map(Arc::new);
         audience.unwrap_or_else(|| self.own.clone())
@@ -166,12 +176,12 @@ impl MemoryLog {
         id
     }
 
-    /// The position of the next event.
+    /// The position that the next appended event will have.
     pub(crate) fn next(&self) -> u64 {
         self.retained.read().next
     }
 
-    /// What the log holds now.
+    /// The current positions, size and age of the log.
     pub(crate) fn extent(&self) -> Extent {
         let retained = self.retained.read();
         Extent {
@@ -186,7 +196,7 @@ impl MemoryLog {
         }
     }
 
-    /// Presence events are retained from this position on.
+    /// The position from which on all presence events are retained. Earlier ones were evicted.
     pub(crate) fn oldest_presence(&self) -> u64 {
         self.retained.read().presence.first_retained()
     }
@@ -201,19 +211,20 @@ impl MemoryLog {
         self.retained.read().epoch_history.id(position)
     }
 
-    /// The last event id of a subscriber whose cursor is at this position, if any event came before.
+    /// The id of the event before this position: the last event id of a subscriber whose cursor is at this
+    /// position. `None` if no event came before, or if the id is no longer known.
     pub(crate) fn id_before(&self, position: u64) -> Option<EventId> {
         self.retained.read().epoch_history.id_before(position)
     }
 
-    /// The position of the oldest event in the newer half of the history. Events before it may soon be
-    /// evicted.
+    /// The position where the newer half of the history begins. Events before it may soon be evicted.
     pub(crate) fn newer_half(&self, now: Instant) -> u64 {
         let mut retained = self.retained.write();
         retained.newer_half(self.half, self.retention.presence, now)
     }
 
-    /// The resume point for this request, if memory has every later event that the selection may need.
+    /// Finds where a subscriber starts. `None` if memory cannot tell, or if it may lack a later event that
+    /// the subscriber selects. Then the archive must decide.
     pub(crate) fn find(
         &self,
         from: &ResumeFrom,
@@ -223,17 +234,20 @@ impl MemoryLog {
         retained.find(from, selection.may_select_presence())
     }
 
-    /// The cursor after this id, if memory has every later event that the selection may need.
+    /// The position after the event with this id. `None` if memory does not know the id, or if it may lack a
+    /// later event that the subscriber selects.
     pub(crate) fn cursor_after(&self, id: EventId, selection: &Selection) -> Option<u64> {
         let retained = self.retained.read();
         retained.cursor_after(id, selection.may_select_presence())
     }
 
-    /// Finds where a subscriber starts. If the log does not have what it requests, it starts at the oldest
-    /// retained event, after a gap with the reason. There is no gap if none of the missing events was for it.
+    /// Finds where a subscriber starts. If the log does not have the requested event, the subscriber starts
+    /// at the oldest retained event and first receives a gap with the reason. There is no gap if the log
+    /// knows that none of the missing events was for this subscriber.
     pub(crate) fn resume(&self, from: &ResumeFrom, selection: &Selection) -> ResumePoint<u64> {
         let retained = self.retained.read();
-        // Missing presence events are reported when the subscriber reads.
+        // `false`: ignore missing presence events here. A subscriber that wants them receives a gap for them
+        // when it reads.
         if let Some(point) = retained.find(from, false) {
             return point;
         }
@@ -260,13 +274,14 @@ impl MemoryLog {
         }
     }
 
-    /// Reads one portion from a cursor. Calls `take` with each event; `take` returns whether it accepts the
-    /// event. It must be quick, because appends wait for it.
+    /// Reads events from a cursor until a limit of `portion` is reached. Calls `accept` with each event; it
+    /// returns whether the reader accepts the event. `accept` must be quick, because appends wait until the
+    /// read ends.
     pub(crate) fn read(
         &self,
         from: ReadFrom,
         portion: Portion,
-        mut take: impl FnMut(&Entry) -> bool,
+        mut accept: impl FnMut(&Entry) -> bool,
     ) -> Read {
         let retained = self.retained.read();
         let ReadFrom { cursor, presence } = from;
@@ -299,7 +314,8 @@ impl MemoryLog {
                 events.next()
             };
             let Some(entry) = next else {
-                // The last positions may belong to presence events that are evicted.
+                // No entry is left. Continue at `next`, not right after the last entry: the positions after
+                // it may belong to presence events that are evicted.
                 return Read::Events { end: retained.next };
             };
             let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
@@ -309,13 +325,14 @@ impl MemoryLog {
                 };
             }
             topics += entry.audience.topics.len();
-            if take(entry) {
+            if accept(entry) {
                 bytes += entry.frame.len();
             }
         }
     }
 
-    /// The gap for a subscriber that missed the events at these positions. `None` if none of them was for it.
+    /// The gap for a subscriber that missed the events at the positions `lost`. `None` if none of these
+    /// events was for its selection.
     pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
         let retained = self.retained.read();
         let missed = self.missed(&retained, lost.clone(), selection);
@@ -330,15 +347,15 @@ impl MemoryLog {
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 
-    /// The gap for a subscriber at this position that missed presence events and no others.
+    /// The gap for a subscriber at this cursor that missed presence events but no other events.
     pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
         let last = self.retained.read().epoch_history.id_before(cursor);
         let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         Gap::new(GapReason::Evicted, &requested, last, None)
     }
 
-    /// How many of these events, which are gone, were for this selection. `None` if unknown: the log knows it
-    /// only if all of them were on its own topic.
+    /// How many of the missing events, which had the positions `gone`, were for this selection. `None` if
+    /// unknown: the log knows the number only if all of them were on its own topic.
     fn missed(&self, retained: &Retained, gone: Range<u64>, selection: &Selection) -> Option<u64> {
         if gone.start < retained.unknown_audience_before {
             return None;

@@ -1,5 +1,5 @@
 //! Opens a log of the kind that the config selects. A log in a file begins a new epoch if acknowledged events
-//! may be lost.
+//! may have been lost.
 
 use std::{
     path::Path,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::event::{Event, EventId, Topic};
 
-/// Opens a log and loads its newest events into memory.
+/// Opens a log of this kind. If a file or Redis already has events, loads the newest of them into memory.
 pub(crate) fn open(
     kind: LogKind,
     retention: Retention,
@@ -37,7 +37,7 @@ pub(crate) fn open(
             let log = memory.clone();
             Ok(Opened {
                 memory,
-                appender: Arc::new(ToMemory { log, listener }),
+                appender: Arc::new(MemoryAppender { log, listener }),
                 ticking: None,
                 archive: None,
                 gone: None,
@@ -49,7 +49,10 @@ pub(crate) fn open(
             let memory = Arc::new(memory);
             let writer = Writer::start(&path, (store, stored), memory.clone(), sync, listener);
             let (writer, gone) = writer.map_err(|err| {
-                LogError::in_file(&path, format!("has no thread to write it: {err}"))
+                LogError::in_file(
+                    &path,
+                    format!("cannot be written, because no thread can be started: {err}"),
+                )
             })?;
             Ok(Opened {
                 memory,
@@ -72,13 +75,17 @@ fn read_file(
     let epoch = millis_since_1970(now);
     let mut store = FileStore::open(path, epoch)?;
     let damaged = |err: redb::Error| LogError::damaged(path, &err);
-    let about = begin(&mut store, epoch, path).map_err(damaged)?;
+    let about = begin_epoch_after_loss(&mut store, epoch, path).map_err(damaged)?;
     let (memory, stored) = read(&store, about, retention, topic, now).map_err(damaged)?;
     Ok((memory, stored, store))
 }
 
-/// The metadata of a store. If acknowledged events may be lost, begins a new epoch first.
-fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<FileMetadata, redb::Error> {
+/// Begins a new epoch if acknowledged events may have been lost. Then returns the metadata of the file.
+fn begin_epoch_after_loss(
+    store: &mut FileStore,
+    now: u64,
+    path: &Path,
+) -> Result<FileMetadata, redb::Error> {
     if let Some(loss) = store.loss(path)? {
         log::warn!(
             "the log in {} {loss}: a new epoch begins, and every subscriber that resumes receives a gap",
@@ -89,7 +96,7 @@ fn begin(store: &mut FileStore, now: u64, path: &Path) -> Result<FileMetadata, r
     store.about()
 }
 
-/// Loads the events of a store into memory. Also returns which events the store has.
+/// Creates a log in memory with all events of the file. Also returns which event numbers the file has.
 fn read(
     store: &FileStore,
     about: FileMetadata,
@@ -117,21 +124,21 @@ fn read(
     Ok((memory, stored))
 }
 
-/// The appender of the memory log. An event is readable as soon as `append` returns.
+/// Appends to a log that is only in memory. Subscribers can read an event as soon as `append` returns.
 #[derive(Debug)]
-struct ToMemory {
+struct MemoryAppender {
     log: Arc<MemoryLog>,
     listener: Listener,
 }
 
-impl Appender for ToMemory {
+impl Appender for MemoryAppender {
     fn append(&self, event: Event, done: Option<AckSender>) {
         let id = self.log.append(&event, Instant::now());
         if let Some(number) = event.tick_number() {
             self.log.set_ticks(number + 1);
         }
         self.listener.appended(1);
-        // Sending fails if the publisher no longer waits.
+        // Sending fails if the publisher no longer waits for the id. This is no error.
         done.map(|done| done.send(Ok(id)));
     }
 

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Audience, Event, EventName, GivenId, OF_HUB, Topic};
 
-/// An event without its id in the log. Its fields were validated when it was published and are not validated
-/// again.
+/// An event as it is stored, without the id that the log assigned. Its fields were validated when it was
+/// published and are not validated again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// When the event was appended, in milliseconds since 1970. 0 in Redis, where the entry has its own
     /// field for the time.
     #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
-    /// Empty means the log's own topic.
+    /// Topics of the event. Empty means the topic of the log itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     topics: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     private: bool,
-    /// The given id.
+    /// The given id, which the publisher chose. `None`: the publisher chose no id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,12 +54,12 @@ impl Record {
         }
     }
 
-    /// Whether this is a presence event.
+    /// Whether this is a presence event. The name is proof, because it is reserved for the server.
     pub(super) fn is_presence(&self) -> bool {
         self.name.as_deref() == Some(OF_HUB)
     }
 
-    /// The record of an event whose data and time are stored elsewhere.
+    /// The record of an event without its data and time, which Redis stores in fields of their own.
     pub(super) fn without_data(event: &Event) -> Self {
         let topics = event.topics().iter();
         Self {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_comes_back_as_it_was_kept() {
+    fn an_event_is_restored_as_it_was_stored() {
         let topic = |text| Topic::parse(text).unwrap();
         let mut private = Event::message("a\nb\0\u{2028}")
             .on(topic("a"))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_the_future_has_no_age() {
+    fn an_event_from_the_future_has_age_zero() {
         let now = SystemTime::now();
         let hour = Duration::from_secs(3600);
 

@@ -20,7 +20,7 @@ const SENTINEL_PORT: u16 = 26379;
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
-/// The text is not a [`RedisUrl`].
+/// The text is not a valid [`RedisUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "not a Redis URL: expected redis://host:port/database or rediss://, or \
@@ -28,10 +28,10 @@ pub struct RedisUrl(String);
 )]
 pub struct InvalidRedisUrl;
 
-/// How to find the Redis server.
+/// How to find the Redis server to connect to.
 pub(super) enum Finder {
     At(Client),
-    /// ArchiveRequest the Sentinels before each connection, because another server may have become the master.
+    /// Asks the Sentinels before each connection, because another server may have become the master.
     BySentinels(SentinelClient),
 }
 
@@ -62,12 +62,13 @@ impl RedisUrl {
     }
 }
 
-/// The address of a single Redis server. Refuses what the crate would accept in addition: Unix sockets, TLS
-/// without certificate checks, and another version of the protocol, whose responses have a different format.
+/// Parses the URL of a single Redis server. Refuses URLs that the redis crate would also accept: Unix
+/// sockets, TLS without certificate checks, and another version of the protocol, whose responses have a
+/// different format.
 fn info(text: &str) -> Result<ConnectionInfo, RedisError> {
     let is_known = text.starts_with("redis://") || text.starts_with("rediss://");
     if !is_known || text.contains(['#', '?']) {
-        return Err(invalid("no redis:// or rediss:// URL"));
+        return Err(invalid("not a redis:// or rediss:// URL"));
     }
     text.into_connection_info()
 }
@@ -85,7 +86,7 @@ struct Sentinels {
     database: i64,
 }
 
-/// `None` if the URL does not name Sentinels.
+/// Parses a URL of Sentinels. `None` if the scheme is not that of Sentinels.
 fn sentinels(text: &str) -> Option<Result<Sentinels, RedisError>> {
     let (scheme, rest) = text.split_once("://")?;
     let tls = match scheme {
@@ -93,7 +94,7 @@ fn sentinels(text: &str) -> Option<Result<Sentinels, RedisError>> {
         "rediss+sentinel" => true,
         _ => return None,
     };
-    Some(Sentinels::parse(rest, tls).ok_or_else(|| invalid("no URL of Sentinels")))
+    Some(Sentinels::parse(rest, tls).ok_or_else(|| invalid("not a valid URL of Sentinels")))
 }
 
 impl Sentinels {
@@ -118,14 +119,14 @@ impl Sentinels {
             Some((user, password)) => (Some(decode(user)?), Some(decode(password)?)),
             None => (None, None),
         };
-        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
         let addresses = hosts.split(',').map(|host| address(host, tls));
         Some(Self {
             addresses: addresses.collect::<Option<_>>()?,
-            master: given(decode(master))?,
+            master: non_empty(decode(master))?,
             tls,
-            user: given(user),
-            password: given(password),
+            user: non_empty(user),
+            password: non_empty(password),
             database: Some(database).filter(|database| *database >= 0)?,
         })
     }
@@ -187,9 +188,9 @@ impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         match rest.rsplit_once('@') {
-            Some((credentials, position)) => {
+            Some((credentials, hosts)) => {
                 let user = credentials.split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:***@{position}")
+                write!(f, "{scheme}://{user}:***@{hosts}")
             }
             None => write!(f, "{scheme}://{rest}"),
         }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_are_read_with_their_master() {
+    fn a_url_of_sentinels_is_parsed_with_its_master() {
         let read = |text| sentinels(text).unwrap().ok();
         let found = read("rediss+sentinel://me:a%3Ab@s1,s2:1,[::1]:2,[::2]/7/main%20one").unwrap();
 
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_of_redis_is_refused() {
+    fn invalid_urls_are_refused() {
         for text in [
             "",
             "localhost",

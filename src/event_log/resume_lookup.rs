@@ -9,16 +9,16 @@ use super::{
 };
 use crate::{event::ResumeFrom, matching::Selection};
 
-/// Where a subscriber reads next.
+/// Where a subscriber reads next, in memory or in the archive (the whole log, in Redis).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cursor {
-    /// The event at this position, in memory.
+    /// The subscriber reads the event at this position in memory next.
     Memory(u64),
-    /// The event after this position in the archive; `None`: the oldest.
+    /// The subscriber reads the event after this position in the archive next. `None`: the oldest event.
     Archive(Option<Reached>),
 }
 
-/// A resume point that is known, or that must be looked up in the archive.
+/// The result of a lookup in memory: the resume point, or what is needed to find it in the archive.
 #[derive(Debug)]
 pub(crate) enum ResumeLookup {
     Found(ResumePoint<u64>),
@@ -28,7 +28,7 @@ pub(crate) enum ResumeLookup {
     },
 }
 
-/// Looks for a resume point in memory. Returns at once.
+/// Looks for a resume point in memory, without waiting for the archive.
 pub(crate) fn look_up(
     memory: &MemoryLog,
     archive: Option<&Archive>,
@@ -48,7 +48,7 @@ pub(crate) fn look_up(
 }
 
 impl ResumeLookup {
-    /// Returns the resume point. Looks it up in the archive if memory does not have it.
+    /// Returns the resume point. Finds it in the archive if memory did not have it.
     pub(crate) async fn finish(
         self,
         from: &ResumeFrom,
@@ -65,7 +65,7 @@ impl ResumeLookup {
         }
     }
 
-    /// Whether the resume point is in memory and has no gap.
+    /// Whether the resume point was found in memory and has no gap.
     pub(crate) fn is_found_without_gap(&self) -> bool {
         matches!(self, Self::Found(point) if point.gap.is_none())
     }

@@ -6,10 +6,11 @@ use crate::event::{EventId, Gap, GapReason, ResumeFrom};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResumePoint<C> {
     pub(crate) cursor: C,
-    /// Whether the client already knows the id of the event before `cursor`, because it sent this id or the
-    /// gap contains it. If not, the greeting, the first bytes of the stream, contains it.
+    /// Whether the client already knows the id of the event before `cursor`, because it sent this id or
+    /// because the gap contains it. If not, the greeting (the first bytes of the stream) tells the client
+    /// this id.
     pub(crate) is_announced: bool,
-    /// The gap that the subscriber receives first, if it requested something that is not retained.
+    /// The gap that the subscriber receives first. `None` if everything that it requested is retained.
     pub(crate) gap: Option<Gap>,
 }
 
@@ -23,8 +24,8 @@ impl<C> ResumePoint<C> {
         }
     }
 
-    /// A resume point with a gap. `last`: the id before `cursor`, if any event came before. `missed`: how
-    /// many events for the subscriber are missing, if known.
+    /// A resume point with a gap. `from` is what the client requested. `last` is the id before `cursor`, if
+    /// any event came before. `missed` is how many events for this subscriber are missing, if known.
     pub(super) fn after_gap(
         cursor: C,
         reason: GapReason,

@@ -1,7 +1,7 @@
 //! Decides which events of the log in memory are retained, evicted and dropped.
 //!
-//! Presence events, which are about active subscriptions, have a separate lane. Any client can cause any
-//! number of them, and they must not evict other events.
+//! Presence events, which announce that subscriptions become active or end, have a separate lane. Any client
+//! can cause any number of them, and they must not evict other events.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,26 +14,27 @@ use super::{
 };
 use crate::event::{Audience, EventId, ResumeFrom};
 
-/// The entries of a log, with their positions, ids and given ids.
+/// The entries of the log in memory, with their positions, their ids, and the ids that publishers gave them.
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) epoch_history: EpochHistory,
-    /// All events except presence events. Where events are missing, a hole occupies a position.
+    /// All events except presence events. Where this log never received some events, a hole takes their
+    /// place: an entry without an event.
     pub(super) events: Lane,
-    /// Presence events.
+    /// Presence events, which announce that a subscription became active or ended.
     pub(super) presence: Lane,
-    /// The position of the next event.
+    /// The position that the next appended event will have.
     pub(super) next: u64,
     pub(super) given: GivenIds,
-    /// All evicted events from this position on were on the log's own topic. The audience of earlier ones is
-    /// unknown.
+    /// Evicted events from this position on were all on the topic of the log itself, so the log knows how
+    /// many of them a subscriber missed. The topics of evicted events before this position are unknown.
     pub(super) unknown_audience_before: u64,
 }
 
 impl Retained {
-    /// An empty log whose first event will have this id. The `seq` of the id is also the event's position.
-    /// The position is capped at half of `u64::MAX` so that counting up cannot overflow: other programs may
-    /// have written large numbers to a log in Redis.
+    /// Creates an empty log whose first event will have the id `first`. The `seq` of this id is also the
+    /// position of the event, up to half of `u64::MAX`, so that counting up cannot overflow: another program
+    /// may have written large numbers to a log in Redis.
     pub(super) fn starting_at(first: EventId) -> Self {
         let position = first.seq.min(u64::MAX / 2);
         Self {
@@ -46,12 +47,12 @@ impl Retained {
         }
     }
 
-    /// All events except presence events are retained from this position on.
+    /// The position from which on all events except presence events are retained.
     pub(super) fn oldest(&self) -> u64 {
         self.events.first_retained()
     }
 
-    /// Size of all held events, in bytes of memory.
+    /// Memory of all events that were not dropped, in bytes, including evicted ones.
     pub(super) fn bytes(&self) -> usize {
         self.events.held_bytes() + self.presence.held_bytes()
     }
@@ -63,8 +64,8 @@ impl Retained {
     pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
         match from {
             ResumeFrom::Now => Some(ResumePoint::at(self.next, false)),
-            // Not decided here: `MemoryLog::resume` or the archive does that. A given id that was used more
-            // than once means the oldest event with it, which may be outside memory.
+            // `MemoryLog::resume` or the archive decides these cases. If several events have the same given
+            // id, the subscriber resumes after the oldest of them, which may no longer be in memory.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id, wants_presence)?;
@@ -73,7 +74,8 @@ impl Retained {
         }
     }
 
-    /// The cursor after this id, if every later event that the subscriber may want is retained.
+    /// The position after the event with this id. `None` if the log does not know the id, or if a later event
+    /// that the subscriber may want is not retained.
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let position = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
@@ -95,9 +97,9 @@ impl Retained {
         }
     }
 
-    /// Evicts the oldest events beyond the bounds. Each lane has its own maximum number of events. If all
-    /// events together use too much memory, presence events are evicted first, until they use at most a
-    /// quarter of it.
+    /// Evicts the oldest events until the log is within its bounds. Presence events and other events have
+    /// separate maximum numbers. If all events together need too much memory, presence events are evicted
+    /// first, until they use at most a quarter of the memory.
     pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         let any_size = |events| Bounds {
             events,
@@ -114,7 +116,8 @@ impl Retained {
             self.evict_event(own);
         }
         while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
-            // Presence events must not fill the memory, and other events must not evict all of them.
+            // Evict presence events only while they use more than a quarter of the memory, and other events
+            // after that. So neither kind can evict all events of the other kind.
             let is_much_presence = self.presence.retained_bytes() > retention.bytes / 4;
             match (self.presence.retained(), self.events.retained()) {
                 (2.., _) if is_much_presence => self.evict_presence(),
@@ -123,7 +126,7 @@ impl Retained {
                 _ => break,
             }
         }
-        // No subscriber can start before `oldest`, so earlier presence events are useless.
+        // No subscriber can start before the position `oldest`, so presence events before it are useless.
         let oldest = self.oldest();
         let is_before = |entry: &Entry| entry.position < oldest;
         while self.presence.oldest_retained().is_some_and(is_before) {
@@ -147,8 +150,8 @@ impl Retained {
         }
     }
 
-    /// Drops evicted events beyond `queue` or the memory budget. Connected subscribers may still read the
-    /// others.
+    /// Drops the oldest evicted events while a lane has more than `queue` events or the log uses too much
+    /// memory. Connected subscribers may still read the evicted events that remain.
     fn drop_evicted(&mut self, retention: Retention) {
         while self.presence.has_evicted()
             && (self.presence.held() > retention.queue || self.bytes() > retention.bytes)
@@ -163,7 +166,8 @@ impl Retained {
         self.epoch_history.forget_before(self.events.first_held());
     }
 
-    /// The position of the oldest event in the newer half of the history.
+    /// The position where the newer half of the history begins. `bounds` are half of the bounds of the log,
+    /// and `presence` is the full maximum number of presence events.
     pub(super) fn newer_half(&mut self, bounds: Bounds, presence: usize, now: Instant) -> u64 {
         let of_presence = Bounds {
             events: presence / 2,
@@ -232,6 +236,10 @@ mod tests {
             ..keeping(100)
         };
         assert_eq!(position(aged, 9, end), 5);
-        assert_eq!(position(aged, 9, end + second * 2), 7, "nothing came since");
+        assert_eq!(
+            position(aged, 9, end + second * 2),
+            7,
+            "after 2 s without events"
+        );
     }
 }

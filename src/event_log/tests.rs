@@ -1,4 +1,4 @@
-//! Tests what the log in memory promises.
+//! Tests the guarantees of the log in memory.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn log(retention: Retention) -> MemoryLog {
     MemoryLog::new(EPOCH, retention, topic("own"))
 }
 
-/// The selection of a subscriber of this topic.
+/// The selection of a subscriber with an exact matcher for this topic.
 pub(super) fn selection(topic: &str) -> Selection {
     let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
     let matcher = Matcher::exact(&Topic::parse(topic).unwrap());
@@ -31,7 +31,7 @@ fn position(log: &MemoryLog, from: &ResumeFrom) -> ResumePoint<u64> {
     log.resume(from, &selection("own"))
 }
 
-/// Reads about this number of bytes, and accepts every event.
+/// Reads at most this number of bytes, or a single larger event, and accepts every event.
 pub(super) fn read(
     log: &MemoryLog,
     cursor: u64,
@@ -71,7 +71,7 @@ fn after(epoch: u64, seq: u64) -> ResumeFrom {
 }
 
 #[test]
-fn numbers_count_from_one_without_holes() {
+fn numbers_count_from_one_without_a_jump() {
     let log = log(keeping(2));
 
     let numbers: Vec<_> = (0..5)
@@ -95,10 +95,10 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
     let log = log_with(10, keeping(4));
 
     for seq in 6..=10 {
-        let placement = position(&log, &after(EPOCH, seq));
+        let point = position(&log, &after(EPOCH, seq));
 
         assert_eq!(
-            placement,
+            point,
             ResumePoint {
                 cursor: seq + 1,
                 is_announced: true,
@@ -109,7 +109,7 @@ fn every_retained_id_and_the_one_before_resume_without_a_gap() {
 }
 
 #[test]
-fn what_cannot_be_placed_gets_everything_and_the_reason() {
+fn an_id_that_is_not_retained_resumes_at_the_oldest_event_after_a_gap() {
     let log = log_with(10, keeping(4));
     let cases = [
         (after(EPOCH, 5), GapReason::Evicted, "#1000-5", Some(1)),
@@ -131,10 +131,10 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
         ),
     ];
     for (from, reason, requested, missed) in cases {
-        let placement = position(&log, &from);
+        let point = position(&log, &from);
 
         assert_eq!(
-            placement,
+            point,
             ResumePoint {
                 cursor: 7,
                 is_announced: true,
@@ -150,7 +150,7 @@ fn what_cannot_be_placed_gets_everything_and_the_reason() {
 }
 
 #[test]
-fn nothing_evicted_means_resuming_before_the_first() {
+fn a_gap_in_an_empty_log_resumes_before_the_first_event() {
     let log = log_with(0, keeping(4));
 
     let gap = position(&log, &after(1, 1)).gap.unwrap();
@@ -182,7 +182,7 @@ fn the_byte_bound_evicts_too_but_never_the_newest() {
 }
 
 #[test]
-fn a_reader_that_fell_out_is_told_what_it_lost() {
+fn a_reader_of_evicted_events_receives_a_gap() {
     let log = log_with(10, keeping(4));
 
     assert_eq!(read(&log, 3, 100, |_| ()), Read::Evicted { oldest: 7 });
@@ -198,7 +198,7 @@ fn a_reader_that_fell_out_is_told_what_it_lost() {
 }
 
 #[test]
-fn whoever_is_connected_may_read_a_little_more_than_whoever_comes() {
+fn only_connected_subscribers_may_read_evicted_events() {
     let retention = Retention {
         queue: 6,
         ..keeping(4)
@@ -233,7 +233,7 @@ fn an_event_larger_than_a_batch_is_read_whole() {
 }
 
 #[test]
-fn the_age_of_the_oldest_is_that_of_what_is_retained() {
+fn the_extent_has_the_time_of_the_oldest_retained_event() {
     let start = Instant::now();
     let log = log(keeping(2));
     assert_eq!(log.extent().since, None);
@@ -246,7 +246,7 @@ fn the_age_of_the_oldest_is_that_of_what_is_retained() {
 }
 
 #[test]
-fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
+fn missed_events_are_counted_if_their_audience_is_known() {
     let log = log_with(4, keeping(4));
     let gap = |log: &MemoryLog, lost, topic: &str| log.gap(lost, &selection(topic));
 
@@ -254,7 +254,7 @@ fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
         log.append(&Event::message(n.to_string()), Instant::now());
     }
     assert_eq!(gap(&log, 2..5, "own").unwrap().missed, Some(3));
-    assert_eq!(gap(&log, 2..5, "other"), None, "nothing was for it");
+    assert_eq!(gap(&log, 2..5, "other"), None, "it was for another topic");
     assert_eq!(log.resume(&after(EPOCH, 1), &selection("other")).gap, None);
 
     log.append(&Event::message("9").on(topic("other")), Instant::now());
@@ -263,14 +263,14 @@ fn what_is_missing_is_counted_where_it_is_known_whom_it_was_for() {
     }
     for topic in ["own", "other"] {
         assert_eq!(gap(&log, 5..11, topic).unwrap().missed, None, "{topic}");
-        let placement = log.resume(&after(EPOCH, 7), &selection(topic));
-        assert_eq!(placement.gap.unwrap().missed, None, "{topic}");
+        let point = log.resume(&after(EPOCH, 7), &selection(topic));
+        assert_eq!(point.gap.unwrap().missed, None, "{topic}");
     }
     assert_eq!(gap(&log, 10..11, "own").unwrap().missed, Some(1));
 }
 
 #[test]
-fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
+fn a_given_id_resumes_after_its_event_while_the_event_is_retained() {
     let log = log(keeping(4));
     let given = GivenId::parse("urn:x:1").unwrap();
     let from = ResumeFrom::AfterGiven(given.clone());
@@ -291,19 +291,19 @@ fn a_given_id_resumes_after_its_event_for_as_long_as_that_is_retained() {
 }
 
 #[test]
-fn an_event_that_was_stored_with_an_id_like_the_hubs_hides_no_gap() {
+fn a_stored_given_id_that_looks_like_an_event_id_hides_no_gap() {
     let log = log(keeping(4));
     let given = GivenId::stored("999-7");
     log.append(&Event::message("0").with_id(given), Instant::now());
 
-    let placement = position(&log, &after(999, 7));
+    let point = position(&log, &after(999, 7));
 
-    assert_eq!(placement.cursor, 1);
-    assert_eq!(placement.gap.unwrap().reason, GapReason::Epoch);
+    assert_eq!(point.cursor, 1);
+    assert_eq!(point.gap.unwrap().reason, GapReason::Epoch);
 }
 
 #[test]
-fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
+fn a_read_checks_a_limited_number_of_events_and_counts_the_bytes_of_accepted_ones() {
     let log = log_with(10, keeping(10));
     let portion = Portion {
         bytes: 1,
@@ -322,7 +322,7 @@ fn only_so_many_are_looked_at_and_those_not_taken_count_no_bytes() {
 }
 
 #[test]
-fn what_is_looked_at_of_events_is_their_topics() {
+fn the_limit_of_a_read_counts_the_topics_of_events() {
     let log = log(keeping(10));
     let topics = ["a", "b", "c", "d"].map(|topic| Topic::parse(topic).unwrap());
     for _ in 0..10 {

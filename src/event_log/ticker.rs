@@ -1,44 +1,46 @@
-//! Decides when the next numbered message is due. Pure: the time is an argument.
+//! Decides when the next numbered message, a test message of the server, is due. Pure: the time is an
+//! argument.
 
 use std::time::{Duration, Instant};
 
-/// Settings of the numbered messages.
+/// Settings of the ticker, which publishes numbered messages for tests and demos.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TickerSettings {
-    /// Whether messages are sent at all.
+    /// Whether the ticker publishes messages.
     pub enabled: bool,
     /// Time from one message to the next: 1 ms to 24 h.
     pub interval: Duration,
-    /// The text of a message. Each `{n}` in it becomes the message's number.
+    /// The text of each message. Each `{n}` in it is replaced by the message's number.
     pub message: String,
 }
 
-/// Deadlines missed by at most this time are made up for at once; older ones are skipped. A timer can be 1 or
-/// 2 ms late, which is longer than the shortest interval.
+/// If the ticker is late by at most this time, it publishes every missed message immediately. If it is later,
+/// it skips the missed deadlines. The time is longer than the usual delay of a timer (1 or 2 ms), because the
+/// shortest interval is 1 ms.
 pub(crate) const MAX_LATENESS: Duration = Duration::from_millis(20);
 
-/// A message that is due.
+/// A numbered message that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tick {
     pub(crate) number: u64,
     pub(crate) message: String,
-    /// How long it has been due.
+    /// Time since the message was due.
     pub(crate) lateness: Duration,
 }
 
-/// Produces one message for each interval and numbers them without skipping a number.
+/// Produces one message for each interval, with consecutive numbers.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     settings: TickerSettings,
     /// The number of the next message.
     next: u64,
-    /// The last deadline that has passed, even if it was skipped. At first, when the ticker was created or
-    /// switched on.
+    /// The last deadline that has passed, even if it was skipped. Before the first deadline: when the ticker
+    /// was created or switched on.
     last: Instant,
 }
 
 impl Ticker {
-    /// A ticker whose first message has this number and is due one interval from `now`.
+    /// Creates a ticker. Its first message has the number `next` and is due one interval after `now`.
     pub(crate) fn new(settings: TickerSettings, next: u64, now: Instant) -> Self {
         Self {
             settings,
@@ -52,16 +54,17 @@ impl Ticker {
         &self.settings
     }
 
-    /// When the next message is due; `None` while switched off.
+    /// When the next message is due. `None` while the ticker is switched off.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.settings
             .enabled
             .then(|| self.last + self.settings.interval)
     }
 
-    /// Returns the next message if it is due at `now`. Call it until it returns `None`. Deadlines follow one
-    /// another at the interval, even if calls are late. Deadlines missed by more than 20 ms ([`MAX_LATENESS`]) are
-    /// skipped, not made up for in a burst. No number is skipped.
+    /// Returns the next message if it is due at `now`. Call this until it returns `None`, because several
+    /// messages may be due. A late call does not delay later deadlines. If a call is more than 20 ms late
+    /// ([`MAX_LATENESS`]), the missed deadlines are skipped, so that there is no burst. Numbers are never
+    /// skipped.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<Tick> {
         let due = self.due().filter(|due| *due <= now)?;
         let lateness = now - due;
@@ -75,12 +78,13 @@ impl Ticker {
         })
     }
 
-    /// Sets the number of the next message. Used when the messages from this number on were refused.
+    /// Sets the number of the next message. Call this when the log has refused the message with this number
+    /// and all later ones.
     pub(crate) fn go_on_from(&mut self, number: u64) {
         self.next = number;
     }
 
-    /// The part of the lateness that consists of whole intervals, which are skipped.
+    /// How much of the lateness to skip: nothing up to [`MAX_LATENESS`], otherwise all whole intervals in it.
     fn skipped(&self, late: Duration) -> Duration {
         if late <= MAX_LATENESS {
             return Duration::ZERO;
@@ -89,8 +93,8 @@ impl Ticker {
         late - Duration::from_nanos(into_interval as u64)
     }
 
-    /// Changes the settings. The numbers continue. A new interval counts from the last message, so it takes
-    /// effect within one old interval.
+    /// Changes the settings. The numbers continue. A new interval starts at the last deadline, so the ticker
+    /// does not wait for the end of an old, longer interval.
     pub(crate) fn change(&mut self, settings: TickerSettings, now: Instant) {
         if settings.enabled && !self.settings.enabled {
             self.last = now;
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_slept_for_years_is_no_overflow() {
+    fn a_lateness_of_years_does_not_overflow() {
         let start = Instant::now();
         let mut ticker = Ticker::new(every(MS), 0, start);
         let awake = start + Duration::from_secs(10 * 365 * 86400);
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn switched_off_it_is_silent_and_switched_on_it_goes_on_counting() {
+    fn a_ticker_that_is_switched_off_is_silent_and_later_continues_its_numbers() {
         let start = Instant::now();
         let mut ticker = Ticker::new(every(SECOND), 0, start);
         ticker.fire(start + SECOND);
@@ -229,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_stands_wherever_the_message_asks_for_it() {
+    fn each_placeholder_in_the_message_becomes_the_number() {
         let start = Instant::now();
         let settings = TickerSettings {
             message: "{n} and {n}, {x}".into(),

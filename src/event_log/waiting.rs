@@ -8,27 +8,29 @@ use crate::{
     matching::{MemoryBudget, Reservation},
 };
 
-/// The log is unavailable. The events may have been appended nevertheless.
+/// The log is unavailable, so a request failed. If the request was to append an event, the event may be in
+/// the log nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the log cannot be used now")]
+#[error("the log is temporarily unavailable")]
 pub struct LogUnavailable;
 
-/// Sends a publisher the id of its event when the event is in the log, or an error.
+/// Sends a publisher the id of its event when the event is in the log, or an error if the log did not confirm
+/// it.
 pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
-/// The memory of all events that wait to be appended, including those whose publisher has given up.
+/// Counts the memory of all events that wait to be appended, even if their publisher no longer waits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(MemoryBudget);
 
-/// Approximate queue limit in bytes, including events whose publisher has given up. When it is reached,
-/// publishing returns 503.
+/// Maximum size of the queue of events that wait to be appended, in bytes. When it is reached, publishing
+/// returns 503.
 pub(super) const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// Approximate memory of a waiting event in addition to its content, in bytes.
+/// Approximate memory that an event in the queue needs in addition to its content, in bytes.
 const EVENT_BYTES: usize = 512;
 
 impl Queue {
-    /// Counts an event until the returned reservation is dropped.
+    /// Counts the memory of an event until the returned reservation is dropped.
     pub(super) fn add(&self, event: &Event) -> Reservation {
         self.0.reserve(EVENT_BYTES + event.bytes())
     }
@@ -42,15 +44,15 @@ impl Queue {
 /// An event that waits to be appended.
 pub(super) struct Waiting {
     pub(super) event: Event,
-    /// Where to send the result, if anybody waits for it.
+    /// Sends the event's id, or an error, to the publisher. `None` if nobody waits for it.
     pub(super) done: Option<AckSender>,
-    /// Counts the event in the [`Queue`] until it is dropped.
+    /// While this reservation exists, the [`Queue`] counts the memory of the event.
     pub(super) _queued: Reservation,
 }
 
-/// Separates the numbered messages that are out of turn: an earlier one was refused, or they are already in
-/// the log. `ticks` is the number of the next numbered message. Returns the events in turn, those out of
-/// turn, and the number of the next numbered message after those in turn.
+/// Separates out the numbered messages (test messages of the server) that do not have the next number,
+/// because an earlier message was refused or the message is already in the log. `ticks` is the next number.
+/// Returns the events to append, the messages to refuse, and the next number after the append.
 pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
     let mut next = ticks;
     let is_in_turn = |waiting: &Waiting| match waiting.event.tick_number() {
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_counts_for_as_long_as_it_waits() {
+    fn the_queue_counts_an_event_while_it_waits() {
         let queue = Queue::default();
         let small = queue.add(&Event::message("x"));
         let large = queue.add(&Event::message("x".repeat(100_000)));

@@ -1,5 +1,6 @@
-//! Appends events to a file on a separate thread, and then to memory, where subscribers read. Events that
-//! arrive while the thread waits for the disk form the next batch, which needs only one wait.
+//! Appends events to a file on a separate thread, and then to memory, where subscribers read them. Events
+//! that arrive while the thread waits for the disk form the next batch, so all of them together need only one
+//! more wait.
 
 use std::{
     collections::VecDeque,
@@ -31,28 +32,28 @@ use super::{
 };
 use crate::event::Event;
 
-/// Limits of a batch: number of events, and approximate size in bytes of memory. Further events wait for the
-/// next batch.
+/// Limits of a batch: number of events here, and their approximate memory in bytes in the next constant.
+/// Events beyond these limits wait for the next batch.
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Pause between two attempts to reopen a store that failed.
+/// Pause between two attempts to reopen a log file that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Maximum size of acknowledged events that are not synced, in bytes of memory. When it is reached, the next
-/// commit is synced. These events are kept in memory in case the store loses them.
+/// Memory limit for acknowledged events that are not synced to disk yet, in bytes. They stay in memory so
+/// that they can be written again if the file fails. A commit that would reach the limit is synced.
 const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
-/// How long the thread waits for a command if no sync and no retry is due.
+/// How long the thread waits for a command if neither a sync nor an attempt to reopen the file is due.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
     Append(Waiting),
-    /// Reply when everything before it is synced.
+    /// Sync all events of earlier commands, then reply. If the file has failed, reply without a sync.
     Flush(oneshot::Sender<()>),
 }
 
-/// Sends commands to the thread. The thread ends when the last clone is dropped.
+/// Sends commands to the writer thread. The thread ends when the last clone of this handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
@@ -61,7 +62,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. The returned receiver resolves when the thread ends.
+    /// Starts the writer thread. The returned receiver resolves when the thread ends.
     pub(super) fn start(
         path: &Path,
         (store, stored): (FileStore, Stored),
@@ -107,7 +108,7 @@ impl Appender for Writer {
             done,
             _queued: queued,
         };
-        // If the thread has ended, `done` is dropped, and the publisher gets an error.
+        // If the thread has ended, sending fails and drops `done`, so the publisher gets an error.
         self.inbox.send(Command::Append(waiting)).ok();
     }
 
@@ -138,31 +139,34 @@ impl fmt::Debug for Writer {
 
 struct Thread {
     path: PathBuf,
-    /// `None` after a failure, until the store is reopened.
+    /// The open log file. `None` after a failure, until the file is reopened.
     store: Option<FileStore>,
-    /// When to retry a store that failed.
+    /// When to try again to open a log file that failed.
     retry_at: Instant,
     stored: Stored,
     memory: Arc<MemoryLog>,
     sync: LogSync,
     sync_state: SyncState,
-    /// Whether the last write failed. Reset by the next successful commit.
+    /// Whether a write failed and no commit has succeeded since. Then, further failures are logged at level
+    /// debug.
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
 }
 
-/// Which events the store has.
+/// Which event numbers the file has. From this, the writer knows which evicted events it must remove.
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// The store has no events before this number.
+    /// The file has no events before this number.
     pub(super) from: u64,
-    /// The numbers of its presence events, in ascending order.
+    /// The numbers of the presence events in the file, in ascending order.
     pub(super) presence: VecDeque<u64>,
 }
 
 impl Stored {
-    /// The presence events from `oldest` on that are evicted because they are before `oldest_presence`.
+    /// Numbers of the presence events to remove from the file because they are before `oldest_presence`, the
+    /// oldest retained one. Those before `oldest` are not listed: the commit removes all events before that
+    /// number anyway.
     fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
         let numbers = self.presence.iter().copied();
         numbers
@@ -179,14 +183,14 @@ impl Stored {
         }
     }
 
-    /// Records that an event with this number was added.
+    /// Notes that the event with the number `seq` was added to the file.
     pub(super) fn add(&mut self, seq: u64, record: &Record) {
         if record.is_presence() {
             self.presence.push_back(seq);
         }
     }
 
-    /// The events that a store has.
+    /// The event numbers in a file with this metadata and these records.
     pub(super) fn of(about: FileMetadata, records: &[(u64, Record)]) -> Self {
         let presence = records.iter().filter(|(_, record)| record.is_presence());
         Self {
@@ -199,7 +203,7 @@ impl Stored {
 impl Thread {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         loop {
-            let command = match commands.recv_timeout(self.patience()) {
+            let command = match commands.recv_timeout(self.command_timeout()) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -226,10 +230,13 @@ impl Thread {
             if self.store.is_none() && self.retry_at <= Instant::now() {
                 self.reopen();
             }
-            let is_much = self.sync_state.bytes() + bytes >= MAX_UNSYNCED_BYTES;
+            let is_limit_reached = self.sync_state.bytes() + bytes >= MAX_UNSYNCED_BYTES;
             let goal = if !flushed.is_empty() {
                 Goal::Rest
-            } else if self.sync == LogSync::Always || self.patience().is_zero() || is_much {
+            } else if self.sync == LogSync::Always
+                || self.command_timeout().is_zero()
+                || is_limit_reached
+            {
                 Goal::Sync
             } else {
                 Goal::Append
@@ -241,8 +248,8 @@ impl Thread {
         }
     }
 
-    /// How long to wait for a command before a sync or a retry is due.
-    fn patience(&self) -> Duration {
+    /// How long to wait for the next command: until a sync or an attempt to reopen the file is due.
+    fn command_timeout(&self) -> Duration {
         match (self.sync, self.sync_state.since()) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
             (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
@@ -250,7 +257,8 @@ impl Thread {
         }
     }
 
-    /// Appends to the store and, if that succeeds, to memory.
+    /// Appends events to the file and, if that succeeds, to memory, and acknowledges them. Otherwise refuses
+    /// them.
     fn commit(&mut self, waiting: Vec<Waiting>, goal: Goal) {
         if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;
@@ -301,14 +309,14 @@ impl Thread {
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());
         for (id, Waiting { done, .. }) in appended.into_iter().zip(waiting) {
-            // Sending fails if the publisher no longer waits.
+            // Sending fails if the publisher no longer waits for the id. This is no error.
             done.map(|done| done.send(Ok(id)));
         }
         self.refuse(out_of_turn);
     }
 
-    /// Reports events that became readable. Does nothing if there are none, because the commit was only a
-    /// sync.
+    /// Reports that events became readable. Does nothing if there are none: a commit without events only
+    /// syncs earlier events.
     fn appended(&self, events: usize) {
         if events > 0 {
             self.listener.appended(events);

@@ -1,5 +1,5 @@
-//! Owns the counters, gauges and histograms of the process. Deliveries are counted once for each round or
-//! batch, never one by one, so that counting stays cheap.
+//! Owns the counters, gauges and histograms of the process. Deliveries are added up for each batch of events,
+//! not counted one by one, so that counting stays cheap.
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::event::GapReason;
 
-/// A label and its value.
+/// One metric label: its name and its value.
 type Label = [(&'static str, &'static str); 1];
 
 /// Bucket bounds of all histograms, in seconds: 0.1 ms to 10 s.
@@ -21,20 +21,20 @@ const BUCKET_BOUNDS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-/// All metrics that are updated continuously. They are independent: a reader may see an event in one metric
-/// and not yet in another.
+/// All metrics that are updated when something happens. Each is updated on its own: a reader may see an event
+/// in one metric and not yet in another.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Events appended to the log.
+    /// Events appended to the log, in a cluster by any of its servers.
     pub(crate) events: Counter,
-    /// Events sent, one for each subscriber and event.
+    /// Events sent to subscribers, counted once for each subscriber.
     pub(crate) deliveries: Counter,
     /// Bytes of event streams that sockets accepted.
     pub(crate) sent_bytes: Counter,
-    /// Times that a subscriber that was catching up reached the head and became live.
+    /// Times that a subscriber that was reading older events reached the newest event and became live.
     pub(crate) catch_ups: Counter,
-    /// Times that the socket of a live subscriber did not accept everything at once.
+    /// Times that the socket of a live subscriber did not accept everything that was written to it.
     fell_behind: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
@@ -42,16 +42,16 @@ pub(crate) struct Metrics {
     tick_lateness: Histogram,
     fan_out: Histogram,
     log_commit: Histogram,
-    /// Live subscribers.
+    /// Number of live subscribers: those that have read up to the newest event and wait for the next one.
     live: Gauge,
-    /// Requests to the Broadcaster that have not been answered yet.
+    /// Number of requests to the Broadcaster that have not been answered yet.
     mailbox: Gauge,
 }
 
-/// Why a stream ended: the label `reason` of the counter of closed streams.
+/// Why a stream ended: the label `reason` of the metric `broadcaster_closes_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Close {
-    /// The server was draining.
+    /// The server was shutting down.
     Drained,
     /// The access token expired, or the stream reached `stream.max_lifetime`.
     Expired,
@@ -61,11 +61,11 @@ pub(crate) enum Close {
     Left,
     /// The socket accepted no bytes for `server.write_timeout`.
     Stalled,
-    /// The host of the client acknowledged nothing for twice `server.write_timeout`.
+    /// The host of the client sent no TCP acknowledgement for twice `server.write_timeout`.
     Vanished,
     /// The client sent more than 1,024 bytes after its request.
     Intruded,
-    /// The connection failed in another way.
+    /// The connection failed in a way that no other variant describes.
     Failed,
 }
 
@@ -96,17 +96,17 @@ impl Close {
     }
 }
 
-/// Why a subscription was rejected: the label `reason` of the counter of rejected streams.
+/// Why a subscriber was rejected: the label `reason` of the metric `broadcaster_turned_away_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// `server.max_subscribers` is reached. Or, with `hub.subscriptions`, the queue of the log is full, and
-    /// no presence event can be appended.
+    /// `server.max_subscribers` is reached. Or `hub.subscriptions` is on and the queue of the log is full, so
+    /// that the event about the new subscription cannot be appended.
     Full,
     /// `limits.subscriptions` is reached for the token of the subscriber.
     Token,
     /// `limits.matcher_bytes` is exhausted.
     Matchers,
-    /// The server is draining.
+    /// The server is shutting down.
     Draining,
     /// The subscriber asked for events that are not in memory, and the log cannot be read.
     Log,
@@ -133,14 +133,14 @@ impl Rejection {
     }
 }
 
-/// Result of sending events to subscribers: what their sockets accepted.
+/// What the sockets of subscribers accepted when events were written to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DeliveryStats {
-    /// Events that sockets accepted, one for each subscriber and event.
+    /// Events that sockets accepted, counted once for each subscriber.
     pub(crate) delivered: u64,
     /// Bytes that sockets accepted.
     pub(crate) bytes: u64,
-    /// Live subscribers whose socket did not accept everything. They catch up from there.
+    /// Live subscribers whose socket did not accept everything. They read what they lack from the log.
     pub(crate) fell_behind: u64,
 }
 
@@ -156,7 +156,7 @@ fn gap_label(reason: GapReason) -> Label {
     [("reason", reason.name())]
 }
 
-/// Increments a gauge, and decrements it when dropped.
+/// Increments a gauge when it is created, and decrements the gauge when it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 
@@ -191,8 +191,8 @@ impl Default for Metrics {
             live: Gauge::default(),
             mailbox: Gauge::default(),
         };
-        // Creates every label value with 0. Otherwise a monitor would not see the first increment of a
-        // counter, because the counter did not exist before.
+        // Create the counter of every label value now, with 0. If a counter appeared only with its first
+        // increment, a monitoring system would not notice that increment.
         for reason in GapReason::ALL {
             drop(metrics.gaps.get_or_create(&gap_label(reason)));
         }
@@ -210,64 +210,69 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let Self { registry, .. } = self;
-        registry.register("events", "Events taken into the log", self.events.clone());
+        registry.register(
+            "events",
+            "Events appended to the log, in a cluster by any of its servers",
+            self.events.clone(),
+        );
         registry.register(
             "deliveries",
-            "Events handed over, counted once for each subscriber",
+            "Events sent to subscribers, counted once for each subscriber",
             self.deliveries.clone(),
         );
         registry.register_with_unit(
             "sent",
-            "Bytes of event streams that sockets took",
+            "Bytes of event streams that sockets accepted",
             Unit::Bytes,
             self.sent_bytes.clone(),
         );
         registry.register(
             "catch_ups",
-            "Times that a subscriber had read up to the newest event",
+            "Times that a subscriber that was reading older events reached the newest event",
             self.catch_ups.clone(),
         );
         registry.register(
             "fell_behind",
-            "Times that a socket could not take an event at once",
+            "Times that the socket of a live subscriber did not accept all bytes of new events",
             self.fell_behind.clone(),
         );
         registry.register(
             "gaps",
-            "Gaps that subscribers were told of",
+            "Gap events sent to subscribers because events were missing, by reason",
             self.gaps.clone(),
         );
         registry.register(
             "closes",
-            "Event streams that were closed",
+            "Event streams that ended, by reason",
             self.closes.clone(),
         );
         registry.register(
             "turned_away",
-            "Event streams that were rejected with the advice to retry later",
+            "Event streams that were rejected, by reason",
             self.turned_away.clone(),
         );
         registry.register_with_unit(
             "tick_lateness",
-            "From when a numbered message was due to when it was sent",
+            "Delay from when a ticker message was due until it was passed to the log",
             Unit::Seconds,
             self.tick_lateness.clone(),
         );
         registry.register_with_unit(
             "fan_out",
-            "From an event's arrival to its hand-over to the last live subscriber of a thread",
+            "Time from the arrival of an event until it was written to the last live subscriber of \
+             a worker thread",
             Unit::Seconds,
             self.fan_out.clone(),
         );
         registry.register_with_unit(
             "log_commit",
-            "What a wait for the log's store took, for all that was appended at once",
+            "Duration of one append to the file or to Redis, of all events appended together",
             Unit::Seconds,
             self.log_commit.clone(),
         );
         registry.register(
             "mailbox_messages",
-            "Requests to the Broadcaster that wait for it",
+            "Requests to the Broadcaster that have not been answered yet",
             self.mailbox.clone(),
         );
     }
@@ -295,7 +300,7 @@ impl Metrics {
     }
 
     /// Records the time from the arrival of an event until it was written to the last live subscriber of a
-    /// thread.
+    /// worker thread.
     pub(crate) fn observe_fan_out(&self, took: Duration) {
         self.fan_out.observe(took.as_secs_f64());
     }
@@ -305,12 +310,12 @@ impl Metrics {
         self.log_commit.observe(took.as_secs_f64());
     }
 
-    /// Counts one live subscriber until the mark is dropped.
+    /// Counts one live subscriber until the returned guard is dropped.
     pub(crate) fn mark_live(&self) -> GaugeGuard {
         GaugeGuard::new(&self.live)
     }
 
-    /// Counts one unanswered request to the Broadcaster until the mark is dropped.
+    /// Counts one unanswered request to the Broadcaster until the returned guard is dropped.
     pub(crate) fn mark_message(&self) -> GaugeGuard {
         GaugeGuard::new(&self.mailbox)
     }
@@ -320,7 +325,7 @@ impl Metrics {
         usize::try_from(self.live.get()).unwrap_or(0)
     }
 
-    /// Encodes these metrics and those of the other registries in the OpenMetrics text format.
+    /// Encodes these metrics and those of the registries `others` in the OpenMetrics text format.
     pub(crate) fn encode(&self, others: &[&Registry]) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -352,16 +357,16 @@ impl Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Events appended to the log.
+    /// Events appended to the log, in a cluster by any of its servers.
     pub events: u64,
-    /// Events sent to subscribers, one for each subscriber and event. Includes events from the history.
+    /// Events sent to subscribers, counted once for each subscriber. Includes events from the history.
     pub delivered: u64,
-    /// Times that a subscriber that was catching up reached the head and became live.
+    /// Times that a subscriber that was reading older events reached the newest event and became live.
     pub caught_up: u64,
-    /// Gaps that were sent to subscribers.
+    /// Gap events sent to subscribers, which report that events are missing.
     pub gaps: u64,
     /// Event streams closed because the socket accepted no bytes for `server.write_timeout`, or because the
-    /// host of the client acknowledged nothing for twice as long.
+    /// host of the client sent no TCP acknowledgement for twice that time.
     pub timed_out: u64,
     /// Event streams that were rejected, for any reason.
     pub turned_away: u64,

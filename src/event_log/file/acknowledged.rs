@@ -1,10 +1,10 @@
-//! Records in a small file beside a log which event was acknowledged last. The record is independent of the
-//! log's own file. If that file was damaged, or replaced by an older copy, the record shows it, and the log
-//! cannot give the ids of acknowledged events again.
+//! Records which event was acknowledged last, in a small file (`.acknowledged`) beside the log's own file. If
+//! the log's file was damaged or replaced by an older copy, the record shows that acknowledged events are
+//! missing. The log then begins a new epoch, so that it does not assign the ids of these events again.
 //!
 //! The record is written after each commit and before the acknowledgement. It is not synced. With `log.sync =
 //! "always"` it is never ahead of an undamaged log, because the log was synced first. With `interval` it may
-//! be ahead after a crash. The log's own flag `unsynced` shows this case.
+//! be ahead after a crash. The flag `unsynced` in the log's file shows this case.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,23 +13,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How far a log was acknowledged.
+/// Up to which event a log has acknowledged events to their publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) epoch: u64,
-    /// Events before this number may have been acknowledged. The event with this number and later ones were
-    /// not.
+    /// Events before this number may have been acknowledged. Events from this number on were not.
     pub(super) next: u64,
 }
 
-/// Why the last acknowledged event is unknown.
+/// Why it is unknown which event was acknowledged last: the record is missing or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     Missing,
     Damaged,
 }
 
-/// The length of the record, in bytes: `epoch` and `next`, and both again with every bit inverted.
+/// The length of the record, in bytes: `epoch` and `next`, and both again with every bit inverted, which
+/// shows damage.
 const BYTES: usize = 32;
 
 impl Acknowledged {
@@ -50,7 +50,8 @@ impl Acknowledged {
         (known.to_bytes() == *bytes).then_some(known)
     }
 
-    /// Reads the record of the log at this path.
+    /// Reads the `.acknowledged` file of the log at this path. The inner error says that the file is missing
+    /// or damaged, the outer one that it cannot be read.
     pub(super) fn read(log: &Path) -> io::Result<Result<Self, Unknown>> {
         match length(log) {
             Ok(length) if length == BYTES as u64 => {
@@ -64,12 +65,12 @@ impl Acknowledged {
     }
 }
 
-/// The file with the record, open for writing.
+/// The `.acknowledged` file of a log, open for writing.
 #[derive(Debug)]
 pub(super) struct AcknowledgedFile(File);
 
 impl AcknowledgedFile {
-    /// Opens the record of the log at this path, or creates it.
+    /// Opens the `.acknowledged` file of the log at this path, or creates it.
     pub(super) fn open(log: &Path) -> io::Result<Self> {
         match length(log) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
@@ -78,19 +79,19 @@ impl AcknowledgedFile {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path(log))?;
-        // Cuts or extends the file to its fixed length.
+        // Truncates or extends the file to its fixed length.
         file.set_len(BYTES as u64)?;
         Ok(Self(file))
     }
 
-    /// Records how far the log is acknowledged.
+    /// Overwrites the record: events before `acknowledged.next` may have been acknowledged.
     pub(super) fn write(&self, acknowledged: Acknowledged) -> io::Result<()> {
         self.0.write_all_at(&acknowledged.to_bytes(), 0)
     }
 }
 
-/// The length of the file with the record, in bytes. Fails if it is not a regular file: opening a FIFO would
-/// block, and a link could lead to the log itself.
+/// The length of the `.acknowledged` file of this log, in bytes. Fails if it is not a regular file: opening a
+/// FIFO would block, and writing through a symbolic link could damage another file, even the log itself.
 fn length(log: &Path) -> io::Result<u64> {
     let metadata = fs::symlink_metadata(path(log))?;
     if metadata.is_file() {
@@ -99,7 +100,7 @@ fn length(log: &Path) -> io::Result<u64> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// The path of the record of the log at this path.
+/// The path of the `.acknowledged` file that belongs to the log at the path `log`.
 pub(super) fn path(log: &Path) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(".acknowledged");
@@ -116,7 +117,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_written_is_read_and_anything_else_is_damaged() {
+    fn a_written_record_is_read_back_and_an_empty_one_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("events.redb");
         assert_eq!(Acknowledged::read(&log).unwrap(), Err(Unknown::Missing));

@@ -1,8 +1,8 @@
-//! Tells whether another program moved, replaced or cut a file.
+//! Detects that another program moved, replaced or truncated a file while it was open.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// Identifies the file at a path. It changes if the file is replaced or its length changes.
+/// Identifies a file at a path. If another file replaces it, or its length changes, the identity differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -20,8 +20,8 @@ impl Identity {
         })
     }
 
-    /// Fails if another program deleted, moved, replaced or cut the file while it was open. Anything written
-    /// to it would be lost.
+    /// Fails if another program has deleted, moved, replaced or truncated the file since this identity was
+    /// recorded. Writes to the open file could then be lost.
     pub(super) fn check(self, path: &Path) -> io::Result<()> {
         if Self::of(path).is_ok_and(|now| now == self) {
             return Ok(());

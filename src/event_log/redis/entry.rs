@@ -9,45 +9,48 @@ use super::super::{
 };
 use crate::event::{Event, EventId};
 
-/// Lua numbers are floating-point: the scripts represent every integer up to this one exactly. A ticker
-/// message with a larger number is treated as unreadable.
+/// The largest number of a ticker message. Lua numbers are floating-point, and the scripts represent every
+/// integer up to this one exactly. An entry with a larger number is treated as unreadable.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// One entry of the stream.
+/// One entry of the Redis stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) item: Item,
-    /// When it was appended, by the clock of Redis, in milliseconds since 1970. 0 if it is not an event.
+    /// When the entry was appended, by the clock of Redis, in milliseconds since 1970. 0 if it is not an
+    /// event.
     pub(super) at: u64,
-    /// Its number, if it is a numbered message of the ticker.
+    /// The number of the message if the ticker sent it. `None` for any other entry.
     pub(super) tick: Option<u64>,
 }
 
-/// A response is not a list of entries with ids. Contains a description of what was found instead.
+/// The error when a response of Redis is not a list of entries with ids. Describes the value that Redis
+/// returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(pub(super) String);
 
-/// The fields of an event in the stream: its record as JSON without the data, and its data.
+/// Encodes an event for the stream: its data, and all of its other properties as JSON (the record).
 pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
     let record = serde_json::to_vec(&Record::without_data(event));
     (
-        record.expect("a record is made of text and numbers"),
+        record.expect("a record has only texts, numbers and booleans"),
         event.data(),
     )
 }
 
-/// Decodes a list of entries, as `XRANGE` returns it and as `XREAD` returns it for each stream.
+/// Decodes a list of entries: the response to `XRANGE`, or the entries of one stream in a response to
+/// `XREAD`.
 pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
     match value {
         Value::Array(entries) => entries.into_iter().map(entry).collect(),
         Value::Nil => Ok(Vec::new()),
-        _ => Err(Foreign("something else than entries".to_owned())),
+        _ => Err(Foreign("a value that is not a list of entries".to_owned())),
     }
 }
 
 /// Decodes the response to an `XREAD` of one stream. Nil, the response after a timeout, means no entries.
 pub(super) fn entries_of_only_stream(value: Value) -> Result<Vec<Entry>, Foreign> {
-    let foreign = || Foreign("something else than a stream".to_owned());
+    let foreign = || Foreign("a value that is not a stream".to_owned());
     let stream = match value {
         Value::Nil => return Ok(Vec::new()),
         Value::Array(streams) => streams.into_iter().next().ok_or_else(foreign)?,
@@ -65,7 +68,7 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
             Ok([Value::BulkString(id), Value::Array(fields)]) => (id, fields),
             _ => return Err(Foreign("an entry without an id or fields".to_owned())),
         },
-        _ => return Err(Foreign("something else than an entry".to_owned())),
+        _ => return Err(Foreign("a value that is not an entry".to_owned())),
     };
     let text = String::from_utf8_lossy(&id);
     let id = EventId::parse(&text).map_err(|_| Foreign(format!("the id {text}")))?;
@@ -79,7 +82,8 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
     }))
 }
 
-/// Decodes the fields of an entry, or returns the reason why no broadcaster can have written them.
+/// Decodes the fields of an entry. Fails with the reason if they are not in the format of the scripts, so
+/// that another program must have written them.
 fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
     let mut others = None;
@@ -87,36 +91,36 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
     {
-        let text = String::from_utf8(value).map_err(|_| "not UTF-8")?;
+        let text = String::from_utf8(value).map_err(|_| "a field is not UTF-8")?;
         match &*name {
             b"r" => record = Some(text),
             b"d" => data = Some(text),
-            b"t" => at = text.parse().map_err(|_| "no time")?,
-            b"n" => tick = Some(tick_number(&text).ok_or("no number")?),
+            b"t" => at = text.parse().map_err(|_| "the time is not a number")?,
+            b"n" => tick = Some(tick_number(&text).ok_or("the message number is invalid")?),
             b"b" => begins = Some(text),
-            b"o" => others = Some(text.parse().map_err(|_| "no number")?),
-            // The given id, which the record also contains. Only the scripts need this field.
+            b"o" => others = Some(text.parse().map_err(|_| "a counter is not a number")?),
+            // The id that the publisher chose. The record also contains it; only the scripts need this field.
             b"g" => {}
-            _ => return Err("a field that is not known"),
+            _ => return Err("a field is unknown"),
         }
     }
     let item = match (record, data, begins) {
         (Some(record), Some(data), None) => {
-            let record: Record = serde_json::from_str(&record).map_err(|_| "no record")?;
+            let record: Record = serde_json::from_str(&record).map_err(|_| "an invalid record")?;
             let event = record.with_data(data).event();
             Item::Event { id, event, others }
         }
         (None, None, Some(after)) if after.is_empty() => Item::Begins(id, None),
         (None, None, Some(after)) => {
-            let after = EventId::parse(&after).map_err(|_| "no id")?;
+            let after = EventId::parse(&after).map_err(|_| "an epoch has an invalid id")?;
             Item::Begins(id, Some(Reached { id: after, others }))
         }
-        _ => return Err("neither an event nor an epoch"),
+        _ => return Err("it is neither an event nor the start of an epoch"),
     };
     Ok(Entry { item, at, tick })
 }
 
-/// Parses the number of a numbered message. `None` if it exceeds [`MAX_EXACT`].
+/// Parses the number of a ticker message. `None` if it is not a number or exceeds [`MAX_EXACT`].
 fn tick_number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|number| *number <= MAX_EXACT)
 }
@@ -137,7 +141,7 @@ mod tests {
     const ID: EventId = EventId { epoch: 5, seq: 1 };
 
     #[test]
-    fn an_event_comes_back_as_it_was_written() {
+    fn a_decoded_event_equals_the_encoded_one() {
         let event = Event::message("two\nlines {n}").with_retry(7);
         let (record, data) = written(&event);
         let record = String::from_utf8(record).unwrap();
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_says_what_it_goes_on_from() {
+    fn the_start_of_an_epoch_has_the_id_after_which_it_continues() {
         let read = |after| entries(Value::Array(vec![raw("5-1", &["b", after])]));
         let begins = |after| {
             let item = Item::Begins(ID, after);
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_told_from_what_is_ours_without_a_panic() {
+    fn entries_of_other_programs_are_recognized_without_a_panic() {
         for fields in [
             &[][..],
             &["r", "{}"],

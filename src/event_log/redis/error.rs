@@ -2,14 +2,14 @@
 
 use redis::RedisError;
 
-/// A call to Redis failed: no connection, no response, or an error. It may have taken effect nevertheless.
+/// A call to Redis failed: no connection, no response, or an error. Redis may have executed it nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
-/// The reason for refusing a Redis that is a replica.
+/// The error text for a Redis server that is a replica, which the log cannot use.
 pub(super) const REPLICA: &str = "it is a replica: name the master, or Sentinels that know it";
 
-/// The reason of a failure, for logs. Contains none of the data that was sent.
+/// Describes a Redis error for the operator. The text contains none of the data that was sent to Redis.
 pub(super) fn reason(err: &RedisError) -> String {
     match err.code() {
         Some("FORMAT") => format!(

@@ -30,31 +30,34 @@ use crate::event::{Event, EventId, Topic};
 
 /// How long an `XREAD` blocks when there is no new entry, in milliseconds.
 const BLOCK: usize = 1000;
-/// Response timeout. It must exceed [`BLOCK`]. After it, the follower reconnects.
+/// Response timeout of the follower's connection. After it, the follower reconnects. It must exceed
+/// [`BLOCK`], because `XREAD` may wait that long for a new entry.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before a retry after a failure.
+/// Pause before a retry after a failed read or connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Number of failures in a row after which one is logged as an error. Others are logged as debug.
+/// After this many failures in a row, the last of them is logged as an error. All other failures are logged
+/// as debug.
 const FAILURES_BEFORE_ERROR: u32 = 4;
 
-/// Limits of one read. Further entries are read in the next one.
+/// Limits of one read by the follower. Entries beyond a limit are read by the next call.
 const BATCH: ReadLimits = ReadLimits {
     bytes: 4 << 20,
     entries: 1000,
 };
 
-/// Maximum number of evicted presence events in a row. A larger jump of ids cannot come from a broadcaster,
-/// so it is treated as a loss of any events.
+/// Maximum jump in `seq` that missing presence events can explain: those are events about active
+/// subscriptions, which are evicted separately from all others. At a larger jump, every subscriber receives a
+/// gap.
 const MAX_SKIPPED: u64 = 1 << 40;
 
-/// Maximum number of entries of one read at start-up. It is small because `XREVRANGE` cannot limit bytes,
-/// and large entries may precede small ones.
+/// Maximum number of entries of one read at start-up, which reads from the newest entry back. It is small
+/// because `XREVRANGE` cannot limit bytes, and an older entry may be much larger than a newer one.
 const PAGE: usize = 32;
 
-/// Loads the newest part of the log, as much as memory retains. Also returns the position up to which
-/// memory has the log.
+/// Loads the newest part of the log from Redis, as much as memory retains. Also returns the position of the
+/// last entry, after which the follower continues.
 pub(super) async fn load(
     link: &Link,
     retention: Retention,
@@ -79,11 +82,12 @@ pub(super) async fn load(
     }
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
-    // An empty log may have had events, so memory continues after the last id.
+    // A log without entries may have had events that were evicted, so memory continues after the last id.
     let mut last = before.unwrap_or(heartbeat.last.into());
     let memory = MemoryLog::starting_at(after(last.id), retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
-    // If the oldest entry is the start of an epoch, memory already starts there.
+    // An oldest entry that is not an event (the start of an epoch, or unreadable) has the id `last`. Drop it,
+    // because memory already starts after `last`.
     newest.retain(|entry| entry.item.id() != last.id);
     note_ticks(link, &newest);
     let moment = Instant::now();
@@ -94,14 +98,14 @@ pub(super) async fn load(
     Ok((memory, last))
 }
 
-/// Updates the count of numbered messages from these entries.
+/// Raises the count of numbered messages (those of the ticker) if these entries contain newer ones.
 fn note_ticks(link: &Link, entries: &[Entry]) {
     let newest = entries.iter().filter_map(|entry| entry.tick).max();
     let ticks = newest.map_or(0, |number| number.saturating_add(1));
     link.ticks.set(link.ticks.get().max(ticks));
 }
 
-/// The id of the event that follows in the same epoch.
+/// The next id in the same epoch.
 fn after(id: EventId) -> EventId {
     EventId {
         seq: id.seq.saturating_add(1),
@@ -109,7 +113,7 @@ fn after(id: EventId) -> EventId {
     }
 }
 
-/// Awaits a response and decodes it with `entries`, or returns the reason why it cannot.
+/// Awaits a response of Redis and decodes it with `entries`. Fails with the reason as text.
 async fn read(
     answer: impl Future<Output = Result<Value, RedisError>>,
     entries: impl FnOnce(Value) -> Result<Vec<Entry>, Foreign>,
@@ -120,7 +124,7 @@ async fn read(
     })
 }
 
-/// Approximate size in bytes.
+/// Approximate size of an entry in bytes.
 fn size(entry: &Entry) -> usize {
     match &entry.item {
         Item::Event { event, .. } => 100 + event.bytes(),
@@ -128,8 +132,8 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// Appends entries to memory and returns the number of events. `last` is the position before them, and
-/// afterwards that of the last entry. `when` converts the time of an entry.
+/// Appends entries to memory and returns how many of them are events. `last` is the position of the last
+/// entry in memory, and is updated. `when` converts the time of an entry (ms since 1970) to an `Instant`.
 fn take(
     memory: &MemoryLog,
     last: &mut Reached,
@@ -144,7 +148,8 @@ fn take(
     };
     for Entry { item, at, .. } in entries {
         let missing = item.missing_after(*last);
-        // The last seq that may be missing: of the previous epoch if a new one begins.
+        // The last seq that may be missing before this entry. If the entry starts an epoch, this is a seq of
+        // the previous epoch.
         let until = match &item {
             Item::Begins(_, Some(after)) => after.id.seq,
             _ => item.before().id.seq,
@@ -176,14 +181,14 @@ fn take(
     taken
 }
 
-/// The task that copies new entries.
+/// The task that copies new entries from Redis to memory.
 pub(super) struct Follower {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// The position up to which memory has the log.
+    /// The position of the last entry that was copied to memory.
     pub(super) last: Reached,
-    /// False after a failed read or connection, until a read succeeds.
+    /// Whether this node can read the log: false after a failed read or connection, until a read succeeds.
     pub(super) is_reading: Arc<AtomicBool>,
 }
 
@@ -199,21 +204,22 @@ impl Follower {
             let Err(failed) = read else { continue };
             failures += 1;
             self.is_reading.store(false, Ordering::Relaxed);
-            // If Redis cannot be written either, the link has already logged the reason.
-            let is_to_say = failures == FAILURES_BEFORE_ERROR && self.link.can_write();
+            // If Redis cannot be written either, the link has already logged that as an error, so do not log
+            // a second one.
+            let is_error = failures == FAILURES_BEFORE_ERROR && self.link.can_write();
             let url = self.link.url();
             log::log!(
-                once::level(is_to_say),
+                once::level(is_error),
                 "the log in {url} cannot be read, so nothing new is delivered: {failed}"
             );
-            // The write connection may be broken too: let the heartbeat task check it.
+            // The write connection may be broken too, so make the heartbeat task check it now.
             self.link.lost.notify_one();
             sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// Reads until a failure, and returns the reason. Returns `Ok` if the link has reconnected since write
-    /// connection `number`: the master may be a different one.
+    /// Reads new entries until a read fails, and returns the reason. Returns `Ok` if the link has replaced
+    /// write connection `number`: the master may be a different one, so the follower must reconnect too.
     async fn follow(
         &mut self,
         mut connection: MultiplexedConnection,
@@ -221,7 +227,8 @@ impl Follower {
         failures: &mut u32,
     ) -> Result<(), String> {
         loop {
-            // One entry only, because `XREAD` cannot limit bytes. read.lua, which reads the rest, can.
+            // Wait for a single entry, because `XREAD` cannot limit bytes. Any further entries are read with
+            // read.lua, which can.
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
@@ -234,8 +241,8 @@ impl Follower {
             }
             let mut more = !first.is_empty();
             if !more && self.last.id.epoch > MAX_EPOCH && self.link.epoch() <= MAX_EPOCH {
-                // Another program wrote the last id, and a new stream has replaced that one. The new ids
-                // are smaller, so read from the beginning.
+                // The last id that was read came from another program, because its epoch is too large. The
+                // stream has since been replaced, and its new ids are smaller, so read it from the beginning.
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);
@@ -253,7 +260,7 @@ impl Follower {
         }
     }
 
-    /// Appends entries to memory and signals that there are new events.
+    /// Appends entries to memory and notifies subscribers that there are new events.
     fn take(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;

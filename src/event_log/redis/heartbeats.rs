@@ -1,5 +1,6 @@
-//! The heartbeat task: reports every second that this node is alive, and reconnects after a failure. The
-//! response shows what needs repair: subscriptions that differ, and nodes that are dead.
+//! The heartbeat task: reports every second that this node (one of the processes that share the log) is
+//! alive, and reconnects after a failure. The response shows what needs repair: subscriptions of this
+//! node that differ from those in Redis, and nodes that are dead.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -16,11 +17,11 @@ use super::{
 /// Interval between heartbeats.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause between attempts to reconnect.
+/// Pause between attempts to reconnect to Redis.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A node is expired after this many heartbeats in a row that report it as dead. After an outage of Redis,
-/// all nodes look dead until each has sent a heartbeat.
+/// The subscriptions of a node are ended after this many heartbeat responses in a row report it as dead. One
+/// report is not enough: after an outage of Redis, every node looks dead until it has sent a heartbeat.
 const DEAD_REPORTS_TO_EXPIRE: u32 = 3;
 
 pub(super) struct Heartbeats {
@@ -31,7 +32,7 @@ pub(super) struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// Runs until all senders of commands are dropped.
+    /// Sends heartbeats until the log is closed, that is, until all senders of commands are dropped.
     pub(super) async fn run(self) {
         let mut dead = HashMap::new();
         let mut epoch = None;
@@ -57,7 +58,8 @@ impl Heartbeats {
                 .replace(heartbeat.epoch)
                 .is_some_and(|before| before != heartbeat.epoch)
             {
-                // Redis may have lost announced changes together with the previous epoch.
+                // The epoch changes when Redis may have lost data. Subscription changes that this node
+                // announced may be lost too, so compare them with Redis.
                 self.subscriptions.doubt();
             }
             dead = times(&dead, heartbeat.dead);
@@ -65,7 +67,7 @@ impl Heartbeats {
                 .iter()
                 .filter(|(_, times)| **times >= DEAD_REPORTS_TO_EXPIRE);
             let gone: Vec<_> = gone.map(|(node, _)| node.clone()).collect();
-            let task = if self.subscriptions.are_other_than(heartbeat.subscriptions) {
+            let task = if self.subscriptions.must_reconcile(heartbeat.subscriptions) {
                 Task::Reconcile
             } else if !gone.is_empty() {
                 Task::ExpireNodes(gone)
@@ -78,12 +80,13 @@ impl Heartbeats {
         }
     }
 
-    /// Tries once to reconnect. After a failure, pauses and requests the next attempt.
+    /// Tries once to reconnect to Redis. If that fails, pauses, then makes [`Self::run`] try again
+    /// immediately.
     async fn reopen(&self) -> Option<HeartbeatResponse> {
         match self.link.open(Some(&self.memory)).await {
             Ok(heartbeat) => Some(heartbeat),
             Err(reason) => {
-                self.link.say(&reason);
+                self.link.log_failure(&reason);
                 sleep(RETRY_INTERVAL).await;
                 self.link.lost.notify_one();
                 None
@@ -92,8 +95,9 @@ impl Heartbeats {
     }
 }
 
-/// Counts for each node in how many heartbeats in a row it was dead. `before` has the counts before this
-/// heartbeat, and `now` the nodes that are dead now. A node that is not in `now` is removed.
+/// Counts, for each dead node, how many heartbeat responses in a row have reported it. `before` has the
+/// counts up to the previous response; `now` lists the nodes in the current one. A node that is not in `now`
+/// is no longer counted.
 fn times(before: &HashMap<String, u32>, now: Vec<String>) -> HashMap<String, u32> {
     let count = |node: String| {
         let times = before.get(&node).map_or(1, |times| times + 1);
@@ -107,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_there_again_is_not_dead_any_more() {
+    fn a_node_that_returns_is_no_longer_counted_as_dead() {
         let dead = |nodes: &[&str]| nodes.iter().map(ToString::to_string).collect();
         let once = times(&HashMap::new(), dead(&["a", "b"]));
         let twice = times(&once, dead(&["b", "c"]));

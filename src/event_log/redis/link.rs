@@ -32,14 +32,15 @@ use super::{
 };
 use crate::event::EventId;
 
-/// Timeout of one connection attempt, and of each response on the write connection.
+/// Timeout of one connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of each response on the write connection.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout of finding Redis and connecting, including the queries to Sentinels.
+/// Timeout for finding the master, with the help of Sentinels if there are any, and connecting to it.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of different reasons that are logged as errors during one outage. Others are logged as
-/// debug.
+/// Maximum number of different reasons that are logged as errors during one outage. Further reasons are
+/// logged as debug.
 const MAX_REASONS: usize = 8;
 
 /// The write connection and the state that the tasks of a node share.
@@ -48,19 +49,20 @@ pub(super) struct Link {
     finder: Mutex<Finder>,
     pub(super) scripts: Scripts,
     connection: RefCell<Option<MultiplexedConnection>>,
-    /// Number of write connections so far.
+    /// Number of write connections opened so far. It is also the number of the current one.
     connections: Cell<u64>,
     /// The `run_id` of the Redis process to which the node is connected.
     process: RefCell<String>,
     epoch: Cell<u64>,
-    /// The newest event that Redis has acknowledged to this node.
+    /// The id of the newest entry that Redis has acknowledged to this node.
     acknowledged: Cell<Option<EventId>>,
-    /// Number of numbered messages in the log so far, as far as this node knows.
+    /// How many numbered messages (those of the ticker) the log has had, as far as this node knows.
     pub(super) ticks: Cell<u64>,
-    /// Wakes the heartbeat task, so that it checks the write connection at once.
+    /// Wakes the heartbeat task, so that it checks the write connection immediately.
     pub(super) lost: Notify,
     is_writable: Arc<AtomicBool>,
-    /// The reasons that were logged as errors during the current outage. Empty while Redis can be written.
+    /// The reasons that were logged as errors during the current outage of Redis. Empty when there is no
+    /// outage.
     reasons: RefCell<BTreeSet<String>>,
 }
 
@@ -86,7 +88,7 @@ impl Link {
         &self.url
     }
 
-    /// The current epoch, according to the last heartbeat. 0 before the first one.
+    /// The current epoch, according to the last heartbeat. 0 before the first heartbeat.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.get()
     }
@@ -96,8 +98,8 @@ impl Link {
         self.is_writable.clone()
     }
 
-    /// Number of write connections so far. If it changes, the master may be a different one, and other
-    /// tasks must reconnect.
+    /// Number of write connections opened so far. If it changes, the link has reconnected, perhaps to another
+    /// master, so tasks with a connection of their own must reconnect too.
     pub(super) fn connections(&self) -> u64 {
         self.connections.get()
     }
@@ -106,14 +108,14 @@ impl Link {
         self.is_writable.load(Ordering::Relaxed)
     }
 
-    /// Opens a separate connection to the master. `patience` is its response timeout.
+    /// Opens a separate connection to the master, with this response timeout.
     pub(super) async fn connect(
         &self,
-        patience: Duration,
+        response_timeout: Duration,
     ) -> Result<MultiplexedConnection, String> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(patience));
+            .set_response_timeout(Some(response_timeout));
         let connecting = async {
             match &mut *self.finder.lock().await {
                 Finder::At(client) => {
@@ -152,19 +154,19 @@ impl Link {
         Ok(heartbeat)
     }
 
-    /// The newest id that this node has read or that Redis has acknowledged to it.
+    /// The newest id that this node has read from the log or that Redis has acknowledged to it.
     fn last_known(&self, memory: Option<&MemoryLog>) -> Option<EventId> {
         let read = memory.and_then(|memory| memory.id_before(memory.next()));
         read.max(self.acknowledged.get())
     }
 
-    /// Records that Redis has acknowledged the event with this id.
+    /// Records that Redis has acknowledged the entry with this id.
     pub(super) fn note_acknowledged(&self, id: EventId) {
         let newest = self.acknowledged.get().max(Some(id));
         self.acknowledged.set(newest);
     }
 
-    /// The newest id of the current epoch that this node knows.
+    /// The current epoch, and the newest seq of this epoch that this node knows.
     fn head(&self, memory: &MemoryLog) -> LogHead {
         let epoch = self.epoch();
         let last = self.last_known(Some(memory));
@@ -204,13 +206,14 @@ impl Link {
         heartbeat.map_err(|err| self.lose(number, &err))
     }
 
-    /// The write connection and its number.
+    /// The write connection and its number. Fails if there is no write connection.
     fn connected(&self) -> Result<(u64, MultiplexedConnection), Lost> {
         let connection = self.connection.borrow().clone();
         Ok((self.connections.get(), connection.ok_or(Lost)?))
     }
 
-    /// Runs a script. If it returns `STALE`, learns the current epoch with a heartbeat and retries once.
+    /// Runs a script. If the script returns `STALE` (the epoch has changed), sends a heartbeat to learn the
+    /// current epoch, and retries once.
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,
@@ -227,7 +230,7 @@ impl Link {
                     self.heartbeat(memory).await?;
                     is_known = true;
                 }
-                // The epoch changed twice, but the connection works: keep it.
+                // The epoch changed again during the retry. The connection works, so keep it.
                 Err(err) if err.code() == Some("STALE") => return Err(Lost),
                 answer => return answer.map_err(|err| self.lose(number, &err)),
             }
@@ -241,19 +244,20 @@ impl Link {
         answer.map_err(|err| self.lose(number, &err))
     }
 
-    /// Drops the write connection with this number after an error. It may already be replaced by a newer
-    /// one, which stays. The heartbeat task opens the next one, possibly to a new master.
+    /// Drops the write connection with this number after an error, unless a newer connection has already
+    /// replaced it. The heartbeat task then opens another one, possibly to a new master.
     fn lose(&self, number: u64, err: &RedisError) -> Lost {
         if number == self.connections.get() && self.connection.take().is_some() {
             self.is_writable.store(false, Ordering::Relaxed);
-            self.say(&reason(err));
+            self.log_failure(&reason(err));
             self.lost.notify_one();
         }
         Lost
     }
 
-    /// Logs why Redis cannot be written: each reason once per outage as an error, and at each retry as debug.
-    pub(super) fn say(&self, reason: &str) {
+    /// Logs why Redis cannot be written. A reason is logged as an error once per outage, and as debug when it
+    /// repeats.
+    pub(super) fn log_failure(&self, reason: &str) {
         let mut reasons = self.reasons.borrow_mut();
         let is_new = reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned());
         log::log!(
@@ -267,7 +271,7 @@ impl Link {
 fn unexpected() -> RedisError {
     (
         redis::ErrorKind::UnexpectedReturnType,
-        "an answer that a script does not give",
+        "a heartbeat response in another format than that of the script",
     )
         .into()
 }

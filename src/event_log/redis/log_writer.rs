@@ -1,5 +1,5 @@
 //! Carries out the commands of a node in Redis: appends events, announces subscriptions, expires dead
-//! nodes. Commands run in order, and those that are already queued share a batch.
+//! nodes. Commands run in order. Those that are already queued are carried out as one batch.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -21,8 +21,8 @@ use crate::{
     matching::Reservation,
 };
 
-/// Limits of one append, in events and in approximate bytes of memory. Redis does nothing else while the
-/// script runs. Events beyond a limit go into the next batch.
+/// Limits of one append: number of events, and (`BATCH_BYTES`) their approximate memory in bytes. They are
+/// low because Redis does nothing else while the script runs. Further events go into the next batch.
 const BATCH_EVENTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -32,28 +32,29 @@ const BATCH_CHANGES: usize = 256;
 /// A command to the [`LogWriter`].
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Append an event. The reservation counts against the queue limit until the event is appended or
+    /// Append an event. The reservation counts the event toward the queue limit until it is appended or
     /// refused.
     Append(Event, Option<AckSender>, Reservation),
-    /// Store a change of this node's active subscriptions and append its event.
+    /// Store the start or end of an active subscription of this node, and append the presence event about it.
     Announce(PresenceChange, Reservation),
     Do(Task),
 }
 
-/// What [`Command::Do`] does. It starts when all commands queued before it are done.
+/// A task for [`Command::Do`]. It starts when all commands queued before it are done.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// Make the subscriptions of this node in Redis equal to those that it has.
+    /// Correct the subscriptions of this node in Redis, so that they equal its active subscriptions.
     Reconcile,
     /// End the subscriptions of these dead nodes.
     ExpireNodes(Vec<String>),
-    /// Send the active subscriptions of all nodes. The sender is dropped if they cannot be read.
+    /// Send the active subscriptions of all nodes, as paths and JSON documents. If they cannot be read, the
+    /// sender is dropped without a value.
     List(oneshot::Sender<Vec<(String, String)>>),
     /// Send a signal when all earlier commands are done.
     Flush(oneshot::Sender<()>),
 }
 
-/// The task that carries out commands.
+/// The task that carries out the commands.
 pub(super) struct LogWriter {
     pub(super) link: Rc<Link>,
     pub(super) reader: Rc<Reader>,
@@ -65,15 +66,15 @@ pub(super) struct LogWriter {
 
 impl LogWriter {
     pub(super) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        while let Some(order) = commands.recv().await {
+        while let Some(command) = commands.recv().await {
             let mut events = Vec::new();
             let mut changes = Vec::new();
             let mut announced = Vec::new();
             let mut task = None;
             let mut bytes = 0;
-            let mut next = Some(order);
-            while let Some(order) = next {
-                match order {
+            let mut next = Some(command);
+            while let Some(command) = next {
+                match command {
                     Command::Append(event, done, queued) => {
                         bytes += event.bytes();
                         events.push((event, done, queued));
@@ -153,12 +154,13 @@ impl LogWriter {
             if let Some(id) = id {
                 self.link.note_acknowledged(id);
             }
-            // Sending fails if the publisher no longer waits, which is no error.
+            // `send` fails if the publisher no longer waits, which is not an error.
             done.map(|done| done.send(id.ok_or(LogUnavailable)));
         }
     }
 
-    /// Announces changes of this node. If that fails, the next heartbeat reconciles.
+    /// Announces changes of this node's subscriptions. If that fails, the next heartbeat corrects what Redis
+    /// has ([`Task::Reconcile`]).
     async fn announce_own(&self, changes: Vec<PresenceChange>) {
         for change in &changes {
             self.subscriptions.change(change);
@@ -181,14 +183,14 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Announces the difference between this node's subscriptions and those that Redis has of it.
+    /// Announces the difference between this node's subscriptions and those that Redis has stored for it.
     async fn reconcile(&self) {
         self.subscriptions.doubt();
         let node = self.link.scripts.node();
         let Ok(known) = of_node(&self.link, node).await else {
             return;
         };
-        let changes = self.subscriptions.since(known);
+        let changes = self.subscriptions.changes_from(known);
         if self.announce(node, &changes).await.is_ok() {
             self.subscriptions.unsure.set(false);
         }
@@ -203,22 +205,23 @@ impl LogWriter {
             .filter_map(|(_, document)| PresenceChange::of_text(&document, false));
         let ended: Vec<_> = ended.collect();
         log::warn!("a node is gone: {} subscriptions end", ended.len());
-        // If this fails, the subscriptions stay in Redis, and later heartbeats report the node as dead again.
+        // If this announcement fails, the subscriptions stay in Redis, and later heartbeats report the node
+        // as dead again.
         self.announce(node, &ended).await.ok();
     }
 }
 
-/// The subscriptions of a node in Redis, as paths and documents. Fields that no broadcaster wrote are
-/// removed.
+/// Reads the subscriptions of a node from Redis, as paths and JSON documents. Deletes invalid fields, which
+/// another program must have written.
 async fn of_node(link: &Link, node: &str) -> Result<Vec<(String, String)>, Lost> {
     let name = link.scripts.names().subscriptions(node);
     let mut all = redis::cmd("HGETALL");
     all.arg(&name);
     let known: Vec<(String, String)> = link.query(&all).await?;
-    let (known, strange) = documents(known);
-    if !strange.is_empty() {
+    let (known, invalid) = documents(known);
+    if !invalid.is_empty() {
         let mut remove = redis::cmd("HDEL");
-        remove.arg(&name).arg(strange);
+        remove.arg(&name).arg(invalid);
         link.query::<usize>(&remove).await?;
     }
     Ok(known)

@@ -55,7 +55,7 @@ use crate::event::{Event, PresenceChange, Topic, urn};
 /// How long start-up retries before it fails: Redis may be starting at the same time.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts the thread of the log and waits until it has loaded the newest part of the log from Redis, or
+/// Starts the thread of the log. Waits until it has loaded the newest part of the log from Redis, or has
 /// failed.
 pub(super) fn open(
     settings: RedisSettings,
@@ -74,14 +74,19 @@ pub(super) fn open(
     let started = std::thread::Builder::new()
         .name("event-log".to_owned())
         .spawn(move || node.run(&opened));
-    started.map_err(|err| LogError::in_redis(&url, format!("has no thread to use it: {err}")))?;
+    started.map_err(|err| {
+        LogError::in_redis(
+            &url,
+            format!("cannot be used: its thread cannot start: {err}"),
+        )
+    })?;
     let opened = opening
         .recv()
-        .unwrap_or_else(|_| Err("its thread has died".to_owned()));
+        .unwrap_or_else(|_| Err("its thread has ended unexpectedly".to_owned()));
     opened.map_err(|reason| LogError::in_redis(&url, format!("cannot be used: {reason}")))
 }
 
-/// The handle through which the rest of the process uses the log: sends commands to the thread of the log.
+/// The handle through which the rest of the process uses the log. It sends commands to the thread of the log.
 struct RedisLog {
     commands: mpsc::UnboundedSender<Command>,
     queue: Queue,
@@ -102,26 +107,27 @@ impl RedisLog {
         (log, received)
     }
 
-    fn order(&self, order: Command) {
-        // If the thread has ended, this drops the command with its sender, so its receiver gets an error.
-        self.commands.send(order).ok();
+    fn send(&self, command: Command) {
+        // If the thread of the log has ended, `send` fails and drops the command. That drops the reply
+        // channel in it, so the requester receives an error.
+        self.commands.send(command).ok();
     }
 }
 
 impl Appender for RedisLog {
     fn append(&self, event: Event, waits: Option<AckSender>) {
         let queued = self.queue.add(&event);
-        self.order(Command::Append(event, waits, queued));
+        self.send(Command::Append(event, waits, queued));
     }
 
     fn announce(&self, change: PresenceChange) {
         let queued = self.queue.add(&change.event);
-        self.order(Command::Announce(change, queued));
+        self.send(Command::Announce(change, queued));
     }
 
     fn subscriptions(&self) -> Option<Subscriptions> {
         let (done, listed) = oneshot::channel();
-        self.order(Command::Do(Task::List(done)));
+        self.send(Command::Do(Task::List(done)));
         Some(listed)
     }
 
@@ -130,13 +136,14 @@ impl Appender for RedisLog {
     }
 
     fn is_writable(&self) -> bool {
-        // Events that this node cannot read back from Redis would not be delivered here.
+        // A node reads its own events back from Redis before it delivers them. If it cannot read, it would
+        // accept events and not deliver them here.
         self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
     fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
-        self.order(Command::Do(Task::Flush(done)));
+        self.send(Command::Do(Task::Flush(done)));
         flushed
     }
 }
@@ -156,9 +163,11 @@ struct Node {
 }
 
 impl Node {
-    /// Runs the node on this thread. Sends one result to `opened` when the log is loaded or cannot be used.
+    /// Runs the node on this thread. Sends one result to `opened`: when the log is loaded, or when it cannot
+    /// be used.
     fn run(self, opened: &std_mpsc::SyncSender<Result<Opened, String>>) {
-        // The redis crate uses the default crypto provider of the process. If one is already set, it stays.
+        // The redis crate uses the default crypto provider of the process. If one is already installed, this
+        // call fails and changes nothing.
         rustls::crypto::aws_lc_rs::default_provider()
             .install_default()
             .ok();
@@ -207,7 +216,8 @@ impl Node {
         }
     }
 
-    /// Runs the tasks of the node until all senders of commands are dropped.
+    /// Runs the tasks of the node until the log is closed, that is, until all senders of commands are
+    /// dropped.
     async fn work(
         self,
         link: Link,
@@ -269,8 +279,8 @@ impl Node {
     }
 }
 
-/// Waits until `main` has ended. Panics if one of the `others` has panicked, because the log is useless without
-/// it. The panic ends the thread of the log, and so the `Broadcaster` learns of it.
+/// Waits until `main` has ended. If one of the `others` panics, the log does not work. This continues the panic, so
+/// that it ends the thread of the log, and the `Broadcaster` learns that the log is gone.
 async fn run_with_others(main: impl Future<Output = ()>, mut others: JoinSet<()>) {
     tokio::select! {
         () = main => {}

@@ -1,7 +1,7 @@
 //! The names of the keys of a log in Redis. The prefix is a hash tag, so all keys of a log are in one slot
 //! of a Redis Cluster, as scripts require.
 
-/// The names of the keys of one log.
+/// The names of the Redis keys of one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     log: String,
@@ -27,44 +27,45 @@ impl Names {
         }
     }
 
-    /// A stream: the events, and an entry at the start of each epoch.
+    /// Key of a stream: the events, and an entry at the start of each epoch.
     pub(super) fn log(&self) -> &str {
         &self.log
     }
 
-    /// A hash with the state of the log:
+    /// Key of a hash with the state of the log:
     /// - `format`, and `process`, the `run_id` of Redis;
-    /// - `epoch`, and `seq` of its last entry;
-    /// - `others`: number of entries of the epoch that are not presence events;
+    /// - `epoch`: the current epoch, and `seq`: the seq of its last entry;
+    /// - `others`: number of entries of the current epoch that are not presence events;
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, lost events included;
     /// - `ticks`: number of the ticker's next message;
-    /// - `last_tick`: the ticker's previous deadline, at first the time when it began, in µs since 1970.
+    /// - `last_tick`: the ticker's previous deadline, at first the time when the ticker began, in µs since
+    ///   1970.
     pub(super) fn about(&self) -> &str {
         &self.about
     }
 
-    /// A sorted set: the nodes by the time of their last heartbeat, in milliseconds since 1970.
+    /// Key of a sorted set: the nodes, by the time of their last heartbeat in milliseconds since 1970.
     pub(super) fn nodes(&self) -> &str {
         &self.nodes
     }
 
-    /// A sorted set: ids by the time at which each was the last id of the log, in milliseconds since 1970.
-    /// Eviction by age uses it.
+    /// Key of a sorted set: some ids, by the time at which each was the last id of the log, in milliseconds
+    /// since 1970. Eviction by age uses it to find the ids of events that are too old.
     pub(super) fn times(&self) -> &str {
         &self.times
     }
 
-    /// A hash for each node: path of an active subscription to its JSON document.
+    /// Key of a hash, one for each node: maps the path of an active subscription to its JSON document.
     pub(super) fn subscriptions(&self, node: &str) -> String {
         format!("{}{node}", self.subscriptions)
     }
 
-    /// A list: the ids of the presence events, oldest first.
+    /// Key of a list: the ids of the presence events, oldest first.
     pub(super) fn presence(&self) -> &str {
         &self.presence
     }
 
-    /// A hash: given id to the id of the entry.
+    /// Key of a hash: maps an id that a publisher chose to the id of its entry in the stream.
     pub(super) fn given_ids(&self) -> &str {
         &self.given_ids
     }

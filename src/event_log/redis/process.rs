@@ -6,11 +6,11 @@ use redis::aio::ConnectionLike;
 
 use super::error::{REPLICA, reason};
 
-/// The response to `INFO`.
+/// The response to `INFO`: properties of a Redis process.
 #[derive(Debug)]
 pub(super) struct Process(HashMap<String, String>);
 
-/// Oldest supported major version. Older versions reject `INFO` with several sections.
+/// Oldest supported major version of Redis. Older versions reject `INFO` with several sections.
 const MIN_MAJOR_VERSION: u64 = 7;
 
 impl Process {
@@ -35,13 +35,13 @@ impl Process {
         self.0.get(key).map_or("", |value| value)
     }
 
-    /// The `run_id`: constant while a process runs, and different after a restart or a failover, when
-    /// acknowledged events may be lost.
+    /// The `run_id`. It is constant while a Redis process runs. After a restart or a failover it is
+    /// different, and acknowledged events may be lost.
     pub(super) fn identity(&self) -> String {
         self.get("run_id").to_owned()
     }
 
-    /// Returns the reason if this Redis cannot be used. Logs a warning if it may evict the log.
+    /// Fails with the reason if this Redis cannot be used. Logs a warning if Redis may evict keys of the log.
     pub(super) fn check(&self) -> Result<(), String> {
         let version = self.get("redis_version");
         let major = version
@@ -50,7 +50,7 @@ impl Process {
             .and_then(|major| major.parse().ok());
         if major.is_none_or(|major: u64| major < MIN_MAJOR_VERSION) {
             return Err(format!(
-                "it is version {version}, and {MIN_MAJOR_VERSION} is needed"
+                "it is version {version}, but {MIN_MAJOR_VERSION} or later is required"
             ));
         }
         if self.get("role") != "master" {
@@ -60,7 +60,7 @@ impl Process {
         let policy = self.get("maxmemory_policy");
         if is_bounded && policy.starts_with("allkeys") {
             log::warn!(
-                "Redis may throw the log away when its memory is full: its maxmemory-policy is \
+                "Redis may evict the log when its memory is full: its maxmemory-policy is \
                  {policy}, and should be noeviction"
             );
         }
@@ -80,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_master_that_is_new_enough_will_do() {
+    fn only_a_master_of_a_supported_version_is_accepted() {
         assert_eq!(process("7.0.15", "master").check(), Ok(()));
         assert_eq!(process("8.2.1", "master").check(), Ok(()));
         assert_eq!(process("7.0.15", "master").identity(), "abc");
         let old = process("6.2.1", "master").check().unwrap_err();
-        assert_eq!(old, "it is version 6.2.1, and 7 is needed");
+        assert_eq!(old, "it is version 6.2.1, but 7 or later is required");
         assert!(process("7.0.0", "slave").check().is_err());
         assert!(Process::parse("").check().is_err());
     }

@@ -19,14 +19,14 @@ use super::{
 };
 use crate::event::EventId;
 
-/// Response timeout. A read that exceeds it fails, and the subscriber retries.
+/// Response timeout of the reader's connection. A read that exceeds it fails, and the subscriber retries.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of reads in flight. Further requests wait in the queue.
-const READERS: usize = 16;
+/// Maximum number of reads in flight. Further requests wait in a queue.
+const MAX_READS: usize = 16;
 
-/// Limits of one read. The events stay in memory until the subscriber's socket accepts them, so a batch is
-/// small.
+/// Limits of one read for a subscriber. The events stay in memory until the subscriber's socket accepts them,
+/// so the limits are low.
 const BATCH: ReadLimits = ReadLimits {
     bytes: 16 * 1024,
     entries: 500,
@@ -39,12 +39,12 @@ const FIRST: ReadLimits = ReadLimits {
 
 pub(super) struct Reader {
     link: Rc<Link>,
-    /// The connection, with the number of the link's write connection when it was opened. If the link has
-    /// reconnected since, the master may be a different one, so this connection is replaced.
+    /// The reader's connection, and the number of the link's write connection when it was opened. If the link
+    /// has reconnected since then, the master may be a different one, and this connection is replaced too.
     connection: RefCell<Option<(u64, MultiplexedConnection)>>,
-    /// Held while connecting, so that only one task does.
+    /// Locked while connecting, so that only one task connects at a time.
     connecting: Mutex<()>,
-    /// Held while listing subscriptions, so that subscriptions are listed for one request at a time.
+    /// Locked while listing subscriptions, so that they are listed for one request at a time.
     listing: Mutex<()>,
 }
 
@@ -58,27 +58,27 @@ impl Reader {
         }
     }
 
-    /// Answers requests until all senders are dropped.
+    /// Answers requests for older events until all senders of requests are dropped.
     pub(super) async fn run(self: Rc<Self>, mut received: mpsc::UnboundedReceiver<ArchiveRequest>) {
-        let readers = Arc::new(Semaphore::new(READERS));
+        let permits = Arc::new(Semaphore::new(MAX_READS));
         while let Some(request) = received.recv().await {
-            let Ok(reader) = readers.clone().acquire_owned().await else {
+            let Ok(permit) = permits.clone().acquire_owned().await else {
                 return;
             };
-            // The request waited in the queue. Skip it if its receiver is gone.
+            // While the request waited for a permit, the requester may have left. Skip it then.
             if request.is_over() {
                 continue;
             }
             let this = self.clone();
             tokio::task::spawn_local(async move {
                 this.answer(request).await;
-                drop(reader);
+                drop(permit);
             });
         }
     }
 
     async fn answer(&self, request: ArchiveRequest) {
-        // Sending fails if the receiver is gone, which is no error.
+        // `send` fails if the requester no longer waits, which is not an error.
         match request {
             ArchiveRequest::Read { from, first, done } => {
                 done.send(self.read(from, first).await).ok();
@@ -104,15 +104,15 @@ impl Reader {
             Some(id) if first => id.bare(),
             Some(id) => format!("({}", id.bare()),
         };
-        let most = if first { FIRST } else { BATCH };
-        let call = self.link.scripts.read(&from, most);
+        let limits = if first { FIRST } else { BATCH };
+        let call = self.link.scripts.read(&from, limits);
         let answer = self
             .request(async |connection| call.invoke_async::<Value>(connection).await)
             .await?;
         self.items(answer)
     }
 
-    /// The newest entry whose id is at most this one.
+    /// Reads the newest entry whose id is at most `id`.
     async fn newest_up_to(&self, id: EventId) -> Result<Option<Item>, LogUnavailable> {
         let mut range = redis::cmd("XREVRANGE");
         range.arg(self.link.scripts.names().log());
@@ -131,8 +131,8 @@ impl Reader {
         Ok(read.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// The active subscriptions of all nodes, as paths and documents. Returns an empty list early if
-    /// `is_over` says that the receiver is gone.
+    /// The active subscriptions of all nodes, as paths and JSON documents. If `is_over` returns true, nobody
+    /// waits for them any more, and the function returns an empty list early.
     pub(super) async fn subscriptions(
         &self,
         is_over: impl Fn() -> bool,
@@ -160,7 +160,7 @@ impl Reader {
         Ok(all)
     }
 
-    /// Runs a query on the connection of the reader.
+    /// Runs a query on the reader's connection.
     async fn request<T>(
         &self,
         request: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
@@ -172,8 +172,8 @@ impl Reader {
                 "older events of the log in {url} cannot be read: {}",
                 reason(&err)
             );
-            // An error with a code is a response of Redis, so the connection works. Any other error closes
-            // it.
+            // An error with a code is a response of Redis, so the connection works. After any other error,
+            // drop the connection.
             if err.code().is_none() {
                 self.connection.take();
             }
@@ -181,7 +181,7 @@ impl Reader {
         })
     }
 
-    /// The current connection, or a new one if there is none or the link has reconnected.
+    /// The current connection. Opens a new one if there is none, or if the link has reconnected.
     async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
         let connected = || {
             let connection = self.connection.borrow();
@@ -197,8 +197,8 @@ impl Reader {
         if let Some(connection) = connected() {
             return Ok(connection);
         }
-        // If Redis cannot be written, it is probably unreachable. Fail at once, or else each request waits
-        // for the connection timeout.
+        // If Redis cannot be written, it is probably unreachable. Fail immediately, so that requests do not
+        // each wait for the connection timeout.
         if !self.link.can_write() {
             return Err(LogUnavailable);
         }

@@ -16,22 +16,25 @@ use super::{
 };
 use crate::event::{Event, EventId, PresenceChange};
 
-/// Version of the format of the keys. A log with another format is refused and not changed.
+/// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
 
-/// The largest epoch that the scripts accept as their own: `LARGEST_EPOCH` in common.lua.
+/// The largest epoch that the scripts create, the same as `LARGEST_EPOCH` in common.lua. An id with a larger
+/// epoch was written by another program.
 pub(super) const MAX_EPOCH: u64 = 1 << 52;
 
 /// A node without a heartbeat for this many milliseconds is reported as dead.
 const NODE_TIMEOUT_MILLIS: u64 = 10_000;
 
-/// Maximum number of numbered messages that one call appends. The next call appends the rest.
+/// Maximum number of numbered messages (those of the ticker) that one call appends. The next call appends the
+/// rest.
 const MAX_TICKS: usize = 64;
 
-/// Limits of one read.
+/// Limits of one call of read.lua.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadLimits {
-    /// Approximate limit of the bytes of all entries. A single larger entry is read nevertheless.
+    /// Approximate limit for the bytes of all entries together. A first entry that is larger is read
+    /// nevertheless.
     pub(super) bytes: usize,
     pub(super) entries: usize,
 }
@@ -50,8 +53,8 @@ pub(super) struct Scripts {
     tick: Script,
 }
 
-/// The newest id that a node knows. If the log ends before it, an older copy has replaced the log: a
-/// script then appends nothing and returns `STALE`.
+/// The newest id that this node knows. If the log in Redis ends before this id, an older copy has replaced
+/// the log. A script then appends nothing and returns the error `STALE`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogHead {
     pub(super) epoch: u64,
@@ -65,15 +68,16 @@ pub(super) struct HeartbeatResponse {
     pub(super) epoch: u64,
     /// The last id of the log.
     pub(super) last: EventId,
-    /// Number of active subscriptions of this node that Redis has.
+    /// Number of active subscriptions that Redis has stored for this node.
     pub(super) subscriptions: usize,
     /// The clock of Redis, in milliseconds since 1970.
     pub(super) now: u64,
-    /// Dead nodes that still have active subscriptions.
+    /// Nodes that are dead (they sent no heartbeat for too long) and still have active subscriptions in
+    /// Redis.
     pub(super) dead: Vec<String>,
 }
 
-/// The response to a request for the numbered messages that are due.
+/// The response of tick.lua, which appends the numbered messages that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TickResponse {
     /// Number of messages that this call appended.
@@ -87,7 +91,7 @@ pub(super) struct TickResponse {
 }
 
 impl Scripts {
-    /// `presence` is the number of presence events that are retained.
+    /// `presence` is the maximum number of presence events that Redis retains.
     pub(super) fn new(settings: &RedisSettings, presence: usize, node: String) -> Self {
         Self {
             names: Names::new(&settings.prefix),
@@ -103,7 +107,9 @@ impl Scripts {
         }
     }
 
-    /// Limits the newer half of `memory` to half of the retention of this log, if that is smaller.
+    /// Tells `memory` how much of the log Redis retains. Memory computes the newer half of the history from
+    /// the smaller of both retentions. A client whose last id is older than this half receives a checkpoint,
+    /// because the event with that id may soon be evicted.
     pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
         memory.with_archive_bounds(self.events, self.age)
     }
@@ -116,7 +122,7 @@ impl Scripts {
         &self.node
     }
 
-    /// Prepares a call of any script but read.lua, with the four keys that these scripts share.
+    /// Prepares a call of a script, with the four keys that all scripts except read.lua need.
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());
@@ -140,8 +146,8 @@ impl Scripts {
         call
     }
 
-    /// Stores changes of the active subscriptions of a node, and appends an event for each that Redis did
-    /// not know.
+    /// Stores changes of the active subscriptions of a node. Appends a presence event for each change that is
+    /// new to Redis.
     pub(super) fn announce(
         &self,
         head: LogHead,
@@ -154,8 +160,8 @@ impl Scripts {
         call.arg(self.events).arg(self.presence);
         for change in changes {
             let (record, data) = written(&change.event);
-            // The data of the event is the document of the subscription. An empty document means that it
-            // ended.
+            // The data of a presence event is also the document of its subscription. An empty document means
+            // that the subscription has ended.
             let document = if change.is_active() { data } else { "" };
             call.arg(change.path()).arg(document);
             call.arg(record).arg(data);
@@ -163,8 +169,9 @@ impl Scripts {
         call
     }
 
-    /// Sends a heartbeat: that this node is alive, the Redis process to which it is connected (`process`),
-    /// the epoch and the last id that it knows, and how many numbered messages it knows of.
+    /// Sends a heartbeat, which records that this node is alive. `process` is the `run_id` of the Redis
+    /// process to which it is connected. `epoch`, `last` and `ticks` are the epoch, the last id and the
+    /// number of numbered messages that it knows.
     pub(super) fn heartbeat(
         &self,
         process: &str,
@@ -182,9 +189,9 @@ impl Scripts {
     }
 
     /// Reads entries in order. `from` is a lower bound in the syntax of `XRANGE`.
-    pub(super) fn read(&self, from: &str, most: ReadLimits) -> ScriptInvocation<'_> {
+    pub(super) fn read(&self, from: &str, limits: ReadLimits) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
-        call.arg(from).arg(most.bytes).arg(most.entries);
+        call.arg(from).arg(limits.bytes).arg(limits.entries);
         call
     }
 
@@ -202,7 +209,7 @@ impl Scripts {
     }
 }
 
-/// A script with the functions of common.lua before its code.
+/// Creates a script from the functions in common.lua, followed by `code`.
 fn common(code: &str) -> Script {
     Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
 }

@@ -13,17 +13,19 @@ use crate::event::PresenceChange;
 /// The active subscriptions of the clients of this node.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// Path to document, as JSON text.
+    /// Maps the path of a subscription to its JSON document.
     active: RefCell<BTreeMap<String, String>>,
-    /// Whether Redis may have different subscriptions, even if their number is the same.
+    /// Whether Redis may have other subscriptions than this node, even if their number is the same.
     pub(super) unsure: Cell<bool>,
-    /// Whether a task of the heartbeats is queued or runs. No other one is sent until it is done.
+    /// Whether a repair that the heartbeat task requested is queued or running. Until it is done, the
+    /// heartbeat task requests no other one.
     pub(super) is_busy: Cell<bool>,
 }
 
 impl Subscriptions {
-    /// Whether this node must reconcile with Redis, which has `known` of its subscriptions.
-    pub(super) fn are_other_than(&self, known: usize) -> bool {
+    /// Whether this node must correct its subscriptions in Redis. `known` is how many of them Redis has
+    /// stored.
+    pub(super) fn must_reconcile(&self, known: usize) -> bool {
         self.unsure.get() || self.active.borrow().len() != known
     }
 
@@ -42,9 +44,9 @@ impl Subscriptions {
         }
     }
 
-    /// The changes that turn `known`, the paths and documents in Redis, into the active subscriptions of
-    /// this node.
-    pub(super) fn since(&self, known: Vec<(String, String)>) -> Vec<PresenceChange> {
+    /// The changes that must be announced so that Redis has the active subscriptions of this node. `known`
+    /// has the paths and documents that Redis has now.
+    pub(super) fn changes_from(&self, known: Vec<(String, String)>) -> Vec<PresenceChange> {
         let active = self.active.borrow();
         let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();
         let new = active.iter().filter(|(path, _)| !paths.contains(*path));
@@ -57,18 +59,18 @@ impl Subscriptions {
     }
 }
 
-/// Separates the fields of a hash: valid documents with their paths, and the names of fields that hold no
-/// document of their path.
+/// Splits the fields of a Redis hash into paths with valid documents, and names of invalid fields. A document
+/// is valid if its `id` is the name of the field.
 pub(super) fn documents(known: Vec<(String, String)>) -> (Vec<(String, String)>, Vec<String>) {
     let mut documents = Vec::new();
-    let mut strange = Vec::new();
+    let mut invalid = Vec::new();
     for (path, text) in known {
         match serde_json::from_str::<Value>(&text) {
             Ok(document) if document["id"] == *path => documents.push((path, text)),
-            _ => strange.push(path),
+            _ => invalid.push(path),
         }
     }
-    (documents, strange)
+    (documents, invalid)
 }
 
 #[cfg(test)]
@@ -82,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_of_ours_is_told_from_what_is() {
+    fn invalid_fields_are_separated_from_documents() {
         let field = |path: &str, text: &str| (path.to_owned(), text.to_owned());
         let a = document("/a");
 
-        let (known, strange) = documents(vec![
+        let (known, invalid) = documents(vec![
             field("/a", &a.to_string()),
             field("/b", &a.to_string()),
             field("/c", "1"),
@@ -96,24 +98,24 @@ mod tests {
         ]);
 
         assert_eq!(known, [("/a".to_owned(), a.to_string())]);
-        assert_eq!(strange, ["/b", "/c", "/d", "/e", "/f"]);
+        assert_eq!(invalid, ["/b", "/c", "/d", "/e", "/f"]);
     }
 
     #[test]
-    fn what_redis_knows_is_made_into_what_there_is() {
+    fn the_changes_turn_the_known_subscriptions_into_the_active_ones() {
         let own = Subscriptions::default();
         for path in ["/a", "/b"] {
             own.change(&PresenceChange::new(document(path), true));
         }
         own.change(&PresenceChange::new(document("/a"), false));
-        assert!(own.are_other_than(2) && !own.are_other_than(1));
+        assert!(own.must_reconcile(2) && !own.must_reconcile(1));
 
         let known = ["/b", "/c"].map(|path| (path.to_owned(), document(path).to_string()));
-        let none = own.since(known[..1].to_vec());
-        let changes = own.since(vec![known[1].clone()]);
+        let none = own.changes_from(known[..1].to_vec());
+        let changes = own.changes_from(vec![known[1].clone()]);
 
         assert!(none.is_empty());
-        let notify = changes.iter().map(|it| (it.path(), it.is_active()));
-        assert!(notify.eq([("/b", true), ("/c", false)]));
+        let pairs = changes.iter().map(|it| (it.path(), it.is_active()));
+        assert!(pairs.eq([("/b", true), ("/c", false)]));
     }
 }

@@ -1,5 +1,5 @@
-//! Requests the numbered messages that are due from Redis. Every node does so at each deadline; the script
-//! appends them for the first request, so each message is appended once.
+//! Makes Redis append the numbered messages that are due. Every node requests this at each deadline. The
+//! script appends a message only for the first request, so each message is appended once.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -15,19 +15,19 @@ use super::{
     scripts::TickResponse,
 };
 
-/// A node whose request appended nothing makes its next request later than the deadline, by a random delay of
-/// one to two times this. So usually only one node asks. If that node dies, another takes over, and a message
-/// may be late by that delay.
+/// A node whose request appended nothing makes its next request a random delay after the deadline, of one to
+/// two times this duration. So usually only one node makes its request on time. If that node dies, another
+/// one takes over, and a message may be late by the delay.
 const FOLLOWER_DELAY: Duration = Duration::from_millis(75);
 
-/// Pause before a retry when a request failed.
+/// Pause before a retry after a failed request.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Ticking {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// `None` while this node requests no numbered messages.
+    /// The settings of the ticker. `None` while this node requests no numbered messages.
     pub(super) settings: watch::Receiver<Option<TickerSettings>>,
 }
 
@@ -52,7 +52,7 @@ impl Ticking {
         }
     }
 
-    /// Requests the messages that are due. Returns how long to wait before the next request.
+    /// Makes Redis append the messages that are due. Returns how long to wait before the next request.
     async fn tick(&self, settings: &TickerSettings) -> Duration {
         let tick = |head| self.link.scripts.tick(head, settings);
         let answer = self.link.call(&self.memory, tick).await;

@@ -1,5 +1,5 @@
-//! Recovers from a store that failed. It is closed, and opened again every [`RETRY_INTERVAL`], until it and
-//! memory have the same events. Nothing is appended before that.
+//! Recovers from a failed write to the log file. The file is closed and opened again every
+//! [`RETRY_INTERVAL`], until the file and memory have the same events. Until then, events are refused.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -13,10 +13,10 @@ use super::{
 };
 
 impl Thread {
-    /// Closes the store, which has failed, and schedules a retry.
+    /// Closes the log file after a failed write, and schedules the next attempt to open it.
     pub(super) fn fail(&mut self, err: &redb::Error) {
         let path = self.path.display();
-        // Only the first failure is logged as an error, not each retry.
+        // Only the first failure is logged as an error. Failures of retries are logged at level debug.
         let is_first = !std::mem::replace(&mut self.is_failing, true);
         log::log!(
             once::level(is_first),
@@ -27,7 +27,7 @@ impl Thread {
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
-    /// Tries to open the failed store again and to give it and memory the same events.
+    /// Tries to open the log file again and to bring the file and memory to the same events.
     pub(super) fn reopen(&mut self) {
         let tried = FileStore::open_again(&self.path)
             .map_err(|err| err.to_string())
@@ -39,7 +39,7 @@ impl Thread {
             }
             Err(reason) => {
                 self.retry_at = Instant::now() + RETRY_INTERVAL;
-                log::debug!("the log can still not be written: {reason}");
+                log::debug!("the log still cannot be written: {reason}");
             }
         }
     }
@@ -52,9 +52,10 @@ impl Thread {
         } = about;
         let known = self.memory.next();
         if epoch != self.memory.epoch() {
-            return Err("it is another log".to_owned());
+            return Err("the file is a different log".to_owned());
         }
-        // Events whose eviction was not synced may be in the file again.
+        // Read which events the file has now. It may again have events that were evicted, if their removal
+        // was not synced.
         let records = store.events().map_err(text)?;
         self.stored = Stored::of(about, &records);
         let nothing = self.stored.from..self.stored.from;
@@ -68,7 +69,8 @@ impl Thread {
         };
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
-            // The write that reported a failure reached the file after all.
+            // If the file has events that memory lacks, the write that reported a failure succeeded after
+            // all. Append these events to memory.
             let done = records.into_iter().filter(|(seq, _)| *seq >= known);
             let events: Vec<_> = done.map(|(_, record)| record.event()).collect();
             let now = Instant::now();
@@ -79,7 +81,7 @@ impl Thread {
         } else {
             let lost = (known - next) as usize;
             let kept = self.sync_state.records().len().checked_sub(lost);
-            let kept = kept.ok_or("it has lost events, as if a backup was put in its place")?;
+            let kept = kept.ok_or("the file lacks synced events, as if a backup replaced it")?;
             let lost = &self.sync_state.records()[kept..];
             store.commit(trial(next, lost), true).map_err(text)?;
             for (seq, record) in (next..).zip(lost) {

@@ -1,63 +1,67 @@
-//! Which acknowledged events a crash of the machine could lose, and how the next commit must be made because of
-//! it. Pure: the time is an argument.
+//! Tracks which acknowledged events a crash of the machine could lose, and decides whether the next commit is
+//! synced. Pure: the time is an argument.
 
 use std::time::Instant;
 
 use super::super::{kind::LogSync, record::Record};
 
-/// What of the log is on the disk. The store has a mark that says whether something may not be: it is set, and
-/// synced, before the first such event, so that the next process after a crash knows.
+/// Whether all acknowledged events are synced to disk. The file has a flag, the mark, which says that some
+/// may not be. The mark is set and synced before an event is acknowledged without a sync. After a crash, the
+/// next process sees the mark and knows that events may be lost.
 #[derive(Debug, Default)]
 pub(super) enum SyncState {
-    /// Everything is synced, and the mark is removed.
+    /// All events are synced, and the mark is not set.
     #[default]
     AtRest,
-    /// Everything is synced, and the mark is still set, because more events are expected.
+    /// All events are synced. The mark is still set, so the next events can be acknowledged without a sync.
     Marked,
-    /// Acknowledged events are not synced.
+    /// Some acknowledged events are not synced. The mark is set.
     Unsynced(Unsynced),
 }
 
-/// Acknowledged events that are not synced, kept in case the store loses them.
+/// Acknowledged events that are not synced to disk. They stay in memory so that they can be written again if
+/// the file loses them.
 #[derive(Debug)]
 pub(super) struct Unsynced {
     records: Vec<Record>,
-    /// Approximate size in memory, in bytes.
+    /// Approximate memory of `records`, in bytes.
     bytes: usize,
-    /// When the first of them was acknowledged.
+    /// When the oldest of these events was acknowledged.
     since: Instant,
 }
 
-/// What a commit is for.
+/// What a commit must achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// To append events.
+    /// Append events. They may be synced later.
     Append,
-    /// Also to sync all events.
+    /// Append events, and sync all events to disk.
     Sync,
-    /// To sync all events and remove the mark, because no more events follow for now.
+    /// Append events, sync all events, and remove the mark, because no more events are expected for now.
     Rest,
 }
 
-/// How a commit is made.
+/// How a commit is written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durability {
-    /// Whether everything is on the disk afterwards.
+    /// Whether all events are synced to disk after the commit.
     pub(super) synced: bool,
-    /// Whether the mark is set afterwards.
+    /// Whether the file has the mark after the commit: the flag which says that some events may not be
+    /// synced.
     pub(super) marked: bool,
 }
 
 impl SyncState {
     pub(super) fn durability(&self, goal: Goal, sync: LogSync) -> Durability {
         Durability {
-            // The commit that sets the mark must be synced.
+            // The first commit after `AtRest` sets the mark and must be synced. Otherwise a crash could lose
+            // the mark together with events, and the next process would not notice the loss.
             synced: goal != Goal::Append || matches!(self, Self::AtRest),
             marked: sync != LogSync::Always && goal != Goal::Rest,
         }
     }
 
-    /// Whether a commit without events does something for this goal.
+    /// Whether this goal needs a commit even if there are no events to append.
     pub(super) fn needs_commit(&self, goal: Goal) -> bool {
         match self {
             Self::AtRest => false,
@@ -66,7 +70,7 @@ impl SyncState {
         }
     }
 
-    /// Notes that a commit with these records succeeded. `bytes`: their size in memory.
+    /// Updates the state after a successful commit of `records`, which need `bytes` bytes of memory.
     pub(super) fn committed(
         &mut self,
         durability: Durability,
@@ -99,7 +103,7 @@ impl SyncState {
         }
     }
 
-    /// When the oldest event that is not synced was acknowledged.
+    /// When the oldest event that is not synced was acknowledged. `None` if all events are synced.
     pub(super) fn since(&self) -> Option<Instant> {
         match self {
             Self::Unsynced(unsynced) => Some(unsynced.since),
@@ -107,7 +111,7 @@ impl SyncState {
         }
     }
 
-    /// Events that are not synced.
+    /// The acknowledged events that are not synced to disk.
     pub(super) fn records(&self) -> &[Record] {
         match self {
             Self::Unsynced(unsynced) => &unsynced.records,
@@ -115,7 +119,7 @@ impl SyncState {
         }
     }
 
-    /// Size of the events that are not synced, in bytes of memory.
+    /// Approximate memory of the acknowledged events that are not synced, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Unsynced(unsynced) => unsynced.bytes,
@@ -133,7 +137,7 @@ mod tests {
 
     const WITHIN: LogSync = LogSync::Within(Duration::from_secs(1));
 
-    /// Commits one record, and returns how.
+    /// Commits one record. Returns whether the commit was synced, and whether the mark is set afterwards.
     fn commit(state: &mut SyncState, goal: Goal, sync: LogSync) -> (bool, bool) {
         let durability = state.durability(goal, sync);
         let record = Record::of(&Event::message(""), SystemTime::now());

@@ -30,7 +30,10 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
     let folder = node.folder.path();
     assert_refused(&run(folder, &[]), "missing/events.redb (log.path)");
     let checked = run(folder, &["--check-config"]);
-    assert_refused(&checked, "has no place: missing is not there");
+    assert_refused(
+        &checked,
+        "cannot be opened: the folder missing does not exist",
+    );
     fs::create_dir(folder.join("missing")).unwrap();
     assert_eq!(run(folder, &["--check-config"]).code, Some(0));
 }

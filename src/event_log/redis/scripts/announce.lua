@@ -4,8 +4,9 @@
 -- (path to document).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, how many entries to retain besides
 -- presence events, how many presence events to retain; then for each change: the subscription's path, its
--- document ('' if it ended), the record and the data of its presence event.
--- Returns the id of the last entry, or an error: STALE or that of XADD.
+-- document ('' if the subscription ended), and the record (JSON of all but the data) and the data of its
+-- presence event.
+-- Returns the id of the last entry, or an error: STALE (the log is in another epoch) or the error of XADD.
 local log, presence, subscriptions = KEYS[1], KEYS[4], KEYS[5]
 local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then
@@ -16,7 +17,7 @@ for i = 5, #ARGV, 4 do
   local is_active = ARGV[i + 1] ~= ''
   local was_active = redis.call('HGET', subscriptions, ARGV[i]) ~= false
   if is_active ~= was_active then
-    -- Append first, because it can fail: the stored subscriptions must then stay as they are.
+    -- Append before storing the change: if the append fails, the stored subscriptions must stay as they are.
     local id, err = append(to, true, 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
     if not id then
       return err
@@ -33,7 +34,7 @@ save_counters(to)
 local beyond = math.min(redis.call('LLEN', presence) - ARGV[4], MOST_TRIMMED)
 if beyond > 0 then
   for _, id in ipairs(redis.call('LPOP', presence, beyond)) do
-    -- XDEL fails if another program wrote to the list. Ignore it.
+    -- XDEL fails if this element is not an id, because another program wrote it. Ignore the error.
     redis.pcall('XDEL', log, id)
   end
 end

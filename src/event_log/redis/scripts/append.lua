@@ -1,8 +1,9 @@
 -- Appends events if the log is still in the epoch that the caller names. Otherwise appends none of them.
--- KEYS: log, about, ids, presence.
--- ARGV: the epoch, the largest seq of it that the caller knows, the number of events to retain (presence
--- events not counted); then for each event: its record, its data, its given id or ''.
--- Returns the ids, or the error STALE.
+-- KEYS: log, about, ids (given id to entry id), presence (ids of presence events).
+-- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
+-- besides presence events; then for each event: its record (JSON of all but the data), its data, and the id
+-- that its publisher chose (given id) or ''.
+-- Returns the ids of the new entries, or an error: STALE (the log is in another epoch) or the error of XADD.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
@@ -21,7 +22,8 @@ for i = 4, #ARGV, 3 do
     return err
   end
   if ARGV[i + 2] ~= '' then
-    -- If a publisher gives an id a second time, the id still refers to the older event.
+    -- If an older event has the same given id, HSETNX changes nothing: the given id still refers to the older
+    -- event.
     redis.call('HSETNX', given, ARGV[i + 2], id)
   end
   ids[#ids + 1] = id

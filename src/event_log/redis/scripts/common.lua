@@ -1,20 +1,20 @@
 -- Functions that the other scripts share, except read.lua. This file is prepended to each of them.
 --
--- The scripts generate ids, not Redis: the hash `about` has the current epoch (`epoch`) and the seq of the
--- last entry (`seq`). So no id is given twice, even if the stream was deleted, evicted, cut or restored,
--- and a script that appends detects this in the same step.
+-- The scripts generate the ids of entries, not Redis: the hash `about` has the current epoch (`epoch`) and
+-- the seq of its last entry (`seq`). So no id is assigned twice, even if another program deletes, evicts,
+-- cuts or restores the stream, and the next script that appends notices such a change.
 --
 -- Presence events are events about active subscriptions. They have their own quota: beyond it, the oldest
--- are deleted from the middle of the stream. The field `o` of an event is the number of earlier entries
--- of its epoch that are not presence events. With it, a reader can decide whether a jump of seq means that
--- only presence events are missing.
+-- presence events are deleted, also from the middle of the stream. The field `o` of an event is the number of
+-- earlier entries of its epoch that are not presence events. With this number, a reader can decide whether a
+-- jump of seq means that only presence events are missing.
 
--- Maximum number of entries that one call evicts if it must examine each. Redis does nothing else
--- meanwhile. Later calls evict the rest.
+-- Maximum number of entries that one call evicts if it must read each of them. Redis does nothing else while
+-- a script runs, so later calls evict the rest.
 local MOST_TRIMMED = 1000
 
--- 2^52. Lua represents integers up to this exactly, and also somewhat larger ones. The epochs of the
--- scripts are times in ms, far below it. Another program wrote any larger one.
+-- 2^52. Lua represents integers up to this exactly, and also somewhat larger ones. The scripts use the time
+-- in ms as the epoch, which is far below it. So any id with a larger epoch was written by another program.
 local LARGEST_EPOCH = '4503599627370496'
 
 local function text(number)
@@ -31,8 +31,8 @@ local function millis(us)
   return math.floor(us / 1000)
 end
 
--- Whether one number is less than the other. Both are decimal strings, because ids can contain numbers that
--- are not exact in Lua.
+-- Whether the first number is less than the second. They are decimal strings, because ids can contain numbers
+-- that Lua cannot represent exactly.
 local function is_less(one, other)
   if #one ~= #other then
     return #one < #other
@@ -43,16 +43,16 @@ end
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
 -- Parses a counter. Returns nil if the string is missing, is not a number, or is larger than LARGEST_EPOCH:
--- the scripts did not write it.
+-- the scripts write no such value.
 local function count(digits)
   if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
     return tonumber(digits)
   end
 end
 
--- Returns the state that `append` needs. Returns nil if the log is in another epoch, if its last seq is
--- smaller than `known`, the one that the caller knows (an older copy has replaced the log), or if its
--- counters are damaged.
+-- Returns the state that `append` needs, or nil if the caller must not append: if the log is in another
+-- epoch, if its last seq is smaller than `known`, the seq that the caller knows (an older copy has replaced
+-- the log), or if its counters are damaged.
 local function begin_appending(log, about, epoch, known)
   local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others')
   local seq, others = count(counters[2]), count(counters[3])
@@ -62,7 +62,7 @@ local function begin_appending(log, about, epoch, known)
 end
 
 -- Appends an entry with these fields. Returns its id, or nil and an error: STALE if the stream is gone or
--- another program wrote to it.
+-- another program wrote to it. `to` is the state from begin_appending.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
@@ -80,7 +80,7 @@ local function append(to, is_presence, ...)
   return nil, STALE
 end
 
--- The id of the last entry.
+-- The id of the last entry, from the state that begin_appending returns.
 local function last_id(to)
   return to.epoch .. '-' .. text(to.seq)
 end
@@ -90,7 +90,7 @@ local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
--- Deletes the given ids of these entries.
+-- Removes the given ids of these entries from the hash `ids`, except those that refer to other entries.
 local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]
@@ -102,14 +102,14 @@ local function forget(ids, entries)
   end
 end
 
--- Evicts the oldest entries, so that about `max_others` remain besides presence events. About a hundred
--- more may remain, and more than that if one call cannot evict all of them.
+-- Evicts the oldest entries, so that about `max_others` entries remain in addition to presence events. About
+-- a hundred more may remain, and still more if there are too many to evict in one call.
 local function trim_to(log, ids, presence, max_others)
-  -- Remove ids from the front of the presence list whose entries are already evicted, at most 100 in one
-  -- call.
+  -- Remove the ids of evicted entries from the front of the presence list, at most 100 in one call.
   for _ = 1, 100 do
     local oldest = redis.call('LINDEX', presence, 0)
-    -- XRANGE fails if this element is not an id: another program wrote it. It is removed too.
+    -- XRANGE fails if this element is not an id, because another program wrote it. Remove such an element
+    -- too.
     local entry = oldest and redis.pcall('XRANGE', log, oldest, oldest)
     if not oldest or (entry[1] and not entry.err) then
       break

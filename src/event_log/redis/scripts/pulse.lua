@@ -1,10 +1,10 @@
 -- The heartbeat of a node: records that it is alive, evicts entries, reports dead nodes, and begins a new
--- epoch if acknowledged events may be lost. That is so if the Redis process is a different one, if Redis
--- knows less than the node, or if the stream is not as the scripts left it.
--- KEYS: log, about, ids, presence, nodes, times.
+-- epoch if acknowledged events may be lost. They may be lost if the Redis process is a different one than
+-- before, if Redis knows less than the node, or if the stream is not as the scripts left it.
+-- KEYS: log, about, ids (given id to entry id), presence (ids of presence events), nodes, times.
 -- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
 -- many numbered messages it knows of, after how many ms without a heartbeat a node is dead, the number of
--- events to retain (presence events not counted), their maximum age in ms or 0 for any age, the prefix of
+-- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
 -- dead nodes that still have subscriptions; or the error FORMAT if the log has another format.
@@ -43,18 +43,18 @@ if redis.call('EXISTS', log) == 1 then
   end
 end
 
--- This fails if Redis is out of memory. Then the script only evicts, which frees memory, and returns the
+-- ZADD fails if Redis is out of memory. The script then evicts entries, which frees memory, and returns the
 -- error.
 local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
 if old and not parts(old) then
-  -- This member of `times` is not an id, so another program wrote it.
+  -- This member of `times` is not an id, so another program wrote it. Remove it.
   redis.call('ZREM', times, old)
   old = nil
 end
 if age > 0 and old then
-  -- Evicts a bounded number of entries. If some remain (is_rest), the next heartbeat evicts them.
+  -- Evict a bounded number of the entries before `old`. If some remain, the next heartbeat evicts them.
   local is_rest = false
   if redis.call('EXISTS', ids) == 1 then
     local entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
@@ -68,7 +68,7 @@ if age > 0 and old then
     is_rest = redis.call('XTRIM', log, 'MINID', '~', old, 'LIMIT', most) > 0.99 * most
   end
   if not is_rest then
-    -- Keep the entry `old` itself: a subscriber that has this id misses nothing and needs no gap.
+    -- Keep the entry `old` itself: a subscriber that resumes after it misses nothing and needs no gap.
     redis.call('XTRIM', log, 'MINID', old)
     redis.call('ZREMRANGEBYSCORE', times, '-inf', text(now - age))
   end
@@ -79,7 +79,7 @@ if type(said) == 'table' and said.err then
 end
 
 local was = redis.call('HMGET', about, 'epoch', 'seq', 'process', 'others')
--- If a counter is not a number, another program wrote it.
+-- A counter that is not a number was written by another program. Ignore it.
 local epoch = count(was[1]) and was[1] or nil
 local is_counted = count(was[2]) and count(was[4])
 local seq = count(was[2]) and was[2] or '0'
@@ -90,13 +90,13 @@ local function is_ours(other)
 end
 local known_epoch, known_seq = parts(known)
 if not is_ours(known_epoch) then
-  -- The node has read an entry of another program. Ignore its id.
+  -- The last id that the node knows is that of an entry from another program. Ignore the id.
   known, known_epoch, known_seq = '0-0', '0', '0'
 end
 local last_epoch, last_number = parts(last)
 local is_gone = last == '0-0' or not is_ours(last_epoch)
--- The last seq of the epoch that the node knows, if that epoch has ended. What the node knows beyond it was
--- lost.
+-- The largest seq of the epoch of `known`, recorded when that epoch ended; false if it has not ended. If
+-- `known` has a larger seq, this node knows events that were lost.
 local ended = redis.call('HGET', about, 'end:' .. known_epoch)
 local is_older = is_gone or is_before(last, known) or is_before(last, left)
   or (ended and is_less(ended, known_seq))
@@ -105,7 +105,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   if epoch and not is_older then
     after = last
   end
-  -- Record the largest seq that was lost, so that the same loss does not begin another epoch.
+  -- Record the largest seq of the epoch that ends, lost entries included, so that the same loss does not
+  -- begin yet another epoch.
   local end_epoch, end_seq = parts(epoch and left or last)
   for _, id in ipairs({last, known}) do
     local other_epoch, other_seq = parts(id)
@@ -118,8 +119,9 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
     redis.call('HSET', about, 'end:' .. known_epoch, larger(ended, known_seq))
   end
   if is_gone then
-    -- Delete the stream: an id of another program may be the largest possible, so that nothing could be
-    -- appended after it. HLEN fails if `ids` is not a hash, and so not ours; then nothing is deleted.
+    -- Delete the stream: another program may have added the largest possible id, after which nothing could be
+    -- appended. HLEN fails if `ids` is not a hash, so that another program owns the key. The script then ends
+    -- here and deletes nothing.
     redis.call('HLEN', ids)
     redis.call('DEL', log, ids, presence)
     last_epoch = '0'
@@ -130,8 +132,9 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   end
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
-  -- Field `o`: the number of entries of the previous epoch that are not presence events. The last entries
-  -- of that epoch may be evicted presence events, and a reader can then tell that nothing else is missing.
+  -- Field `o`: the number of entries of the previous epoch that are not presence events. The last entries of
+  -- that epoch may be evicted presence events. With the number, a reader can tell that nothing else is
+  -- missing.
   if after == left and is_counted then
     redis.call('XADD', log, last, 'b', after, 'o', was[4])
   else
