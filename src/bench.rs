@@ -18,7 +18,7 @@ use crate::{
     metrics::{DeliveryStats, Metrics},
 };
 
-/// Encodes an event as it is sent, and returns the length in bytes.
+/// Encodes an event as it is sent to subscribers, and returns the length in bytes.
 pub fn encode(event: &Event) -> usize {
     let id = EventId {
         epoch: 1_763_856_000_000,
@@ -27,11 +27,11 @@ pub fn encode(event: &Event) -> usize {
     wire::event(id, event).len()
 }
 
-/// Where the bytes of a subscriber are written.
+/// Where the benchmark writes the bytes for a subscriber.
 enum Sink {
-    /// Accepts all bytes and discards them. Counts them.
+    /// Accepts all bytes, counts them, and discards them.
     Nothing(Cell<usize>),
-    /// A connection whose peer reads continuously.
+    /// A TCP connection whose peer reads continuously.
     Socket(Rc<TcpStream>),
 }
 
@@ -40,7 +40,7 @@ impl Sink {
         Self::Nothing(Cell::new(0))
     }
 
-    /// Connects to a thread of this process that reads everything.
+    /// Opens a TCP connection to a thread of this process that reads and discards everything.
     fn socket() -> io::Result<Rc<TcpStream>> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let socket = TcpStream::connect(listener.local_addr()?)?;
@@ -63,35 +63,37 @@ impl Outlet for Sink {
     }
 }
 
-/// A log and live subscribers. Writing to them costs nothing, unless stated.
+/// A log in memory with live subscribers. Unless stated otherwise, their bytes are discarded, so that writing
+/// costs nothing.
 pub struct FanOut {
     log: MemoryLog,
     registry: Registry<Sink>,
     cursor: u64,
-    /// Kept alive, because dropping one would remove its subscriber from the registry.
-    _places: Vec<Box<dyn std::any::Any>>,
+    /// The id and the receiver that `Registry::join` returned for each subscriber. Kept alive as in a running
+    /// server.
+    _joined: Vec<Box<dyn std::any::Any>>,
 }
 
 impl FanOut {
-    /// Subscribers of the log's own topic, at the head of an empty log.
+    /// Creates this many subscribers of the log's default topic, all at the head of an empty log.
     pub fn new(subscribers: usize) -> Self {
         let own = selection(vec![Matcher::exact(&own())]);
         Self::of((0..subscribers).map(|_| (own.clone(), Sink::nothing())))
     }
 
-    /// Topics `/0`, `/1`, …, with one subscriber each.
+    /// Creates one subscriber for each of the topics `/0`, `/1`, …
     pub fn with_topics(topics: usize) -> Self {
         Self::of((0..topics).map(|n| (topic_number(n), Sink::nothing())))
     }
 
-    /// The same, but all subscribers write to one socket.
+    /// Like [`Self::with_topics`], but the bytes of all subscribers are written to one TCP socket.
     pub fn with_topics_and_socket(topics: usize) -> io::Result<Self> {
         let socket = Sink::socket()?;
         let sink = || Sink::Socket(socket.clone());
         Ok(Self::of((0..topics).map(|n| (topic_number(n), sink()))))
     }
 
-    /// Subscribers with one URL Pattern each: `/0/:id`, `/1/:id`, …
+    /// Creates subscribers that each have one URL Pattern: `/0/:id`, `/1/:id`, …
     pub fn with_patterns(patterns: usize) -> Self {
         Self::of((0..patterns).map(|n| {
             let kind = MatcherType::UrlPattern;
@@ -107,21 +109,22 @@ impl FanOut {
         let head = log.next();
         let mut registry = Registry::new(hub(), head);
         let now = Instant::now();
-        let positions = subscribers
+        let joined = subscribers
             .map(|(selection, sink)| {
-                let position = registry.join(&selection, sink, Position::announced_at(head), now);
-                Box::new(position) as Box<dyn std::any::Any>
+                let joined = registry.join(&selection, sink, Position::announced_at(head), now);
+                Box::new(joined) as Box<dyn std::any::Any>
             })
             .collect();
         Self {
             log,
             registry,
             cursor: head,
-            _places: positions,
+            _joined: joined,
         }
     }
 
-    /// Appends `event` this many times, delivers all of them, and returns the number of deliveries.
+    /// Appends `event` this many times and delivers all of these events. Returns the number of deliveries,
+    /// one for each subscriber and event.
     pub fn publish(&mut self, event: &Event, events: usize) -> u64 {
         let now = Instant::now();
         for _ in 0..events {
@@ -144,7 +147,7 @@ impl FanOut {
         delivered
     }
 
-    /// Checks all subscribers for a due heartbeat, finds none, and returns the bytes sent, which are 0.
+    /// Checks every subscriber for a due heartbeat. None is due, so the returned number of sent bytes is 0.
     pub fn check_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
         let frames = KeepAlive {
@@ -157,14 +160,14 @@ impl FanOut {
             let slots = 0..self.registry.slots(group);
             let part = Part { group, slots };
             let now = Instant::now();
-            let delivered_to = self.registry.keep_alive(&frames, part, idle, now);
-            sent += delivered_to.bytes;
+            let stats = self.registry.keep_alive(&frames, part, idle, now);
+            sent += stats.bytes;
         }
         sent
     }
 }
 
-/// No limit on a read.
+/// Limits of a log read that never apply: one read returns all events.
 const ALL: Portion = Portion {
     bytes: usize::MAX,
     topics: usize::MAX,
@@ -187,12 +190,13 @@ fn selection(matchers: Vec<Matcher>) -> Arc<Selection> {
     Arc::new(Selection::new(hub(), matchers, Vec::new()))
 }
 
-/// The metrics that are updated once for each round, independent of the number of subscribers.
+/// The metrics that the fan-out updates once per round (one batch of events for all live subscribers),
+/// whatever the number of subscribers.
 #[derive(Default)]
 pub struct Counting(Metrics);
 
 impl Counting {
-    /// Counts one round of this many deliveries.
+    /// Records one round with this many deliveries.
     pub fn round(&self, delivered: u64, took: Duration) {
         self.0.count_deliveries(&DeliveryStats {
             delivered,
@@ -203,14 +207,14 @@ impl Counting {
     }
 }
 
-/// A log for subscribers that catch up.
+/// A log with events that a subscriber reads to catch up.
 pub struct History {
     log: MemoryLog,
     own: Arc<Selection>,
 }
 
 impl History {
-    /// A log with this many events.
+    /// Creates a log with this many copies of `event`.
     pub fn new(event: &Event, events: usize) -> Self {
         let log = log(events);
         let now = Instant::now();
@@ -221,7 +225,7 @@ impl History {
         Self { log, own }
     }
 
-    /// The same, but each event has an id given by its publisher: `given-1`, `given-2`, …
+    /// Like [`Self::new`], but each event has an id that its publisher chose: `given-1`, `given-2`, …
     pub fn with_given_ids(event: &Event, events: usize) -> Self {
         let history = Self::new(event, 0);
         let log = log(events);
@@ -233,14 +237,15 @@ impl History {
         Self { log, ..history }
     }
 
-    /// Finds the position after an event by its given id.
+    /// Returns the position after the event to which its publisher gave this id. A subscriber that resumes
+    /// with the id starts there.
     pub fn place_given(&self, id: &str) -> u64 {
         let from = ResumeFrom::parse(id.as_bytes());
         self.log.resume(&from, &self.own).cursor
     }
 
-    /// Reads a batch at `cursor`, as a subscriber that catches up does. Returns the cursor after the batch,
-    /// or `None` at the head.
+    /// Reads one batch from `cursor` on, as a subscriber that catches up does. Returns the cursor after the
+    /// batch, or `None` at the head.
     pub fn read_batch(&self, cursor: u64) -> Option<u64> {
         let mut batch = Batch::new(Framing::Chunked);
         let portion = Portion {
@@ -265,7 +270,8 @@ impl History {
         }
     }
 
-    /// Finds the position after an event by its id, as a subscriber that resumes does.
+    /// Returns the position after the event at position `seq`. Finds it by the event's id, as for a
+    /// subscriber that resumes.
     pub fn position(&self, seq: u64) -> u64 {
         let from = self.log.id(seq).into();
         self.log.resume(&from, &self.own).cursor

@@ -19,29 +19,35 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Maximum number of numbered messages in flight. At this limit, the ticker waits until one is acknowledged.
+/// Maximum number of the ticker's numbered messages that the log has not acknowledged yet. At this limit, the
+/// ticker waits for an acknowledgement.
 const MAX_TICKS_IN_FLIGHT: usize = 64;
 
-/// The actor that registers subscribers and runs the ticker. Start it with [`Hub::start`](crate::Hub).
+/// The central actor, which registers subscribers and runs the ticker. Start it with
+/// [`Hub::start`](crate::Hub).
 #[derive(Debug)]
 pub struct Broadcaster {
     pub(super) log: Arc<MemoryLog>,
     pub(super) appender: Arc<dyn Appender>,
-    /// Present if the log itself appends the numbered messages. Passes it the settings; `None`: append none.
+    /// Sends the ticker's settings to a log that appends the numbered messages itself; sending `None` stops
+    /// them. The field is `None` for all other logs: this actor then appends the messages.
     pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
     pub(super) clients: ClientRegistry,
     pub(super) ticker: Ticker,
-    /// Numbered messages that are appended but not acknowledged.
+    /// Number of numbered messages that were passed to the log and are not acknowledged yet.
     pub(super) ticks_in_flight: usize,
-    /// How often the log refused numbered messages. A refusal also refuses all that were in flight, so a
-    /// later refusal counts only if its message was sent after the last counted one.
+    /// How often the ticker was reset because the log refused a numbered message. The log then also refuses
+    /// all messages in flight. Each message remembers the value of this counter when it was sent, so that
+    /// only the first of these refusals resets the ticker.
     pub(super) refusals: u64,
-    /// The timer for the ticker's next deadline.
+    /// Handle of the timer that fires when the next numbered message is due.
     pub(super) ticking: SpawnHandle,
     pub(super) metrics: Arc<Metrics>,
-    /// Resolves when the log's thread has ended. `None`: the log is in memory only and has no thread.
+    /// Resolves when the log's thread has ended. `None` for a log without a thread, which is only in memory,
+    /// and after the actor has started, because it then waits on the receiver.
     pub(super) log_gone: Option<oneshot::Receiver<Infallible>>,
-    /// Dropped with the actor, however it ends. This resolves [`Gone`](super::Gone).
+    /// Dropped when the actor ends for any reason. The drop resolves [`Gone`](super::Gone), which tells the
+    /// process that the actor has ended.
     pub(super) _alive: oneshot::Sender<Infallible>,
 }
 
@@ -107,8 +113,8 @@ impl Broadcaster {
         }
     }
 
-    /// Appends a numbered message. If the log refuses it, it also refuses those after it, and the ticker
-    /// continues with the number that the log expects next.
+    /// Appends a numbered message. If the log refuses the message, it also refuses the later messages in
+    /// flight, and the ticker continues with the number that the log expects next.
     fn publish_tick(&mut self, tick: Tick, ctx: &mut Context<Self>) {
         let (done, appended) = oneshot::channel();
         let event = Event::tick(tick.number, tick.message);
@@ -139,14 +145,15 @@ impl Actor for Broadcaster {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(gone) = self.log_gone.take() {
-            // Without its thread, the log accepts no events. The actor ends, and with it the process.
+            // Without its thread, the log accepts no events. So the actor ends, which ends the process.
             ctx.spawn(gone.into_actor(self).map(|_, _, ctx| ctx.terminate()));
         }
         self.wait_for_tick(ctx);
     }
 }
 
-/// Changes the settings without disconnecting a subscriber or skipping a number.
+/// Message to the actor: change the settings of ticker, heartbeat and checkpoints. No subscriber is
+/// disconnected, and no number of the ticker is skipped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Reconfigure {
@@ -168,7 +175,8 @@ impl Handler<Reconfigure> for Broadcaster {
     }
 }
 
-/// Drains the server: rejects new subscribers and updates, and ends each stream.
+/// Message to the actor: drain the server. It then rejects new subscribers and publish requests, and ends
+/// each stream.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
@@ -182,7 +190,7 @@ impl Handler<Drain> for Broadcaster {
     }
 }
 
-/// Ends the actor, and with it the process, because the fan-out of a worker thread has died.
+/// Message to the actor: end, and so end the process, because the fan-out of a worker thread has panicked.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GiveUp;
@@ -195,12 +203,12 @@ impl Handler<GiveUp> for Broadcaster {
     }
 }
 
-/// Requests the actor's part of the server's status.
+/// Message to the actor: return its part of the server's status.
 #[derive(Debug, Message)]
 #[rtype(result = "Inspection")]
 pub(crate) struct Inspect;
 
-/// The actor's part of the server's status.
+/// The part of the server's status that the actor knows: subscribers, drain and ticker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, MessageResponse)]
 pub(crate) struct Inspection {
     pub(crate) live: usize,

@@ -1,6 +1,6 @@
 //! The registry of client channels. It owns the channel that signals every worker thread, and stores each
 //! connected subscriber with its token and its active subscriptions. It limits the number of subscribers, in
-//! all and for each token. Cursors and sockets are not here: they stay on their threads.
+//! total and for each token. Cursors and sockets are not here: they stay on the worker threads.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,30 +10,33 @@ use tokio::sync::watch;
 use super::{hub_state::HubState, presence::Presence};
 use crate::{auth::Access, event::PresenceChange, matching::Selection, metrics::Rejection};
 
-/// A connected subscriber.
+/// What the registry stores about a connected subscriber.
 #[derive(Debug)]
 struct Client {
-    /// Identifies its access token. `None`: it has no token.
+    /// Identifies the subscriber's access token. `None`: the subscriber has no token.
     token: Option<u64>,
-    /// Its name among the active subscriptions. `None`: active subscriptions are not published.
+    /// The subscriber's name in the list of active subscriptions. `None`: the server does not publish active
+    /// subscriptions.
     presence: Option<String>,
 }
 
-/// Identifies a connected subscriber.
+/// Identifies a connected subscriber in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientId(usize);
 
-/// All connected subscribers.
+/// All connected subscribers, and the channel that signals the worker threads.
 #[derive(Debug)]
 pub(crate) struct ClientRegistry {
-    /// Each worker thread has a receiver.
+    /// Publishes the [`HubState`] to the worker threads, each of which has a receiver.
     channels: Arc<watch::Sender<HubState>>,
     clients: Slab<Client>,
     max_clients: usize,
-    /// Number of subscribers for each token. Tokens without subscribers are removed.
+    /// Number of connected subscribers for each access token. A token is removed when its last subscriber
+    /// leaves.
     with_token: HashMap<u64, usize>,
     max_with_token: usize,
-    /// `None`: active subscriptions are not published.
+    /// The active subscriptions of all connected subscribers. `None`: the server does not publish active
+    /// subscriptions.
     presence: Option<Presence>,
 }
 
@@ -76,7 +79,8 @@ impl ClientRegistry {
         self.channels.send_modify(change);
     }
 
-    /// Registers a subscriber. Also returns the changes of active subscriptions to publish.
+    /// Registers a subscriber. Returns its id and the presence events to publish, one for each subscription
+    /// that became active. Fails if the subscriber is rejected.
     pub(super) fn register(
         &mut self,
         selection: &Selection,
@@ -86,7 +90,8 @@ impl ClientRegistry {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
-        // With presence, each subscriber appends events, which wait if the queue of the log is full.
+        // If active subscriptions are published, each new subscriber appends presence events. Reject new
+        // subscribers while the log's queue is full, because these events would make it grow further.
         let cannot_announce = self.presence.is_some() && is_log_full;
         if cannot_announce || self.clients.len() >= self.max_clients {
             return Err(Rejection::Full);
@@ -112,7 +117,8 @@ impl ClientRegistry {
         Ok((id, changes.unwrap_or_default()))
     }
 
-    /// Removes a subscriber. Returns the changes of active subscriptions to publish.
+    /// Removes a subscriber. Returns the presence events to publish, one for each of its subscriptions that
+    /// ended.
     pub(super) fn unregister(&mut self, id: ClientId) -> Vec<PresenceChange> {
         let Some(Client { token, presence }) = self.clients.try_remove(id.0) else {
             return Vec::new();
@@ -140,7 +146,7 @@ mod tests {
     use crate::matching::HubUrl;
 
     #[test]
-    fn permits_are_limited_in_all_and_for_each_token_and_can_be_taken_again() {
+    fn subscribers_are_limited_in_total_and_per_token_and_leaving_frees_a_permit() {
         let (channels, _) = watch::channel(HubState {
             heartbeat: Duration::from_secs(1),
             checkpoints: false,

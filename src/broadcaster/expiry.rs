@@ -6,44 +6,44 @@ use std::time::{Duration, Instant};
 use crate::event::{Frame, wire};
 
 /// A stream ends this long before its token expires, so that it never outlasts the token.
-const NOTICE_MARGIN: Duration = Duration::from_millis(200);
+const TOKEN_MARGIN: Duration = Duration::from_millis(200);
 
-/// When a stream ends, and what its subscriber receives before.
+/// When a stream ends, and the warning that its subscriber receives before the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiry {
     end: Instant,
-    /// The `expiring` event that is still to send. `None`: none, or already sent.
+    /// The `expiring` event that must still be sent. `None`: the stream has no such event, or it was sent.
     notice: Option<Notice>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Notice {
     at: Instant,
-    /// When the token expires, in seconds since 1970, as in its claim.
+    /// When the access token expires, in seconds since 1970, as in the token's claim `exp`.
     expires_at: u64,
 }
 
 impl Expiry {
-    /// The end of a stream whose token expires in `left` from `now`. The subscriber receives `expiring` about
-    /// `notice` before the end.
+    /// The expiry of a stream whose access token expires `left` after `now`. The subscriber receives the
+    /// event `expiring` about `notice` before the stream ends.
     pub(crate) fn of_token(
         expires_at: u64,
         left: Duration,
         notice: Duration,
         now: Instant,
     ) -> Self {
-        let end = now + left.saturating_sub(NOTICE_MARGIN);
+        let end = now + left.saturating_sub(TOKEN_MARGIN);
         let at = end.checked_sub(notice).map_or(now, |at| at.max(now));
         let notice = Some(Notice { at, expires_at });
         Self { end, notice }
     }
 
-    /// The end of a stream at its maximum lifetime, without notice.
+    /// The expiry of a stream that ends at its maximum lifetime, without an `expiring` event before the end.
     pub(crate) fn of_stream(end: Instant) -> Self {
         Self { end, notice: None }
     }
 
-    /// When to act next: to send the notice, or to end the stream.
+    /// The next deadline: when to send the `expiring` event or, if that was sent, when to end the stream.
     pub(crate) fn due(&self) -> Instant {
         self.notice.map_or(self.end, |notice| notice.at)
     }
@@ -56,7 +56,7 @@ impl Expiry {
         self.end <= now
     }
 
-    /// Returns the `expiring` event, once, when it is due.
+    /// Returns the `expiring` event if it is due and was not returned before.
     pub(crate) fn notice(&mut self, now: Instant) -> Option<Frame> {
         let notice = self.notice.take_if(|notice| notice.at <= now)?;
         let left = self.end.saturating_duration_since(now);
@@ -72,7 +72,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn it_is_told_once_and_then_it_ends_before_the_token_does() {
+    fn a_stream_is_warned_once_and_ends_before_its_token_expires() {
         let start = Instant::now();
         let mut expiry = Expiry::of_token(1000, 60 * SECOND, 10 * SECOND, start);
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_soon_is_told_at_once() {
+    fn a_stream_that_ends_soon_is_warned_immediately() {
         let start = Instant::now();
         let mut expiry = Expiry::of_token(1000, SECOND, 10 * SECOND, start);
 

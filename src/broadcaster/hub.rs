@@ -31,27 +31,28 @@ use crate::{
 
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// Settings of a [`Hub`]. By default, the ticker is off, and only published events are delivered.
+/// Settings of a [`Hub`]. By default, the ticker, which appends numbered messages, is off, and only published
+/// events are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
     /// The settings that can change while the hub runs.
     pub live: LiveSettings,
-    /// How many events are retained for subscribers that resume or catch up.
+    /// Limits of the history that is retained for subscribers that resume or catch up.
     pub retention: Retention,
     /// Maximum number of subscribers. Beyond it, new subscribers receive a `retry:` and are disconnected.
     pub max_subscribers: usize,
     /// Maximum number of subscribers with the same access token. Beyond it, subscribing returns 429.
     pub max_with_token: usize,
     /// Time that clients wait before they reconnect, at most 1 h. Each client receives a random time of 50 to
-    /// 150 % of this.
+    /// 150 % of this value, so that they do not all reconnect together.
     pub retry: Duration,
-    /// Topic of events without a topic, such as the numbered messages. A subscriber that asks for no topic
-    /// receives this topic.
+    /// The default topic: the topic of events that name none, such as the numbered messages, and of
+    /// subscribers that ask for none.
     pub topic: Topic,
-    /// Whether active subscriptions are published, to subscribers whose token allows it.
+    /// Whether the hub publishes events about active subscriptions, to subscribers whose token allows it.
     pub subscriptions: bool,
-    /// Memory budget for the matchers of all subscribers, in bytes. Beyond it, new subscribers receive a
-    /// `retry:` and are disconnected.
+    /// Memory budget for the topic matchers of all subscribers, in bytes. When it is exhausted, new
+    /// subscribers receive a `retry:` and are disconnected.
     pub matcher_bytes: usize,
     /// The hub's URL as clients know it. Relative topics and patterns are resolved against it.
     pub url: HubUrl,
@@ -87,15 +88,15 @@ impl Default for HubSettings {
     }
 }
 
-/// The Broadcaster has stopped. The process should end.
+/// Error: the Broadcaster, the central actor, has stopped. The process should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the Broadcaster has stopped")]
 pub struct BroadcasterGone;
 
-/// Why an event was not published.
+/// Why publishing an event failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// Too many events wait for the log. Retry a little later.
+    /// Too many publish requests are in flight, or the log's queue is full. Retry a little later.
     #[error("too many updates are being published: try again later")]
     Busy,
     /// The server is draining. Retry at another server, or after the restart.
@@ -112,21 +113,22 @@ pub enum PublishError {
 /// Maximum number of publish requests in flight. Beyond it, publishing returns 503 with `Retry-After`.
 const MAX_PUBLISHES_IN_FLIGHT: usize = 4096;
 
-/// A handle to a running Broadcaster and its log. Clones share both.
+/// A handle to a running Broadcaster, the central actor, and to its log. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     log: Arc<MemoryLog>,
     appender: Arc<dyn Appender>,
-    /// Permits for publish requests. Events that the embedding application publishes need none.
+    /// Permits that limit the publish requests in flight. An application that embeds the hub and calls
+    /// [`Hub::publish`] needs no permit.
     publish_permits: Arc<Semaphore>,
-    /// Events that are older than memory. `None`: the log keeps no older events.
+    /// Reads retained events that are no longer in memory. `None`: the log retains no such events.
     archive: Option<Archive>,
     metrics: Arc<Metrics>,
     state: watch::Receiver<HubState>,
     retry: Duration,
     selections: Arc<Selections>,
-    /// The selection of a subscriber that asks for no topic and whose token authorizes none.
+    /// What a subscriber that asks for no topic receives: the events on the default topic.
     default_selection: Arc<Selection>,
 }
 
@@ -141,11 +143,11 @@ impl Hub {
     ///
     /// Settings outside their range are clamped.
     pub fn start(settings: HubSettings) -> (Self, Gone) {
-        Self::start_with_log(settings, LogKind::Memory).expect("memory is there")
+        Self::start_with_log(settings, LogKind::Memory).expect("a log in memory always opens")
     }
 
-    /// Starts a Broadcaster with a log of another kind, and loads the events that the log has. This blocks
-    /// the thread, for about 10 s if Redis cannot be reached.
+    /// Starts a Broadcaster with a log of the given kind, and loads the events that the log has stored.
+    /// Blocks the calling thread, for about 10 s if Redis cannot be reached.
     ///
     /// Returns a [`LogError`] if the file cannot be created, read or locked, or is not a log, or if Redis
     /// cannot be reached or used, or has other data under the log's keys.
@@ -206,17 +208,17 @@ impl Hub {
         &self.broadcaster
     }
 
-    /// Counters since the start.
+    /// The metric counters since the process started.
     pub fn totals(&self) -> Totals {
         self.metrics.totals()
     }
 
-    /// Publishes an event, even during a drain or when many events wait. Returns its id when the event is
-    /// in the log, as durable as the log kind makes it.
+    /// Publishes an event, even during a drain or when the log's queue is full. Returns the event's id when
+    /// the log has stored the event, as durably as the log kind allows.
     ///
-    /// [`PublishError::Unavailable`]: the log has no space or cannot be reached. With Redis, the event is
-    /// delivered despite this error if only the response was lost. [`PublishError::Gone`]: the Broadcaster
-    /// has stopped.
+    /// Fails with [`PublishError::Unavailable`] if the log has no space or cannot be reached, and with
+    /// [`PublishError::Gone`] if the Broadcaster has stopped. With Redis, `Unavailable` can also mean that
+    /// only the response was lost. The event is then delivered despite the error.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
         if !self.broadcaster.connected() {
             return Err(BroadcasterGone.into());
@@ -227,7 +229,8 @@ impl Hub {
         Ok(appended?)
     }
 
-    /// Publishes an event if the hub is not draining, a permit is free and the log's queue is not full.
+    /// Publishes an event for a publish request. Fails if the hub is draining, no permit is free, or the
+    /// log's queue is full.
     pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
         if self.state.borrow().draining {
             return Err(PublishError::Draining);
@@ -239,7 +242,7 @@ impl Hub {
         self.publish(event).await
     }
 
-    /// Takes every permit, as if the maximum number of publish requests were in flight.
+    /// Takes every publish permit, as if the maximum number of publish requests were in flight.
     #[cfg(test)]
     pub(crate) async fn hold_publish_permits(&self) -> SemaphorePermit<'_> {
         let permits = self
@@ -248,34 +251,36 @@ impl Hub {
         permits.await.expect("the semaphore is never closed")
     }
 
-    /// Whether the log accepts events, as far as is known.
+    /// Whether the log accepts events, as far as is known without trying.
     pub(crate) fn is_writable(&self) -> bool {
         self.appender.is_writable()
     }
 
-    /// Waits until the log has flushed all events so far, including the end of the subscriptions of
-    /// subscribers that left.
+    /// Waits until the log has flushed all events so far, including the presence events that end the
+    /// subscriptions of subscribers that left.
     pub(crate) async fn flush(&self) {
-        // The actor handles messages in order. Its response means that it has handled all that were sent
-        // before.
+        // The actor handles messages in order. When it answers this message, it has handled all earlier ones,
+        // such as those of subscribers that left.
         self.ask(Inspect).await.ok();
-        // An error means that the log has ended. Then there is nothing to flush.
+        // An error means that the log has ended, so there is nothing to flush.
         self.appender.flush().await.ok();
     }
 
-    /// Changes ticker, heartbeat and checkpoints without disconnecting a subscriber or skipping a number.
+    /// Changes the settings of ticker, heartbeat and checkpoints. No subscriber is disconnected, and no
+    /// number of the ticker is skipped.
     pub async fn reconfigure(&self, settings: LiveSettings) -> Result<(), BroadcasterGone> {
         self.ask(Reconfigure { settings }).await
     }
 
-    /// Ends every stream after the newest event that it can receive, with a random `retry:` and the id to
-    /// resume from. From now on, new streams are rejected.
+    /// Drains the hub: rejects new streams, and ends each existing stream with a random `retry:` and the id
+    /// to resume from. A stream that reads from memory first sends every event up to the head.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
     }
 
-    /// Returns the selection for these matchers and these rights. Compiles it unless a subscriber has the
-    /// same.
+    /// Returns the selection (compiled matchers and rights) for these matchers and this token. If a
+    /// subscriber already has the same matchers and rights, its selection is shared instead of compiled
+    /// again.
     pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,
@@ -327,12 +332,12 @@ impl Hub {
         self.selections.fill()
     }
 
-    /// A receiver of the state. It is signaled at each event and at each change of the state.
+    /// A receiver of the hub's state. It is notified at each new event and at each change of the state.
     pub(crate) fn state(&self) -> watch::Receiver<HubState> {
         self.state.clone()
     }
 
-    /// Ends the Broadcaster, and with it the process.
+    /// Ends the Broadcaster, which ends the process.
     pub(crate) fn give_up(&self) {
         self.broadcaster.do_send(GiveUp);
     }
@@ -350,7 +355,7 @@ impl Hub {
             .map_err(|_| BroadcasterGone)
     }
 
-    /// The reconnect time for one client. It is random, so that clients that were disconnected together do
+    /// The reconnect delay for one client. It is random, so that clients that were disconnected together do
     /// not reconnect together.
     pub(crate) fn jittered_retry(&self) -> Duration {
         self.retry.mul_f64(0.5 + fastrand::f64())
@@ -362,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_published_while_too_much_waits_is_refused_and_nothing_of_it_is_done() {
+    fn publishing_without_a_free_permit_is_refused_and_appends_nothing() {
         System::new().block_on(async {
             let (hub, _gone) = Hub::start(HubSettings::default());
             let all = hub
@@ -380,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_drains_takes_nothing_in() {
+    fn a_draining_hub_refuses_publish_requests() {
         System::new().block_on(async {
             let (hub, _gone) = Hub::start(HubSettings::default());
 

@@ -1,17 +1,19 @@
-//! The state that worker threads need to send to subscribers.
+//! The settings and the drain flag that worker threads need while they serve subscribers.
 
 use std::time::Duration;
 
-/// Every worker thread reads it from a `watch` channel. Each event also signals this channel, which wakes the
-/// threads.
+/// The settings and the drain flag that every worker thread reads from a `watch` channel. Each new event also
+/// signals this channel, to wake the threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HubState {
-    /// A subscriber that received nothing for this long receives a comment.
+    /// An idle subscriber receives a heartbeat, which is a comment line, when it was sent nothing for this
+    /// long.
     pub(crate) heartbeat: Duration,
-    /// Whether an idle subscriber receives a checkpoint instead of the comment when its last id is in the
-    /// older half of the history.
+    /// Whether an idle subscriber receives a checkpoint, an event that only sets its last event id, instead
+    /// of a comment. This happens if its last event id is in the older half of the history and so may soon be
+    /// evicted.
     pub(crate) checkpoints: bool,
-    /// Whether the server is draining: each stream ends when it has sent all events in memory, and at once if
-    /// it still reads the archive.
+    /// Whether the server is draining. Each stream that reads from memory then ends at the head, after all
+    /// its events. Each stream that reads from the archive ends immediately.
     pub(crate) draining: bool,
 }

@@ -1,5 +1,5 @@
 //! Lists the active subscriptions, and creates the event for each change (Mercure, chapter Active
-//! Subscriptions). Pure.
+//! Subscriptions). It does no I/O.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,52 +12,55 @@ use crate::{
     matching::{HubUrl, MatcherText, MatcherType, SUBSCRIPTIONS_PATH},
 };
 
-/// The characters that are percent-encoded: all but the unreserved ones (RFC 6570, section 3.2.2).
+/// The characters that are percent-encoded in paths: all but the unreserved ones (RFC 6570, section 3.2.2).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Maximum number of subscriptions in a list, and maximum size of their documents in bytes. Beyond either,
-/// the rest is omitted, and the list has `"truncated":true`.
+/// Limits of one list of subscriptions: their number, and the size of their JSON documents in bytes. A list
+/// that would exceed either limit omits the remaining subscriptions and contains `"truncated":true`.
 const MAX_LISTED: usize = 10_000;
 const MAX_LIST_BYTES: usize = 4 << 20;
 
-/// All active subscriptions.
+/// All active subscriptions, and the subscribers that have them.
 #[derive(Debug)]
 pub(crate) struct Presence {
     hub: HubUrl,
-    /// The documents by path, which is also the topic of their presence events. They are JSON text, because a
-    /// parsed document may need about fifty times as much memory.
+    /// The JSON document of each active subscription, by its path. The path is also the topic of the presence
+    /// events. The documents are stored as text, because a parsed one may need about fifty times as much
+    /// memory.
     active: BTreeMap<String, Box<str>>,
     subscribers: HashMap<String, Subscriber>,
-    /// Approximate memory of the fields above, in bytes, without the part of each subscriber that is free. It
-    /// never exceeds `budget`.
+    /// Approximate memory of all subscriptions, in bytes. Does not include the first [`FREE_BYTES`] of each
+    /// subscriber. Never exceeds `budget`.
     bytes: usize,
     budget: usize,
 }
 
-/// The subscriptions of one subscriber.
+/// The active subscriptions of one subscriber.
 #[derive(Debug, Default)]
 struct Subscriber {
     paths: Vec<String>,
-    /// Bytes that they use of the budget.
+    /// Bytes of the memory budget that these subscriptions use.
     bytes: usize,
 }
 
-/// The memory budget is exhausted. The subscriber is rejected.
+/// Error: the memory budget for active subscriptions is exhausted, so the subscriber is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crowded;
 
-/// Approximate memory of a subscription in addition to its texts, in bytes: JSON values and map entries.
+/// Approximate memory of an active subscription for JSON values and map entries, in bytes. Its texts (path,
+/// matcher and payload) are counted separately.
 const SUBSCRIPTION_BYTES: usize = 1024;
 
-/// Bytes of each subscriber that do not count against the budget, enough for a few subscriptions.
+/// How many bytes of each subscriber's subscriptions are free, which means that they do not count against the
+/// memory budget. This is enough for a few subscriptions.
 const FREE_BYTES: usize = 4096;
 
 impl Presence {
-    /// `budget`: memory for the subscriptions of all subscribers, in bytes.
+    /// `budget`: memory limit for the active subscriptions of all subscribers, in bytes.
     pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
             hub,
@@ -68,7 +71,8 @@ impl Presence {
         }
     }
 
-    /// A list of these subscriptions, given as path and document. It has no subscribers, so none can leave.
+    /// Creates a list of these subscriptions, each given as its path and its JSON document. The list is only
+    /// for lookups with [`Self::at`], because it does not know the subscribers.
     pub(crate) fn of(hub: HubUrl, documents: Vec<(String, String)>) -> Self {
         let documents = documents.into_iter();
         Self {
@@ -81,7 +85,8 @@ impl Presence {
         &self.hub
     }
 
-    /// Adds a subscriber. Returns its name, with which it leaves, and the changes to publish.
+    /// Adds a subscriber and its subscriptions. Returns the new subscriber's name, which [`Self::leave`]
+    /// needs, and the presence events to publish.
     pub(crate) fn join(
         &mut self,
         matchers: &[MatcherText],
@@ -105,7 +110,8 @@ impl Presence {
                 "active": true,
             });
             let path = if *kind == MatcherType::Selector {
-                // The format of older protocol versions.
+                // Only older protocol versions have matchers of this type. Their documents and paths have
+                // another format.
                 document["topic"] = json!(&**text);
                 format!("{list}/{topic}/{name}")
             } else {
@@ -129,7 +135,7 @@ impl Presence {
     }
 
     /// Approximate memory that the subscriptions of a subscriber would use, in bytes. The percent-encoded
-    /// matcher counts three times: it is in the path, and the path is stored in both maps and in the
+    /// matcher is part of the path, so it counts three times: the path is stored in both maps and in the
     /// document.
     fn cost(&self, matchers: &[MatcherText], access: Option<&Access>) -> usize {
         let cost = |MatcherText { text, .. }: &MatcherText| {
@@ -141,7 +147,8 @@ impl Presence {
         matchers.iter().map(cost).sum()
     }
 
-    /// Removes a subscriber. Returns the changes to publish.
+    /// Removes a subscriber by its name. Returns the presence events to publish, one for each of its
+    /// subscriptions.
     pub(crate) fn leave(&mut self, subscriber: &str) -> Vec<PresenceChange> {
         let Subscriber { paths, bytes } = self.subscribers.remove(subscriber).unwrap_or_default();
         self.bytes -= bytes;
@@ -150,8 +157,9 @@ impl Presence {
             .collect()
     }
 
-    /// The JSON document at a path: a subscription, or the list of all subscriptions or of those with one
-    /// matcher. With `legacy`, also the list of those with one topic. `None`: the path is none of these.
+    /// The JSON document at a path: one subscription, the list of all subscriptions, or the list of those
+    /// with one matcher. With `legacy`, also the list of those with one topic, as in older protocol versions.
+    /// `None`: the path is none of these.
     pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<String> {
         if let Some(document) = self.active.get(path) {
             return Some(document.to_string());
@@ -173,14 +181,16 @@ impl Presence {
         let below = self.active.range(prefix.clone()..);
         let below =
             below.map_while(|(path, document)| Some((path.strip_prefix(&prefix)?, document)));
-        // A topic may be named `exact`. Then its list must not contain the paths below
-        // `/subscriptions/exact/`, which have one more segment.
+        // When listing one topic, skip paths that have one more segment. Such paths match the prefix if the
+        // topic is named `exact`: they are the subscriptions with exact matchers, below
+        // `/subscriptions/exact/`.
         let listed = below.filter(|(rest, _)| !is_of_topic || !rest.contains('/'));
         Some(list(path, listed.map(|(_, document)| &**document)))
     }
 }
 
-/// A list of subscriptions as JSON. If it exceeds a limit, it is truncated and says so.
+/// Encodes a list of subscriptions as JSON. If the list exceeds [`MAX_LISTED`] or [`MAX_LIST_BYTES`], it is
+/// truncated and contains `"truncated":true`.
 fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     let mut is_truncated = false;
@@ -203,9 +213,9 @@ fn list<'a>(path: &str, documents: impl Iterator<Item = &'a str>) -> String {
     format!("{{\"id\":{id},\"subscriptions\":[{text}]{truncated},\"type\":\"subscriptions\"}}")
 }
 
-/// The path at which a subscription or list is stored. Clients may percent-encode each segment of a path in
-/// different ways, and this encodes it in one way. `None`: the path is not below the hub's list, or a segment
-/// is not UTF-8.
+/// Converts a requested path to the form in which the paths of subscriptions are stored. Clients may
+/// percent-encode the same segment in different ways, so each segment is decoded and encoded again. `None`:
+/// the path is not below the hub's list of subscriptions, or a segment is not UTF-8.
 pub(crate) fn canonical_path(asked: &str, hub: &HubUrl) -> Option<String> {
     let below = asked
         .strip_prefix(hub.path())?
@@ -226,7 +236,7 @@ pub(crate) fn canonical_path(asked: &str, hub: &HubUrl) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The document at a path.
+    /// The parsed document at a path.
     fn at(presence: &Presence, path: &str) -> Value {
         serde_json::from_str(&presence.at(path, false).unwrap()).unwrap()
     }
@@ -241,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_are_told_of_and_listed_until_they_end() {
+    fn subscriptions_are_announced_and_listed_until_they_end() {
         let mut presence = presence();
         let matchers = [pattern("https://example.com/:selector"), pattern("a b")];
 
@@ -302,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_leaves_something_out_says_so() {
+    fn a_list_with_too_many_subscriptions_is_truncated_and_says_so() {
         let mut presence = presence();
         let list = "/.well-known/mercure/subscriptions";
         for _ in 0..MAX_LISTED {
@@ -320,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_cut_at_its_size_in_bytes() {
+    fn a_list_is_truncated_at_its_maximum_size_in_bytes() {
         let document = format!("{{\"id\":\"{}\"}}", "x".repeat(100_000));
         let text = list("/a\"b", std::iter::repeat_n(&*document, 100));
 
@@ -346,7 +356,8 @@ mod tests {
         assert!((2..20).contains(&joined.len()), "{}", joined.len());
         assert!(presence.bytes <= budget);
         assert_eq!(presence.join(&many, None).err(), Some(Crowded));
-        // A few subscriptions are free.
+        // A subscriber with few subscriptions uses only free bytes, so it is accepted although the budget is
+        // exhausted.
         let (few, _) = presence.join(&[pattern("a")], None).unwrap();
         presence.leave(&joined[0].0);
         let (again, _) = presence.join(&many, None).unwrap();

@@ -13,17 +13,17 @@ use crate::{
     metrics::{GaugeGuard, Metrics, Rejection},
 };
 
-/// Registers a subscriber.
+/// Message to the actor: register a subscriber. The reply is its permit, or why it is rejected.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Permit, Rejection>")]
 pub(crate) struct Subscribe {
     pub(crate) selection: Arc<Selection>,
-    /// What its token allows. `None`: it has no token.
+    /// What the subscriber's access token allows. `None`: the subscriber has no token.
     pub(crate) access: Option<Arc<Access>>,
 }
 
-/// The permit of a registered subscriber. Dropping it removes the subscriber. This also works if the
-/// requester left before the response.
+/// Keeps a subscriber registered until it is dropped. If the requester leaves before the actor replies, the
+/// reply with the permit is dropped, so the subscriber is removed too.
 #[derive(Debug)]
 pub(crate) struct Permit {
     broadcaster: Addr<Broadcaster>,
@@ -61,7 +61,7 @@ impl Handler<Subscribe> for Broadcaster {
     }
 }
 
-/// Sent when a [`Permit`] is dropped.
+/// Message to the actor: remove the subscriber whose [`Permit`] was dropped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Leave {
@@ -78,21 +78,21 @@ impl Handler<Leave> for Broadcaster {
     }
 }
 
-/// Requests the active subscriptions at a path.
+/// Message to the actor: return the active subscriptions at a path.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<SubscriptionList, LogUnavailable>")]
 pub(crate) struct List {
     pub(crate) path: String,
-    /// Whether paths of older protocol versions are also served.
+    /// Whether paths in the format of older protocol versions are answered too.
     pub(crate) legacy: bool,
 }
 
-/// The active subscriptions at a path, at one moment.
+/// The reply to [`List`]: the active subscriptions at a path, and the newest event at that moment.
 #[derive(Debug)]
 pub(crate) struct SubscriptionList {
-    /// The JSON document. `None`: there is no document at this path.
+    /// The subscriptions as a JSON document. `None`: there is no document at the requested path.
     pub(crate) document: Option<String>,
-    /// The id of the newest event at that moment. `None`: the log is empty.
+    /// The id of the newest event at that moment. `None`: no such id is known.
     pub(crate) last: Option<EventId>,
 }
 

@@ -1,7 +1,7 @@
 //! A subscriber's cursor in the archive, for events that are no longer in memory.
 //!
-//! It is an id and not a position, because only memory has positions. The subscriber requests a batch, sends
-//! it, and then requests the next one.
+//! The cursor is an event id and not a position, because only memory has positions. The subscriber requests
+//! a batch of events, sends it, and then requests the next batch.
 
 use std::collections::VecDeque;
 
@@ -13,29 +13,31 @@ use crate::{
     matching::Selection,
 };
 
-/// A cursor in the archive: the id after which the subscriber continues.
+/// A subscriber's cursor in the archive, which has the events that are no longer in memory: the id after
+/// which the subscriber continues, and the items that were fetched for it.
 #[derive(Debug)]
 pub(crate) struct ArchiveCursor {
     after: Option<Reached>,
-    /// Whether the client knows the id in `after`.
+    /// Whether the client knows the id in `after`. If not, the client's last event id is an older one.
     is_announced: bool,
-    /// The request whose response has not arrived yet.
+    /// Receives the response to the pending request for items. `None`: no request is pending.
     response: Option<ArchiveResponse<Vec<Item>>>,
-    /// Items that arrived and were not processed yet.
+    /// Items that the archive returned and that are not processed yet.
     items: VecDeque<Item>,
 }
 
-/// What to send to the subscriber, and what to count in the metrics.
+/// The result of processing some items of the archive: what to send to the subscriber, and what to count in
+/// the metrics.
 #[derive(Debug)]
 pub(crate) struct ArchiveBatch {
-    /// Empty if nothing was for the subscriber.
+    /// The encoded events and gaps. Empty if there are none for the subscriber.
     pub(crate) bytes: Bytes,
     pub(crate) events: u64,
     pub(crate) gaps: Vec<GapReason>,
 }
 
 impl ArchiveCursor {
-    /// Starts after an id that the client knows, or at the oldest event if it is `None`.
+    /// Starts after the id `after`, which the client must know, or at the oldest event if `after` is `None`.
     pub(crate) fn new(after: Option<Reached>) -> Self {
         Self {
             after,
@@ -49,8 +51,9 @@ impl ArchiveCursor {
         self.after.map(|after| after.id)
     }
 
-    /// Waits for the next items, unless some are left, and returns whether there are any. If this is
-    /// cancelled, the next call continues with the same request.
+    /// Requests the next items from the archive, unless fetched ones are left, and waits for them. Returns
+    /// whether there are any items. If this future is dropped while it waits for items, their request stays
+    /// pending, and the next call waits for the same response.
     pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
         if self.items.is_empty() {
             if let Some(after) = self.after.filter(|after| after.others.is_none()) {
@@ -65,15 +68,15 @@ impl ArchiveCursor {
         Ok(!self.items.is_empty())
     }
 
-    /// The id to announce to the client, if the client knows only an earlier one. The caller must send it,
-    /// because from now on it counts as announced.
+    /// Returns the id of the cursor if the client does not know it yet. The caller must send this id to the
+    /// client, because from now on the client is assumed to know it.
     pub(crate) fn announce(&mut self) -> Option<EventId> {
         let was_announced = std::mem::replace(&mut self.is_announced, true);
         self.after().filter(|_| !was_announced)
     }
 
-    /// Processes the fetched items until at least `most` topics were matched or no item is left. The next
-    /// call continues with the remaining items.
+    /// Encodes the fetched items for the subscriber, until at least `most` topics were matched against its
+    /// selection or no item is left. The next call continues with the remaining items.
     pub(crate) fn take(
         &mut self,
         most: usize,
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_the_subscriber_is_sent_and_what_is_missing_is_told() {
+    fn selected_events_are_sent_and_missing_events_are_reported_as_gaps() {
         let topic = |text| Topic::parse(text).unwrap();
         let retention = Retention {
             events: 1,

@@ -1,7 +1,7 @@
 //! The fan-out of a worker thread: one task that writes new events to all live subscribers of the thread.
 //!
-//! Events go out in rounds. A round is encoded once and written with one system call for each subscriber, and
-//! no task of a subscriber is woken.
+//! It sends events in rounds. A round is a batch of events that is encoded once and written with one system
+//! call for each subscriber. No task of a subscriber is woken.
 
 use std::{
     cell::RefCell,
@@ -25,36 +25,36 @@ use crate::{
     metrics::DeliveryStats,
 };
 
-/// Maximum bytes of events in a round, and so in one write to a live subscriber. A larger event is a round by
-/// itself. Events beyond this limit wait in the log for the next round.
+/// Maximum bytes of events in a round, the batch of events that is written to the live subscribers together.
+/// A larger event is a round by itself. Events beyond this limit wait in the log for the next round.
 const MAX_ROUND_BYTES: usize = 16 * 1024;
 
-/// Approximate matching budget of a round, in matches of a simple pattern. Each takes up to a microsecond,
-/// and the thread does nothing else meanwhile. A complex pattern counts as several. Events beyond the budget
-/// wait for the next round.
+/// Approximate limit on the work of matching topics in one round, counted in matches of a simple pattern.
+/// Such a match takes up to a microsecond and blocks the worker thread. A match of a complex pattern counts
+/// as several. Events beyond the limit wait in the log for the next round.
 const MATCH_BUDGET: usize = 32 * 1024;
 
-/// Number of slots after which the fan-out yields its core to other threads. Without this, a round for 10,000
-/// subscribers keeps the Broadcaster off its core for longer than a tick may be late. With 5,000 subscribers
-/// and 1,000 events per second on two cores, it raised the share of ticks that arrived within 5 ms from 98.3
-/// % to 99.8 %.
+/// After serving this many slots, each for one subscriber, the fan-out yields its CPU core to other threads.
+/// Otherwise, a round for 10,000 subscribers would keep the Broadcaster's thread waiting so long that its
+/// numbered messages are late. With 5,000 subscribers and 1,000 events per second on two cores, yielding
+/// raised the share of numbered messages that arrived within 5 ms from 98.3 % to 99.8 %.
 const SLOTS_PER_CHUNK: usize = 256;
 
-/// Number of slots after which the fan-out yields to the other tasks of its thread: requests, and subscribers
-/// that are catching up.
+/// After serving this many slots, each for one subscriber, the fan-out yields to the other tasks of its
+/// thread: requests, and subscribers that are catching up.
 const SLOTS_PER_TURN: usize = 4 * SLOTS_PER_CHUNK;
 
 /// Pause after a round, as a multiple of the time that the round took. Events that arrive during the pause
-/// share the next round, with one system call for each subscriber instead of one for each event. With 1,000
-/// events per second and 1,000 subscribers, the pause reduced the CPU time of a delivery from 1.3 to 0.4 µs,
-/// and the time until the last subscriber has an event from 50 to 35 ms (docs/explain/performance.md).
+/// share the next round: one system call for each subscriber sends all of them. With 1,000 events per second
+/// and 1,000 subscribers, the pause reduced the CPU time of a delivery from 1.3 to 0.4 µs, and the time until
+/// the last subscriber has an event from 50 to 35 ms (docs/explain/performance.md).
 const PAUSE_FACTOR: u32 = 4;
 
-/// Maximum pause after a round.
+/// Maximum pause after a round, even if [`PAUSE_FACTOR`] gives a longer one.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// Minimum pause, which is the resolution of the timer. A shorter pause is skipped: the round was short, so
-/// there is little to gain.
+/// Minimum pause after a round: the resolution of the timer. If the computed pause is shorter, the fan-out
+/// does not pause. The round was then short, so a pause would save little.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 impl Outlet for Rc<TcpStream> {
@@ -63,7 +63,7 @@ impl Outlet for Rc<TcpStream> {
     }
 }
 
-/// The fan-out of this thread. Clones share one registry of live subscribers.
+/// A handle to the fan-out of one worker thread. Clones share one registry of live subscribers.
 #[derive(Debug, Clone)]
 pub(crate) struct FanOut(Rc<Inner>);
 
@@ -86,10 +86,10 @@ impl FanOut {
         fan_out
     }
 
-    /// Keeps a subscriber live: the fan-out writes new events to its socket. The subscriber must be at the
-    /// head. Returns what must be sent next when the socket does not accept everything at once, when the
-    /// subscriber must read the log itself, or when something is [due](Subscriber::due). The inner error is
-    /// that of the socket.
+    /// Makes a subscriber live: the fan-out then writes new events to its socket. The subscriber must be at
+    /// the head. Returns when the subscriber is no longer live: its socket did not accept everything, it must
+    /// read the log itself, or something is [due](Subscriber::due). The result is what must be sent next. The
+    /// inner error is an error of the socket.
     pub(crate) async fn live(
         &self,
         socket: Rc<TcpStream>,
@@ -103,18 +103,18 @@ impl FanOut {
             subscriber.position(),
             Instant::now(),
         );
-        let position = Membership { id, registry };
+        let membership = Membership { id, registry };
         let removed = async { removed.await.map_err(|_| BroadcasterGone) };
         match subscriber.due() {
             None => removed.await,
             Some(due) => match timeout_at(due.into(), removed).await {
                 Ok(lagging) => lagging,
-                Err(_) => position.leave().map(Ok),
+                Err(_) => membership.leave().map(Ok),
             },
         }
     }
 
-    /// Sends all events from position `cursor` on, until the Broadcaster ends.
+    /// Sends all events from position `cursor` on to the live subscribers, until the Broadcaster ends.
     async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
@@ -130,7 +130,7 @@ impl FanOut {
                 checkpoints,
                 draining,
             } = *state.borrow_and_update();
-            let sent = self.send_portion(from).await;
+            let sent = self.send_round(from).await;
             from = sent.unwrap_or(from);
             if draining {
                 registry.borrow_mut().take_off_all();
@@ -139,7 +139,8 @@ impl FanOut {
             if next_idle_check <= now {
                 self.keep_alive(from.cursor, heartbeat, checkpoints, now)
                     .await;
-                // So a heartbeat is late by at most a tenth of its interval, and by at most a second.
+                // With this interval between checks, a heartbeat is late by at most a tenth of its own
+                // interval, and by at most a second.
                 next_idle_check = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
             if sent.is_none()
@@ -151,9 +152,9 @@ impl FanOut {
         registry.borrow_mut().clear();
     }
 
-    /// Sends one round of events, starting at `from`, and returns where the next one starts. `None` if there
-    /// is nothing new.
-    async fn send_portion(&self, from: ReadFrom) -> Option<ReadFrom> {
+    /// Sends one round, a batch of new events, to the live subscribers, starting at `from`. Returns where the
+    /// next round starts, or `None` if there is nothing new.
+    async fn send_round(&self, from: ReadFrom) -> Option<ReadFrom> {
         let log = self.0.hub.log();
         let registry = &self.0.registry;
         let begin = Instant::now();
@@ -172,9 +173,9 @@ impl FanOut {
                 let is_all = end >= log.next();
                 self.send(&rounds).await;
                 registry.borrow_mut().set_delivered_to(end);
-                // If more events already wait, continue without a pause.
+                // Pause only if no further events are waiting in the log.
                 if is_all {
-                    rest(begin.elapsed()).await;
+                    pause_after(begin.elapsed()).await;
                 } else {
                     tokio::task::yield_now().await;
                 }
@@ -190,7 +191,9 @@ impl FanOut {
                     ..from
                 })
             }
-            // Events are missing. Each subscriber reads the log itself, so that it receives its own gap.
+            // The next events were evicted before delivery, or this log never received them. Remove all
+            // subscribers from the registry: each of them then reads the log itself, and receives a `gap`
+            // event if it missed anything.
             Read::Evicted { .. } | Read::Missing => {
                 let end = log.next();
                 registry.borrow_mut().take_off_all();
@@ -244,9 +247,9 @@ impl FanOut {
         self.0.hub.metrics().count_deliveries(&stats);
     }
 
-    /// Calls `deliver` for all slots of a group, in parts, and yields to other threads and tasks in
-    /// between. `turn` is the number of slots since the last yield to other tasks. It carries over from group
-    /// to group.
+    /// Calls `deliver` for all slots of a group, one part after another. Between parts, it yields to other
+    /// threads and tasks. `turn` is the number of slots since the last yield to other tasks; the caller
+    /// passes the same variable for each group.
     async fn each_part(
         &self,
         group: GroupId,
@@ -275,7 +278,8 @@ impl FanOut {
     }
 }
 
-/// Ends the process if the fan-out panics, because the subscribers of its thread would receive nothing more.
+/// Ends the process if it is dropped by a panic of the fan-out. Without the fan-out, the live subscribers of
+/// this thread would receive nothing more.
 struct Guard<'a>(&'a Hub);
 
 impl Drop for Guard<'_> {
@@ -286,21 +290,22 @@ impl Drop for Guard<'_> {
     }
 }
 
-async fn rest(round: Duration) {
-    let rest = (round * PAUSE_FACTOR).min(MAX_PAUSE);
-    if rest >= MIN_PAUSE {
-        tokio::time::sleep(rest).await;
+async fn pause_after(round: Duration) {
+    let pause = (round * PAUSE_FACTOR).min(MAX_PAUSE);
+    if pause >= MIN_PAUSE {
+        tokio::time::sleep(pause).await;
     }
 }
 
-/// Keeps a live subscriber in the registry until this is dropped.
+/// Removes a live subscriber from the registry when it is dropped.
 struct Membership<'a> {
     id: LiveId,
     registry: &'a RefCell<Registry<Rc<TcpStream>>>,
 }
 
 impl Membership<'_> {
-    /// Removes the subscriber and returns its position. Fails if it is no longer in the registry.
+    /// Removes the subscriber from the registry and returns its position. Fails if the subscriber is no
+    /// longer in the registry, which is cleared when the Broadcaster ends.
     fn leave(self) -> Result<Lagging, BroadcasterGone> {
         let position = self.registry.borrow_mut().leave(self.id);
         let position = position.ok_or(BroadcasterGone)?;

@@ -1,15 +1,15 @@
 //! The position of a subscriber in the log in memory.
 //!
-//! The cursor and the last id that the client knows are kept apart, because events that are not for the
-//! subscriber move only the cursor.
+//! The cursor and the last id that the client knows are stored separately, because events that are not
+//! for the subscriber move only the cursor.
 
-/// A subscriber's cursor, and the position up to which its client knows ids.
+/// A subscriber's cursor in the log, and the position up to which its client knows event ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// The subscriber has received every event of its selection before this position.
+    /// The subscriber has received every event before this position that its selection includes.
     pub(crate) cursor: u64,
-    /// The position after the last id that the client knows. A client that reconnects resumes here. Smaller
-    /// than `cursor` if the events in between were not for this subscriber.
+    /// The position after the event whose id is the client's last event id. A client that reconnects resumes
+    /// here. Smaller than `cursor` if the events in between were not for this subscriber.
     pub(crate) announced: u64,
 }
 
@@ -20,7 +20,7 @@ impl Position {
         Self { cursor, announced }
     }
 
-    /// Moves the cursor forward to `cursor`, but never back.
+    /// Returns this position with the cursor moved forward to `cursor`, but never back.
     pub(crate) fn at_least(self, cursor: u64) -> Self {
         Self {
             cursor: self.cursor.max(cursor),
@@ -28,9 +28,9 @@ impl Position {
         }
     }
 
-    /// Whether a checkpoint at `cursor` is useful: it would give the client a newer id, and the id that the
-    /// client has may soon be evicted because its event is before `newer_half`. That is the position where
-    /// the newer half of the history begins.
+    /// Whether the client should receive a checkpoint, an event that sets its last event id to the one before
+    /// `cursor`. That is the case if the client's last event id is an older one from before `newer_half`,
+    /// where the newer half of the history begins. That older event may soon be evicted.
     pub(crate) fn is_at_risk(self, cursor: u64, newer_half: u64) -> bool {
         self.announced < cursor.min(newer_half)
     }

@@ -1,7 +1,7 @@
 //! The live subscribers of one worker thread: those that have received every event and are waiting for the
 //! next.
 //!
-//! No write waits for a client. A client whose socket does not accept everything at once is removed and
+//! No write waits for a client. A client whose socket does not accept all bytes is removed and
 //! catches up from the log. Subscribers with the same selection form a group, and events are routed to
 //! groups. The registry is pure: the caller passes the time and the outlets that it writes to.
 
@@ -27,30 +27,34 @@ use crate::{
     metrics::DeliveryStats,
 };
 
-/// The socket of a live client, or a substitute in tests.
+/// The socket of a live client (one to which the fan-out writes new events), or a substitute in tests and
+/// benchmarks.
 pub(crate) trait Outlet {
-    /// Writes without waiting and returns how many bytes were accepted. If the outlet is full, these are
-    /// fewer than `bytes`, or the result is `WouldBlock`.
+    /// Writes without waiting, and returns how many bytes were accepted. If the socket's buffer is full, this
+    /// is only a part of `bytes`, or the result is the error `WouldBlock`.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// What a client that is no longer live must send next.
+/// What must be sent next to a client that is no longer live, and where it continues to read the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lagging {
-    /// The rest of a frame that was written in part. It must be sent first.
+    /// The unsent rest of a frame that was written in part. It must be sent before anything else. May be
+    /// empty.
     pub(crate) rest: Bytes,
-    /// The position of the client after `rest` was sent.
+    /// The client's position in the log when `rest` is sent.
     pub(crate) position: Position,
 }
 
-/// Identifies a group. Slots are reused, so the serial distinguishes it from earlier groups in the same slot.
+/// Identifies a group of live clients. The slot of a removed group is reused, so the serial number tells
+/// apart the groups that had the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupId {
     slot: usize,
     serial: u64,
 }
 
-/// Identifies a live client. Its slot is reused too, so it has a serial of its own.
+/// Identifies a live client by its slot in its group. Slots are reused, so the serial number tells apart the
+/// clients that had the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveId {
     group: GroupId,
@@ -68,43 +72,44 @@ struct Live<O> {
     removed: oneshot::Sender<io::Result<Lagging>>,
 }
 
-/// The live clients of one selection. An event is for all of them or for none.
+/// The live clients with one selection (topics and rights). All of them receive the same events.
 #[derive(Debug)]
 struct Group<O> {
     serial: u64,
     selection: Arc<Selection>,
     clients: Slab<Live<O>>,
-    /// The round that is being built for this group, while events are routed.
+    /// The events for this group that [`Registry::route`] has collected so far. `None` outside of `route`.
     round: Option<RoundBuilder>,
 }
 
-/// The live clients of one thread.
+/// The live clients of one worker thread, in groups.
 #[derive(Debug)]
 pub(crate) struct Registry<O> {
     groups: Slab<Group<O>>,
-    /// Finds the groups for an event. It identifies a group by its slot.
+    /// Finds the groups that receive an event. It identifies each group by its slot.
     router: Router,
     next_serial: u64,
-    /// Every event before this position was delivered to the live clients that it is for.
+    /// Every event before this position was delivered to the live clients whose selection includes it.
     delivered_to: u64,
 }
 
-/// A range of the slots of a group. A large group is served in parts.
+/// Some clients of a group, as a range of slots. A large group is served part by part, so that other tasks
+/// can run in between.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) group: GroupId,
     pub(crate) slots: Range<usize>,
 }
 
-/// The frames for idle clients.
+/// What idle clients receive.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) comment: Frame,
-    /// Moves a client's last id to the last delivered event. `None` if checkpoints are off or there is no id
-    /// yet.
+    /// An event that only sets the client's last event id, to the id of the last delivered event. `None` if
+    /// checkpoints are off or this id is unknown.
     pub(crate) checkpoint: Option<Frame>,
-    /// Where the newer half of the history begins. A client whose last id is older than this position
-    /// receives the checkpoint instead of the comment.
+    /// The position where the newer half of the history begins. A client whose last event id is older than
+    /// this position receives the checkpoint instead of the comment.
     pub(crate) newer_half: u64,
 }
 
@@ -124,9 +129,9 @@ impl<O: Outlet> Registry<O> {
         self.next_serial
     }
 
-    /// Makes a client live. It must have received every event of its selection before the cursor of `position`.
-    /// The receiver resolves when the client is removed: to what it must send next, or to the error of its
-    /// outlet. It fails if the client leaves or the registry is cleared.
+    /// Makes a client live. The client must have received every event of its selection before `position`. The
+    /// returned receiver resolves when the registry removes the client: to what must be sent to it next, or
+    /// to the error of its outlet. The receiver fails if the client leaves or the registry is cleared.
     pub(crate) fn join(
         &mut self,
         selection: &Arc<Selection>,
@@ -181,12 +186,13 @@ impl<O: Outlet> Registry<O> {
         let Group { selection, .. } = self.groups.remove(id.slot);
         self.router.remove(id.slot, &selection);
         if self.groups.is_empty() {
-            // A slab does not shrink, so free its memory.
+            // An empty slab keeps its memory, so replace it with a new one.
             self.groups = Slab::new();
         }
     }
 
-    /// Removes a client at its own request and returns its position. `None` if it was removed before.
+    /// Removes a client at its own request and returns its position. `None` if the registry has already
+    /// removed it.
     pub(crate) fn leave(&mut self, id: LiveId) -> Option<Position> {
         let group = self.find(id.group)?;
         if group.clients.get(id.slot)?.serial != id.serial {
@@ -197,8 +203,9 @@ impl<O: Outlet> Registry<O> {
         Some(position.at_least(self.delivered_to))
     }
 
-    /// Builds a round for each group that receives any of the events. The caller must deliver the rounds, and
-    /// call [`Self::set_delivered_to`], before it routes further events.
+    /// Collects the events for each group into a round. A group that receives none of the events gets no
+    /// round. The caller must deliver the rounds, and call [`Self::set_delivered_to`], before it routes
+    /// further events.
     pub(crate) fn route(&mut self, entries: &[Entry], now: Instant) -> Vec<(GroupId, Round)> {
         let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
@@ -223,17 +230,17 @@ impl<O: Outlet> Registry<O> {
         touched.into_iter().filter_map(finish).collect()
     }
 
-    /// Records that every event before position `next` was delivered.
+    /// Records that every event before position `next` was delivered to the live clients.
     pub(crate) fn set_delivered_to(&mut self, next: u64) {
         self.delivered_to = next;
     }
 
-    /// Highest cost of matching one topic against all patterns, in matches of a simple pattern.
+    /// Upper limit of the cost to match one topic against the patterns of all groups. The unit is the match
+    /// of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.router.match_cost()
     }
 
-    /// All groups.
     pub(crate) fn groups(&self) -> Vec<GroupId> {
         let groups = self.groups.iter();
         groups
@@ -244,13 +251,14 @@ impl<O: Outlet> Registry<O> {
             .collect()
     }
 
-    /// Upper bound of the slot numbers of a group, for going through its clients in parts. Slots may be
-    /// free or never used. 0 if the group no longer exists.
+    /// Number of slots of a group, including those without a client. The caller uses it to serve the group in
+    /// parts. 0 if the group no longer exists.
     pub(crate) fn slots(&mut self, group: GroupId) -> usize {
         self.find(group).map_or(0, |group| group.clients.capacity())
     }
 
-    /// Writes a round to some clients of its group. Each client receives only the events that it lacks.
+    /// Writes a round to the clients in one part of a group. Each client receives only the events that it
+    /// lacks.
     pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
             let (events, start) = round.lacked(client.position.cursor);
@@ -281,7 +289,8 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Sends a comment or the checkpoint to those clients of `part` that were sent nothing for `idle`.
+    /// Sends a heartbeat to the clients in `part` that were sent nothing for `idle`. It is a checkpoint if
+    /// the client's last event id may soon be evicted, otherwise a comment.
     pub(crate) fn keep_alive(
         &mut self,
         frames: &KeepAlive,
@@ -311,8 +320,8 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Calls `act` for each client of `part`. Removes a client whose outlet did not accept everything, or
-    /// failed.
+    /// Calls `act` for each client in `part`. Removes the client if `act` fails or if bytes for it remain
+    /// unsent.
     fn each(
         &mut self,
         part: Part,
@@ -340,7 +349,7 @@ impl<O: Outlet> Registry<O> {
         result
     }
 
-    /// Removes every client. Each one continues in the log from its own cursor.
+    /// Removes every client, so that each one reads the log from its own cursor.
     pub(crate) fn take_off_all(&mut self) {
         let delivered_to = self.delivered_to;
         for client in self.drain() {
@@ -348,8 +357,9 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// Removes the clients whose selection may include presence events. Some of these events were evicted
-    /// before delivery, so each client must read the log and receive a gap.
+    /// Removes the clients that may receive presence events (events about active subscriptions). Some
+    /// presence events were evicted before delivery, so each of these clients must read the log and receive a
+    /// gap.
     pub(crate) fn take_off_presence(&mut self) {
         let delivered_to = self.delivered_to;
         let wants = |group: &Group<O>| group.selection.may_select_presence();
@@ -364,7 +374,7 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// Drops every client. Their receivers fail.
+    /// Drops every client. The receivers that [`Self::join`] returned then fail.
     pub(crate) fn clear(&mut self) {
         drop(self.drain());
     }
@@ -379,7 +389,7 @@ impl<O: Outlet> Registry<O> {
     }
 }
 
-/// Returns how many bytes were accepted; 0 if the outlet is full.
+/// Writes to an outlet and returns how many bytes it accepted: 0 if its buffer is full.
 fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
     match outlet.try_write(bytes) {
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -387,7 +397,8 @@ fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Removes a client that has nothing left to send, so that it continues in the log from its cursor.
+/// Tells a client that the registry has removed it. Nothing is left to send, so the client continues in the
+/// log from its cursor.
 fn remove_lagging<O>(client: Live<O>, delivered_to: u64) {
     let lagging = Lagging {
         rest: Bytes::new(),
@@ -398,7 +409,7 @@ fn remove_lagging<O>(client: Live<O>, delivered_to: u64) {
 
 fn notify<O>(client: Live<O>, left: io::Result<Lagging>) {
     if client.removed.send(left).is_err() {
-        log::trace!("a subscriber left while it was taken off");
+        log::trace!("a subscriber left while the registry removed it");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A live client receives each event once and in order, or is removed with what it must send next.
+//! A live client receives each event once and in order, or is removed with what must be sent to it next.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -102,18 +102,22 @@ fn at(cursor: u64) -> Position {
 fn deliver<O: Outlet>(registry: &mut Registry<O>, events: Range<u64>) -> DeliveryStats {
     let audience = audience(&["x"], false);
     let entries: Vec<_> = events.clone().map(|seq| entry(seq, &audience)).collect();
-    hand_out(registry, events.start, &entries)
+    deliver_entries(registry, events.start, &entries)
 }
 
-fn hand_out<O: Outlet>(registry: &mut Registry<O>, first: u64, entries: &[Entry]) -> DeliveryStats {
+fn deliver_entries<O: Outlet>(
+    registry: &mut Registry<O>,
+    first: u64,
+    entries: &[Entry],
+) -> DeliveryStats {
     let now = Instant::now();
-    let mut delivered_to = DeliveryStats::default();
+    let mut stats = DeliveryStats::default();
     for (group, round) in registry.route(entries, now) {
         let slots = 0..registry.slots(group);
-        delivered_to += registry.deliver(&round, Part { group, slots }, now);
+        stats += registry.deliver(&round, Part { group, slots }, now);
     }
     registry.set_delivered_to(first + entries.len() as u64);
-    delivered_to
+    stats
 }
 
 fn chunks(events: std::ops::Range<u64>) -> String {
@@ -122,7 +126,7 @@ fn chunks(events: std::ops::Range<u64>) -> String {
 }
 
 #[test]
-fn each_gets_what_it_lacks_of_a_round() {
+fn each_client_gets_only_the_events_that_it_lacks() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
@@ -131,13 +135,13 @@ fn each_gets_what_it_lacks_of_a_round() {
         (reader.clone(), registry.join(&x, reader, at(cursor), now))
     });
 
-    let delivered_to = deliver(&mut registry, 0..3);
+    let stats = deliver(&mut registry, 0..3);
 
     assert_eq!(all.0.text(), chunks(0..3));
     assert_eq!(last.0.text(), chunks(2..3));
-    assert_eq!(none.0.text(), "", "it has them all");
+    assert_eq!(none.0.text(), "", "it already has all events");
     assert_eq!(
-        delivered_to,
+        stats,
         DeliveryStats {
             delivered: 4,
             bytes: (chunks(0..3).len() + chunks(2..3).len()) as u64,
@@ -147,13 +151,13 @@ fn each_gets_what_it_lacks_of_a_round() {
 }
 
 #[test]
-fn a_full_client_is_handed_back_and_the_others_go_on() {
+fn a_full_client_is_removed_and_the_others_stay_live() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
     let (full, reader) = (Reader::with_room(0), Reader::with_room(1000));
     let (_, mut lagging) = registry.join(&x, full.clone(), at(0), now);
-    let _place = registry.join(&x, reader.clone(), at(0), now);
+    let _live = registry.join(&x, reader.clone(), at(0), now);
 
     let first = deliver(&mut registry, 0..2);
     let second = deliver(&mut registry, 2..3);
@@ -172,28 +176,28 @@ fn a_full_client_is_handed_back_and_the_others_go_on() {
 }
 
 #[test]
-fn a_client_that_fails_learns_why() {
+fn a_client_whose_outlet_fails_gets_the_error() {
     let mut registry = registry();
     let x = selection(&["x"]);
     let (_, mut end) = registry.join(&x, Broken, at(0), Instant::now());
 
-    let delivered_to = deliver(&mut registry, 0..1);
+    let stats = deliver(&mut registry, 0..1);
 
-    assert_eq!(delivered_to, DeliveryStats::default());
+    assert_eq!(stats, DeliveryStats::default());
     let failure = end.try_recv().unwrap().unwrap_err();
     assert_eq!(failure.kind(), io::ErrorKind::BrokenPipe);
 }
 
 #[test]
-fn a_late_removal_does_not_meet_the_successor() {
+fn leaving_twice_does_not_remove_the_next_client_in_the_slot() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
     let reader = Reader::with_room(1000);
     let _other = registry.join(&x, Reader::default(), at(0), now);
-    let (gone, _behind) = registry.join(&x, Reader::default(), at(0), now);
+    let (gone, _removed) = registry.join(&x, Reader::default(), at(0), now);
     registry.leave(gone);
-    let (successor, _behind) = registry.join(&x, reader.clone(), at(0), now);
+    let (successor, _removed) = registry.join(&x, reader.clone(), at(0), now);
 
     registry.leave(gone);
     deliver(&mut registry, 0..1);
@@ -203,7 +207,7 @@ fn a_late_removal_does_not_meet_the_successor() {
 }
 
 #[test]
-fn taken_off_means_going_on_where_one_was() {
+fn a_removed_client_continues_at_its_position() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
@@ -218,7 +222,7 @@ fn taken_off_means_going_on_where_one_was() {
 }
 
 #[test]
-fn the_memory_of_those_who_left_is_given_back() {
+fn the_memory_of_clients_that_left_is_freed() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
@@ -238,7 +242,7 @@ proptest! {
     /// Wherever a partial write ends: the written bytes, the rest, and the log from the cursor together are
     /// the whole stream, with each byte once.
     #[test]
-    fn what_was_taken_and_what_is_left_are_the_whole(
+    fn the_written_bytes_and_the_rest_are_the_whole_stream(
         first in 0..5_u64,
         events in 1..6_u64,
         has in 0..6_u64,
@@ -248,10 +252,10 @@ proptest! {
         let start = (first + has).min(end);
         let reader = Reader::with_room(room);
         let mut registry = registry();
-    let x = selection(&["x"]);
+        let x = selection(&["x"]);
         let (_, mut lagging) = registry.join(&x, reader.clone(), at(start), Instant::now());
 
-        let delivered_to = deliver(&mut registry, first..end);
+        let stats = deliver(&mut registry, first..end);
 
         let (rest, cursor) = match lagging.try_recv() {
             Ok(lagging) => {
@@ -261,14 +265,14 @@ proptest! {
             Err(_) => (String::new(), end),
         };
         prop_assert_eq!(reader.text() + &rest + &chunks(cursor..end), chunks(start..end));
-        prop_assert_eq!(delivered_to.delivered, cursor - start);
-        prop_assert_eq!(delivered_to.bytes, reader.text().len() as u64);
+        prop_assert_eq!(stats.delivered, cursor - start);
+        prop_assert_eq!(stats.bytes, reader.text().len() as u64);
         prop_assert!(rest.is_empty() || rest.len() < chunks(cursor - 1..cursor).len());
     }
 }
 
 #[test]
-fn each_event_goes_to_those_who_asked_for_its_topics_once() {
+fn each_event_goes_once_to_each_client_that_asked_for_one_of_its_topics() {
     let now = Instant::now();
     let mut registry = registry();
     let any = matcher(MatcherType::UrlPattern, "*");
@@ -293,7 +297,7 @@ fn each_event_goes_to_those_who_asked_for_its_topics_once() {
         entry(3, &on(&["https://hub.example/books/3", "unknown"])),
     ];
 
-    let delivered_to = hand_out(&mut registry, 0, &entries);
+    let stats = deliver_entries(&mut registry, 0, &entries);
 
     let got = readers.map(|(reader, _)| reader.text());
     let chunk = |seqs: &[u64]| {
@@ -311,11 +315,11 @@ fn each_event_goes_to_those_who_asked_for_its_topics_once() {
             String::new()
         ]
     );
-    assert_eq!(delivered_to.delivered, 12);
+    assert_eq!(stats.delivered, 12);
 }
 
 #[test]
-fn what_is_private_goes_to_those_whose_token_grants_one_of_its_topics() {
+fn a_private_event_goes_to_clients_that_are_granted_one_of_its_topics() {
     let now = Instant::now();
     let mut registry = registry();
     let readers = [&[][..], &["x"], &["alternate"], &["other"]].map(|granted| {
@@ -329,7 +333,7 @@ fn what_is_private_goes_to_those_whose_token_grants_one_of_its_topics() {
         entry(0, &audience(&["x", "alternate"], true)),
         entry(1, &audience(&["x"], false)),
     ];
-    hand_out(&mut registry, 0, &entries);
+    deliver_entries(&mut registry, 0, &entries);
 
     let got = readers.map(|(reader, _)| reader.text());
     assert_eq!(
@@ -339,11 +343,11 @@ fn what_is_private_goes_to_those_whose_token_grants_one_of_its_topics() {
 }
 
 #[test]
-fn who_leaves_or_is_taken_off_has_everything_that_was_handed_over() {
+fn a_client_that_leaves_or_is_removed_is_past_all_delivered_events() {
     let now = Instant::now();
     let mut registry = registry();
     let y = selection(&["y"]);
-    let (left, _behind) = registry.join(&y, Reader::default(), at(0), now);
+    let (left, _removed) = registry.join(&y, Reader::default(), at(0), now);
     let (_, mut lagging) = registry.join(&y, Reader::default(), at(1), now);
 
     deliver(&mut registry, 0..5);
@@ -358,28 +362,28 @@ fn who_leaves_or_is_taken_off_has_everything_that_was_handed_over() {
 }
 
 #[test]
-fn a_group_that_is_empty_is_forgotten_and_its_slot_is_anothers() {
+fn an_empty_group_is_removed_and_its_slot_is_reused() {
     let now = Instant::now();
     let mut registry = registry();
     let (x, y) = (selection(&["x"]), selection(&["y"]));
     let _other = registry.join(&selection(&["z"]), Reader::default(), at(0), now);
     let reader = Reader::with_room(1000);
-    let (gone, _behind) = registry.join(&x, Reader::with_room(1000), at(0), now);
+    let (gone, _removed) = registry.join(&x, Reader::with_room(1000), at(0), now);
     let audience = audience(&["x"], false);
     let rounds = registry.route(&[entry(0, &audience)], now);
     registry.leave(gone);
-    let (next, _behind) = registry.join(&y, reader.clone(), at(0), now);
+    let (next, _removed) = registry.join(&y, reader.clone(), at(0), now);
 
     let (group, round) = &rounds[0];
     let part = Part {
         group: *group,
         slots: 0..10,
     };
-    let delivered_to = registry.deliver(round, part, now);
+    let stats = registry.deliver(round, part, now);
 
     assert_eq!(gone.group.slot, next.group.slot);
     assert_eq!(
-        (delivered_to, reader.text()),
+        (stats, reader.text()),
         (DeliveryStats::default(), String::new())
     );
     assert!(registry.route(&[entry(1, &audience)], now).is_empty());

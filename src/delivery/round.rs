@@ -12,17 +12,17 @@ use crate::{
     event_log::Entry,
 };
 
-/// The events of one round for one group, in log order.
+/// A batch of encoded events that is written to all live clients of a group, in log order.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// When the first event was appended.
+    /// When the oldest of the events was appended to the log.
     arrived: Instant,
-    /// The position of each event in the log, and the offset in `bytes` where it ends.
+    /// For each event, its position in the log, and the offset in `bytes` where it ends.
     events: Vec<(u64, usize)>,
     bytes: Bytes,
 }
 
-/// Collects a [`Round`].
+/// Collects the events of a [`Round`].
 #[derive(Debug)]
 pub(crate) struct RoundBuilder {
     arrived: Instant,
@@ -39,7 +39,8 @@ impl RoundBuilder {
         }
     }
 
-    /// Adds an event. Events must be added in log order. The event that was added last is ignored.
+    /// Adds an event. Events must be added in log order. Adding the last event again has no effect: the
+    /// router may find a group more than once for the same event.
     pub(crate) fn push(&mut self, entry: &Entry) {
         let seq = entry.position;
         if self.events.last().is_some_and(|(last, _)| *last == seq) {
@@ -60,13 +61,13 @@ impl RoundBuilder {
 }
 
 impl Round {
-    /// When the first event was appended.
+    /// When the oldest of the events was appended to the log.
     pub(crate) fn arrived(&self) -> Instant {
         self.arrived
     }
 
-    /// What a client lacks that has everything before `cursor`: the number of events, and the offset in the
-    /// bytes at which they begin.
+    /// What a client still needs if it has every event before `cursor`: the number of events, and the offset
+    /// in the bytes at which they begin.
     pub(crate) fn lacked(&self, cursor: u64) -> (usize, usize) {
         let has = self.events.partition_point(|(seq, _)| *seq < cursor);
         (self.events.len() - has, self.end_of_first(has))
@@ -76,12 +77,12 @@ impl Round {
         &self.bytes[start..]
     }
 
-    /// Number of events.
+    /// Number of events in the round.
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// The position after the last event; 0 for an empty round.
+    /// The log position after the last event; 0 for an empty round.
     pub(crate) fn next(&self) -> u64 {
         self.events.last().map_or(0, |(seq, _)| seq + 1)
     }
@@ -90,8 +91,8 @@ impl Round {
         events.checked_sub(1).map_or(0, |last| self.events[last].1)
     }
 
-    /// What remains for a client whose socket accepted the bytes only up to offset `position`, which must be
-    /// before the end.
+    /// What a client must still receive if its socket accepted the bytes of the round only up to offset
+    /// `position`. This offset must be before the end of the bytes.
     pub(crate) fn left_after(&self, position: usize) -> Remainder {
         let whole = self.events.partition_point(|(_, end)| *end <= position);
         let (seq, end) = self.events[whole];
@@ -102,7 +103,7 @@ impl Round {
                 taken: whole,
             };
         }
-        // Copy a small rest, so that it does not keep the whole round in memory. Share a large one.
+        // Copy a small rest: a slice would keep the bytes of the whole round in memory. Share a large rest.
         let rest = position..end;
         let rest = if rest.len() < self.bytes.len() / 2 {
             Bytes::copy_from_slice(&self.bytes[rest])
@@ -117,13 +118,14 @@ impl Round {
     }
 }
 
-/// What remains of a round after a partial write.
+/// What a client must still receive of a round after its socket accepted only a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remainder {
-    /// The rest of the event that was written in part. Empty if the write ended between two events.
+    /// The unsent bytes of the event that was written in part. Empty if the write ended between two events.
     pub(crate) rest: Bytes,
-    /// The position after `rest`, from which the client reads the log.
+    /// The log position of the event after `rest`, where the client continues to read.
     pub(crate) cursor: u64,
-    /// Number of events of the round before `cursor`, including those that the client had before.
+    /// Number of events of the round before `cursor`, including those that the client already had before the
+    /// round.
     pub(crate) taken: usize,
 }

@@ -1,7 +1,7 @@
 //! Decides what a subscriber is sent next, from its cursor in the log.
 //!
-//! It does no socket I/O: the transport asks for the next bytes and writes them, so a slow socket only means
-//! that it asks later.
+//! It does no socket I/O: the transport asks for the next bytes and writes them. If the socket is slow, the
+//! transport only asks later.
 
 use std::{
     sync::Arc,
@@ -22,41 +22,45 @@ use crate::{
     metrics::{Close, GaugeGuard},
 };
 
-/// Maximum bytes of events in one read from the log. A larger event is read whole. The bytes stay in memory
-/// until the client's socket accepts them.
+/// Maximum bytes of events in one read from the log, except that a larger event is read whole. The bytes stay
+/// in memory until the client's socket accepts them.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// Matching budget of one read from the log, in matches of a simple matcher. Each takes up to a microsecond,
-/// and no event can be appended to memory during a read. When the budget is used up, the read ends and the
-/// next one continues.
+/// Limit on the work of matching topics in one read from the log, counted in matches of a simple matcher.
+/// Such a match takes up to a microsecond, and no event can be appended to the log in memory during a read.
+/// At the limit, the read ends, and the next read continues.
 const MATCH_BUDGET: usize = 256;
 
-/// One subscriber: a cursor in the log, before which every event of its selection was sent.
+/// One subscriber: its selection (the events that it receives) and its cursor in the log, before which every
+/// event of the selection was sent.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     hub: Hub,
-    /// Counts the subscriber as connected until this is dropped.
+    /// Keeps the subscriber registered with the Broadcaster until it is dropped.
     _permit: Permit,
     state: watch::Receiver<HubState>,
     framing: Framing,
     selection: Arc<Selection>,
-    /// When the stream must end; `None` if it has no time limit. Boxed, because few subscribers have one.
+    /// When the stream must end; `None` if it has no time limit. Boxed, because few streams have a time
+    /// limit.
     expiry: Option<Box<Expiry>>,
     position: Position,
-    /// Presence events that are missing before this position need no gap from memory: the gap was sent, or
-    /// reading continued in the archive, or the selection has no presence events (`u64::MAX`).
+    /// Missing presence events (about active subscriptions) before this position cause no gap: a gap was
+    /// already sent, or the archive was read instead. `u64::MAX` if the subscriber receives no presence
+    /// events.
     presence: u64,
-    /// The cursor in the archive, while the next events are no longer in memory.
+    /// The cursor in the archive. `None` while the subscriber reads from memory.
     archive_cursor: Option<ArchiveCursor>,
-    /// Whether it was live until now. If so, the next events that it reads are new ones, and reading them is
-    /// not catching up.
+    /// Whether the subscriber was live, at the head, until just now. The events that it reads next are then
+    /// new, so reading them does not count as catching up.
     was_live: bool,
-    /// Whether it read old events since it was last live. If so, the metrics count a catch-up when it becomes
-    /// live.
+    /// Whether the subscriber has read old events since it was last live. If so, the metrics count a catch-up
+    /// when it becomes live.
     is_catching_up: bool,
     /// Bytes that must be sent before anything else.
     opening: Option<Bytes>,
-    /// Since when it has waited without being sent anything. Determines when the next heartbeat is due.
+    /// When the subscriber began to wait after it was last sent something. A heartbeat is due one interval
+    /// later.
     quiet_since: Option<Instant>,
 }
 
@@ -74,9 +78,10 @@ pub(crate) struct Subscription {
 pub(crate) enum Next {
     /// Send these bytes. They are never empty, and may be longer than [`BATCH_BYTES`].
     Bytes(Bytes),
-    /// Call [`Subscriber::next`] again: there is more to read. Let other tasks run before.
+    /// There is nothing to send yet, but there is more to read. Let other tasks run, then call
+    /// [`Subscriber::next`] again.
     Nothing,
-    /// [Fetch](Subscriber::fetch) older events from the archive.
+    /// Call [`Subscriber::fetch`], because the next events are in the archive.
     Archive,
     /// The cursor is at the head. Wait until there is another event or something is [due](Subscriber::due).
     Wait,
@@ -141,8 +146,8 @@ impl Subscriber {
         &self.selection
     }
 
-    /// Records that the subscriber is no longer live: the fan-out has sent it everything up to `position`, and
-    /// it must read the log from there.
+    /// Records that the subscriber is no longer live: the fan-out has sent it every event before `position`,
+    /// and it must read the log from there.
     pub(crate) fn fell_behind(&mut self, position: Position) {
         self.position = position;
         self.was_live = false;
@@ -169,12 +174,12 @@ impl Subscriber {
         self.hub.metrics().sent_bytes.inc_by(bytes as u64);
     }
 
-    /// Counts the end of the stream, with its reason.
+    /// Counts the end of the stream in the metrics, by reason.
     pub(crate) fn count_close(&self, reason: Close) {
         self.hub.metrics().count_close(reason);
     }
 
-    /// Sends `bytes` before everything else, for example the response head.
+    /// Sends `bytes`, for example the response head, before everything else.
     pub(crate) fn begin_with(&mut self, bytes: Bytes) {
         self.opening = Some(match self.opening.take() {
             Some(opening) => join(&bytes, &opening),
@@ -182,7 +187,7 @@ impl Subscriber {
         });
     }
 
-    /// Decides what is next, and moves the cursor past the events that it returns.
+    /// Decides what the transport must do next, and moves the cursor past the events that it returns.
     pub(crate) fn next(&mut self) -> Next {
         let next = self.read();
         if self.opening.is_some() || matches!(next, Next::Bytes(_)) {
@@ -191,7 +196,8 @@ impl Subscriber {
         let Some(opening) = self.opening.take() else {
             return next;
         };
-        // Join both, so that one system call sends them, unless that would copy too many bytes.
+        // Join the opening and the first batch, so that one system call sends both, unless that would copy
+        // too many bytes.
         match next {
             Next::Nothing | Next::Wait | Next::Archive => Next::Bytes(opening),
             Next::Bytes(bytes) if opening.len() + bytes.len() > 2 * BATCH_BYTES => {
@@ -203,7 +209,8 @@ impl Subscriber {
         }
     }
 
-    /// Returns a notice or the end of the stream if it is due, and otherwise the next batch.
+    /// Reads the next batch from memory. It reads nothing if the stream must end, if its expiry warning is
+    /// due, or if the next events are in the archive.
     fn read(&mut self) -> Next {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
@@ -214,11 +221,12 @@ impl Subscriber {
                 return Next::Bytes(notice.bytes(self.framing));
             }
         }
-        // Check this before reading the log. If the server drains, the log then has every event that was
-        // appended before the drain, and the subscriber receives all of them.
+        // Check for a drain before reading the log. If the server is draining, the read then finds every
+        // event that was appended before the drain, so the subscriber receives all of them.
         let draining = self.state.borrow_and_update().draining;
         if self.archive_cursor.is_some() {
-            // Do not read the archive to its end during a drain. The client resumes at another server.
+            // During a drain, end the stream instead of reading the rest of the archive. The client resumes
+            // at another server.
             return if draining {
                 self.end_stream()
             } else {
@@ -237,7 +245,8 @@ impl Subscriber {
             bytes: BATCH_BYTES,
             topics: self.topics_at_a_time(),
         };
-        // Successive events often share one audience, above all numbered messages. Match it only once.
+        // Successive events often have the same audience (topics, and whether the event is private), for
+        // example numbered messages. Keep the last result, so that the same audience is matched only once.
         let mut same: Option<(*const Audience, bool)> = None;
         let from = ReadFrom {
             cursor,
@@ -284,14 +293,14 @@ impl Subscriber {
         }
     }
 
-    /// How many topics one read may match: the budget [`MATCH_BUDGET`] divided by the cost for one topic, and always
-    /// at least one.
+    /// How many topics one read may match: [`MATCH_BUDGET`] divided by the cost to match one topic, and
+    /// always at least one.
     fn topics_at_a_time(&self) -> usize {
         1 + MATCH_BUDGET / self.selection.match_cost().max(1)
     }
 
-    /// Moves the cursor to a later position. Sends a gap, unless none of the skipped events was for this
-    /// subscriber.
+    /// Moves the cursor to a later position, past missing events. Sends a gap, unless none of these events
+    /// was for this subscriber.
     fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
         self.position.cursor = position;
@@ -303,8 +312,8 @@ impl Subscriber {
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
-    /// Switches to the archive, after the last event before the cursor. Returns `false` if there is no
-    /// archive or no such event.
+    /// Continues in the archive, after the last event before the cursor. Returns `false` if there is no
+    /// archive, or if the id of that event is unknown.
     fn switch_to_archive(&mut self) -> bool {
         let last = self.hub.log().id_before(self.position.cursor);
         let last = last.filter(|_| self.hub.archive().is_some());
@@ -312,7 +321,7 @@ impl Subscriber {
         self.archive_cursor.is_some()
     }
 
-    /// Sends a gap, because presence events after the cursor are missing.
+    /// Sends a gap, because presence events after the cursor were evicted.
     fn skip_presence_gap(&mut self) -> Next {
         let gap = self.hub.log().gap_of_presence(self.position.cursor);
         self.position.announced = self.position.cursor;
@@ -330,7 +339,8 @@ impl Subscriber {
         Next::End(goodbye.bytes(self.framing))
     }
 
-    /// Counts the subscriber as live until the returned mark is dropped. Call this after [`Next::Wait`].
+    /// Counts the subscriber as live in the metrics until the returned guard is dropped. Call this after
+    /// [`Next::Wait`], when the cursor is at the head.
     pub(crate) fn live(&mut self) -> GaugeGuard {
         self.was_live = true;
         if std::mem::take(&mut self.is_catching_up) {
@@ -339,11 +349,12 @@ impl Subscriber {
         self.hub.metrics().mark_live()
     }
 
-    /// Waits, after [`Next::Wait`], until there may be more to read. Returns a heartbeat or checkpoint to
-    /// send if the subscriber was sent nothing for a heartbeat interval.
+    /// Call this after [`Next::Wait`]. Waits until there may be more to read. Returns a heartbeat or
+    /// checkpoint to send if the subscriber was sent nothing for a heartbeat interval.
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
-        // Events for other subscribers end the wait below, but must not delay the heartbeat.
+        // Any new event ends the wait below, even one for other subscribers. This must not delay the
+        // heartbeat, so its time runs from when this subscriber was last sent something.
         let until_heartbeat = self.until_heartbeat();
         if until_heartbeat.is_zero() {
             self.quiet_since = None;
@@ -364,13 +375,13 @@ impl Subscriber {
         heartbeat.saturating_sub(quiet_since.elapsed())
     }
 
-    /// How long to wait: `most`, or less if something is [due](Self::due) before.
+    /// How long to wait: `most`, or less if something is [due](Self::due) earlier.
     fn wait_limit(&self, most: Duration) -> Duration {
         let until = |due: Instant| due.saturating_duration_since(Instant::now());
         self.due().map_or(most, |due| until(due).min(most))
     }
 
-    /// A checkpoint if the last id that the client knows may soon be evicted, otherwise a comment.
+    /// Returns a checkpoint if the last event id of the client may soon be evicted, otherwise a comment.
     fn keep_alive(&mut self) -> Frame {
         let cursor = self.position.cursor;
         let log = self.hub.log();
@@ -387,8 +398,8 @@ impl Subscriber {
     }
 }
 
-/// The last event id to announce: the id of the archive cursor if there is one, otherwise that of the event
-/// before `cursor`.
+/// The id that the client should have as its last event id: that of the archive cursor if there is one,
+/// otherwise that of the event before `cursor`.
 fn last_id(hub: &Hub, cursor: u64, archive_cursor: Option<&ArchiveCursor>) -> Option<EventId> {
     let archive_cursor = archive_cursor.and_then(ArchiveCursor::after);
     archive_cursor.or_else(|| hub.log().id_before(cursor))

@@ -14,19 +14,20 @@ use crate::{
     metrics::Close,
 };
 
-/// Maximum size of a chunk, in bytes. Larger chunks would make the write buffer of a connection grow.
+/// Maximum bytes that the response body yields at once. Larger pieces would make the write buffer of the
+/// connection grow.
 const CHUNK_BYTES: usize = 4000;
 
-/// The state of one stream.
+/// The state of one event stream that is sent as a response body.
 struct BodyState {
     subscriber: Subscriber,
-    /// Bytes that must be sent before the subscriber is asked for more.
+    /// Bytes that must be sent before the next call of [`Subscriber::next`].
     rest: Bytes,
     ended: bool,
 }
 
-/// The response body for a subscriber. It never yields an empty chunk, because actix-http would end the
-/// response there.
+/// The response body for a subscriber. It never yields an empty chunk, because actix-http would take that for
+/// the end of the response.
 pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
     let start = BodyState {
         subscriber,

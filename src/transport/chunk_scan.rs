@@ -1,12 +1,13 @@
 //! Finds the end of a chunked body (RFC 9112, section 7.1).
 //!
 //! It understands only the simplest form, without extensions or trailers. The HTTP parser might read any
-//! other form differently, so its end counts as unknown.
+//! other form differently, so the scan reports the end of such a body as unknown.
 
-/// Maximum hexadecimal digits of a chunk size. With more, the end of the body is unknown.
+/// Maximum number of hexadecimal digits in a chunk size. If there are more, the scan treats the end of the
+/// body as unknown.
 const SIZE_DIGITS: u32 = 8;
 
-/// The position of the scan in a chunked body.
+/// Where the scan is in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkScan {
     /// In a chunk size, after `digits` digits with the value `size`.
@@ -14,28 +15,29 @@ pub(crate) enum ChunkScan {
         digits: u32,
         size: u64,
     },
-    /// After the carriage return that follows the size.
+    /// After the carriage return that follows the chunk size.
     SizeEnd {
         size: u64,
     },
     /// In the data of a chunk, with this many bytes left.
     Data(u64),
-    /// After the data of a chunk.
+    /// After the data of a chunk, before its line break.
     DataEnd,
     DataEndReturn,
-    /// After the line of the last chunk, whose size is 0.
+    /// After the size line of the last chunk, whose size is 0.
     Last,
     LastReturn,
 }
 
-/// How the scan classified a byte.
+/// How the scan classifies a byte of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A byte within the body.
     Within,
     /// The last byte of the body.
     End,
-    /// A byte that the simple form does not allow. The end of the body is unknown.
+    /// A byte that the scan does not understand, for example of a chunk extension. The end of the body is
+    /// unknown.
     Unknown,
 }
 
@@ -46,7 +48,7 @@ impl Default for ChunkScan {
 }
 
 impl ChunkScan {
-    /// Reads the next byte of the body. It must not be called after [`Step::End`] or [`Step::Unknown`].
+    /// Reads the next byte of the body. Do not call this after [`Step::End`] or [`Step::Unknown`].
     pub(crate) fn read(&mut self, byte: u8) -> Step {
         let digit = char::from(byte).to_digit(16).map(u64::from);
         *self = match (*self, byte, digit) {
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_found_whatever_the_chunks_hold() {
+    fn the_end_is_found_whatever_the_chunks_contain() {
         for body in [
             "0\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parser_may_understand_otherwise_is_not_understood() {
+    fn a_body_that_the_parser_may_read_differently_has_an_unknown_end() {
         for body in [
             "\r\n",
             "x",

@@ -35,42 +35,43 @@ pub(crate) use self::{
 use super::request_scan::RequestScan;
 use crate::matching::{MemoryBudget, Reservation};
 
-/// Maximum bytes of later requests that are held back while a request is unanswered. Beyond it, the
-/// connection is closed. Without holding them back, actix-http would start all requests at once, even those
-/// after a response that closes the connection.
+/// Maximum bytes of pipelined requests that are held back while the current request is unanswered. If a
+/// client sends more, the connection is closed. Without holding them back, actix-http would start all
+/// requests together, even those after a response that closes the connection.
 const MAX_AHEAD: usize = 16 * 1024;
 
-/// Memory budget for incomplete request heads, on all connections together, in bytes. While it is exceeded, a
-/// connection that receives more of a head longer than [`MAX_AHEAD`] is closed.
+/// Memory budget for the incomplete request heads of all connections together, in bytes. While it is
+/// exceeded, a connection is closed when more bytes of an incomplete head longer than [`MAX_AHEAD`] arrive.
 const UNFINISHED_BUDGET: usize = 64 << 20;
 
 /// Maximum bytes that actix-http receives before it must process them. Without this limit, its buffer grows
 /// to 128 KiB and stays that large until the connection is closed.
 const MAX_READ_AT_ONCE: usize = 8 * 1024;
 
-/// Maximum size of the response head of a stream, in bytes. A head is far smaller, so if more is written, it
-/// is not a head, and the write fails.
+/// Maximum size of the response head of an event stream, in bytes. A real head is far smaller. If actix-http
+/// writes more than this, the write fails.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Maximum unsent bytes that the kernel holds for a client. The rest stays in the log, which has one copy for
-/// all slow readers.
+/// Maximum unsent bytes in the kernel's buffer for a socket. Further events for a slow client wait in the
+/// log, which stores them once for all clients.
 const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
 
 /// The kernel disconnects a peer that acknowledges nothing for `write_timeout` times this factor. The factor
-/// is above 1, because this time also runs while a slow but living reader has no room for a whole segment.
+/// is above 1, because the time also runs while a slow but reachable client has no room for a whole TCP
+/// segment.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT_FACTOR: u32 = 2;
 
-/// TCP keepalive: a silent peer is probed after the idle time, and then once per interval.
+/// TCP keepalive: the kernel probes a silent peer after the idle time, and then once per interval.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Timeouts for clients.
+/// How long a client may take before its connection is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
     /// A connection is closed if it is idle for this long, or if a request is not answered within this time
-    /// after its first byte. This applies to every request of a connection. actix-http times only the first
-    /// head.
+    /// after its first byte. This applies to every request of a connection. actix-http itself limits only the
+    /// time for the first request head.
     pub(crate) request_timeout: Duration,
     /// A connection is closed if its socket accepts nothing for this long.
     pub(crate) write_timeout: Duration,
@@ -80,27 +81,28 @@ pub(crate) struct ConnectionLimits {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: ConnectionLimits,
-    /// Tracks every connection that carries an event stream, until its socket is closed.
+    /// Tracks every connection that carries an event stream, until its socket is closed. A drain waits for
+    /// them.
     pub(crate) streams: TaskTracker,
-    /// Bytes received of incomplete request heads. See [`UNFINISHED_BUDGET`] for the limit.
+    /// Bytes of the incomplete request heads on all connections. [`UNFINISHED_BUDGET`] is the limit.
     pub(crate) unfinished: MemoryBudget,
 }
 
-/// A connection's byte stream, which actix-http uses as its socket.
+/// A client's TCP connection, which actix-http reads and writes as its socket.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    /// Shared with the event stream that uses the socket after actix-http has ended.
+    /// The socket. Shared, because an event stream continues to use it after actix-http has ended.
     tcp: Rc<TcpStream>,
     shared: Arc<Shared>,
     state: Connection,
     scan: RequestScan,
-    /// Bytes of later requests, held back until the current one is answered.
+    /// Bytes of later requests, held back until the current request is answered.
     ahead: BytesMut,
     unfinished: Reservation,
-    /// Bytes read since the task last yielded.
+    /// Bytes read since `poll_read` last returned `Pending`. Limited by [`MAX_READ_AT_ONCE`].
     read_since_yield: usize,
-    /// The start of `request_timeout`: when the connection was opened, when it was last written to, or when
-    /// the first byte of the unanswered request arrived, whichever was last.
+    /// When `request_timeout` starts to run: when the connection was opened, when it was last written to, or
+    /// when the first byte of the unanswered request arrived, whichever was last.
     since: Instant,
     /// Timer for `request_timeout`. `None` before the first wait.
     request_timer: Option<Pin<Box<Sleep>>>,
@@ -155,7 +157,7 @@ impl ClientIo {
         Ok(read)
     }
 
-    /// Holds back bytes of later requests until the current one is answered.
+    /// Holds back bytes of later requests until the current request is answered.
     fn keep_ahead(&mut self, came: &[u8]) -> io::Result<()> {
         self.ahead.extend_from_slice(came);
         self.state.0.ahead.set(self.ahead.len());
@@ -173,7 +175,7 @@ impl ClientIo {
         let (used, kept) = self.next_request(&mut ahead[..most])?;
         buf.put_slice(&ahead[..kept]);
         ahead.advance(used);
-        // If nothing is left, drop the buffer, so that an idle connection does not keep it.
+        // If no bytes are left, drop the buffer, so that an idle connection does not keep its memory.
         if !ahead.is_empty() {
             self.ahead = ahead;
         }
@@ -181,33 +183,33 @@ impl ClientIo {
         Ok(kept > 0)
     }
 
-    /// Fails if the current request is incomplete and long while the budget for incomplete requests is
-    /// exceeded.
+    /// Fails if the current request head is incomplete and longer than [`MAX_AHEAD`], while the incomplete
+    /// heads of all connections exceed [`UNFINISHED_BUDGET`].
     fn check_budget(&mut self) -> io::Result<()> {
         let unfinished = self.scan.unfinished();
         self.unfinished.set(unfinished);
         if unfinished > MAX_AHEAD && self.shared.unfinished.reserved() > UNFINISHED_BUDGET {
             return Err(io::Error::other(
-                "the memory for unfinished requests is exhausted",
+                "the memory budget for incomplete requests is exhausted",
             ));
         }
         Ok(())
     }
 
-    /// Fails if a timeout has passed. Otherwise arranges that the task is woken when it will have passed.
+    /// Fails if the timeout has passed. Otherwise makes a timer wake the task at the deadline.
     fn check_timers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(timer) = &mut self.write_timer {
             if timer.as_mut().poll(cx).is_ready() {
-                log::debug!("closing a connection: its socket takes nothing");
+                log::debug!("closing a connection: its socket accepts nothing");
                 return Err(timed_out(
-                    "the socket took nothing for server.write_timeout",
+                    "the socket accepted nothing for server.write_timeout",
                 ));
             }
             return Ok(());
         }
         let deadline = self.since + self.shared.limits.request_timeout;
-        // Compare with the clock, because the timer alone is not reliable: if a client floods the server, the
-        // task uses up its cooperative budget, and the timer then never reports that it has elapsed.
+        // Compare with the clock, because the timer alone is not reliable. If a client floods the server, the
+        // task uses up its cooperative budget in tokio, and the timer then never reports that it has elapsed.
         if deadline <= Instant::now() {
             return Err(timed_out(
                 "no request was completed within server.request_timeout",
@@ -241,6 +243,8 @@ impl ClientIo {
         self.read_since_yield = 0;
         self.check_timers(cx)?;
         if must_yield {
+            // actix-http first processes the bytes that it has. Wake the task immediately, so that it then
+            // reads again.
             cx.waker().wake_by_ref();
         }
         if is_ahead {
@@ -258,8 +262,8 @@ impl AsyncRead for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            // Once a stream begins, the parser must not read further bytes. The end of the response wakes the
-            // task.
+            // Once an event stream begins, actix-http must not read further bytes. The end of the response
+            // wakes the task.
             if this.state.is_stream() {
                 return Poll::Pending;
             }
@@ -284,7 +288,7 @@ impl AsyncRead for ClientIo {
                 result => result?,
             };
             if read == 0 {
-                // The client closed its side.
+                // The client has closed its sending side.
                 return Poll::Ready(Ok(()));
             }
             this.read_since_yield += read;
@@ -298,7 +302,8 @@ impl AsyncRead for ClientIo {
             let following = &buf.filled()[before + used..];
             this.keep_ahead(following)?;
             buf.set_filled(before + kept);
-            // If all bytes were dropped, read again: to return without data would signal the end of input.
+            // If the scan dropped all bytes, read again: returning without data would signal the end of
+            // input.
             if kept > 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -315,7 +320,7 @@ impl AsyncWrite for ClientIo {
         let this = &mut *self;
         if let Some(stream) = &mut *this.state.0.stream.borrow_mut() {
             if stream.head.len() + buf.len() > MAX_HEAD {
-                return Poll::Ready(Err(io::Error::other("more than a stream's head")));
+                return Poll::Ready(Err(io::Error::other("the response head is too large")));
             }
             stream.head.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
@@ -344,7 +349,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // If a stream follows, only its response head ends here. The socket stays open.
+        // If an event stream follows, only its response head ends here. The socket stays open for the stream.
         if !self.state.is_stream() {
             SockRef::from(&*self.tcp).shutdown(Shutdown::Write)?;
         }

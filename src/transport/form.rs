@@ -10,7 +10,7 @@ use thiserror::Error;
 #[error("a name or a value is not UTF-8")]
 pub(crate) struct NotUtf8;
 
-/// The decoded names and values, in order. Empty fields are skipped.
+/// The decoded names and values of a form, in order. Empty fields are skipped.
 pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let fields = form.split(|byte| *byte == b'&');
     fields.filter(|field| !field.is_empty()).map(|field| {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_refused() {
+    fn text_that_is_not_utf8_is_refused() {
         for form in ["a=%ff", "%c3=a", "a=%ed%a0%80", "a=\u{fffd}%80"] {
             assert_eq!(all(form), Err(NotUtf8), "{form}");
         }

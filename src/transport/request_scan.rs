@@ -1,4 +1,4 @@
-//! Scans incoming requests before the HTTP parser sees them, to bound what the parser does not.
+//! Scans incoming requests before the HTTP parser sees them, to limit what the parser does not limit.
 //!
 //! It finds the end of each request, because the parser would accept thousands of pipelined requests at once.
 //! It also shortens a last event id that is too long. A browser repeats the id that some server sent once,
@@ -13,25 +13,25 @@ use super::{
 };
 use crate::event::{LEGACY_PARAMETERS, PARAMETERS};
 
-/// Maximum length of a last event id, in bytes. The rest is dropped. No id of this server is as long.
+/// Maximum length of a last event id, in bytes. The rest is dropped. All ids of this server are shorter.
 pub(crate) const MAX_ID: usize = 1024;
 
 /// The header that carries a last event id.
 const ID_HEADER: &[u8] = b"last-event-id";
 
-/// The headers that announce a body.
+/// The request headers that announce a body.
 const LENGTH_HEADER: &[u8] = b"content-length";
 const CODING_HEADER: &[u8] = b"transfer-encoding";
 
 /// The only transfer coding whose end the scan can find.
 const CHUNKED: &[u8] = b"chunked";
 
-/// The state of the scan of one connection.
+/// Scans the requests of one connection. Keeps its state from read to read.
 #[derive(Debug, Default)]
 pub(crate) struct RequestScan {
     state: ScanState,
     name: Name,
-    /// Whether the current line has any bytes before its end. A head ends with a line that has none.
+    /// Whether the current line is not empty so far. An empty line ends a request head.
     line_has_text: bool,
     body: Body,
     heads: usize,
@@ -47,7 +47,8 @@ enum ScanState {
     ParameterName,
     /// In the value of a parameter that is not a last event id.
     ParameterValue,
-    /// In the value of a last event id parameter, after this many bytes. Bytes beyond [`MAX_ID`] are dropped.
+    /// In the value of a query parameter for a last event id, after this many bytes. Bytes beyond [`MAX_ID`]
+    /// are dropped.
     ParameterId(usize),
     /// In the name of a header.
     HeaderName,
@@ -55,19 +56,19 @@ enum ScanState {
     Rest,
     /// In the value of a `Last-Event-ID` header, after this many bytes. Bytes beyond [`MAX_ID`] are dropped.
     HeaderId(usize),
-    /// In the value of `Content-Length`.
+    /// In the value of the header `Content-Length`.
     Length,
-    /// In the value of `Transfer-Encoding`.
+    /// In the value of the header `Transfer-Encoding`.
     Coding,
-    /// In a body of known length, with this many bytes left.
+    /// In a request body of known length, with this many bytes left.
     Body(u64),
-    /// In a chunked body.
+    /// In a chunked request body.
     Chunks(ChunkScan),
-    /// In or after a body whose end the scan cannot find. The scan stays in this state.
+    /// In or after a request body whose end the scan cannot find. The scan stays in this state.
     Unframed,
 }
 
-/// The body that the current head announces.
+/// How the end of the request body can be found, according to the current head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     Bytes(u64),
@@ -81,10 +82,12 @@ impl Default for Body {
     }
 }
 
-/// Length of the longest name to recognize, in bytes: a parameter name in which each byte is percent-encoded.
+/// Length of the longest name that the scan must recognize, in bytes: `last_event_id` with each byte
+/// percent-encoded.
 const MAX_NAME: usize = 3 * "last_event_id".len();
 
-/// The name, or the transfer coding, that is being read. One that exceeds [`MAX_NAME`] matches nothing.
+/// The header name, parameter name or transfer coding that the scan is reading. A text longer than
+/// [`MAX_NAME`] equals no known name.
 #[derive(Debug)]
 struct Name {
     bytes: [u8; MAX_NAME],
@@ -116,7 +119,7 @@ impl Name {
         self.bytes.get(..self.length) == Some(name)
     }
 
-    /// Whether the name, percent-decoded, is one of the names of the last event id parameter.
+    /// Whether the name, percent-decoded, is one of those under which clients send a last event id.
     fn is_id_parameter(&self) -> bool {
         let Some(name) = self.bytes.get(..self.length) else {
             return false;
@@ -128,13 +131,13 @@ impl Name {
 }
 
 impl RequestScan {
-    /// Number of request heads that ended since the last call.
+    /// Number of request heads that were completed since the last call.
     pub(crate) fn take_heads(&mut self) -> usize {
         std::mem::take(&mut self.heads)
     }
 
-    /// Bytes received of an incomplete head, or after a head whose body has no known end. Bodies with a known
-    /// end are not counted.
+    /// Number of bytes received of an incomplete head, or after a head whose body has no known end. Bodies
+    /// with a known end are not counted.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
@@ -144,19 +147,19 @@ impl RequestScan {
         self.state == ScanState::Start && self.unfinished == 0
     }
 
-    /// Whether the scan is in a body of known length.
+    /// Whether the scan is in a request body of known length.
     pub(crate) fn is_in_sized_body(&self) -> bool {
         matches!(self.state, ScanState::Body(_))
     }
 
-    /// Whether the scan has met a body whose end it cannot find. It then counts no further requests.
+    /// Whether the scan has met a body whose end it cannot find. It then recognizes no further requests.
     pub(crate) fn is_unframed(&self) -> bool {
         self.state == ScanState::Unframed
     }
 
-    /// Scans `bytes` up to the end of a request. They must follow the bytes of the previous call. The part of
-    /// an id beyond [`MAX_ID`] is removed, and the remaining bytes are moved to the front. Returns how many
-    /// bytes were scanned, and how many of these remain.
+    /// Scans `bytes` up to the end of a request. The bytes must follow those of the previous call. Removes
+    /// the part of a last event id beyond [`MAX_ID`], and moves the remaining bytes to the front. Returns how
+    /// many bytes were scanned, and how many of them remain.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let mut kept = 0;
         for at in 0..bytes.len() {
@@ -225,7 +228,8 @@ impl RequestScan {
         self.line_has_text = true;
         match &mut self.state {
             ScanState::Start if byte == b'?' => self.state = ScanState::ParameterName,
-            // The query ends, or a fragment begins, although a request should not have one.
+            // A space ends the query. So does `#`, which begins a fragment, although a request should not
+            // contain one.
             ScanState::ParameterName | ScanState::ParameterValue | ScanState::ParameterId(_)
                 if byte == b' ' || byte == b'#' =>
             {
@@ -247,7 +251,7 @@ impl RequestScan {
             ScanState::ParameterName => self.name.push(byte),
             ScanState::HeaderName if byte == b':' => self.end_header_name(),
             ScanState::HeaderName => self.name.push(byte.to_ascii_lowercase()),
-            // The parser trims leading space, so it does not count as part of the id.
+            // The parser trims spaces before a header value, so they are not part of the id.
             ScanState::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
             ScanState::ParameterId(kept) | ScanState::HeaderId(kept) => {
                 *kept += 1;
@@ -301,7 +305,7 @@ impl RequestScan {
         if self.state == ScanState::Coding {
             self.end_coding();
         }
-        // The parser skips empty lines before a request, and so does the scan.
+        // The HTTP parser skips empty lines before a request, so an empty line there does not end a head.
         let in_head = self.line_has_text || self.state != ScanState::Start;
         let head_ended = in_head && !self.line_has_text;
         if head_ended {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Scans `text` in pieces of `piece` bytes, and returns the bytes that remain.
-fn clipped(text: &[u8], piece: usize) -> Vec<u8> {
+fn shortened(text: &[u8], piece: usize) -> Vec<u8> {
     let mut scan = RequestScan::default();
     let mut left = Vec::new();
     for piece in text.chunks(piece) {
@@ -23,7 +23,7 @@ fn long(byte: &str) -> String {
 }
 
 #[test]
-fn a_long_header_is_cut_and_what_follows_is_whole() {
+fn a_long_id_header_is_shortened_and_the_next_header_is_unchanged() {
     let sent = request("/", &format!("LAST-event-ID: {}\r\nA: b\r\n", long("i")));
 
     for piece in [1, 7, 4096, usize::MAX] {
@@ -31,16 +31,16 @@ fn a_long_header_is_cut_and_what_follows_is_whole() {
             "/",
             &format!("LAST-event-ID: {}\r\nA: b\r\n", "i".repeat(MAX_ID)),
         );
-        assert_eq!(clipped(&sent, piece), expected);
+        assert_eq!(shortened(&sent, piece), expected);
     }
 }
 
 #[test]
-fn a_long_parameter_is_cut_by_either_name_wherever_it_stands() {
+fn a_long_id_parameter_is_shortened_under_either_name() {
     for name in ["last_event_id", "lastEventId"] {
         let target = |id: &str| format!("/events/sse?a=b&{name}={id}&c={}", "d".repeat(3000));
 
-        let left = clipped(&request(&target(&long("%20")), ""), 1000);
+        let left = shortened(&request(&target(&long("%20")), ""), 1000);
 
         let cut = &"%20".repeat(MAX_ID)[..MAX_ID];
         assert_eq!(left, request(&target(cut), ""));
@@ -48,22 +48,22 @@ fn a_long_parameter_is_cut_by_either_name_wherever_it_stands() {
 }
 
 #[test]
-fn each_request_of_a_connection_is_looked_at() {
+fn each_request_of_a_connection_is_scanned() {
     let one = request("/?lastEventId=7-1", "Last-Event-ID: 7-42\r\n");
     let two = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
     let sent = [one.clone(), b"\r\n".to_vec(), two, one.clone()].concat();
 
-    let left = clipped(&sent, 100);
+    let left = shortened(&sent, 100);
 
     let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
     assert_eq!(left, [one.clone(), b"\r\n".to_vec(), cut, one].concat());
 }
 
 #[test]
-fn a_parameter_right_behind_another_is_cut_too() {
+fn a_second_id_parameter_is_shortened_too() {
     let target = |id: &str| format!("/?last_event_id=1-1&lastEventId={id}");
 
-    let left = clipped(&request(&target(&long("x")), ""), 1000);
+    let left = shortened(&request(&target(&long("x")), ""), 1000);
 
     assert_eq!(left, request(&target(&"x".repeat(MAX_ID)), ""));
 }
@@ -74,48 +74,48 @@ fn only_the_first_question_mark_begins_the_query() {
     let whole = request(&format!("/hub?match_urlpattern={pattern}&match=a"), "");
     let cut = |name: &str, id: &str| request(&format!("/hub?match=a?b&{name}={id}#?"), "");
 
-    assert_eq!(clipped(&whole, 100), whole);
+    assert_eq!(shortened(&whole, 100), whole);
     for name in ["last_event_id", "%6Cast%5fevent_id", "Last-Event-ID"] {
-        let left = clipped(&cut(name, &long("x")), 100);
+        let left = shortened(&cut(name, &long("x")), 100);
         assert_eq!(left, cut(name, &"x".repeat(MAX_ID)), "{name}");
     }
 }
 
 #[test]
-fn space_before_an_id_is_no_part_of_it() {
+fn space_before_an_id_does_not_count_as_part_of_it() {
     let sent = request("/", &format!("Last-Event-ID:{}1-5\r\n", " ".repeat(3000)));
 
-    assert_eq!(clipped(&sent, 100), sent);
+    assert_eq!(shortened(&sent, 100), sent);
 }
 
 #[test]
-fn a_body_passes_as_it_is_and_what_follows_it_is_looked_at() {
+fn a_body_passes_unchanged_and_the_next_request_is_scanned() {
     let body = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
     let with_body = request("/", &format!("content-length:  {} \r\n", body.len()));
     let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
     let sent = [with_body.clone(), body.clone().into_bytes(), next].concat();
 
-    let left = clipped(&sent, 1000);
+    let left = shortened(&sent, 1000);
 
     let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
     assert_eq!(left, [with_body, body.into_bytes(), cut].concat());
 }
 
 #[test]
-fn a_body_in_chunks_passes_as_it_is_and_what_follows_it_is_looked_at() {
+fn a_chunked_body_passes_unchanged_and_the_next_request_is_scanned() {
     let body = "3\r\na\n\n\r\nA\r\n0123456789\r\n0\r\n\r\n";
     let with_body = request("/", "TRANSFER-encoding: Chunked\r\n");
     let next = request("/", &format!("Last-Event-ID:{}\r\n", long("x")));
     let sent = [with_body.clone(), body.into(), next].concat();
 
-    let left = clipped(&sent, 1000);
+    let left = shortened(&sent, 1000);
 
     let cut = request("/", &format!("Last-Event-ID:{}\r\n", "x".repeat(MAX_ID)));
     assert_eq!(left, [with_body, body.into(), cut].concat());
 }
 
 #[test]
-fn a_body_without_a_known_end_passes_with_all_after_it() {
+fn a_body_without_a_known_end_and_all_later_bytes_pass_unchanged() {
     for header in [
         "TRANSFER-ENCODING: gzip, chunked\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
@@ -127,12 +127,12 @@ fn a_body_without_a_known_end_passes_with_all_after_it() {
         let id = format!("a\r\n\r\nLast-Event-ID: {}\r\n\r\n", long("x"));
         let sent = [request("/", header), id.into_bytes()].concat();
 
-        assert_eq!(clipped(&sent, 1000), sent);
+        assert_eq!(shortened(&sent, 1000), sent);
     }
 }
 
 #[test]
-fn requests_are_counted_as_their_heads_end() {
+fn a_request_is_counted_when_its_head_ends() {
     let mut scan = RequestScan::default();
     let mut read = |text: &str| {
         scan.read_all(text.as_bytes());
@@ -188,11 +188,11 @@ proptest! {
     }
 
     #[test]
-    fn short_input_of_any_kind_passes_as_it_is(
+    fn short_input_of_any_kind_passes_unchanged(
         sent in "(GET |[?&=:a\r\n]|last_event_id|Last-Event-ID: |Content-Length: 1){0,60}",
         piece in 1..50_usize,
     ) {
-        prop_assert_eq!(clipped(sent.as_bytes(), piece), sent.as_bytes());
+        prop_assert_eq!(shortened(sent.as_bytes(), piece), sent.as_bytes());
     }
 
     #[test]
@@ -211,7 +211,7 @@ proptest! {
         let sent = parts.concat();
         let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
 
-        let left = clipped(sent.as_bytes(), piece);
+        let left = shortened(sent.as_bytes(), piece);
 
         prop_assert_eq!(breaks(&left), breaks(sent.as_bytes()));
     }

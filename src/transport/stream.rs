@@ -28,21 +28,21 @@ use crate::{
     metrics::Close,
 };
 
-/// After a stream has expired, the time to send its last bytes. Then the connection is closed.
+/// How long a stream that has expired may take to send its last bytes. Then the connection is closed.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Why a stream ended.
+/// Why an event stream ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error("the server is draining")]
     Drained,
     #[error("its access token has expired, or stream.max_lifetime is over")]
     Expired,
-    #[error("the key that signed its access token is trusted no more")]
+    #[error("the key that signed its access token is no longer trusted")]
     Revoked,
     #[error("the client closed it")]
     Left,
-    #[error("its socket took nothing for server.write_timeout")]
+    #[error("its socket accepted nothing for server.write_timeout")]
     Stalled,
     #[error("its host acknowledges nothing")]
     Vanished,
@@ -55,7 +55,7 @@ enum End {
 }
 
 impl End {
-    /// The reason that the metrics count.
+    /// The reason under which the metrics count this end.
     fn close(&self) -> Close {
         match self {
             Self::Drained => Close::Drained,
@@ -80,23 +80,23 @@ impl From<io::Error> for End {
     }
 }
 
-/// An event stream on its own socket.
+/// An event stream that is written directly to the socket of its client.
 pub(crate) struct Stream<'a> {
     pub(crate) socket: Rc<TcpStream>,
     pub(crate) subscriber: &'a mut Subscriber,
-    /// Ends the stream when the key that signed its token is no longer trusted. `None` if there is no such
-    /// key.
+    /// Resolves when the key that signed the access token is no longer trusted. The stream then ends. `None`
+    /// if there is no access token.
     pub(crate) revocation: Option<Box<Revocation>>,
     /// The socket is closed if it accepts nothing for this long.
     pub(crate) write_timeout: Duration,
 }
 
 impl Stream<'_> {
-    /// Runs the stream until it ends. A client that closes its half of the connection counts as gone.
+    /// Runs the stream until it ends. It also ends when the client closes its sending half of the connection.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
-        // A slow reader must not stay longer than a fast one, so the stream ends even if bytes are still
-        // unsent.
+        // At this time, the stream ends even if bytes are unsent. Otherwise a slow reader could keep an
+        // expired stream open.
         let latest = self.subscriber.end().map(|end| end + GOODBYE_TIMEOUT);
         let mut over = over(latest, self.revocation.take());
         let end = tokio::select! {
@@ -138,7 +138,7 @@ impl Stream<'_> {
                     }
                     let socket = SockRef::from(&*self.socket);
                     if let Err(err) = socket.shutdown(std::net::Shutdown::Write) {
-                        log::trace!("a client was gone when its stream ended: {err}");
+                        log::trace!("a client had disconnected when its stream ended: {err}");
                     }
                     return Ok(());
                 }
@@ -147,7 +147,8 @@ impl Stream<'_> {
     }
 
     async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
-        // If the socket always accepts everything, nothing below waits. Let the thread's other tasks run.
+        // If the socket always accepts everything, this function never waits. Consume tokio's cooperative
+        // budget, so that the other tasks of the thread can run.
         consume_budget().await;
         while !bytes.is_empty() {
             match self.socket.try_write(&bytes) {
@@ -157,7 +158,8 @@ impl Stream<'_> {
                 }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
                     let writable = timeout(self.write_timeout, self.socket.writable());
-                    // Boxed because it is rarely needed. Otherwise every stream would reserve memory for it.
+                    // Boxed, because this future is rarely needed. Otherwise every stream would reserve
+                    // memory for it.
                     Box::pin(writable).await.map_err(|_| End::Stalled)??;
                 }
                 Err(err) => return Err(err.into()),
@@ -167,8 +169,9 @@ impl Stream<'_> {
     }
 }
 
-/// A future that resolves when the stream must end at once, even if bytes are unsent: at `latest`, or when
-/// its key is no longer trusted. `None` if neither can happen. Boxed, because few streams have it.
+/// Returns a future that resolves when the stream must end immediately, even if bytes are unsent: at
+/// `latest`, or when the key that signed its token is no longer trusted. `None` if neither can happen. Boxed,
+/// because few streams need it.
 fn over(
     latest: Option<Instant>,
     revocation: Option<Box<Revocation>>,
@@ -186,7 +189,8 @@ fn over(
     })
 }
 
-/// Reads from the client, and returns when it has closed its half or sent more than [`MAX_STRAY`] bytes.
+/// Reads and discards what the client sends. Returns when the client has closed its sending half or has sent
+/// more than [`MAX_STRAY`] bytes, or when the socket fails.
 async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, End> {
     let mut left = MAX_STRAY;
     loop {

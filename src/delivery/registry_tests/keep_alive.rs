@@ -22,7 +22,7 @@ fn keep_alive<O: Outlet>(
 }
 
 #[test]
-fn only_the_idle_get_a_comment() {
+fn only_idle_clients_get_a_comment() {
     let start = Instant::now();
     let idle = Duration::from_secs(15);
     let mut registry = registry();
@@ -39,7 +39,7 @@ fn only_the_idle_get_a_comment() {
 }
 
 #[test]
-fn a_comment_that_does_not_fit_is_what_comes_next() {
+fn the_rest_of_a_comment_that_does_not_fit_is_sent_next() {
     let now = Instant::now();
     let mut registry = registry();
     let x = selection(&["x"]);
@@ -64,7 +64,7 @@ fn a_client_whose_last_id_is_at_risk_gets_a_checkpoint_and_resumes_from_there() 
     let mut registry = registry();
     let (x, y) = (selection(&["x"]), selection(&["y"]));
     let (passed, served) = (Reader::with_room(1000), Reader::with_room(1000));
-    let (id, _behind) = registry.join(&y, passed.clone(), at(0), now);
+    let (id, _removed) = registry.join(&y, passed.clone(), at(0), now);
     let _served = registry.join(&x, served.clone(), at(0), now);
 
     deliver(&mut registry, 0..3);

@@ -1,7 +1,7 @@
 //! Fetches events from the archive for a subscriber whose next events are no longer in memory.
 //!
-//! It returns to memory as soon as memory has every event after its id. While it waits for the archive, it
-//! receives heartbeats like any other subscriber.
+//! The subscriber returns to memory as soon as memory has every event after its cursor. While it waits for
+//! the archive, it receives heartbeats like any other subscriber.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{broadcaster::BroadcasterGone, event::wire};
 
-/// Pause before the archive is read again if it failed or had nothing new.
+/// Pause before the archive is read again, after a read that failed or found nothing new.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Subscriber {
-    /// Fetches the next events from the archive, after [`Next::Archive`](super::Next::Archive), unless memory has
-    /// them by now. Returns the bytes to send, which may be empty.
+    /// Call this after [`Next::Archive`](super::Next::Archive). Fetches the next events from the archive, or
+    /// switches to memory if memory has them by now. Returns the bytes to send, which may be empty.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
         if self.switch_to_memory() {
             return Ok(Bytes::new());
@@ -38,8 +38,8 @@ impl Subscriber {
             let fetched = archive_cursor.fetch(archive).await;
             let is_all = fetched == Ok(false);
             if fetched.is_err() || (is_all && archive_cursor.after().is_some()) {
-                // Either the archive cannot be read, or it has nothing more and memory will soon have the
-                // next event.
+                // Either the archive cannot be read, or it has no further events and memory will soon have
+                // the next one. Wait before the next attempt.
                 sleep(RETRY_INTERVAL).await;
             }
             fetched
@@ -81,14 +81,15 @@ impl Subscriber {
         };
         self.position = Position {
             cursor,
-            // If the client knows only an older id, that id is not in memory. Position 0 marks it as at risk
-            // of eviction, so the next heartbeat is a checkpoint.
+            // If the client does not know the id at the cursor, its last event id is older and no longer in
+            // memory. Position 0 makes the client look at risk, so that its next heartbeat is a checkpoint.
             announced: archive_cursor.announce().map_or(cursor, |_| 0),
         };
         true
     }
 
-    /// Processes fetched items, until about `most` topics were matched, and returns the bytes to send.
+    /// Encodes the fetched items for the subscriber, until about `most` topics were matched, and returns the
+    /// bytes to send.
     fn take_older(&mut self, most: usize) -> Bytes {
         let Some(archive_cursor) = &mut self.archive_cursor else {
             return Bytes::new();

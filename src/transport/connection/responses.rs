@@ -12,8 +12,8 @@ use actix_web::{
 
 use super::state::Connection;
 
-/// Tells the connection about each response. If the client offered a protocol upgrade, this also sets
-/// `Connection: close`, because actix-http would send `Connection: upgrade` and then close anyway.
+/// Tells the connection that its request is answered. If the client offered a protocol upgrade, this also
+/// sets `Connection: close`, because actix-http would send `Connection: upgrade` and then close anyway.
 pub(crate) async fn track_response(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -32,8 +32,8 @@ pub(crate) async fn track_response(
     };
     let state = &connection.0;
     connection.note_answer();
-    // Only a refusal may close the connection early: it is short and written at once. A longer response, such
-    // as a file, would be cut off.
+    // Close the connection only after an error response. The connection closes after the first write of the
+    // response, which contains all of a short error response but would cut off a longer one, such as a file.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()
@@ -47,8 +47,9 @@ pub(crate) async fn track_response(
     response
 }
 
-/// Clears the request that was answered. actix-web keeps up to 128 requests per thread for reuse, each with
-/// its headers and the read buffer of its connection. Without this, a subscriber would leave 15 KB allocated.
+/// Clears the answered request. actix-web keeps up to 128 requests per thread for reuse, each with its
+/// headers and the read buffer of its connection. Without this function, a subscriber would leave 15 KB
+/// allocated.
 ///
 /// Panics if the handler kept a clone of the request.
 fn forget_request<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {

@@ -15,12 +15,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::super::request_scan::RequestScan;
 use crate::{auth::Revocation, delivery::Subscriber};
 
-/// Maximum bytes that a client may send where it should send nothing: during an event stream, or after a head
-/// whose body has no known end. Beyond it, the connection is closed.
+/// Maximum bytes that a client may send where the server expects none: during an event stream, or after a
+/// request head whose body has no known end. If the client sends more, the connection is closed.
 pub(in crate::transport) const MAX_STRAY: usize = 1024;
 
-/// Maximum bytes after the request for an event stream. Some clients end each request with an extra line
-/// break.
+/// Maximum bytes that may follow the request for an event stream: one line break, which some clients send
+/// after each request.
 const LINE_BREAK: usize = "\r\n".len();
 
 /// A handle to the connection on which a request handler responds.
@@ -31,18 +31,18 @@ pub(crate) struct Connection(pub(super) Rc<State>);
 pub(super) struct State {
     /// Whether a request was received and is not answered yet.
     pub(super) is_unanswered: Cell<bool>,
-    /// Wakes the connection's task when the request is answered.
+    /// Wakes the connection's task when the current request is answered, so that it reads the next request.
     pub(super) answered: RefCell<Option<Waker>>,
-    /// Number of bytes of later requests that are held back.
+    /// Number of bytes that arrived after the current request and are held back until it is answered.
     pub(super) ahead: Cell<usize>,
-    /// See [`RequestScan::unfinished`].
+    /// Bytes of a request that is not complete yet, as [`RequestScan::unfinished`] counts them.
     pub(super) unfinished: Cell<usize>,
-    /// Whether a body of known length is being received.
+    /// Whether a request body of known length is being received.
     pub(super) is_in_sized_body: Cell<bool>,
-    /// Whether a request was refused before its body was complete. The connection closes when the response is
-    /// written and the body is complete.
+    /// Whether a request was refused before its body was complete. The connection then closes once the
+    /// response is written and the body is received.
     pub(super) closes_after_body: Cell<bool>,
-    /// Whether the response of that refusal was written.
+    /// Whether the error response was written to a request that was refused before its body was complete.
     pub(super) refusal_is_written: Cell<bool>,
     /// The event stream that follows the response head, if a handler has begun one.
     pub(super) stream: RefCell<Option<Box<NewStream>>>,
@@ -54,10 +54,10 @@ pub(crate) struct NewStream {
     pub(crate) subscriber: Subscriber,
     /// The response head. It is sent together with the first bytes of the stream.
     pub(crate) head: BytesMut,
-    /// Ends the stream when the key that signed its token is no longer trusted. `None` if there is no such
-    /// key. Boxed, because few streams have one.
+    /// Resolves when the key that signed the access token is no longer trusted. The stream then ends. `None`
+    /// if there is no access token. Boxed, because few streams have a token.
     pub(crate) revocation: Option<Box<Revocation>>,
-    /// Makes a drain wait for this stream. Dropped after the socket is closed.
+    /// Makes a drain wait until this token is dropped, which happens after the socket is closed.
     pub(crate) _token: TaskTrackerToken,
 }
 
@@ -93,8 +93,8 @@ impl Connection {
         self.0.stream.borrow().is_some()
     }
 
-    /// Whether a request was refused before its body was complete, and by now the response was written and
-    /// the body received.
+    /// Whether a refused request is finished: its error response was written, and its body was received. The
+    /// connection may then close.
     pub(super) fn may_close_after_refusal(&self) -> bool {
         self.0.refusal_is_written.get() && !self.0.is_in_sized_body.get()
     }
@@ -112,14 +112,15 @@ impl Connection {
         }
         self.0.unfinished.set(scan.unfinished());
         self.0.is_in_sized_body.set(scan.is_in_sized_body());
-        // The parser itself limits the size of a head.
+        // Limit only the bytes after a head whose body has no known end. actix-http itself limits the size of
+        // a head.
         if scan.is_unframed() && scan.unfinished() > MAX_STRAY {
             return Err(too_much());
         }
         Ok(())
     }
 
-    /// Records that the request was answered. The next one may be read.
+    /// Records that the current request is answered, and wakes the task, which may read the next request.
     pub(super) fn note_answer(&self) {
         self.0.is_unanswered.set(false);
         if let Some(task) = self.0.answered.take() {
@@ -129,5 +130,5 @@ impl Connection {
 }
 
 pub(super) fn too_much() -> io::Error {
-    io::Error::other("the client sends more than is answered")
+    io::Error::other("the client sent more bytes than are accepted")
 }
