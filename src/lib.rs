@@ -4,7 +4,8 @@
 //! once. The log then signals each worker thread, and the thread writes the same bytes to all its live
 //! subscribers. A slow subscriber is not disconnected, and nothing is queued for it: it catches up from the
 //! log. If a subscriber needs events that the log no longer has, it receives an event named `gap`. A
-//! [`Broadcaster`] actor registers subscribers and runs the ticking timer.
+//! [`Broadcaster`] actor registers subscribers and runs the timer of the ticker, which publishes numbered
+//! messages.
 //!
 //! In your application:
 //!

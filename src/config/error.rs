@@ -9,76 +9,78 @@ use std::{
 use thiserror::Error;
 use toml::Value;
 
-/// Maximum number of characters that an error repeats of the config. The rest becomes `…`.
-const REPEATED: usize = 80;
+/// Maximum number of characters that an error message quotes of a key or value. `…` replaces the rest.
+const MAX_QUOTED_CHARS: usize = 80;
 
 /// Why a config is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// The config file cannot be read.
     #[error("{}: cannot read the config file: {reason}", shown(path))]
     Unreadable {
         /// The config file.
         path: PathBuf,
-        /// The reason, from the system.
+        /// Why the file cannot be read.
         reason: String,
     },
-    /// The file is not valid TOML.
+    /// The config file is not valid TOML.
     #[error("{}:{line}:{column}: this is not TOML: {reason}", shown(path))]
     Syntax {
         /// The config file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, counted from 1.
         line: usize,
-        /// The character in that line, from 1.
+        /// Number of the character in this line, counted from 1.
         column: usize,
-        /// The reason, from the parser.
+        /// The error message of the TOML parser, shortened and in one line.
         reason: String,
     },
-    /// A key precedes the first section of the file.
+    /// A key is before the first section of the config file.
     #[error("{origin}: {} is outside of a section; it belongs under one of: {}", shorten(key), sections.join(", "))]
     OutsideOfSection {
-        /// The source of the key.
+        /// The file, variable or flag that contains the key.
         origin: Origin,
-        /// The key.
+        /// Name of the key.
         key: String,
-        /// The sections that have a key of this name, or else all sections, each in brackets.
+        /// The sections that have a key with this name, or all sections if there is none. Each name is in
+        /// brackets.
         sections: Vec<String>,
     },
     /// The section does not exist.
     #[error("{origin}: there is no section {}; allowed is one of: {}", shorten(section), known.join(", "))]
     UnknownSection {
-        /// The source of the section.
+        /// The file, variable or flag that contains the section.
         origin: Origin,
-        /// The section.
+        /// Name of the unknown section.
         section: String,
-        /// All sections that exist.
+        /// Names of all sections that exist.
         known: Vec<String>,
     },
     /// The key does not exist.
     #[error("{origin}: there is no key {}; allowed is one of: {}", shorten(key), known.join(", "))]
     UnknownKey {
-        /// The source of the key.
+        /// The file, variable or flag that contains the key.
         origin: Origin,
-        /// The key.
+        /// Name of the unknown key.
         key: String,
-        /// All keys of the section.
+        /// Names of all keys in the section.
         known: Vec<String>,
     },
-    /// The name of a variable has the prefix, but not a section and a key.
-    #[error("{origin}: this names no key; allowed is a section and a key, as in {example}")]
+    /// The name of an environment variable begins with `BROADCASTER__`, but does not name a section and a
+    /// key.
+    #[error("{origin}: this does not name a key; allowed is a section and a key, as in {example}")]
     NoKey {
-        /// The variable.
+        /// The environment variable.
         origin: Origin,
-        /// A valid name.
+        /// An example of a valid name.
         example: String,
     },
     /// The value of a key is not allowed.
     #[error("{origin}: {key}: {message}")]
     Value {
-        /// The source of the value.
+        /// The file, variable or flag that contains the value.
         origin: Origin,
-        /// The key.
+        /// Name of the key.
         key: String,
         /// The value found, and the allowed values.
         message: String,
@@ -107,9 +109,11 @@ impl fmt::Display for Origin {
 }
 
 impl ConfigError {
-    /// The parser's error, without the lines of the file that the parser repeats.
+    /// Converts an error of the TOML parser. Omits the lines of the file that the parser quotes in its full
+    /// error text.
     pub(super) fn syntax(path: PathBuf, text: &str, err: &toml::de::Error) -> Self {
-        // An error without a span is about the whole file, such as too deep nesting.
+        // An error without a position is about the whole file, such as nesting that is too deep. It is
+        // reported at the first line.
         let at = err.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -122,22 +126,23 @@ impl ConfigError {
     }
 }
 
-/// A path in one line, with control characters escaped. It is not shortened.
+/// Formats a path in one line, with control characters escaped. Does not shorten it.
 pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string()).collect()
 }
 
-/// The beginning of a text, at most `REPEATED` characters, in one line.
+/// Quotes at most the first `MAX_QUOTED_CHARS` characters of a text, in one line, with control characters
+/// escaped.
 pub(super) fn shorten(text: &str) -> String {
     let mut all = escape(text);
-    let mut start: String = all.by_ref().take(REPEATED).collect();
+    let mut start: String = all.by_ref().take(MAX_QUOTED_CHARS).collect();
     if all.next().is_some() {
         start.push('…');
     }
     start
 }
 
-/// A value as in a config file, shortened, in one line.
+/// Formats a value as it is written in a config file, but shortened and in one line.
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", shorten(text)),
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_is_refused_and_told_in_a_few_words() {
+    fn too_deep_nesting_is_refused_with_a_short_message() {
         let depth = 100_000;
         for text in [
             "[".repeat(depth),
@@ -189,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_is_one_line_and_bounded() {
+    fn quoted_text_is_one_line_and_bounded() {
         assert_eq!(shorten("a\nb\r\u{1b}[0m"), "a\\nb\\r\\u{1b}[0m");
         assert_eq!(shorten(&"é".repeat(80)), "é".repeat(80));
         assert_eq!(shorten(&"é".repeat(81)), format!("{}…", "é".repeat(80)));

@@ -8,14 +8,14 @@ use toml::Value;
 
 use super::value::{refused, text_or_off};
 
-/// Maximum length of a host name, in bytes. DNS allows no longer names.
+/// Maximum length of a host name, in bytes. DNS allows at most this length.
 const MAX_HOST_BYTES: usize = 253;
 
-/// Maximum length of the scheme of an origin, in bytes. The HTTP library accepts no longer ones.
+/// Maximum length of the scheme of an origin, in bytes. The HTTP library refuses a longer scheme.
 const MAX_SCHEME_BYTES: usize = 64;
 
-/// Maximum number of origins in the list. A longer list is refused.
-const ORIGINS: usize = 1000;
+/// Maximum number of origins in `cors.allowed_origins`. A longer list is refused.
+const MAX_ORIGINS: usize = 1000;
 
 pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
@@ -31,7 +31,7 @@ pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
         })
 }
 
-/// An address, or `off`.
+/// A setting whose value is an address, or `off`.
 pub(super) mod optional_address {
     use super::*;
     pub(in crate::config) use crate::config::value::write_or_off as serialize;
@@ -44,7 +44,8 @@ pub(super) mod optional_address {
     }
 }
 
-/// Whether the text is a host and a port. Whether the host exists is only known when the server binds to it.
+/// Whether the text has the form of a host and a port. The host need not exist: only binding to the address
+/// shows whether it does.
 fn is_address(text: &str) -> bool {
     if text.starts_with('[') {
         return text.parse::<SocketAddrV6>().is_ok();
@@ -56,14 +57,14 @@ fn is_address(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    // Parsing a number would accept a leading `+`, which a port must not have.
+    // The number parser accepts a leading `+`, which a port must not have.
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let found = Value::deserialize(deserializer)?;
-    let Some(origins) = found.as_array().filter(|list| list.len() <= ORIGINS) else {
-        let allowed = format!("a list of at most {ORIGINS} origins, such as [\"*\"] or []");
+    let Some(origins) = found.as_array().filter(|list| list.len() <= MAX_ORIGINS) else {
+        let allowed = format!("a list of at most {MAX_ORIGINS} origins, such as [\"*\"] or []");
         return Err(match found.as_array() {
             Some(list) => D::Error::custom(format!(
                 "found a list of {}, allowed is {allowed}",
@@ -89,7 +90,7 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     origins.iter().map(origin).collect()
 }
 
-/// Whether a browser could send this text as `Origin`, or it is `*`.
+/// Whether the text is `*`, or a value that a browser can send in the header `Origin`.
 fn is_origin(text: &str) -> bool {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let serialized = || {
@@ -205,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cors_library_takes_every_origin_that_is_taken_here(
+        fn the_cors_library_accepts_every_accepted_origin(
             text in "[a-z][a-z0-9+.-]{0,70}://([a-z0-9._-]{0,12}|\\[[0-9a-f:]{1,8}\\])(:[0-9]{0,6})?",
         ) {
             if is_origin(&text) {

@@ -18,29 +18,30 @@ use super::{
     settings::Config,
 };
 
-/// The config file if none is named. It is optional.
+/// Path of the config file that is used if the user names none. This file need not exist.
 pub const DEFAULT_PATH: &str = "config/default.toml";
 
 const ENVIRONMENT_PREFIX: &str = "BROADCASTER__";
 
-/// Maximum length of a config file, in bytes. A longer file is refused: it is not a config file.
+/// Maximum length of a config file, in bytes. A longer file is refused, because it is certainly not a config
+/// file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A flag that sets a key.
+/// A command-line flag that sets a key of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
     /// The flag as written, e.g. `--interval`.
     pub name: &'static str,
-    /// The key that it sets, e.g. `ticker.interval`.
+    /// The key that the flag sets, e.g. `ticker.interval`.
     pub key: &'static str,
-    /// The value as text.
+    /// The value of the flag, as text.
     pub value: String,
 }
 
-/// The sources of the settings. They can be read repeatedly.
+/// The sources of the settings. A reload uses the same sources again.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file that the user names. `None`: [`DEFAULT_PATH`], if it exists.
+    /// The config file that the user names. `None`: [`DEFAULT_PATH`], if this file exists.
     pub path: Option<PathBuf>,
     /// The environment variables. Only those with the prefix `BROADCASTER__` are used.
     pub environment: Vec<(OsString, OsString)>,
@@ -48,19 +49,20 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
-/// The result of looking for the config file and reading it. Two equal values mean that nothing changed.
+/// The result of looking for the config file and reading it. If two results are equal, the file did not
+/// change in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The user named no file, and [`DEFAULT_PATH`] does not exist.
     Nothing,
-    /// The path and text of a file.
+    /// The path and text of the config file.
     Text(PathBuf, String),
-    /// The path of a file that cannot be read, and the reason.
+    /// The path of a config file that cannot be read, and the reason.
     Unreadable(PathBuf, String),
 }
 
 impl Found {
-    /// Reads a file.
+    /// Reads the config file at `path`.
     pub fn at(path: PathBuf) -> Self {
         match read(&path) {
             Ok(text) => Self::Text(path, text),
@@ -78,15 +80,15 @@ impl Found {
 }
 
 impl Sources {
-    /// Reads the config file.
+    /// Looks for the config file and reads it.
     pub fn look(&self) -> Found {
         let named = self.path.clone();
         let default = || is_there(DEFAULT_PATH).then(|| DEFAULT_PATH.into());
         named.or_else(default).map_or(Found::Nothing, Found::at)
     }
 
-    /// Combines the file's content with the other sources. If any value is wrong, returns its error and no
-    /// config.
+    /// Merges the content of the config file with the variables and flags. Fails if a value in any of these
+    /// sources is wrong.
     pub fn load(&self, found: &Found) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
         match found {
@@ -98,7 +100,8 @@ impl Sources {
             }
         }
         for (name, value) in &self.environment {
-            // A name that is not Unicode keeps its prefix, so it is refused as unknown.
+            // Bytes of a name that are not Unicode are replaced. Such a name keeps its prefix, so it is
+            // refused as an unknown key.
             let name = name.to_string_lossy();
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 let origin = Origin::Variable(name.clone().into_owned());
@@ -109,7 +112,7 @@ impl Sources {
             let (section, key) = key.split_once('.').unwrap_or((key, ""));
             layers.set_text(section, key, value, Origin::Flag(name))?;
         }
-        Ok(parse(&layers.settings).expect("each setting was parsed before"))
+        Ok(parse(&layers.settings).expect("each setting was parsed when it was added"))
     }
 }
 
@@ -122,7 +125,7 @@ pub fn changed_keys(old: &Config, new: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Every key with its value.
+/// Every key in the form `section.key`, with its value.
 fn leaves(config: &Config) -> BTreeMap<String, Value> {
     as_table(config)
         .into_iter()
@@ -145,7 +148,7 @@ fn parse(settings: &Table) -> Result<Config, toml::de::Error> {
     Config::deserialize(Value::Table(settings.clone()))
 }
 
-/// Whether something exists at a path. This includes a broken symbolic link, and a file without permission.
+/// Whether anything exists at a path, even a broken symbolic link or a file without read permission.
 fn is_there(path: &str) -> bool {
     !matches!(
         std::fs::symlink_metadata(path).map_err(|err| err.kind()),
@@ -154,7 +157,7 @@ fn is_there(path: &str) -> bool {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // A device may have no end, and data read from a pipe cannot be read again.
+    // Only regular files are read: a device may have no end, and a pipe cannot be read again at a reload.
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::Error::other("it is a folder"));
@@ -177,9 +180,9 @@ fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-/// The settings of the sources so far, merged.
+/// The merged settings of all sources that were added so far. A later source overrides earlier ones.
 struct Layers {
-    /// Every key that exists, with its default, which shows the key's type.
+    /// Every key that exists, with its default value. The type of the default is the type of the key.
     known: Table,
     settings: Table,
 }
@@ -246,7 +249,8 @@ impl Layers {
         text: &str,
         origin: Origin,
     ) -> Result<(), ConfigError> {
-        // Text that cannot be parsed stays text. The check then refuses it and names the allowed values.
+        // Text that is not of the key's type is kept as a string. `set` then refuses the string and names the
+        // allowed values.
         let as_text = Value::String(text.to_owned());
         let value = match self.known_key(section, key, &origin)? {
             Value::Boolean(_) => text.parse().map_or(as_text, Value::Boolean),
@@ -310,7 +314,8 @@ impl Layers {
         }
     }
 
-    /// The error for a key outside of a section, or for a section's name that is used as a key.
+    /// The error for a value outside of a section: either its key belongs into a section, or its key is the
+    /// name of a section.
     fn misplaced(&self, key: String, value: &Value, origin: Origin) -> ConfigError {
         if self.known.contains_key(&key) {
             let message = format!("found {}, allowed is a section: [{key}]", found(value));

@@ -21,17 +21,18 @@ pub struct LogConfig {
     /// The log file, if `kind` is `file`.
     #[serde(deserialize_with = "value::file")]
     pub path: PathBuf,
-    /// With a file log: whether events are synced to the disk before they are acknowledged.
+    /// If `kind` is `file`: whether events are synced to the disk before or after they are acknowledged.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
     pub sync: SyncPolicy,
     /// With [`SyncPolicy::Interval`]: maximum time from the acknowledgement of an event to its sync. A crash
-    /// can lose the acknowledged events of this time.
+    /// can lose the events that were acknowledged within this time.
     #[serde(with = "value::sync_interval")]
     pub sync_interval: Duration,
-    /// The URL of Redis, if `kind` is `redis`. When the config is printed, `***` replaces the password.
+    /// The URL of Redis, if `kind` is `redis`. When the config is printed, `***` replaces the password in the
+    /// URL.
     #[serde(with = "value::redis_url")]
     pub url: RedisUrl,
     /// Prefix of the log's keys in Redis. Servers with the same prefix share a log.
@@ -48,11 +49,11 @@ pub struct LogConfig {
 /// Where events are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKindName {
-    /// Only in memory. A restart loses them.
+    /// Only in memory: a restart loses the events.
     Memory,
-    /// In a file, and in memory.
+    /// In a file, and the newest events also in memory.
     File,
-    /// In Redis, shared with other servers.
+    /// In Redis: several servers can share the events.
     Redis,
 }
 
@@ -67,9 +68,9 @@ impl Choice for LogKindName {
 /// When an event in a log file is synced to the disk, so that it survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Before it is acknowledged and delivered.
+    /// The event is synced before it is acknowledged and delivered.
     Always,
-    /// At most `log.sync_interval` after it was acknowledged.
+    /// The event is synced at most `log.sync_interval` after it was acknowledged.
     Interval,
 }
 

@@ -20,7 +20,8 @@ use crate::{
     matching::HubUrl,
 };
 
-/// Keys that take effect while the server runs. All others need a restart. See [`Config::live_settings`].
+/// Keys whose changes take effect while the server runs. A change of any other key needs a restart. See
+/// [`Config::live_settings`].
 pub const RELOADABLE: [&str; 6] = [
     "auth.issuers",
     "stream.checkpoints",
@@ -37,7 +38,7 @@ pub const RELOADABLE: [&str; 6] = [
 pub struct Config {
     /// Sockets, threads and timeouts.
     pub server: ServerConfig,
-    /// The numbered messages.
+    /// The ticker, which publishes numbered messages.
     pub ticker: TickerConfig,
     /// Event streams and the history in memory.
     pub stream: StreamConfig,
@@ -47,7 +48,7 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Limits on what clients may request.
     pub limits: LimitsConfig,
-    /// Access for pages of other origins.
+    /// Which pages of other origins may use the server (CORS).
     pub cors: CorsConfig,
     /// The event log.
     pub log: LogConfig,
@@ -63,21 +64,22 @@ pub struct ServerConfig {
     /// Host and port to listen on. Port 0: any free port.
     #[serde(deserialize_with = "host_value::bind_address")]
     pub bind: String,
-    /// Host and port of `/metrics`, `/status` and `/readyz`. `None`, written `"off"`: they are served at
-    /// `bind`.
+    /// Host and port of `/metrics`, `/status` and `/readyz`. `None`, written `"off"`: these paths are served
+    /// at `bind`.
     #[serde(with = "host_value::optional_address")]
     pub admin_bind: Option<String>,
-    /// Threads that serve connections. 0: one for each core.
+    /// Number of threads that serve connections. 0: one thread for each CPU core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
     /// The folder whose files are served at `/`. If it does not exist, the server logs a warning.
     #[serde(deserialize_with = "value::folder")]
     pub static_dir: PathBuf,
-    /// The Content-Security-Policy of the files in `static_dir`. `None`, written `"off"`: no header.
+    /// The header Content-Security-Policy of the files in `static_dir`. `None`, written `"off"`: they have no
+    /// such header.
     #[serde(with = "value::content_security_policy")]
     pub static_csp: Option<String>,
-    /// Maximum number of subscribers. 0: as many as the limit on open files allows. Beyond it, new
-    /// subscribers receive a `retry:` and are disconnected.
+    /// Maximum number of subscribers. 0: as many as the limit on open files allows. When the maximum is
+    /// reached, new subscribers receive a `retry:` and are disconnected.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
     pub max_subscribers: usize,
     /// The server closes a connection without an event stream when it is idle for this long, or when a
@@ -92,7 +94,7 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
 }
 
-/// A page may load only its own files and read only its own server.
+/// Default of `static_csp`: a page may load files only from its own server, and connect only to it.
 const STRICT_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                           connect-src 'self'; base-uri 'none'; form-action 'none'; \
                           frame-ancestors 'none'";
@@ -121,7 +123,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// Section `[ticker]`: the numbered messages. All keys except `topic` are reloadable.
+/// Section `[ticker]`: the ticker, which publishes numbered messages. All keys except `topic` are reloadable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -129,13 +131,14 @@ pub struct TickerConfig {
     /// Whether the ticker publishes messages.
     #[serde(deserialize_with = "value::boolean")]
     pub enabled: bool,
-    /// Time from one message to the next.
+    /// Time from one message of the ticker to the next.
     #[serde(with = "value::interval")]
     pub interval: Duration,
-    /// Text of a message. `{n}` becomes its number, which counts from 0.
+    /// Text of the ticker's messages. `{n}` is replaced by the number of the message, which begins with 0.
     #[serde(deserialize_with = "value::message")]
     pub message: String,
-    /// Topic of the messages. Also the topic of a `/events/sse` subscriber that asks for none.
+    /// Topic of the ticker's messages. A subscriber of `/events/sse` that asks for no topic receives this
+    /// topic.
     #[serde(with = "value::topic")]
     pub topic: Topic,
 }
@@ -157,31 +160,34 @@ impl Default for TickerConfig {
 #[non_exhaustive]
 pub struct StreamConfig {
     /// Time that clients wait before they reconnect. Each client receives a random time of 50 to 150 % of
-    /// this.
+    /// this value.
     #[serde(with = "value::retry")]
     pub retry: Duration,
-    /// A subscriber that received nothing for this long receives a comment. Reloadable.
+    /// A subscriber that received nothing for this long receives a comment as a heartbeat, so that proxies do
+    /// not close its stream. Reloadable.
     #[serde(with = "value::timeout")]
     pub heartbeat: Duration,
-    /// Whether a subscriber that received nothing for `heartbeat` receives a checkpoint instead of the
-    /// comment when its last event id is in the older half of the history. Reloadable.
+    /// Whether idle subscribers receive checkpoints. A checkpoint is an event that only gives the client a
+    /// newer id to resume after. It is sent instead of the heartbeat comment if the client's last event id is
+    /// in the older half of the history. Reloadable.
     #[serde(deserialize_with = "value::boolean")]
     pub checkpoints: bool,
     /// Maximum duration of a stream. `None`, written `"off"`: a stream lasts until its client leaves, its
     /// token expires or the server stops.
     #[serde(with = "value::optional_duration")]
     pub max_lifetime: Option<Duration>,
-    /// Number of retained events. The oldest are evicted first.
+    /// Maximum number of events that are retained in memory. The oldest events are evicted first.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
-    /// Number of events about active subscriptions that are retained in addition.
+    /// Maximum number of retained events about active subscriptions, in addition to `history`.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
     pub presence_history: usize,
-    /// Memory for all retained events, in bytes. Events about active subscriptions may use a quarter of it.
+    /// Memory for all retained events, in bytes. When this memory is full, events about active subscriptions
+    /// are evicted first if they use more than a quarter of it.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
-    /// When an event is appended, older retained events that exceed this age are evicted. `None`, written
-    /// `"off"`: no limit.
+    /// Maximum age of a retained event. Older events are evicted when the next event is appended. `None`,
+    /// written `"off"`: no limit.
     #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
     /// Number of the newest events that stay in memory for connected subscribers even if `history` or
@@ -214,10 +220,11 @@ pub struct HubConfig {
     /// The hub's URL as its clients know it. `None`, written `"auto"`: made from `server.bind`.
     #[serde(with = "value::optional_hub_url")]
     pub url: Option<HubUrl>,
-    /// Whether active subscriptions are published and listed, to clients whose token allows it.
+    /// Whether the hub publishes events about active subscriptions and lists these subscriptions, for clients
+    /// whose token allows it.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
-    /// Whether clients of older protocol versions are also accepted.
+    /// Whether clients of older Mercure versions are also accepted.
     #[serde(deserialize_with = "value::boolean")]
     pub legacy: bool,
 }
@@ -227,7 +234,7 @@ pub struct HubConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct AuthConfig {
-    /// Who may subscribe. Publishing always requires a token.
+    /// Who may subscribe: everyone, or only clients with a token. Publishing always requires a token.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
@@ -236,11 +243,11 @@ pub struct AuthConfig {
     /// Name of the cookie that may carry a token. `None`, written `"off"`: no cookie is read.
     #[serde(with = "value::cookie")]
     pub cookie: Option<String>,
-    /// Time before its token expires at which a subscriber receives the event `expiring`.
+    /// A subscriber receives the event `expiring` this long before its token expires.
     #[serde(with = "value::expiring")]
     pub expiring: Duration,
     /// The trusted issuers and their key files. Reloadable; each reload also reads the key files. Empty: at
-    /// each start, the server creates a key and prints a token.
+    /// each start, the server creates a key and prints a token that is signed with it.
     #[serde(with = "value::issuers")]
     pub issuers: Vec<IssuerConfig>,
 }
@@ -248,9 +255,9 @@ pub struct AuthConfig {
 /// Who may subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscribePolicy {
-    /// Everyone. Without a token, a subscriber receives only public events.
+    /// Everyone may subscribe. Without a token, a subscriber receives only public events.
     Anonymous,
-    /// Only clients with a token.
+    /// Only clients with a valid token may subscribe.
     Token,
 }
 
@@ -275,36 +282,38 @@ impl Default for AuthConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LimitsConfig {
-    /// Length of the body of a request. Longer: 413, for `QUERY` 400.
+    /// Maximum length of a request body. A longer body returns 413, or 400 for `QUERY`.
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
-    /// Length of each field of an update. Each line break in `data` counts as 7 bytes. Longer: 413.
+    /// Maximum length of each field of an update (a publish request). Each line break in `data` is counted as
+    /// 7 bytes, because each line is sent with the field name `data: `. A longer field returns 413.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
-    /// Topics of an update. More: 413.
+    /// Maximum number of topics of an update. More topics return 413.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub topics: usize,
-    /// Topics and patterns that one subscriber may ask for. More: 400.
+    /// Maximum number of matchers (topics and patterns) that one subscriber may ask for. More return 400.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub matchers: usize,
-    /// Memory for the matchers of all subscribers, in bytes. Beyond it, new subscribers receive a `retry:`
-    /// and are disconnected.
+    /// Memory for the matchers (topics and patterns) of all subscribers, in bytes. When it is exhausted, new
+    /// subscribers receive a `retry:` and are disconnected.
     #[serde(deserialize_with = "value::number::<_, 65_536, 1_099_511_627_776>")]
     pub matcher_bytes: usize,
-    /// Length of each topic or pattern that a subscriber asks for or that a token contains. Longer: 400, in a
-    /// token 401.
+    /// Maximum length of each topic or pattern that a subscriber asks for or that a token contains. A longer
+    /// one returns 400, or 401 if it is in a token.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
-    /// Streams that are open with the same token. More: 429.
+    /// Maximum number of streams that are open with the same token. A further stream returns 429.
     #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
     pub subscriptions: usize,
-    /// Length of a token. Longer: 401.
+    /// Maximum length of a token. A longer token returns 401.
     #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
     pub token: usize,
-    /// Mercure authorization details in a token. More: 401.
+    /// Maximum number of Mercure entries in a token's claim `authorization_details`. More return 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_details: usize,
-    /// Topics in each of these details. More: 401.
+    /// Maximum number of topics in each Mercure entry of a token's claim `authorization_details`. More return
+    /// 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_topics: usize,
 }
@@ -326,13 +335,13 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Section `[cors]`: access for pages of other origins.
+/// Section `[cors]`: which pages of other origins may use the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CorsConfig {
-    /// Origins whose pages may read the stream, `/status` and `/metrics`. `*`: all, without credentials.
-    /// Empty: only the server's own.
+    /// Origins whose pages may read the stream, `/status` and `/metrics`. `*`: all origins, but without
+    /// credentials. Empty: only the server's own origin.
     #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,
 }
@@ -360,13 +369,14 @@ impl Config {
         }
     }
 
-    /// The hub's URL: `hub.url`, or a URL made from `server.bind`. If its port is 0, only the running server
-    /// knows the real port.
+    /// The hub's URL: `hub.url`, or a URL made from `server.bind`. If the port in `server.bind` is 0, this
+    /// URL has port 0: only the running server knows the real port.
     pub fn hub_url(&self) -> HubUrl {
         self.hub_url_at(None)
     }
 
-    /// The hub's URL of a server that listens on the port `bound`. `None`: on the port in `server.bind`.
+    /// The hub's URL: `hub.url`, or a URL made from the host in `server.bind` and `bound`, the port on which
+    /// the server listens. `None`: the port in `server.bind`.
     pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
         self.hub.url.clone().unwrap_or_else(|| {
             let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
@@ -395,7 +405,7 @@ impl Config {
     ///
     /// # Panics
     ///
-    /// If a value has no TOML form: a path that is not Unicode, or a number above 63 bits.
+    /// If a value has no TOML form: a path that is not Unicode, or a number of more than 63 bits.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every setting has a TOML form")
     }

@@ -13,7 +13,7 @@ use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::Hub
 /// Maximum length of `ticker.message`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// Maximum length of a path, in bytes. The system accepts no longer paths.
+/// Maximum length of a path, in bytes. Linux refuses a longer path.
 const MAX_PATH_BYTES: usize = 4096;
 
 pub(super) fn refused<E: Error>(found: &Value, allowed: impl fmt::Display) -> E {
@@ -60,7 +60,8 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBu
         })
 }
 
-/// A prefix for names of keys. It has no braces, because they select the hash slot in a Redis Cluster.
+/// The prefix of the log's keys in Redis. Braces are not allowed, because they would select the hash slot in
+/// a Redis Cluster.
 pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
     let is_good = |text: &&str| {
@@ -76,7 +77,7 @@ pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     })
 }
 
-/// The URL of Redis. It may contain a password, so errors do not show the value found.
+/// The URL of Redis. It may contain a password, so error messages do not show the value found.
 pub(super) mod redis_url {
     use super::*;
 
@@ -88,8 +89,9 @@ pub(super) mod redis_url {
         match url {
             Some(Ok(url)) => Ok(url),
             _ => Err(D::Error::custom(
-                "found what is not shown, for a password may be in it, allowed is where Redis is, such as \"redis://localhost:6379/0\", \"rediss://...\" for TLS, \
-                 or \"redis+sentinel://host1,host2/0/master\"",
+                "found a value that is not shown, because it may contain a password, allowed is a URL of \
+                 Redis, such as \"redis://localhost:6379/0\", \"rediss://...\" for TLS, or \
+                 \"redis+sentinel://host1,host2/0/master\"",
             )),
         }
     }
@@ -113,10 +115,10 @@ pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     }
 }
 
-/// The word for "none" in the config.
+/// The word that means `None` in the config: the setting is switched off, or unlimited.
 const OFF: &str = "off";
 
-/// A text that satisfies `is_good`, or `off`.
+/// Reads a text that satisfies `is_good`, or `off`. `allowed` describes such texts in the error message.
 pub(super) fn text_or_off<'de, D: Deserializer<'de>>(
     deserializer: D,
     is_good: impl Fn(&str) -> bool,
@@ -168,7 +170,7 @@ pub(super) mod optional_hub_url {
     }
 }
 
-/// A topic.
+/// A setting whose value is a topic.
 pub(super) mod topic {
     use super::*;
 
@@ -328,7 +330,8 @@ fn duration<'de, D: Deserializer<'de>>(
     duration_of(&found, bounds, "")
 }
 
-/// A duration from `min` to `max`, both included. `or`: what else is allowed, for the error.
+/// Parses a duration from `min` to `max`, both included. `or` begins the list of allowed values in the error
+/// message; it names what the caller also allows, such as `off`.
 fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
     let parse = |text: &str| humantime::parse_duration(text);
     let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
@@ -344,7 +347,7 @@ fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> R
         })
 }
 
-/// A duration, or `off`.
+/// A setting whose value is a duration, or `off`.
 pub(super) mod optional_duration {
     use super::*;
 
@@ -369,7 +372,7 @@ pub(super) mod optional_duration {
     }
 }
 
-/// Defines a module for `#[serde(with)]`: a duration between two bounds, both included.
+/// Defines a module for `#[serde(with)]` that reads and writes a duration between two bounds, both included.
 macro_rules! duration_between {
     ($name:ident, $min:literal, $max:literal) => {
         pub(super) mod $name {

@@ -1,12 +1,13 @@
-//! Reads the `Accept` header of a request. Only an explicit exclusion counts.
+//! Decides from the `Accept` header of a request whether the client accepts an event stream. A missing or
+//! invalid header excludes nothing.
 
 use actix_web::{
     HttpRequest,
     http::header::{Accept, Header as _, Quality},
 };
 
-/// Returns whether the client accepts `text/event-stream`: the most specific range that covers it must have a
-/// weight above zero. A missing, empty or invalid header excludes nothing.
+/// Returns whether the client accepts `text/event-stream`: the most specific media range that includes this
+/// type must have a weight (`q`) above zero. A missing, empty or invalid header accepts every type.
 pub(super) fn accepts_event_stream(request: &HttpRequest) -> bool {
     let ranges = match Accept::parse(request) {
         Ok(Accept(ranges)) if !ranges.is_empty() => ranges,
@@ -41,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_excludes_event_streams_is_told_from_what_does_not() {
+    fn a_header_that_excludes_event_streams_is_recognized() {
         for header in [
             "text/event-stream",
             "*/*",

@@ -18,20 +18,21 @@ use crate::{auth::Access, broadcaster::Hub, transport::form};
 
 const SCHEME: &str = "Bearer";
 
-/// The token cookie of older Mercure versions.
+/// Name of the cookie that carries the token in older Mercure versions.
 const LEGACY_COOKIE: &str = "mercureAuthorization";
 
 /// The query parameter that carries the token in older Mercure versions.
 const LEGACY_PARAMETER: &[u8] = b"authorization";
 
-/// Where a request carries its token. The token is not verified yet.
+/// The access token of a request, and the part of the request that contains it. The token is not verified
+/// yet.
 #[derive(Debug)]
 pub(crate) enum Credentials<'a> {
     Nothing,
     Header(&'a str),
-    /// From the query. Only older Mercure versions allow this.
+    /// A token in the query. Only older Mercure versions allow this.
     Query(String),
-    /// From a cookie. Browsers attach it, also to requests that a page of another origin causes.
+    /// A token in a cookie. Browsers also send the cookie with requests that a page of another origin makes.
     Cookie(&'a str),
 }
 
@@ -48,8 +49,9 @@ pub(super) fn access(
     verified(&of_request(request, hub, policy)?, hub, policy)
 }
 
-/// The same for a request that changes something, which requires a token. A token from a cookie is accepted
-/// only if the page that sent the request is trusted (Mercure, chapter Security Considerations).
+/// Returns the rights that the token of a request grants, for requests that change something, such as
+/// publishing. They require a token. A token from a cookie is accepted only if the page that sent the request
+/// is trusted (Mercure, chapter Security Considerations).
 pub(super) fn access_to_change(
     request: &HttpRequest,
     hub: &Hub,
@@ -99,9 +101,9 @@ fn of_request<'a>(
         .map_err(|Malformed| Challenge::InvalidRequest.to(hub))
 }
 
-/// Extracts the token from the `Authorization` header. If there is no such header, takes it from the query,
-/// or else from the first of these cookies that is not empty. A header with another scheme counts as no
-/// token, and then neither the query nor the cookies are used.
+/// Extracts the token of a request from the `Authorization` header. If there is no such header, takes the
+/// token from the query, or else from the first of the named `cookies` that is not empty. If the header has a
+/// scheme other than `Bearer`, the request has no token, and the query and the cookies are ignored.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,
@@ -128,7 +130,8 @@ pub(crate) fn presented<'a, 'n>(
         None => (bytes, &[][..]),
     };
     if !is_scheme(scheme) {
-        // Another authentication scheme. The hub does not support it, so there is no token.
+        // The header has another authentication scheme. The hub does not support it, so the request has no
+        // token.
         return Ok(Credentials::Nothing);
     }
     let token = rest.trim_ascii();
@@ -140,7 +143,8 @@ pub(crate) fn presented<'a, 'n>(
     Ok(Credentials::Header(token))
 }
 
-/// Returns the token in a query. An empty parameter counts as none; more than one token is an error.
+/// Returns the token in the query parameter `authorization`. Empty parameters are ignored; more than one
+/// token is an error.
 fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     let mut tokens = form::pairs(query.as_bytes())
         .filter(|(name, value)| name == LEGACY_PARAMETER && !value.is_empty());
@@ -151,8 +155,8 @@ fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     token.transpose().map_err(|_| Malformed)
 }
 
-/// Returns the value of the cookie `name`, if this header contains it and it is not empty (RFC 6265,
-/// section 5.4). Other cookies may contain any bytes, even invalid UTF-8.
+/// Returns the value of the cookie `name`, if this `Cookie` header contains such a cookie and its value is
+/// not empty (RFC 6265, section 5.4). Other cookies may contain any bytes, even invalid UTF-8.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     let cookies = header.as_bytes().split(|byte| *byte == b';');
     let mut values = cookies.filter_map(|cookie| {
@@ -173,7 +177,7 @@ pub(crate) fn comes_from_a_trusted_page(
     let header = |name| headers.get(name)?.to_str().ok();
     let origin = match headers.get(ORIGIN).map(HeaderValue::to_str) {
         Some(Ok(origin)) => origin.to_owned(),
-        // No browser sends an origin that is not ASCII.
+        // No browser sends an origin that is not ASCII, so such a request is not from a trusted page.
         Some(Err(_)) => return false,
         None => match header(REFERER).map(Url::parse) {
             Some(Ok(url)) => url.origin().ascii_serialization(),
@@ -181,7 +185,8 @@ pub(crate) fn comes_from_a_trusted_page(
         },
     };
     let host = header(HOST).unwrap_or_default();
-    // Pages in a file or in a sandbox have the origin `null`. Anyone can make one, so it is never trusted.
+    // Pages that are opened from a file or in a sandboxed frame have the origin `null`. Anyone can make such
+    // a page, so this origin is never trusted.
     if origin == "null" {
         return false;
     }

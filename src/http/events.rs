@@ -1,6 +1,6 @@
 //! Serves event streams: at `/events/sse`, with the numbered messages as the default topic, and at the hub's
 //! own URL (Mercure, chapter Subscription). Browsers never reconnect after an error status, so a client that
-//! is rejected only for now receives a short stream with a `retry:` instead.
+//! is rejected only temporarily receives a short stream with a `retry:` instead.
 
 use std::{
     sync::Arc,
@@ -32,13 +32,13 @@ use crate::{
     metrics::Rejection,
 };
 
-/// Path of the stream with the numbered messages.
+/// Path of the event stream that contains the ticker's numbered messages if the request selects no topics.
 pub(super) const PATH: &str = "/events/sse";
 
 /// Responds with the event stream of the application's [`Hub`], which must be registered as `web::Data<Hub>`.
 ///
-/// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the numbered
-/// messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
+/// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the ticker's
+/// numbered messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
 /// `last_event_id` or `lastEventId`. Without an id it begins with the next event. If the `Accept` header
 /// excludes `text/event-stream`, the response is 406. HEAD returns the headers only. If a limit is reached,
 /// the response is a stream that contains only a `retry:`, because a browser never reconnects after an error
@@ -53,7 +53,7 @@ pub async fn subscribe(
         .unwrap_or_else(|problem| problem.error_response())
 }
 
-/// The same, but the request must select topics.
+/// Responds with an event stream like [`subscribe`], but refuses a request that selects no topics.
 pub(super) async fn subscribe_to_topics(
     request: HttpRequest,
     payload: web::Payload,
@@ -72,7 +72,7 @@ async fn answer(
     if !accepts_event_stream(request) {
         return Err(Problem::NotAcceptable);
     }
-    // In an embedding application there is no policy: the application itself authorizes its clients.
+    // Only `Server` registers a policy. Without one, an embedding application authorizes its clients itself.
     let policy = request.app_data::<web::Data<Policy>>();
     let access = policy
         .map(|policy| access(request, hub, policy))
@@ -88,8 +88,8 @@ async fn answer(
         false => hub.select(matchers, access.as_deref()).await,
     };
     let selection = selection.map_err(matcher_problem);
-    // Browsers never reconnect after an error status, so they receive a stream with a `retry:`. Only Mercure
-    // clients send QUERY, and they receive 503.
+    // When the memory for matchers is exhausted, a client of QUERY receives 503. Any other client may be a
+    // browser, which never reconnects after an error status, so it receives a stream with a `retry:`.
     let must_wait = *request.method() != topics::query()
         && matches!(selection, Err(Problem::MatchersExhausted));
     let revocation = policy.zip(access.as_deref());
@@ -107,7 +107,7 @@ async fn answer(
     };
     if must_wait {
         hub.metrics().count_rejection(Rejection::Matchers);
-        return Ok(subscription.turn_away(hub));
+        return Ok(subscription.reject(hub));
     }
     if request.method() == Method::HEAD {
         return Ok(subscription.head_only(hub).await);
@@ -115,7 +115,8 @@ async fn answer(
     subscription.open(request, hub).await
 }
 
-/// Reads what the query, and the body of a QUERY, ask for.
+/// Reads the matchers and the last event id from the query of the URL and, if the method is QUERY, from the
+/// body.
 async fn stream_parameters(
     request: &HttpRequest,
     payload: web::Payload,
@@ -123,7 +124,7 @@ async fn stream_parameters(
 ) -> Result<StreamParameters, Problem> {
     let limits = policy.map_or_else(LimitsConfig::default, |policy| policy.limits);
     let legacy = policy.is_some_and(|policy| policy.legacy);
-    // Of the methods that are routed here, only QUERY has a body.
+    // This handler receives GET, HEAD and QUERY. Only QUERY has a body.
     let body = if *request.method() == topics::query() {
         Some(query_body(request, payload, &limits, policy).await?)
     } else {
@@ -134,7 +135,8 @@ async fn stream_parameters(
     topics::stream_parameters(request.query_string(), form, &limits, legacy)
 }
 
-/// Returns where the client wants to resume: after the id in the header, or else in the query.
+/// Returns where the client wants to resume: after the id in the header `Last-Event-ID`, or else after
+/// `last_event_id`, the id from the query or the body.
 fn resume_from(request: &HttpRequest, last_event_id: Option<&[u8]>) -> ResumeFrom {
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
@@ -143,8 +145,8 @@ fn resume_from(request: &HttpRequest, last_event_id: Option<&[u8]>) -> ResumeFro
     requested.map_or(ResumeFrom::Now, ResumeFrom::parse)
 }
 
-/// Refuses a body. A chunked one is read first, because some proxies send `Transfer-Encoding: chunked`
-/// without any data.
+/// Fails if the request has a body. A chunked body is read to see whether it is empty, because some proxies
+/// send `Transfer-Encoding: chunked` without any data.
 async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<(), Problem> {
     let mut payload = match payload.into_inner() {
         Payload::None => return Ok(()),
@@ -158,8 +160,8 @@ async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<
     }
 }
 
-/// Reads the body of a `QUERY`. The size limit is enough for the largest permitted matchers with every byte
-/// percent-encoded, plus 4096 bytes, and at most `limits.body`.
+/// Reads the body of a `QUERY`. The body may have the size of the largest allowed matchers with every byte
+/// percent-encoded, plus 4096 bytes, but at most `limits.body`.
 async fn query_body(
     request: &HttpRequest,
     payload: web::Payload,
@@ -187,7 +189,8 @@ fn access(
     Ok(access)
 }
 
-/// The problem of a matcher that does not compile. All other errors of matchers were found when they were parsed.
+/// The problem of a matcher that does not compile: a URI template (parameter `topic`) or a URL Pattern. All
+/// other errors were found when the matchers were parsed.
 fn matcher_problem(reason: InvalidMatcher) -> Problem {
     let problem = |name| Problem::Matcher { name, reason };
     match reason {
@@ -200,7 +203,7 @@ fn matcher_problem(reason: InvalidMatcher) -> Problem {
 /// Returns when the stream must end: when its token expires or its maximum lifetime is over, whichever is
 /// earlier. `None` means never.
 fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
-    // Ten years. It bounds the times that are added to the clock, so that the addition cannot overflow.
+    // Longest time from now to the end of a stream: ten years. Adding this time to the clock cannot overflow.
     const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let now = Instant::now();
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -210,8 +213,8 @@ fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
         Expiry::of_token(expires_at, left.min(MAX_LIFETIME), policy.expiring, now)
     });
     let of_stream = policy.max_lifetime.map(|most| {
-        // Each stream gets 80 to 100 % of the lifetime, so that streams that began together do not end
-        // together.
+        // Each stream lasts 80 to 100 % of `stream.max_lifetime`, so that streams that began together do not
+        // end together.
         let lifetime = most.mul_f64(1.0 - 0.2 * fastrand::f64());
         Expiry::of_stream(now + lifetime.min(MAX_LIFETIME))
     });

@@ -8,10 +8,11 @@ use serde_json::json;
 use super::problem::Problem;
 use crate::broadcaster::{Hub, Inspect, Inspection};
 
-/// If the Broadcaster does not answer within this time, it counts as dead.
+/// If the Broadcaster, the central actor, does not answer within this time, the server reports that it is
+/// unhealthy.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Responds with 200 if the Broadcaster answers, else 503.
+/// Responds with 200 if the Broadcaster answers in time, else 503.
 pub(super) async fn healthz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem> {
     inspect(&hub).await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "alive" })))

@@ -11,15 +11,15 @@ use crate::{
     matching::{HubUrl, MatcherType},
 };
 
-/// The metadata's path is this prefix followed by the path of the hub.
+/// Prefix of the path of the metadata document. The path of the hub follows this prefix.
 const PREFIX: &str = "/.well-known/oauth-protected-resource";
 
-/// Path of the metadata on this server.
+/// Path of the metadata document on this server.
 pub(super) fn path(hub: &HubUrl) -> String {
     format!("{PREFIX}{}", hub.path())
 }
 
-/// URL of the metadata, as clients see it.
+/// URL of the metadata document, as clients know it.
 pub(super) fn url(hub: &HubUrl) -> String {
     let mut url = hub.url().clone();
     url.set_path(&path(hub));

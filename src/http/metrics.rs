@@ -28,15 +28,15 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Responds with the metrics of the process and of the application's [`Hub`], which must be registered as
 /// `web::Data<Hub>`.
 ///
-/// The numbers of subscribers come from the Broadcaster. They are omitted if it does not answer within a
-/// second.
+/// The numbers of subscribers come from the Broadcaster. These numbers are omitted if the Broadcaster does
+/// not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
     let present = present(inspection.as_ref(), &hub.log().extent(), hub.is_writable());
     let text = hub
         .metrics()
         .encode(&[&present, &process()])
-        .expect("a string takes every write");
+        .expect("writing to a string cannot fail");
     let mut response = HttpResponse::Ok().content_type(CONTENT_TYPE).body(text);
     response
         .headers_mut()
@@ -44,7 +44,7 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     response
 }
 
-/// Builds the gauges, which are read at the time of the request.
+/// Builds the gauges whose values are determined at the time of the request.
 fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
@@ -57,10 +57,10 @@ fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) 
                 .get_or_create(&[("state", state)])
                 .set(count as i64);
         }
-        registry.register("subscribers", "Subscribers there are", subscribers);
+        registry.register("subscribers", "Connected subscribers", subscribers);
         registry.register(
             "subscribers_max",
-            "Subscribers there may be",
+            "Maximum number of subscribers",
             ConstGauge::new(inspection.max_subscribers as u64),
         );
     }
@@ -71,12 +71,12 @@ fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) 
     );
     registry.register(
         "log_events",
-        "Events that are retained",
+        "Number of retained events",
         ConstGauge::new(extent.events as u64),
     );
     registry.register_with_unit(
         "log_size",
-        "Memory that the events take that are retained",
+        "Memory of the retained events",
         Unit::Bytes,
         ConstGauge::new(extent.bytes as u64),
     );
@@ -87,20 +87,20 @@ fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) 
     });
     registry.register_with_unit(
         "log_oldest_age",
-        "Age of the oldest event that is retained, 0 if there is none",
+        "Age of the oldest retained event, 0 if there is none",
         Unit::Seconds,
         ConstGauge::new(age),
     );
     registry.register(
         "build",
-        "What is running",
+        "Version of the server",
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
     registry
 }
 
-/// Builds the metrics of the process, under the names that all Prometheus clients use. Values that the system
-/// does not provide are omitted.
+/// Builds the metrics of the process, under the standard names of the Prometheus client libraries. Values
+/// that the system does not provide are omitted.
 fn process() -> Registry {
     let figures = metrics_process::collector::collect();
     let mut registry = Registry::with_prefix("process");

@@ -25,11 +25,11 @@ use super::{permitted::WithPermit, problem::Problem};
 /// The file that is served for the URL of a folder.
 const INDEX: &str = "index.html";
 
-/// The folder of the page, its policy, and the limit on its open files.
+/// How static files are served: the folder, the Content-Security-Policy, and the limit on open files.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) folder: PathBuf,
-    /// The Content-Security-Policy of the files; `None`: no such header.
+    /// The header Content-Security-Policy of the files; `None`: they have no such header.
     pub(crate) policy: Option<HeaderValue>,
     pub(crate) open_files: Arc<Semaphore>,
 }
@@ -48,8 +48,9 @@ pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
         .service(files)
 }
 
-/// Returns whether this path leads to a regular file or a folder inside `folder`. A symbolic link may lead
-/// out of it, opening a FIFO would block the worker thread, and a device may never end.
+/// Returns whether this path leads to a regular file or a folder inside `folder`. Other paths are refused: a
+/// symbolic link may lead out of the folder, opening a FIFO would block the worker thread, and a device may
+/// never end.
 fn can_be_served(folder: &Path, path: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else {
         return false;
@@ -69,8 +70,8 @@ fn can_be_served(folder: &Path, path: &Path) -> bool {
     }
 }
 
-/// Applies the rules for all responses of the page: allowed methods and paths, the limit on open files,
-/// headers.
+/// Middleware that applies the rules for all static files: allowed methods and paths, the limit on open
+/// files, headers.
 async fn page_rules(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -81,7 +82,8 @@ async fn page_rules(
         return Ok(request.into_response(problem.error_response()));
     }
     if request.path().split(['/', '\\']).any(|part| part == "..") {
-        // Such a path stays inside the folder, but would be read as a path other than the requested one.
+        // actix-files resolves `..` without leaving the folder, so it would serve a file at another path than
+        // the requested one.
         return Ok(request.into_response(Problem::NotFound.error_response()));
     }
     let open_files = request.app_data::<web::Data<Semaphore>>().cloned();
@@ -90,13 +92,14 @@ async fn page_rules(
         return Ok(request.into_response(Problem::TooManyFiles.error_response()));
     };
     let response = next.call(request).await?.map_into_boxed_body();
-    // The file is open until the response is sent, so the body holds the permit.
+    // The file is open until the response is sent, so the permit is released only with the response body.
     let mut response = response.map_body(|_, body| BoxBody::new(WithPermit::new(body, permit)));
     if matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST
     ) {
-        // actix-files answers 400 to a path that leaves the folder. To clients, such a file does not exist.
+        // actix-files responds with 400 to a path that it does not allow, such as the path of a hidden file.
+        // For clients, such a file does not exist.
         return Ok(response.into_response(Problem::NotFound.error_response()));
     }
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! The rights and limits of clients, as handlers of requests use them. Built once from the config.
+//! The settings with which request handlers authorize and limit clients. Built once from the config.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,37 +10,39 @@ use crate::{
     matching::{HubUrl, MemoryBudget},
 };
 
-/// How many lists of active subscriptions may be built or sent at once. Each can be several megabytes. Beyond
-/// this, requests receive 503.
+/// Maximum number of lists of active subscriptions that are built or sent at the same time. Each list can
+/// have several megabytes. Beyond this number, requests for a list receive 503.
 const MAX_LISTS: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) token_verifier: TokenVerifier,
     pub(crate) subscribe: SubscribePolicy,
-    /// Name of the cookie that may carry a token; `None`: no cookie may.
+    /// Name of the cookie that may carry a token; `None`: no cookie is read.
     pub(crate) cookie: Option<String>,
     /// Whether requests of older Mercure versions are accepted.
     pub(crate) legacy: bool,
     pub(crate) expiring: Duration,
-    /// Maximum lifetime of a stream; `None`: unlimited.
-    /// How long a stream lasts at most.
+    /// Maximum duration of a stream; `None`: unlimited.
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: LimitsConfig,
     /// Whether clients can list active subscriptions.
     pub(crate) subscriptions: bool,
-    /// Permits for lists of active subscriptions that are being built or sent. If none is free: 503.
+    /// Permits for lists of active subscriptions. A request holds one while its list is built and sent. If no
+    /// permit is free, the request receives 503.
     pub(crate) lists: Arc<Semaphore>,
-    /// Memory of the bodies of `QUERY` requests while they are read. Any client can send these.
+    /// Memory of the bodies of `QUERY` requests while they are read. It is counted separately from `updates`,
+    /// because clients can send `QUERY` without a token.
     pub(crate) queries: MemoryBudget,
-    /// Memory of the bodies of updates while they are read, and of their events until they are in the log.
+    /// Memory of publish requests: of each body while it is read, and of each event until it is in the log.
     pub(crate) updates: MemoryBudget,
     /// Origins whose pages may authorize changes with a cookie, besides the hub's own origin.
     pub(crate) origins: Vec<String>,
 }
 
 impl Policy {
-    /// Builds the policy of a config, for a hub at this URL. It does not trust any issuer yet.
+    /// Builds the policy from a config, for the hub at the URL `hub`. The new policy does not trust any
+    /// issuer yet.
     pub(crate) fn new(config: &Config, hub: HubUrl) -> Self {
         let AuthConfig {
             subscribe,

@@ -22,7 +22,7 @@ use crate::{broadcaster::Hub, matching::InvalidMatcher, transport::form::NotUtf8
 pub(crate) enum Problem {
     #[error("There is nothing at this address.")]
     NotFound,
-    #[error("This resource knows the methods {0}.")]
+    #[error("This resource supports only the methods {0}.")]
     MethodNotAllowed(&'static str),
     #[error("This is a text/event-stream, which the request's Accept header excludes.")]
     NotAcceptable,
@@ -45,11 +45,9 @@ pub(crate) enum Problem {
     TooManyFiles,
     #[error("The server is shutting down.")]
     Draining,
-    #[error("The Broadcaster gives no answer.")]
+    #[error("The Broadcaster does not respond.")]
     BroadcasterSilent,
-    #[error(
-        "The server is busy: more is waiting or being sent than it has memory for. Retry later."
-    )]
+    #[error("The server is busy: its limit for requests in progress is reached. Retry later.")]
     Busy,
     #[error("The log cannot be used now.")]
     LogUnavailable,
@@ -63,15 +61,17 @@ pub(crate) enum Problem {
     #[error("The body is longer than {0} bytes (limits.body).")]
     BodyTooLong(usize),
     #[error(
-        "The body is longer than {0} bytes, which all that may be asked for can take \
-         (limits.matchers, limits.pattern, limits.body)."
+        "The body is longer than {0} bytes, the maximum for a QUERY (limits.matchers, limits.pattern, \
+         limits.body)."
     )]
     QueryTooLong(usize),
     #[error("The body was cut off.")]
     BodyCutOff,
     #[error("{0}")]
     InvalidUpdate(InvalidUpdate),
-    #[error("A topic is the hub's own: what is below the path of its URL nobody else may publish.")]
+    #[error(
+        "A topic is reserved for the hub: clients cannot publish at or below the path of its URL."
+    )]
     ReservedTopic,
     #[error("The query: {0}.")]
     Query(#[from] NotUtf8),
@@ -81,19 +81,21 @@ pub(crate) enum Problem {
         reason: InvalidMatcher,
     },
     #[error(
-        "A parameter whose name begins with `match` is `match`, `match_exact` or \
+        "A parameter whose name begins with `match` must be `match`, `match_exact` or \
          `match_urlpattern`."
     )]
     UnknownMatcher,
-    #[error("At least one `match` or `match_urlpattern` says which topics are asked for.")]
+    #[error(
+        "The request must have at least one `match` or `match_urlpattern`, which selects topics."
+    )]
     NoMatcher,
     #[error("There are more than {0} matchers (limits.matchers).")]
     TooManyMatchers(usize),
-    #[error(
-        "There are as many subscribers with this token as there may be (limits.subscriptions)."
-    )]
+    #[error("The maximum number of streams with this token is reached (limits.subscriptions).")]
     TooManySubscriptions,
-    #[error("A cookie is no proof that this is meant: the page is of another origin, or of none.")]
+    #[error(
+        "A token in a cookie is not accepted here: the page has another origin, or no known origin."
+    )]
     ForeignPage,
     #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
     Token {
@@ -105,7 +107,7 @@ pub(crate) enum Problem {
     },
 }
 
-/// How to fix a refused preflight, as a separate sentence; may be empty.
+/// A sentence that says how to fix a refused preflight. Empty if there is nothing to add to the refusal.
 fn remedy(refusal: &CorsError) -> &'static str {
     match refusal {
         CorsError::OriginNotAllowed => " Add the origin of the page to cors.allowed_origins.",
@@ -113,7 +115,7 @@ fn remedy(refusal: &CorsError) -> &'static str {
     }
 }
 
-/// The reason as a separate sentence; may be empty.
+/// A sentence with the reason. Empty if there is no reason.
 fn reason_sentence(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
 }
@@ -128,12 +130,12 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
-    /// Returns the problem for this hub, without a reason.
+    /// Returns the problem document for this challenge, without a reason.
     pub(super) fn to(self, hub: &Hub) -> Problem {
         self.because(hub, None)
     }
 
-    /// The same, with the reason for which the token was refused.
+    /// Returns the problem document for this challenge, with the reason for which the token was refused.
     pub(super) fn because(self, hub: &Hub, reason: Option<String>) -> Problem {
         Problem::Token {
             challenge: self,
@@ -171,7 +173,7 @@ impl Challenge {
         }
     }
 
-    /// The value of `WWW-Authenticate`.
+    /// The value of the header `WWW-Authenticate` for this challenge.
     fn header(self, metadata: &str) -> String {
         let metadata = format!("resource_metadata=\"{metadata}\"");
         match self.code() {
@@ -265,11 +267,11 @@ pub(crate) async fn explain_preflight(
     })
 }
 
-/// `Retry-After`, in seconds.
+/// The value of the header `Retry-After`: one second.
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
 impl Problem {
-    /// Returns the header that belongs to the status, if there is one.
+    /// Returns the header that the response needs in addition to its status, such as `Retry-After`, if any.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         Some(match self {
             Self::MethodNotAllowed(methods) => (ALLOW, HeaderValue::from_static(methods)),
@@ -297,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_may_come_again_is_told_when() {
+    fn a_temporary_failure_has_the_header_retry_after() {
         for problem in [
             Problem::Busy,
             Problem::MatchersExhausted,

@@ -26,7 +26,7 @@ pub(super) async fn publish(
     let (updates, most) = (&policy.updates, policy.limits.body);
     let form = form::read(&request, payload, updates, most, Problem::BodyTooLong).await?;
     let event = update::parse(&form.bytes, &policy.limits).map_err(Problem::InvalidUpdate)?;
-    // The event counts against the memory budget until it is in the log. The body no longer does.
+    // From here on, the memory budget includes the event instead of the body, until the event is in the log.
     let _waiting = updates.reserve(event.bytes());
     drop(form);
     let topics = event.topics();

@@ -1,4 +1,4 @@
-//! When a limit is reached, clients receive 503 with `Retry-After`, and nothing is half done.
+//! When a limit is reached, clients receive 503 with `Retry-After`, and the refused request has no effect.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ fn asking(form: &'static str) -> actix_http::Request {
 }
 
 /// Asserts that the response is 503 with `Retry-After`, and that its detail contains `why`.
-async fn assert_is_told_to_come_again(answer: ServiceResponse, why: &str) {
+async fn assert_must_retry_later(answer: ServiceResponse, why: &str) {
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers().get(RETRY_AFTER).unwrap(), "1");
     let said = read_body(answer).await;
@@ -80,7 +80,7 @@ async fn assert_is_told_to_come_again(answer: ServiceResponse, why: &str) {
 }
 
 #[test]
-fn while_too_much_waits_nothing_is_published() {
+fn while_too_many_events_wait_publishing_is_refused() {
     System::new().block_on(async {
         let (hub, _gone) = Hub::start(HubSettings::default());
         let app = app(&hub, &policy(&hub)).await;
@@ -88,7 +88,7 @@ fn while_too_much_waits_nothing_is_published() {
         let all = hub.hold_publish_permits().await;
 
         let refused = call_service(&app, publishing(&token)).await;
-        assert_is_told_to_come_again(refused, "The server is busy").await;
+        assert_must_retry_later(refused, "The server is busy").await;
         assert_eq!(hub.log().next(), 1);
 
         drop(all);
@@ -99,7 +99,7 @@ fn while_too_much_waits_nothing_is_published() {
 }
 
 #[test]
-fn while_the_memory_for_patterns_is_exhausted_new_ones_have_to_wait_and_topics_have_not() {
+fn while_the_memory_for_patterns_is_exhausted_only_new_patterns_are_refused() {
     System::new().block_on(async {
         let (hub, _gone) = Hub::start(HubSettings::default());
         let policy = policy(&hub);
@@ -109,9 +109,9 @@ fn while_the_memory_for_patterns_is_exhausted_new_ones_have_to_wait_and_topics_h
         let others = (hub.fill_matcher_memory(), policy.token_verifier.fill());
 
         let refused = call_service(&app, asking("match_urlpattern=/:x")).await;
-        assert_is_told_to_come_again(refused, "patterns is exhausted").await;
+        assert_must_retry_later(refused, "patterns is exhausted").await;
         let refused = call_service(&app, publishing(&with_pattern)).await;
-        assert_is_told_to_come_again(refused, "patterns is exhausted").await;
+        assert_must_retry_later(refused, "patterns is exhausted").await;
         assert_eq!(hub.log().next(), 1);
         for request in [asking("match=/a"), publishing(&with_topic)] {
             assert_eq!(call_service(&app, request).await.status(), 200);

@@ -1,5 +1,5 @@
-//! The routes of each listener, their methods, and CORS. A path without a route is 404, and another method
-//! 405.
+//! The routes of each listener, their methods, and CORS. A path without a route returns 404, and an
+//! unsupported method 405.
 
 use actix_cors::Cors;
 use actix_web::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::matching::HubUrl;
 
-/// The methods of most resources, of streams, and of the hub, for `Allow`.
+/// Values of the header `Allow`: of most resources, of `/events/sse`, and of the hub's path.
 const READ: &str = "GET, HEAD, OPTIONS";
 const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
 const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
@@ -26,26 +26,28 @@ const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 /// The resources that a listener serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Resources {
-    /// Streams and publishing. `page: None` means that no page is served.
+    /// Streams and publishing, and the static files of `page`. `page: None` means that no static files are
+    /// served.
     Public {
         page: Option<Page>,
-        /// Whether the resources for operators are served here, too.
+        /// Whether this listener also serves `/metrics`, `/status` and `/readyz`, the resources for
+        /// operators.
         with_admin: bool,
         /// Whether the lists of active subscriptions are served.
         with_subscriptions: bool,
     },
-    /// Only the resources for operators.
+    /// Only `/healthz` and the resources for operators: `/metrics`, `/status` and `/readyz`.
     Admin,
 }
 
 /// Adds the routes of a listener:
 ///
 /// - always `/healthz`;
-/// - for operators `/metrics`, `/status` and `/readyz`;
-/// - for the public `/events/sse`, the hub's path, the active subscriptions below it, the hub's metadata
+/// - for operators: `/metrics`, `/status` and `/readyz`;
+/// - for the public: `/events/sse`, the hub's path, the active subscriptions below it, the hub's metadata
 ///   (`/.well-known/oauth-protected-resource` followed by the hub's path), and the files of the page at `/`.
 ///
-/// All other paths are 404.
+/// All other paths return 404.
 pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
     app.service(read("/healthz", || web::to(health::healthz)));
     if let Resources::Admin
@@ -93,8 +95,8 @@ fn read(path: &str, handler: impl Fn() -> Route) -> Resource {
     resource(path, READ, handler)
 }
 
-/// A resource that answers GET, HEAD and OPTIONS. Any other method, unless it is added later, is 405 with
-/// `Allow`.
+/// A resource that answers GET, HEAD and OPTIONS. Any other method receives 405 with `Allow`, unless the
+/// caller adds a route for it.
 fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> Resource {
     web::resource(path)
         .route(handler().method(Method::GET))
@@ -110,7 +112,8 @@ fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> R
 }
 
 /// CORS for pages of other origins: the listed origins are allowed with credentials, `*` allows all origins
-/// without credentials. With `legacy`, pages may also read the older name of a response header.
+/// without credentials. With `legacy`, pages may also read the header `Last-Event-ID`, the older name of
+/// `Mercure-Last-Event-ID`.
 pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
     let exposed = ["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"];
     let exposed = exposed.into_iter().chain(legacy.then_some("Last-Event-ID"));

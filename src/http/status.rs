@@ -20,11 +20,11 @@ struct Status {
     version: &'static str,
     uptime_seconds: f64,
     subscribers: Subscribers,
-    /// Id of the newest event; `null` before the first one.
+    /// Id of the newest event; `null` before the first event.
     last_id: Option<EventId>,
     history: History,
     ticker: Ticker,
-    /// Counted since the server started.
+    /// Counters since the server started.
     totals: Totals,
 }
 

@@ -1,5 +1,5 @@
 //! Turns a subscription request that was parsed and authorized into a response: a stream, a stream that only
-//! tells the client when to reconnect, or a head alone.
+//! tells the client when to reconnect, or only a response head.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -30,7 +30,7 @@ pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A subscription request after authorization.
+/// A request for an event stream, after it was parsed and authorized.
 pub(super) struct SubscriptionRequest {
     pub(super) from: ResumeFrom,
     /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
@@ -42,19 +42,20 @@ pub(super) struct SubscriptionRequest {
 }
 
 impl SubscriptionRequest {
-    /// Looks up where the stream would begin now.
+    /// Looks up the position in the log at which the stream would begin now.
     fn look_up(&self, hub: &Hub) -> ResumeLookup {
         hub.look_up(&self.from, &self.selection)
     }
 
-    /// Returns whether the stream would begin with a gap. An error in the archive counts as no gap.
+    /// Returns whether the stream would begin with a `gap` event, because events that the client needs are no
+    /// longer retained. Returns `false` if the events that are older than memory cannot be read now.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
         let start = self.look_up(hub).finish(&self.from).await;
         start.is_ok_and(|start| start.gap.is_some())
     }
 
-    /// Adds the id of the event after which the stream begins, if the client requested a position. That is
-    /// the requested id, or `earliest` if there is a gap (Mercure, chapter Reconnection).
+    /// Adds the header `Mercure-Last-Event-ID` if the client asked to resume. Its value is the requested id,
+    /// or `earliest` if the stream does not continue exactly after this id (Mercure, chapter Reconnection).
     fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let has_preceding = match &self.from {
             ResumeFrom::Now => return,
@@ -71,7 +72,7 @@ impl SubscriptionRequest {
         head.insert_header((MERCURE_LAST_EVENT_ID, value));
     }
 
-    /// Responds to HEAD.
+    /// Responds to HEAD with the response head of the stream.
     pub(super) async fn head_only(&self, hub: &Hub) -> HttpResponse {
         let mut head = event_stream();
         self.put_last_event_id(&mut head, self.would_have_gap(hub).await);
@@ -79,8 +80,8 @@ impl SubscriptionRequest {
     }
 
     /// Responds with a stream that only tells the client when to reconnect. Looks up the position in memory
-    /// only, not in the archive, because many clients may be rejected at once.
-    pub(super) fn turn_away(&self, hub: &Hub) -> HttpResponse {
+    /// only, not in the archive, because many clients may be rejected at the same time.
+    pub(super) fn reject(&self, hub: &Hub) -> HttpResponse {
         let mut head = event_stream();
         let has_gap = !self.look_up(hub).is_found_without_gap();
         self.put_last_event_id(&mut head, has_gap);
@@ -94,23 +95,24 @@ impl SubscriptionRequest {
         request: &HttpRequest,
         hub: &Hub,
     ) -> Result<HttpResponse, Problem> {
-        // A stream is the last response on its connection, so pipelined requests would never be answered.
+        // A stream is the last response on its connection. If the client has already sent another request
+        // (pipelining), that request would never be answered, so the stream is refused.
         let connection = request.conn_data::<Connection>();
         let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
         if !is_alone() {
             return Err(Problem::NotAlone);
         }
         let shared = request.app_data::<web::Data<Shared>>();
-        // From here on, a drain waits for this stream.
+        // From here on, a graceful shutdown waits until this stream has ended.
         let token = shared.map(|shared| shared.streams.token());
-        // Looks up the position before the subscriber is registered. So the stream includes the events that
-        // announce its own subscriptions.
+        // Looks up the position before the subscriber is registered, because registering publishes events
+        // about its new subscriptions, and the stream must include them.
         let lookup = self.look_up(hub);
         let permit = match self.register(request, hub).await? {
             Ok(permit) => permit,
             Err(rejection) => {
                 log::debug!("rejected a subscriber: {rejection:?}");
-                return Ok(self.turn_away(hub));
+                return Ok(self.reject(hub));
             }
         };
         let start = match lookup.finish(&self.from).await {
@@ -118,10 +120,11 @@ impl SubscriptionRequest {
             Err(reason) => {
                 log::debug!("rejected a subscriber that requested older events: {reason}");
                 hub.metrics().count_rejection(Rejection::Log);
-                return Ok(self.turn_away(hub));
+                return Ok(self.reject(hub));
             }
         };
-        // Another request may have arrived meanwhile. Once the stream begins, none is read.
+        // Another request may have arrived in the meantime. Once the stream begins, no further request is
+        // read.
         if !is_alone() {
             return Err(Problem::NotAlone);
         }
@@ -143,14 +146,16 @@ impl SubscriptionRequest {
         let framing = framing(version, &mut head);
         let subscriber = Subscriber::new(hub.clone(), subscription, framing);
         connection.begin_stream(subscriber, self.revocation, token);
-        // The connection itself sends everything after the head, with its own chunks.
+        // actix-http sends only the response head. `Connection` sends the stream after it, in its own HTTP chunks.
         let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
         let mut response = head.body(BodyStream::new(nothing));
         response.head_mut().no_chunking(true);
         Ok(response)
     }
 
-    /// Registers the subscriber. A rejection that the client understands is a problem.
+    /// Registers the subscriber. Returns a rejection as a `Problem` only if the client can handle an error
+    /// status: if a token has too many streams, or if the method is QUERY and the memory for matchers is
+    /// exhausted.
     async fn register(
         &self,
         request: &HttpRequest,
@@ -171,7 +176,8 @@ impl SubscriptionRequest {
     }
 }
 
-/// HTTP/1.0 has no chunked encoding: the end of the connection is the end of the stream.
+/// Selects how the end of the stream is marked. HTTP/1.0 has no chunked encoding, so there the stream ends
+/// with the connection.
 fn framing(version: Version, head: &mut HttpResponseBuilder) -> Framing {
     if version < Version::HTTP_11 {
         return Framing::Plain;

@@ -20,7 +20,7 @@ use crate::{
     matching::{HubUrl, SUBSCRIPTIONS_PATH},
 };
 
-/// The paths of all lists and single subscriptions, in the syntax of the router.
+/// The paths of all lists and of all single subscriptions, as patterns for the router.
 pub(super) fn paths(hub: &HubUrl) -> [String; 2] {
     let list = format!("{}{SUBSCRIPTIONS_PATH}", hub.path());
     let below = format!("{list}/{{below:.*}}");
@@ -34,13 +34,14 @@ pub(super) async fn subscriptions(
 ) -> Result<HttpResponse, Problem> {
     let access = credentials::access(&request, &hub, &policy)?;
     let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
-    // Checks the rights before the lookup: a client that may not read the path must not learn whether it
-    // exists.
-    let stream_parameters = request.uri().path();
+    // Checks the rights before the lookup: a client that may not read a path must not learn whether there is
+    // a subscription at this path.
+    let requested = request.uri().path();
     let may_read = |path: &str| access.may_read(path, hub.url());
-    let path = canonical_path(stream_parameters, hub.url());
-    // A token may name the path in the encoding that the client uses.
-    let path = path.filter(|path| may_read(path) || may_read(stream_parameters));
+    let path = canonical_path(requested, hub.url());
+    // The token may allow the path in the form that the client requested, or in its canonical
+    // percent-encoding.
+    let path = path.filter(|path| may_read(path) || may_read(requested));
     let path = path.ok_or_else(|| Challenge::InsufficientScope.to(&hub))?;
     let lists = policy.lists.clone();
     let permit = lists.try_acquire_owned().map_err(|_| Problem::Busy)?;
@@ -59,7 +60,7 @@ pub(super) async fn subscriptions(
         .content_type(ContentType::json())
         .body(document);
     let mut put = |name, value: String| {
-        // All of these values are ASCII.
+        // All of these values are ASCII, so the conversion does not fail.
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }

@@ -19,17 +19,17 @@ pub(super) fn query() -> Method {
     Method::from_bytes(b"QUERY").expect("a word is a method")
 }
 
-/// What a subscriber requests.
+/// What a subscriber requests: matchers, and the id to resume after.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamParameters {
     pub(crate) matchers: Vec<MatcherText>,
-    /// As received, not validated.
+    /// The id to resume after, as received. It is not validated.
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 
-/// Parses the parameters of query and body. Matchers of both are combined. A last event id in the query wins
-/// over one in the body. Within each of the two, the last id that is not empty wins: clients that cannot set
-/// headers append a newer id to a URL that may already contain one.
+/// Parses the parameters in the query and in the body of a request. The matchers of both are combined. A last
+/// event id in the query wins over one in the body. Within each of the two, the last id that is not empty
+/// wins: clients that cannot set headers append a newer id to a URL that may already contain one.
 pub(crate) fn stream_parameters(
     query: &str,
     body: &[u8],
@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_asked_for_is_what_was_written_wherever_it_stands(
+        fn matchers_are_read_from_the_query_and_from_the_body(
             asked_for in prop::collection::vec(
                 (prop::sample::select(&NAMES[..]), "[^\\p{Cc}\\p{Cf}\\p{Cn}]{1,20}"), 0..9,
             ),
@@ -121,7 +121,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_name_in_the_namespace_is_refused(rest in "[A-Za-z_]{0,9}") {
+        fn any_other_name_with_the_reserved_prefix_is_refused(rest in "[A-Za-z_]{0,9}") {
             let name = format!("match{rest}");
             let is_known = NAMES.iter().any(|(known, _)| *known == name);
 

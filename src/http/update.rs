@@ -16,7 +16,7 @@ use crate::{
 pub(crate) enum InvalidUpdate {
     #[error("The form: {0}.")]
     Form(#[from] NotUtf8),
-    #[error("An update has at least one field `topic`.")]
+    #[error("An update must have at least one field `topic`.")]
     NoTopic,
     #[error("The field `topic`: {0}.")]
     Topic(#[from] InvalidTopic),
@@ -24,9 +24,9 @@ pub(crate) enum InvalidUpdate {
     Id(#[from] InvalidGivenId),
     #[error("The field `type`: {0}.")]
     Type(#[from] InvalidEventName),
-    #[error("The field `retry` consists of the digits 0 to 9.")]
+    #[error("The field `retry` must consist of the digits 0 to 9.")]
     Retry,
-    #[error("The field `{0}` is there more than once.")]
+    #[error("The field `{0}` must not occur more than once.")]
     Twice(&'static str),
     #[error("A field is longer than {0} bytes (limits.field).")]
     FieldTooLong(usize),
@@ -39,7 +39,7 @@ pub(crate) enum InvalidUpdate {
 }
 
 impl InvalidUpdate {
-    /// Whether the update only exceeds a size limit. Such an update is 413.
+    /// Whether the update is refused because it exceeds a size limit. The status is then 413 instead of 400.
     pub(crate) fn is_too_large(self) -> bool {
         matches!(
             self,
@@ -53,8 +53,8 @@ impl InvalidUpdate {
     }
 }
 
-/// Parses an update. Unknown fields are ignored. An empty `id`, `type` or `retry` counts as missing, because
-/// browsers send empty fields of a form that was not filled in.
+/// Parses an update. Unknown fields are ignored. An empty `id`, `type` or `retry` is treated as missing,
+/// because browsers also send the fields of a form that were not filled in.
 pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, InvalidUpdate> {
     let mut topics = Vec::new();
     let mut private = false;
@@ -106,7 +106,8 @@ pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, Invalid
         if !retry.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidUpdate::Retry);
         }
-        // A number beyond `u64` becomes `u64::MAX`, which no client can distinguish in practice.
+        // A number that does not fit into `u64` becomes `u64::MAX`. As delays in milliseconds, both are
+        // practically endless.
         event = event.with_retry(retry.parse().unwrap_or(u64::MAX));
     }
     Ok(event)
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
     use crate::event::to_uri;
 
-    /// Fields whose value is taken literally.
+    /// Fields that may occur only once and whose value is used unchanged.
     const FIELDS: [&str; 3] = ["data", "id", "type"];
 
     proptest! {

@@ -6,21 +6,21 @@ use thiserror::Error;
 /// File descriptors that are reserved for the listener, the log, and a margin.
 const RESERVED: u64 = 64;
 
-/// File descriptors of each worker's event loop.
+/// File descriptors that the event loop of each worker thread uses.
 const DESCRIPTORS_PER_WORKER: u64 = 5;
 
 /// Minimum number of file descriptors for clients. With fewer, the server does not start.
 const MIN_CLIENT_DESCRIPTORS: u64 = 32;
 
-/// How many connections and files may be open at once.
+/// Maximum numbers of connections and files that are open at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DescriptorBudget {
-    /// Connections of any kind.
+    /// Maximum number of connections to the public listener.
     pub(crate) connections: usize,
-    /// Subscribers among the connections. The remaining connections are for other requests, including those
-    /// of subscribers that are rejected because the server is full.
+    /// Maximum number of subscribers. It is lower than `connections`, so that other requests are still
+    /// answered, including those of subscribers that are rejected because the server is full.
     pub(crate) subscribers: usize,
-    /// Open files of the page.
+    /// Maximum number of static files that are open.
     pub(crate) files: usize,
 }
 
@@ -36,8 +36,8 @@ pub(crate) struct TooFewDescriptors {
     needed: u64,
 }
 
-/// Raises the limit on open files of this process as far as allowed, and divides it. `admin` file descriptors
-/// are reserved for connections of operators.
+/// Raises the limit on open files of this process as far as the system allows, and divides it. Reserves
+/// `admin` file descriptors for connections to the listener for operators.
 pub(crate) fn descriptor_budget(
     workers: usize,
     admin: usize,
@@ -50,7 +50,7 @@ pub(crate) fn descriptor_budget(
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(err) => {
-            log::warn!("the limit on open files stays as it is: {err}");
+            log::warn!("cannot raise the limit on open files: {err}");
             limit.current
         }
     };
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn twenty_thousand_descriptors_hold_nineteen_thousand_subscribers() {
+    fn twenty_thousand_descriptors_allow_nineteen_thousand_subscribers() {
         let descriptor_budget = divide(20_000, 2, 64).unwrap();
 
         assert!(

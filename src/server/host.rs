@@ -1,5 +1,5 @@
-//! Checks settings of the host that would limit the server before its own limits do. Each one that is too low
-//! is logged as a warning; the server starts in any case.
+//! Checks settings of the host that would limit the server before its own limits do. Each setting that is too
+//! low is logged as a warning; the server starts in any case.
 
 use std::fs;
 
@@ -10,16 +10,16 @@ const UNACKNOWLEDGED_PAGES: u64 = 1;
 /// Settings of the host; `None` if a setting cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Settings {
-    /// `net.core.somaxconn`
+    /// `net.core.somaxconn`: how many new connections the kernel queues until the server accepts them.
     backlog: Option<u64>,
-    /// `net.netfilter.nf_conntrack_max`, if the host tracks connections.
+    /// `net.netfilter.nf_conntrack_max`: how many connections the firewall of the host can track.
     tracked: Option<u64>,
     /// The second value of `net.ipv4.tcp_mem`, in pages. Above it, the kernel reduces the memory of sockets.
     tcp_pages: Option<u64>,
 }
 
-/// Logs a warning for each setting that is too low for this number of `subscribers`, if one is configured,
-/// and for a burst of `backlog` new connections.
+/// Logs a warning for each setting of the host that is too low for `subscribers` connections or for a burst
+/// of `backlog` new connections. `subscribers: None` means that no maximum is configured.
 pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     let settings = Settings {
         backlog: read("/proc/sys/net/core/somaxconn", 0),
@@ -31,18 +31,18 @@ pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     }
 }
 
-/// Reads the number at index `place` from a file of numbers.
-fn read(path: &str, place: usize) -> Option<u64> {
+/// Reads the number at `index` from a file that contains numbers.
+fn read(path: &str, index: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.split_whitespace().nth(place)?.parse().ok()
+    text.split_whitespace().nth(index)?.parse().ok()
 }
 
 fn complaints(settings: Settings, subscribers: Option<u64>, backlog: u64) -> Vec<String> {
     let mut complaints = Vec::new();
     if let Some(found) = settings.backlog.filter(|found| *found < backlog) {
         complaints.push(format!(
-            "the host lets only {found} connections wait to be accepted: more that come at once \
-             are delayed; raise net.core.somaxconn to {backlog}"
+            "the host queues at most {found} connections that wait to be accepted: in a burst, further \
+             connections are delayed; raise net.core.somaxconn to {backlog}"
         ));
     }
     let Some(subscribers) = subscribers else {
@@ -57,8 +57,8 @@ fn complaints(settings: Settings, subscribers: Option<u64>, backlog: u64) -> Vec
     let needed = subscribers * UNACKNOWLEDGED_PAGES;
     if let Some(found) = settings.tcp_pages.filter(|found| *found < needed) {
         complaints.push(format!(
-            "the host's memory for TCP is short from {found} pages on; one message to \
-             server.max_subscribers, {subscribers}, takes {needed}; raise net.ipv4.tcp_mem"
+            "the host reduces the memory of TCP above {found} pages, but one message to {subscribers} \
+             subscribers (server.max_subscribers) takes {needed}; raise net.ipv4.tcp_mem"
         ));
     }
     complaints
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_enough_or_unknown_is_no_complaint() {
+    fn a_setting_that_is_enough_or_unknown_gives_no_warning() {
         let enough = Settings {
             backlog: Some(4096),
             tracked: Some(10_000),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn how_many_subscribers_matters_only_if_it_was_asked_for() {
+    fn without_a_configured_maximum_subscribers_give_no_warning() {
         let low = Settings {
             tracked: Some(1),
             tcp_pages: Some(1),

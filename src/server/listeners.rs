@@ -31,17 +31,19 @@ use crate::{
     transport::{ClientIo, NewStream, Shared, Stream, track_response},
 };
 
-/// Threads that read the files of the page, for each worker.
+/// Number of threads per worker that read static files.
 const FILE_THREADS: usize = 8;
 
-/// How late the clock of actix-http may be. Its request timeout is longer by this. Otherwise it could answer
-/// 408 to a request that arrived within `server.request_timeout`, which `transport` enforces exactly.
+/// How far the cached clock of actix-http may lag. Its request timeout is longer by this time, because
+/// otherwise actix-http could respond with 408 to a request that arrived within `server.request_timeout`. The
+/// module `transport` enforces this timeout exactly.
 const CLOCK_LATENESS: Duration = Duration::from_millis(500);
 
-/// Size in bytes of the write buffer of actix-http. Small, because every connection may hold one.
+/// Size in bytes of the write buffer of actix-http. Small, because every connection may have such a buffer.
 const WRITE_BUFFER: usize = 4096;
 
-/// Maximum number of open connections on the listener for operators. Further ones wait until one closes.
+/// Maximum number of open connections on the listener for operators. Further connections wait until an open
+/// one closes.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a listener needs to serve requests.
@@ -56,7 +58,7 @@ struct Services {
     request_timeout: Duration,
 }
 
-/// Builds the server for the public listener. It runs when the returned future is polled.
+/// Builds the server for the public listener. The server runs when the returned future is polled.
 pub(crate) fn public_server(
     config: &Config,
     workers: usize,
@@ -89,8 +91,9 @@ pub(crate) fn public_server(
     Ok(server.run())
 }
 
-/// The same for the listener for operators. It has a separate thread, so it responds whatever the load of
-/// subscribers is. CORS allows no page of another origin to read its responses.
+/// Builds the server for the listener for operators (`server.admin_bind`). It has its own thread, so it
+/// responds even when the worker threads of the public listener are busy. No page of another origin can read
+/// its responses, because CORS allows no origin.
 pub(crate) fn admin_server(
     config: &Config,
     listener: TcpListener,
@@ -131,7 +134,8 @@ impl Services {
         }
     }
 
-    /// Builds the service for the connections of one thread. Without a fan-out there are no streams.
+    /// Builds the service for the connections of one thread. `fan_out` writes events to the streams of this
+    /// thread; `None`: there are no streams.
     fn service(
         &self,
         fan_out: Option<FanOut>,
@@ -160,7 +164,7 @@ impl Services {
             .keep_alive(KeepAlive::Timeout(self.request_timeout))
             .client_request_timeout(self.request_timeout + CLOCK_LATENESS)
             .client_disconnect_timeout(self.request_timeout)
-            // A client that closed its half of the connection is gone.
+            // A client that closed its sending side is treated as disconnected.
             .h1_allow_half_closed(false)
             .h1_write_buffer_size(WRITE_BUFFER)
             .on_connect_ext(|io: &ClientIo, data: &mut _| {
@@ -188,7 +192,7 @@ where
     let socket = Rc::new(socket);
     let started = ClientIo::new(socket.clone(), shared.clone()).map(|io| {
         let connection = io.connection();
-        // Boxed, so that the memory of HTTP is freed when a stream begins.
+        // Boxed, so that the memory for handling requests is freed before an event stream begins.
         let requests = Box::pin(http.call((io, Protocol::Http1, peer)));
         (connection, requests)
     });
@@ -199,8 +203,8 @@ where
             return Ok(());
         };
         drop(connection);
-        // Only borrowed: `begun` holds the token that a drain waits for, so it must be dropped last, after
-        // the socket is closed.
+        // `begun` is only borrowed here, because it must be dropped after the socket is closed: it contains
+        // the tracker token that makes a graceful shutdown wait for this stream.
         let NewStream {
             subscriber,
             head,
@@ -214,8 +218,8 @@ where
             revocation: revocation.take(),
             write_timeout: shared.limits.write_timeout,
         };
-        // Boxed, too. Otherwise every connection, also one without a stream, would reserve the memory, and
-        // twice.
+        // Boxed, because otherwise the future of every connection would include the memory of a stream twice,
+        // even if the connection has no stream.
         Box::pin(stream.run(&fan_out)).await;
         Ok(())
     }
@@ -226,7 +230,7 @@ fn static_dir(folder: &Path) -> Option<PathBuf> {
         return Some(folder.to_owned());
     }
     log::warn!(
-        "there is no folder {} (server.static_dir): no page is served, everything else is",
+        "there is no folder {} (server.static_dir): the server serves everything except static files",
         folder.display()
     );
     None

@@ -1,5 +1,5 @@
-//! Applies a changed config to the running server: on SIGHUP, and when the file changes. The file is read
-//! every [`POLL_INTERVAL`], which works on every file system and costs almost nothing.
+//! Applies a changed config to the running server: on SIGHUP, and when the file changes. To notice changes,
+//! the file is read every [`POLL_INTERVAL`]. This works on every file system and costs almost nothing.
 
 use std::{fmt, time::Duration};
 
@@ -22,31 +22,32 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// parts.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// The same for a file that is missing or empty. Some programs remove or empty a file for a moment to save
-/// it.
+/// Like `DEBOUNCE`, but for a file that is missing or empty. It is longer, because some programs remove or
+/// empty a file for a moment while they save it.
 const EMPTY_DEBOUNCE: Duration = Duration::from_secs(2);
 
-/// A file that keeps changing is applied after this long, unless it is missing or empty.
+/// Maximum wait for a file that keeps changing. After this time, the file is applied, unless it is missing or
+/// empty.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(5);
 
-/// Applies changes of the config.
+/// Applies changes of the config to the running server.
 pub struct Reloader {
     sources: Sources,
     /// The config that the server started with. It still applies for keys that need a restart.
     started: Config,
-    /// The config that was loaded last.
+    /// The config that was applied last.
     current: Config,
     target: Reloadable,
     hang_up: Signal,
-    /// What the file held when it was last applied or refused.
+    /// The content of the config file when it was last applied or refused.
     seen: Found,
-    /// Whether the last config was refused because a key could not be read.
+    /// Whether the last config was refused because a key file in `auth.issuers` could not be loaded.
     lacks_key: bool,
 }
 
 impl Reloader {
-    /// Takes the `current` config, with which the server was built. It was loaded from `sources`, which had
-    /// `found` this file.
+    /// `current` is the config with which the server was built. It was loaded from `sources` and the config
+    /// file `found`.
     pub fn new(
         sources: Sources,
         found: Found,
@@ -75,7 +76,8 @@ impl Reloader {
             } else {
                 tokio::select! {
                     Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
-                    // A key that could not be read is tried again although the config is the same.
+                    // If a key file could not be loaded, the same config is applied again, because the key
+                    // file may be good now.
                     () = sleep(POLL_INTERVAL) => if self.lacks_key {
                         (Cause::Change, found)
                     } else {
@@ -84,7 +86,8 @@ impl Reloader {
                 }
             };
             if cause == Cause::Change && found == self.seen && !self.lacks_key {
-                // The file changed back.
+                // The file changed back to the content that was last applied or refused, so there is nothing
+                // to do.
                 continue;
             }
             self.seen = found;
@@ -94,7 +97,8 @@ impl Reloader {
         }
     }
 
-    /// Reads the file now. If there was a file before, a missing file does not mean the defaults.
+    /// Reads the config file. If a file was used before, reads the same path again: if the file is missing
+    /// now, this is an error and does not select the defaults.
     fn look(&self) -> Found {
         match self.seen.path() {
             Some(path) => Found::at(path.to_owned()),
@@ -102,8 +106,8 @@ impl Reloader {
         }
     }
 
-    /// Waits until a changed file is likely to be complete. SIGHUP ends the wait, because it says that the
-    /// file is complete.
+    /// Waits until a changed file is likely to be complete. SIGHUP ends the wait, because its sender states
+    /// that the file is complete.
     async fn settle(&mut self, mut found: Found) -> (Cause, Found) {
         let begin = Instant::now();
         let mut changed = begin;
@@ -137,13 +141,13 @@ impl Reloader {
             }
         };
         let issuers = &new.auth.issuers;
-        // Without issuers, before and now, the key that was generated at the start stays valid until the
-        // process ends.
+        // Loads the keys of the issuers. If neither the old nor the new config has issuers, nothing is
+        // loaded, and the key that was generated at the start stays valid.
         if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
             && let Err(err) = self.target.policy.token_verifier.trust(issuers)
         {
-            // Only the first failure is logged as an error: loading is retried until the key is readable or
-            // the config changes.
+            // Only the first failure is logged as an error, repetitions as debug: loading is retried every
+            // `POLL_INTERVAL` until the keys can be loaded or the config changes.
             let is_first = !std::mem::replace(&mut self.lacks_key, true);
             log::log!(
                 once::level(is_first),
@@ -184,7 +188,9 @@ impl Reloader {
         }
         if !undone.is_empty() {
             let keys = undone.join(", ");
-            log::info!("no restart is needed any more for {keys}: as it was at the start");
+            log::info!(
+                "no restart is needed any more for {keys}: changed back to the value at the start"
+            );
         }
         Ok(())
     }
@@ -194,14 +200,15 @@ impl Reloader {
 #[derive(Debug, Clone, Copy)]
 struct State {
     has_text: bool,
-    /// How long it has stayed the same.
+    /// Time since the last change of the file was noticed.
     unchanged: Duration,
-    /// Time since its first change.
+    /// Time since the first change of the file was noticed.
     waited: Duration,
 }
 
 impl State {
-    /// Whether the file can be applied.
+    /// Whether the file has stayed the same for long enough, or changed for too long, so that it is applied
+    /// now.
     fn is_settled(self) -> bool {
         let debounce = if self.has_text {
             DEBOUNCE

@@ -28,16 +28,16 @@ use crate::{
     transport::{ConnectionLimits, Shared},
 };
 
-/// The backlog of connections that the listener requests. The kernel limits it to `net.core.somaxconn`, which
-/// is where operators set it.
+/// Maximum number of new connections that wait to be accepted. The server requests this number from the
+/// kernel. The kernel lowers this number to `net.core.somaxconn`, so operators can set the limit there.
 const BACKLOG: i32 = 65_535;
 
-/// The lowest `net.core.somaxconn` without a warning. With less, a burst of new connections overflows the
-/// backlog, and clients wait a second or more until TCP retries.
+/// The lowest `net.core.somaxconn` without a warning. With a lower value, a burst of new connections can
+/// overflow the queue of the kernel, and clients wait a second or more until TCP retries.
 const MIN_BACKLOG: u64 = 4096;
 
-/// Maximum time to flush the log after the streams have ended; at most `server.drain_timeout`. After that,
-/// events that are not acknowledged may be lost.
+/// Maximum time to flush the log after the streams have ended. If `server.drain_timeout` is shorter, it
+/// applies instead. After this time, the server exits, and events that are not acknowledged may be lost.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that is bound to its addresses but does not run yet.
@@ -150,8 +150,8 @@ impl Server {
         &self.hub
     }
 
-    /// A token that allows everything for a day, signed with a key that was generated at the start. It exists
-    /// only if no issuer is configured, and is then the only way to publish.
+    /// A token that allows everything for a day, signed with a key that was generated at the start. The token
+    /// exists only if no issuer is configured. Then it is the only token with which clients can publish.
     pub fn first_token(&self) -> Option<&str> {
         self.first_token.as_deref()
     }
@@ -165,7 +165,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and returns when
-    /// they are closed or after `server.drain_timeout`. An error means that the server failed while it ran.
+    /// all streams are closed or after `server.drain_timeout`. An error means that the server failed while it
+    /// ran.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             hub,
@@ -179,7 +180,8 @@ impl Server {
         let handle = running.handle();
         let mut serving = JoinSet::new();
         serving.spawn(running);
-        // Responds until the end, so that operators can see that the server drains.
+        // The listener for operators responds until the end, so that operators can see that the server
+        // drains.
         if let Some(admin) = admin {
             serving.spawn(admin);
         }
@@ -199,15 +201,15 @@ impl Server {
         let _stopping = handle.stop(true);
         let streams = &shared.streams;
         log::info!(
-            "shutting down: {} streams are ended, for at most {}",
+            "shutting down: {} streams are being ended, within at most {}",
             streams.len(),
             humantime::format_duration(drain_timeout)
         );
         streams.close();
-        // The rest of the drain timeout, 10 % but at most 500 ms, is for the exit itself.
-        let patience = drain_timeout - (drain_timeout / 10).min(Duration::from_millis(500));
+        // The last 10 % of the drain timeout, but at most 500 ms, are left for the exit itself.
+        let streams_timeout = drain_timeout - (drain_timeout / 10).min(Duration::from_millis(500));
         tokio::select! {
-            _ = tokio::time::timeout(patience, async {
+            _ = tokio::time::timeout(streams_timeout, async {
                 hub.drain().await?;
                 streams.wait().await;
                 anyhow::Ok(())
@@ -218,7 +220,7 @@ impl Server {
             .await
             .is_err()
         {
-            log::warn!("the log gives no answer; what was not acknowledged may be lost");
+            log::warn!("the log does not respond; events that are not acknowledged may be lost");
         }
         match streams.len() {
             0 => log::info!("shut down: every stream was ended"),
@@ -242,11 +244,11 @@ fn hub_settings(config: &Config, max_subscribers: usize, url: HubUrl) -> HubSett
     }
 }
 
-/// Generates a key that is lost when the process ends, and signs a token that allows everything.
+/// Generates a key that is lost when the process ends, and signs with it a token that allows everything.
 fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<String> {
     const LIFETIME: Duration = Duration::from_secs(24 * 3600);
     let mut secret = [0; 32];
-    getrandom::fill(&mut secret).context("the system has no randomness to make a key of")?;
+    getrandom::fill(&mut secret).context("the system provides no random bytes for a key")?;
     let issuer = hub.as_str().to_owned();
     token_verifier.trust_secret(issuer.clone(), &secret);
     let all = || vec![MatcherText::wildcard()];
@@ -260,8 +262,8 @@ fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<S
 
 fn broadcaster_died() -> anyhow::Error {
     anyhow!(
-        "the Broadcaster died, or a thread's fan-out; without it nobody would get a message (its \
-         panic is logged above)"
+        "the Broadcaster died, or the fan-out of a worker thread; without it, no event would be delivered \
+         (its panic is logged above)"
     )
 }
 
@@ -308,7 +310,7 @@ fn max_subscribers(configured: usize, descriptor_budget: DescriptorBudget) -> us
     }
 }
 
-/// The maximum of actix-server.
+/// Maximum number of workers that actix-server allows.
 const MAX_WORKERS: usize = 512;
 
 fn workers(configured: usize) -> usize {

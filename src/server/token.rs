@@ -40,26 +40,26 @@ pub struct SigningKey {
 #[derive(Debug, Error)]
 pub enum TokenError {
     /// The token would allow nothing.
-    #[error("a token that allows nothing: name a topic to publish on or to subscribe to")]
+    #[error("the token allows nothing: name a topic to publish on or to subscribe to")]
     Nothing,
     /// The lifetime is shorter than 1 s or longer than 10 years.
-    #[error("a token is good for at least 1s and at most 10 years")]
+    #[error("the lifetime of a token must be at least 1s and at most 10 years")]
     Lifetime,
     /// A topic or pattern is not a valid matcher.
     #[error("{text}: {reason}")]
     Matcher {
         /// The topic or pattern.
         text: String,
-        /// Why it is invalid.
+        /// Why the topic or pattern is invalid.
         reason: String,
     },
-    /// The token would exceed a limit of this config, so its hub would refuse it.
-    #[error("the hub would refuse a token that is so large ({0})")]
+    /// The token would exceed a limit of this config, so the hub with this config would refuse the token.
+    #[error("the hub would refuse the token, because it exceeds a limit ({0})")]
     TooLarge(&'static str),
     /// No key was given, and the config has no secret.
     #[error(
-        "there is no secret to sign with: make one with `openssl rand -base64 32 > hub.secret`, and \
-         have the config say auth.issuers = [\"https://example.com secret:hub.secret\"]; or name a \
+        "there is no secret to sign with: create one with `openssl rand -base64 32 > hub.secret`, and \
+         set auth.issuers = [\"https://example.com secret:hub.secret\"] in the config; or name a \
          key with --issuer and --key"
     )]
     NoKey,
@@ -106,7 +106,7 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     Ok(token)
 }
 
-/// The first issuer of the config with a secret.
+/// The signing key of the first issuer in the config that has a secret.
 fn configured(config: &Config) -> Option<SigningKey> {
     config
         .auth

@@ -13,7 +13,7 @@ use sse_broadcaster::config::{Flag, Sources};
 ///
 /// Signals:
 ///   SIGTERM, SIGINT  end every stream, then the server; a second one exits immediately
-///   SIGHUP           reads the config file again, which also happens when it is saved
+///   SIGHUP           reloads the config file; the server also does this when the file changes
 ///
 /// Exit codes:
 ///   0  the server shut down normally, or a command succeeded
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     admin_bind: Option<String>,
 
-    /// Time from one numbered message to the next, e.g. 250ms (ticker.interval)
+    /// Interval of the ticker, which publishes numbered messages, e.g. 250ms (ticker.interval)
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     max_subscribers: Option<String>,
 
-    /// off, error, warn, info, debug or trace (logging.level; the variable RUST_LOG overrides it)
+    /// Log level: off, error, warn, info, debug or trace (logging.level; RUST_LOG overrides it)
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 
@@ -80,7 +80,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "TOPIC")]
     pub(crate) publish: Vec<String>,
 
-    /// The same as a URL Pattern relative to the hub, e.g. /books/:id (repeatable)
+    /// URL Pattern of topics that the token may publish on, e.g. /books/:id (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub(crate) publish_pattern: Vec<String>,
 
@@ -88,7 +88,7 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "TOPIC")]
     pub(crate) subscribe: Vec<String>,
 
-    /// The same as a URL Pattern (repeatable)
+    /// URL Pattern of topics whose private events the token may read (repeatable)
     #[arg(long, value_name = "PATTERN")]
     pub(crate) subscribe_pattern: Vec<String>,
 
@@ -100,15 +100,15 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "ISSUER", requires = "key")]
     pub(crate) issuer: Option<String>,
 
-    /// File with the issuer's private key in PEM form, or its secret
+    /// File with the private key (PEM) or the secret of the issuer
     #[arg(long, value_name = "PATH", requires = "issuer")]
     pub(crate) key: Option<PathBuf>,
 }
 
 /// Publish an event, and print its id
 ///
-/// The token comes from --token or the variable BROADCASTER_TOKEN. Without them,
-/// one is created if the config has an issuer with a secret (auth.issuers).
+/// The token comes from --token or the variable BROADCASTER_TOKEN. If neither is set,
+/// the command creates a token with the secret of an issuer in the config (auth.issuers).
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PublishArgs {
@@ -125,7 +125,7 @@ pub(crate) struct PublishArgs {
     )]
     pub(crate) data: String,
 
-    /// Send it only to subscribers whose token may read one of the topics
+    /// Send the event only to subscribers whose token may read one of its topics
     #[arg(long)]
     pub(crate) private: bool,
 
@@ -137,7 +137,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "TYPE")]
     pub(crate) r#type: Option<String>,
 
-    /// Milliseconds that clients wait before they reconnect
+    /// Milliseconds that clients wait before they reconnect, from this event on
     #[arg(long, value_name = "MS")]
     pub(crate) retry: Option<u64>,
 
@@ -145,7 +145,7 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// Access token; other users of this machine can see the flag, but not the variable
+    /// Access token. Prefer the variable: other users of this machine can see flags
     #[arg(
         long,
         value_name = "TOKEN",

@@ -18,8 +18,8 @@ use tikv_jemallocator::Jemalloc;
 
 use self::args::{Args, Command};
 
-/// Returns the memory of subscribers that left to the system within seconds. With glibc's allocator, the
-/// process would keep nearly all of it.
+/// When subscribers disconnect, jemalloc returns their memory to the operating system within seconds. With
+/// glibc's allocator, the process would keep nearly all of this memory.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why a command failed. Selects the exit code.
+/// Why a command failed. Each variant has its own exit code.
 enum Failure {
     /// The arguments or the config are wrong: exit code 2.
     Wrong(anyhow::Error),
@@ -78,7 +78,8 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints the text that `--help` or `--version` requests, or the error in the arguments.
+/// Prints the text that `--help` or `--version` requests, or the error in the arguments, and returns the exit
+/// code.
 fn help_or_wrong_usage(err: &clap::Error) -> ExitCode {
     match printed(err.print()) {
         Ok(()) if err.use_stderr() => ExitCode::from(2),
@@ -102,7 +103,8 @@ fn print(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     printed(written).map_err(Failure::Failed)
 }
 
-/// Ignores a closed pipe: its reader has all that it wanted. Other errors remain.
+/// Converts the result of a write to standard output. A closed pipe is not an error: the program that reads
+/// the pipe, such as `head`, needs no more output.
 fn printed(written: io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {

@@ -15,17 +15,20 @@ use ureq::{
 
 use super::{Failure, args::PublishArgs, print};
 
-/// Timeouts for connecting to the hub, and for a whole request with its response.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Timeout for connecting to the hub.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Timeout for a whole request, from connecting to the end of the response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Lifetime of a token that this command creates, long enough for input that arrives slowly.
+/// Lifetime of the token that this command creates. It is long, because the token is used until standard
+/// input ends.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The value of `--data` that makes each line of standard input an event.
 const LINES: &str = "-";
 
-/// Maximum length of the hub's response, in bytes. A longer one is an error.
+/// Maximum length of the hub's response, in bytes. A longer response is an error.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
@@ -35,7 +38,7 @@ pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
     };
     let token = match &ask.token {
         Some(token) => token.clone(),
-        None => made(ask, &hub, config).map_err(wrong)?,
+        None => create_token(ask, &hub, config).map_err(wrong)?,
     };
     let publisher = Publisher {
         agent: agent(),
@@ -47,7 +50,9 @@ pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
         return publisher.publish(&ask.data);
     }
     for line in std::io::stdin().lock().lines() {
-        let line = line.context("standard input").map_err(Failure::Failed)?;
+        let line = line
+            .context("cannot read standard input")
+            .map_err(Failure::Failed)?;
         publisher.publish(&line)?;
     }
     Ok(())
@@ -57,9 +62,9 @@ fn wrong(err: anyhow::Error) -> Failure {
     Failure::Wrong(err)
 }
 
-/// Creates a token with the config's secret. Its audience is `hub.url` of the config, or `hub` if that is not
-/// set.
-fn made(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<String> {
+/// Creates a token with the secret of an issuer in the config. The token's audience is `hub.url` of the
+/// config, or the URL `hub` if `hub.url` is not set.
+fn create_token(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Result<String> {
     let mut config = config.clone();
     config.hub.url.get_or_insert_with(|| hub.clone());
     let request = TokenRequest {
@@ -84,9 +89,9 @@ fn agent() -> Agent {
     Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
-        // A redirect would send the token to a host that the user did not name.
+        // Redirects are not followed: they would send the token to a host that the user did not name.
         .max_redirects(0)
-        .timeout_connect(Some(CONNECT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(RESPONSE_TIMEOUT))
         .build()
         .new_agent()
@@ -124,15 +129,17 @@ impl Publisher<'_> {
             .send_form(form)
             .with_context(|| format!("cannot publish to {hub}"))?;
         let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
-        // Reading to the end makes the connection reusable.
-        let body = body.read_to_string().context("the hub's answer")?;
+        // The connection can be reused only if the response is read to its end.
+        let body = body
+            .read_to_string()
+            .context("cannot read the response of the hub")?;
         let status = answer.status();
         if status != 200 {
             let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
             let detail = problem
                 .as_ref()
                 .and_then(|problem| problem["detail"].as_str());
-            let detail = detail.unwrap_or("it does not say why");
+            let detail = detail.unwrap_or("no reason was given");
             return Err(anyhow!("{hub} answers {status}: {detail}"));
         }
         Ok(body)

@@ -20,7 +20,8 @@ use super::{Failure, complain, print};
 /// The log target of every message of this binary.
 const TARGET: &str = "broadcaster";
 
-/// The playground of the demo page. If the folder has this file, the start prints a link to the playground.
+/// Script of the playground, which is a part of the demo page. If `server.static_dir` contains this file, the
+/// server prints a link to the playground when it starts.
 const PLAYGROUND: &str = "playground.js";
 
 /// Runs the server, and returns the exit code.
@@ -32,7 +33,7 @@ pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
             if log::log_enabled!(log::Level::Error) {
                 log::error!(target: TARGET, "{err:#}");
             } else {
-                // The reason for a failed start must be visible even if logging is off.
+                // The error must be visible even if logging is off.
                 complain(&err);
             }
             ExitCode::FAILURE
@@ -41,18 +42,20 @@ pub(crate) fn run(sources: Sources, found: Found, config: Config) -> ExitCode {
 }
 
 async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result<()> {
-    // Register before the server reports that it listens, so that a signal sent after that is not missed.
+    // Signals are handled from here on, before the server reports that it listens. So a signal that is sent
+    // after this report is not missed.
     let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // By default, SIGHUP would kill a server that is starting. The reload happens when the server runs.
+    // Without a handler, SIGHUP would kill the process while the server starts. Later, the `Reloader` handles
+    // this signal.
     let _hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    // By default, SIGXFSZ kills a process that exceeds the limit on file size. With this handler, the write
-    // fails instead, as on a full disk.
+    // Without a handler, SIGXFSZ kills a process that writes beyond the limit on file size. With a handler,
+    // the write fails instead, as on a full disk.
     let _file_too_large =
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
-    warn_of_a_node_apart(&config);
+    warn_of_separate_tokens(&config);
     let server = Server::build(&config)?;
-    // The playground requests the hub at its well-known path.
+    // The playground works only if the hub is at the well-known path of Mercure.
     let hub = config.hub.url.as_ref();
     let has_playground = config.server.static_dir.join(PLAYGROUND).is_file()
         && hub.is_none_or(HubUrl::is_well_known);
@@ -63,11 +66,13 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         announce(&format!("metrics and status on http://{addr}/"));
     }
     if let Some(token) = server.first_token() {
-        // Only to standard output, not to the log: anyone who has the token may publish.
+        // The token is printed only to standard output, not to the log, because anyone who has the token may
+        // publish.
         let addr = server.addr();
         tell(format_args!("publish token: {token}"));
         if has_playground {
-            // A browser cannot open the unspecified address, such as 0.0.0.0.
+            // A browser cannot open the unspecified address, such as 0.0.0.0, so the link contains
+            // `localhost` instead.
             let host = match addr.ip().is_unspecified() {
                 true => format!("localhost:{}", addr.port()),
                 false => addr.to_string(),
@@ -78,23 +83,23 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
     server.run_until(first_signal(terminate, interrupt)).await
 }
 
-/// Warns if nodes that share a log in Redis would not accept each other's tokens.
-fn warn_of_a_node_apart(config: &Config) {
+/// Warns if servers that share a log in Redis would not accept each other's tokens.
+fn warn_of_separate_tokens(config: &Config) {
     if config.log.kind != LogKindName::Redis {
         return;
     }
     if config.auth.issuers.is_empty() {
         log::warn!(
             target: TARGET,
-            "auth.issuers is empty: each server that shares the log makes up a key of its own, so that a \
-             token of one is refused by the others"
+            "auth.issuers is empty: each server that shares the log generates its own key, so the others \
+             refuse its tokens"
         );
     }
     if config.hub.url.is_none() {
         log::warn!(
             target: TARGET,
-            "hub.url is \"auto\": each server that shares the log has another, so that a token for one is \
-             refused by the others"
+            "hub.url is \"auto\": each server that shares the log has a different hub URL, so the others \
+             refuse its tokens"
         );
     }
 }
@@ -105,28 +110,30 @@ fn announce(line: &str) {
     tell(format_args!("{line}"));
 }
 
-/// Writes a line to standard output. A failure is only logged, because the server can run without it.
+/// Writes a line to standard output. A failure is only logged, because the server can run without standard
+/// output.
 fn tell(line: std::fmt::Arguments<'_>) {
     if let Err(Failure::Wrong(err) | Failure::Failed(err)) = print(line) {
         log::warn!(target: TARGET, "{err:#}");
     }
 }
 
-/// Resolves on the first SIGTERM or SIGINT. The second one exits the process immediately.
+/// Resolves on the first SIGTERM or SIGINT. A second signal ends the process immediately.
 async fn first_signal(mut terminate: unix::Signal, mut interrupt: unix::Signal) {
     let (stop, stopped) = oneshot::channel();
     actix_rt::spawn(async move {
-        // The wait must be outside the macro, which evaluates its arguments only if the line is logged.
+        // The wait must be outside `log::info!`, because the macro evaluates its arguments only if the level
+        // `info` is enabled.
         let name = either(&mut terminate, &mut interrupt).await;
         log::info!(target: TARGET, "{name}: shutting down");
         if stop.send(()).is_ok() {
             let name = either(&mut terminate, &mut interrupt).await;
-            log::warn!(target: TARGET, "second signal, {name}: exiting at once");
+            log::warn!(target: TARGET, "second signal, {name}: exiting immediately");
             std::process::exit(1);
         }
     });
     if stopped.await.is_err() {
-        log::error!(target: TARGET, "the signal listener has ended; shutting down");
+        log::error!(target: TARGET, "signals can no longer be received; shutting down");
     }
 }
 
@@ -138,7 +145,8 @@ async fn either(terminate: &mut unix::Signal, interrupt: &mut unix::Signal) -> &
 }
 
 fn start_logger(config: &Config) {
-    // Libraries log only from `warn` on. actix-http and mio are off: actix-http logs each bad request.
+    // actix-server and actix-files log only warnings and errors. actix-http and mio log nothing: actix-http
+    // would log each bad request.
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
         level = config.logging.level,
@@ -157,7 +165,7 @@ fn start_logger(config: &Config) {
 }
 
 /// The logger that the variable RUST_LOG requests. The error says what is wrong with the variable, or is
-/// `None` if it is not set.
+/// `None` if the variable is not set.
 fn rust_log() -> Result<Logger, Option<&'static str>> {
     let given = std::env::var_os("RUST_LOG").filter(|given| !given.is_empty());
     let given = given.ok_or(None)?;
