@@ -117,7 +117,7 @@ fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
     assert!(block.starts_with("retry: "), "{block}");
     assert_eq!(told.block(), None);
     let metrics = get(server.addr(), "/metrics").body;
-    assert!(metrics.contains("broadcaster_turned_away_total{reason=\"matchers\"} 1\n"));
+    assert!(metrics.contains("broadcaster_rejections_total{reason=\"matchers\"} 1\n"));
     // A subscriber with few matchers is not affected.
     let (_socket, head) = server.query(1000, 3, 100);
     assert!(head.contains(" 200"), "{head}");

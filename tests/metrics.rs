@@ -96,7 +96,7 @@ fn what_happens_is_counted() {
     assert_eq!(rose("broadcaster_catch_ups_total"), 1.0);
     assert_eq!(rose("broadcaster_gaps_total{reason=\"unknown\"}"), 1.0);
     assert_eq!(rose("broadcaster_gaps_total{reason=\"evicted\"}"), 0.0);
-    assert_eq!(rose("broadcaster_turned_away_total{reason=\"full\"}"), 1.0);
+    assert_eq!(rose("broadcaster_rejections_total{reason=\"full\"}"), 1.0);
     assert!(rose("broadcaster_fan_out_seconds_count") >= 1.0);
     assert!(rose("broadcaster_sent_bytes_total") > 7.0 * 40.0);
     assert!(rose("process_cpu_seconds_total") >= 0.0);

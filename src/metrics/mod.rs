@@ -10,10 +10,11 @@ use prometheus_client::{
 };
 use serde::Serialize;
 
-use crate::event::GapReason;
+mod reasons;
 
-/// One metric label: its name and its value.
-type Label = [(&'static str, &'static str); 1];
+pub(crate) use self::reasons::{Close, Rejection};
+use self::reasons::{Label, gap_label};
+use crate::event::GapReason;
 
 /// Bucket bounds of all histograms, in seconds: 0.1 ms to 10 s.
 const BUCKET_BOUNDS: [f64; 16] = [
@@ -38,7 +39,7 @@ pub(crate) struct Metrics {
     fell_behind: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
-    turned_away: Family<Label, Counter>,
+    rejections: Family<Label, Counter>,
     tick_lateness: Histogram,
     fan_out: Histogram,
     log_commit: Histogram,
@@ -46,91 +47,6 @@ pub(crate) struct Metrics {
     live: Gauge,
     /// Number of requests to the Broadcaster that have not been answered yet.
     mailbox: Gauge,
-}
-
-/// Why a stream ended: the label `reason` of the metric `broadcaster_closes_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Close {
-    /// The server was shutting down.
-    Drained,
-    /// The access token expired, or the stream reached `stream.max_lifetime`.
-    Expired,
-    /// The key that signed the access token is no longer trusted.
-    Revoked,
-    /// The client closed the connection.
-    Left,
-    /// The socket accepted no bytes for `server.write_timeout`.
-    Stalled,
-    /// The host of the client sent no TCP acknowledgement for twice `server.write_timeout`.
-    Vanished,
-    /// The client sent more than 1,024 bytes after its request.
-    Intruded,
-    /// The connection failed in a way that no other variant describes.
-    Failed,
-}
-
-impl Close {
-    const ALL: [Self; 8] = [
-        Self::Drained,
-        Self::Expired,
-        Self::Revoked,
-        Self::Left,
-        Self::Stalled,
-        Self::Vanished,
-        Self::Intruded,
-        Self::Failed,
-    ];
-
-    fn label(self) -> Label {
-        let reason = match self {
-            Self::Drained => "drained",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Left => "left",
-            Self::Stalled => "stalled",
-            Self::Vanished => "vanished",
-            Self::Intruded => "intruded",
-            Self::Failed => "failed",
-        };
-        [("reason", reason)]
-    }
-}
-
-/// Why a subscriber was rejected: the label `reason` of the metric `broadcaster_turned_away_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rejection {
-    /// `server.max_subscribers` is reached. Or `hub.subscriptions` is on and the queue of the log is full, so
-    /// that the event about the new subscription cannot be appended.
-    Full,
-    /// `limits.subscriptions` is reached for the token of the subscriber.
-    Token,
-    /// `limits.matcher_bytes` is exhausted.
-    Matchers,
-    /// The server is shutting down.
-    Draining,
-    /// The subscriber asked for events that are not in memory, and the log cannot be read.
-    Log,
-}
-
-impl Rejection {
-    const ALL: [Self; 5] = [
-        Self::Full,
-        Self::Token,
-        Self::Matchers,
-        Self::Draining,
-        Self::Log,
-    ];
-
-    fn label(self) -> Label {
-        let reason = match self {
-            Self::Full => "full",
-            Self::Token => "token",
-            Self::Matchers => "matchers",
-            Self::Draining => "draining",
-            Self::Log => "log",
-        };
-        [("reason", reason)]
-    }
 }
 
 /// What the sockets of subscribers accepted when events were written to them.
@@ -150,10 +66,6 @@ impl AddAssign for DeliveryStats {
         self.bytes += other.bytes;
         self.fell_behind += other.fell_behind;
     }
-}
-
-fn gap_label(reason: GapReason) -> Label {
-    [("reason", reason.name())]
 }
 
 /// Increments a gauge when it is created, and decrements the gauge when it is dropped.
@@ -184,7 +96,7 @@ impl Default for Metrics {
             fell_behind: Counter::default(),
             gaps: Family::default(),
             closes: Family::default(),
-            turned_away: Family::default(),
+            rejections: Family::default(),
             tick_lateness: Histogram::new(BUCKET_BOUNDS),
             fan_out: Histogram::new(BUCKET_BOUNDS),
             log_commit: Histogram::new(BUCKET_BOUNDS),
@@ -200,7 +112,7 @@ impl Default for Metrics {
             drop(metrics.closes.get_or_create(&reason.label()));
         }
         for reason in Rejection::ALL {
-            drop(metrics.turned_away.get_or_create(&reason.label()));
+            drop(metrics.rejections.get_or_create(&reason.label()));
         }
         metrics.register();
         metrics
@@ -247,9 +159,9 @@ impl Metrics {
             self.closes.clone(),
         );
         registry.register(
-            "turned_away",
+            "rejections",
             "Event streams that were rejected, by reason",
-            self.turned_away.clone(),
+            self.rejections.clone(),
         );
         registry.register_with_unit(
             "tick_lateness",
@@ -292,7 +204,7 @@ impl Metrics {
     }
 
     pub(crate) fn count_rejection(&self, reason: Rejection) {
-        self.turned_away.get_or_create(&reason.label()).inc();
+        self.rejections.get_or_create(&reason.label()).inc();
     }
 
     pub(crate) fn observe_tick(&self, lateness: Duration) {
@@ -348,7 +260,7 @@ impl Metrics {
             caught_up: self.catch_ups.get(),
             gaps: sum(&self.gaps, &GapReason::ALL.map(gap_label)),
             timed_out: closed(Close::Stalled) + closed(Close::Vanished),
-            turned_away: sum(&self.turned_away, &Rejection::ALL.map(Rejection::label)),
+            rejected: sum(&self.rejections, &Rejection::ALL.map(Rejection::label)),
         }
     }
 }
@@ -369,5 +281,5 @@ pub struct Totals {
     /// host of the client sent no TCP acknowledgement for twice that time.
     pub timed_out: u64,
     /// Event streams that were rejected, for any reason.
-    pub turned_away: u64,
+    pub rejected: u64,
 }

@@ -31,53 +31,20 @@ use crate::{
 /// How long a stream that has expired may take to send its last bytes. Then the connection is closed.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Why an event stream ended.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error("the server is draining")]
-    Drained,
-    #[error("its access token has expired, or stream.max_lifetime is over")]
-    Expired,
-    #[error("the key that signed its access token is no longer trusted")]
-    Revoked,
-    #[error("the client closed it")]
-    Left,
-    #[error("its socket accepted nothing for server.write_timeout")]
-    Stalled,
-    #[error("its host acknowledges nothing")]
-    Vanished,
-    #[error("the client sent something")]
-    Intruded,
-    #[error("the connection failed: {0}")]
-    Failed(io::Error),
-    #[error(transparent)]
-    Orphaned(#[from] BroadcasterGone),
-}
-
-impl End {
-    /// The reason under which the metrics count this end.
-    fn close(&self) -> Close {
-        match self {
-            Self::Drained => Close::Drained,
-            Self::Expired => Close::Expired,
-            Self::Revoked => Close::Revoked,
-            Self::Left => Close::Left,
-            Self::Stalled => Close::Stalled,
-            Self::Vanished => Close::Vanished,
-            Self::Intruded => Close::Intruded,
-            Self::Failed(_) | Self::Orphaned(_) => Close::Failed,
+/// The reason for the end of a stream whose socket has failed.
+fn failed(err: io::Error) -> Close {
+    match err.kind() {
+        io::ErrorKind::TimedOut => Close::Vanished,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Close::Left,
+        _ => {
+            log::debug!("the connection of a stream failed: {err}");
+            Close::Failed
         }
     }
 }
 
-impl From<io::Error> for End {
-    fn from(err: io::Error) -> Self {
-        match err.kind() {
-            io::ErrorKind::TimedOut => Self::Vanished,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Left,
-            _ => Self::Failed(err),
-        }
-    }
+fn orphaned(_: BroadcasterGone) -> Close {
+    Close::Failed
 }
 
 /// An event stream that is written directly to the socket of its client.
@@ -103,31 +70,33 @@ impl Stream<'_> {
             Err(end) = listen(&socket) => end,
             Some(end) = OptionFuture::from(over.as_mut()) => end,
             sent = self.send_all(fan_out) => match sent {
-                Ok(()) if self.subscriber.is_over() => End::Expired,
-                sent => sent.err().unwrap_or(End::Drained),
+                Ok(()) if self.subscriber.is_over() => Close::Expired,
+                sent => sent.err().unwrap_or(Close::Drained),
             },
         };
         log::debug!("a stream ended: {end}");
-        self.subscriber.count_close(end.close());
+        self.subscriber.count_close(end);
     }
 
-    async fn send_all(&mut self, fan_out: &FanOut) -> Result<(), End> {
+    async fn send_all(&mut self, fan_out: &FanOut) -> Result<(), Close> {
         loop {
             match self.subscriber.next() {
                 Next::Bytes(bytes) => self.send(bytes).await?,
                 Next::Nothing => consume_budget().await,
                 Next::Archive => {
-                    let bytes = Box::pin(self.subscriber.fetch()).await?;
+                    let bytes = Box::pin(self.subscriber.fetch()).await.map_err(orphaned)?;
                     self.send(bytes).await?;
                 }
                 Next::Wait if self.subscriber.framing() == Framing::Chunked => {
                     let socket = self.socket.clone();
-                    let lagging = fan_out.live(socket, self.subscriber).await??;
+                    let lagging = fan_out.live(socket, self.subscriber).await;
+                    let lagging = lagging.map_err(orphaned)?.map_err(failed)?;
                     self.subscriber.fell_behind(lagging.position);
                     self.send(lagging.rest).await?;
                 }
                 Next::Wait => {
-                    if let Some(comment) = Box::pin(self.subscriber.wait()).await? {
+                    let comment = Box::pin(self.subscriber.wait()).await.map_err(orphaned)?;
+                    if let Some(comment) = comment {
                         self.send(comment).await?;
                     }
                 }
@@ -146,7 +115,7 @@ impl Stream<'_> {
         }
     }
 
-    async fn send(&mut self, mut bytes: Bytes) -> Result<(), End> {
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), Close> {
         // If the socket always accepts everything, this function never waits. Consume tokio's cooperative
         // budget, so that the other tasks of the thread can run.
         consume_budget().await;
@@ -160,9 +129,10 @@ impl Stream<'_> {
                     let writable = timeout(self.write_timeout, self.socket.writable());
                     // Boxed, because this future is rarely needed. Otherwise every stream would reserve
                     // memory for it.
-                    Box::pin(writable).await.map_err(|_| End::Stalled)??;
+                    let writable = Box::pin(writable).await.map_err(|_| Close::Stalled)?;
+                    writable.map_err(failed)?;
                 }
-                Err(err) => return Err(err.into()),
+                Err(err) => return Err(failed(err)),
             }
         }
         Ok(())
@@ -175,15 +145,15 @@ impl Stream<'_> {
 fn over(
     latest: Option<Instant>,
     revocation: Option<Box<Revocation>>,
-) -> Option<Pin<Box<dyn Future<Output = End>>>> {
+) -> Option<Pin<Box<dyn Future<Output = Close>>>> {
     let is_bounded = latest.is_some() || revocation.is_some();
-    is_bounded.then(|| -> Pin<Box<dyn Future<Output = End>>> {
+    is_bounded.then(|| -> Pin<Box<dyn Future<Output = Close>>> {
         let expired = latest.map(|latest| sleep_until(latest.into()));
         let revoked = revocation.map(|revocation| revocation.happens());
         Box::pin(async {
             tokio::select! {
-                Some(()) = OptionFuture::from(expired) => End::Expired,
-                Some(()) = OptionFuture::from(revoked) => End::Revoked,
+                Some(()) = OptionFuture::from(expired) => Close::Expired,
+                Some(()) = OptionFuture::from(revoked) => Close::Revoked,
             }
         })
     })
@@ -191,16 +161,16 @@ fn over(
 
 /// Reads and discards what the client sends. Returns when the client has closed its sending half or has sent
 /// more than [`MAX_STRAY`] bytes, or when the socket fails.
-async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, End> {
+async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, Close> {
     let mut left = MAX_STRAY;
     loop {
-        socket.readable().await?;
+        socket.readable().await.map_err(failed)?;
         let mut bytes = [0; MAX_STRAY];
         match socket.try_read(&mut bytes) {
-            Ok(0) => return Err(End::Left),
-            Ok(read) => left = left.checked_sub(read).ok_or(End::Intruded)?,
+            Ok(0) => return Err(Close::Left),
+            Ok(read) => left = left.checked_sub(read).ok_or(Close::Intruded)?,
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
-            Err(err) => return Err(err.into()),
+            Err(err) => return Err(failed(err)),
         }
     }
 }

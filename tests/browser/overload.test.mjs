@@ -19,7 +19,7 @@ scenario("a page that finds no room keeps trying, and gets in when there is some
   await panel.recordStates();
 
   await eventually("the server to turn it away again and again", async () =>
-    (await server.status()).totals.turned_away >= 4,
+    (await server.status()).totals.rejected >= 4,
   );
   const outside = await panel.until("a try to come", ({ state }) => state === "reconnecting");
   await first.panel(1).press("disconnect");

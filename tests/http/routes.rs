@@ -102,7 +102,7 @@ fn the_status_tells_what_there_is() {
             "caught_up": 0,
             "gaps": 0,
             "timed_out": 0,
-            "turned_away": 0,
+            "rejected": 0,
         })
     );
 }
@@ -119,7 +119,7 @@ fn gaps_and_those_who_were_turned_away_are_counted() {
 
     let totals = &server.status()["totals"];
     assert_eq!(totals["gaps"], 1);
-    assert_eq!(totals["turned_away"], 1);
+    assert_eq!(totals["rejected"], 1);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_full_server_sends_a_retry_with_data_and_ends_the_stream() {
     assert!((1000..=3000).contains(&retry), "{retry}");
     assert_eq!(turned_away.block(), None);
     turned_away.assert_closed();
-    assert_eq!(server.status()["totals"]["turned_away"], 1);
+    assert_eq!(server.status()["totals"]["rejected"], 1);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
     assert!(farewell.starts_with("retry: "), "{farewell}");
     turned_away.assert_ends();
     let metrics = get(cluster.nodes[0].addr(), "/metrics").body;
-    let counted = "broadcaster_turned_away_total{reason=\"log\"} 1\n";
+    let counted = "broadcaster_rejections_total{reason=\"log\"} 1\n";
     assert!(metrics.contains(counted), "{metrics}");
     // The node still delivers the events that it has in memory.
     let mut stream = cluster.resume(0, &ids[28]);

@@ -1,0 +1,105 @@
+//! The reasons that label the counters of gaps, closed streams and rejected streams.
+
+use thiserror::Error;
+
+use crate::event::GapReason;
+
+/// One metric label: its name and its value.
+pub(super) type Label = [(&'static str, &'static str); 1];
+
+pub(super) fn gap_label(reason: GapReason) -> Label {
+    [("reason", reason.name())]
+}
+
+/// Why a stream ended: the label `reason` of the metric `broadcaster_closes_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Close {
+    /// The server was shutting down.
+    #[error("the server is draining")]
+    Drained,
+    /// The access token expired, or the stream reached `stream.max_lifetime`.
+    #[error("its access token has expired, or stream.max_lifetime is over")]
+    Expired,
+    /// The key that signed the access token is no longer trusted.
+    #[error("the key that signed its access token is no longer trusted")]
+    Revoked,
+    /// The client closed the connection.
+    #[error("the client closed it")]
+    Left,
+    /// The socket accepted no bytes for `server.write_timeout`.
+    #[error("its socket accepted nothing for server.write_timeout")]
+    Stalled,
+    /// The host of the client sent no TCP acknowledgement for twice `server.write_timeout`.
+    #[error("its host acknowledges nothing")]
+    Vanished,
+    /// The client sent more than 1,024 bytes after its request.
+    #[error("the client sent something")]
+    Intruded,
+    /// The connection failed in a way that no other variant describes.
+    #[error("the connection failed")]
+    Failed,
+}
+
+impl Close {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Drained,
+        Self::Expired,
+        Self::Revoked,
+        Self::Left,
+        Self::Stalled,
+        Self::Vanished,
+        Self::Intruded,
+        Self::Failed,
+    ];
+
+    pub(super) fn label(self) -> Label {
+        let reason = match self {
+            Self::Drained => "drained",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Left => "left",
+            Self::Stalled => "stalled",
+            Self::Vanished => "vanished",
+            Self::Intruded => "intruded",
+            Self::Failed => "failed",
+        };
+        [("reason", reason)]
+    }
+}
+
+/// Why a subscriber was rejected: the label `reason` of the metric `broadcaster_rejections_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// `server.max_subscribers` is reached. Or `hub.subscriptions` is on and the queue of the log is full, so
+    /// that the event about the new subscription cannot be appended.
+    Full,
+    /// `limits.subscriptions` is reached for the token of the subscriber.
+    Token,
+    /// `limits.matcher_bytes` is exhausted.
+    Matchers,
+    /// The server is shutting down.
+    Draining,
+    /// The subscriber asked for events that are not in memory, and the log cannot be read.
+    Log,
+}
+
+impl Rejection {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Full,
+        Self::Token,
+        Self::Matchers,
+        Self::Draining,
+        Self::Log,
+    ];
+
+    pub(super) fn label(self) -> Label {
+        let reason = match self {
+            Self::Full => "full",
+            Self::Token => "token",
+            Self::Matchers => "matchers",
+            Self::Draining => "draining",
+            Self::Log => "log",
+        };
+        [("reason", reason)]
+    }
+}
