@@ -2,7 +2,7 @@
 
 import { shorten } from "./shorten.js";
 
-/** How many subscriptions are kept. Of further ones, only their existence is known (`hasMore`). */
+/** Maximum number of subscriptions that are kept. `hasMore` says that there are others. */
 export const SUBSCRIPTIONS_KEPT = 500;
 
 // Longer texts are cut, so that the kept subscriptions stay small. In UTF-16 code units.
@@ -19,8 +19,8 @@ export class ActiveSubscriptions {
   toldAt = null;
   #byId = new Map();
   /**
-   * What the stream reported while the list is being loaded, because the list may be older; null: not
-   * loading.
+   * Subscriptions that the stream reported while the list is being loaded. They are applied after the list,
+   * which may be older. null: no list is being loaded.
    */
   #meanwhile = null;
 
@@ -38,7 +38,7 @@ export class ActiveSubscriptions {
     this.#meanwhile = [];
   }
 
-  /** Call if the hub returned no list. */
+  /** Call if the hub did not return a list: keeps what the stream reported. */
   leaveUnlisted() {
     this.#meanwhile = null;
   }
@@ -65,7 +65,7 @@ export class ActiveSubscriptions {
     this.#take(subscription);
     this.toldAt = at;
     this.#meanwhile?.push(subscription);
-    // Keeps only the newest. Beyond the limit, the list may miss older changes until it is loaded again.
+    // Keeps only the newest changes. The list then lacks older ones until it is loaded again.
     if (this.#meanwhile?.length > SUBSCRIPTIONS_KEPT) this.#meanwhile.shift();
   }
 

@@ -28,7 +28,7 @@ export class Announcer {
 
   #speak() {
     if (this.#waiting.size === 0) {
-      // Emptied, so that the same sentence is a change the next time.
+      // Empties the region, so that the same sentence is announced again the next time.
       this.#region.textContent = "";
       this.#timer = null;
       return;

@@ -1,8 +1,8 @@
 // Measures the typical interval between messages, in ms. No DOM; time is an argument.
 //
 // A fast stream reaches the page in bunches: many messages in one read, then nothing for some ms. So there
-// are two rules. From QUICK messages per second on, take the average interval of each second, and the median
-// of these. Below that, sort the intervals and take the one in which half of the total time was spent. A
+// are two rules. At QUICK or more messages per second, take the average interval of each second, and the
+// median of these. At fewer, sort the intervals and take the one in which half of the total time was spent. A
 // burst, such as the replay after a reconnect, hardly changes it: a burst has many intervals but takes almost
 // no time.
 

@@ -19,8 +19,8 @@ export class CopyLine {
   }
 
   /**
+   * @param {string} text what is copied
    * @param {string} [shown] what is displayed instead, if the text is secret
-   * @param {string} [shown] what is shown instead, where the text is not for everybody's eyes
    */
   show(text, shown = text) {
     this.#text = text;

@@ -7,7 +7,7 @@
 import { EventStreamParser, EventTooLarge } from "./event-stream-parser.js";
 import { problemSentence, readProblem } from "./problem.js";
 
-/** Time before a reconnect until the server sends `retry`, in ms. */
+/** Pause before a reconnect, in ms, as long as the server has sent no `retry`. */
 const RETRY_MS = 2000;
 // A publisher may set any `retry`. The minimum protects the server, the maximum fits into a timer.
 const RETRY_AT_LEAST_MS = 250;

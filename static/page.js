@@ -140,8 +140,8 @@ function recolour() {
   repaintAll();
 }
 
-// A page that is kept for the back button must not hold streams that nobody sees. When it is shown again, it
-// resumes after the last ids.
+// A browser may keep a page that the user has left, for the back button. It must not keep streams that nobody
+// sees, so they are closed, and resume after their last ids when the page is shown again.
 let asleep = [];
 let wakePlayground = () => {};
 addEventListener("pagehide", () => {

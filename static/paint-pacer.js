@@ -28,7 +28,7 @@ export class PaintPacer {
     else this.#atNextFrame();
   }
 
-  /** Requests a paint in the next frame, as the response to a button. */
+  /** Requests a paint in the next frame, so that a pressed button has an immediate effect. */
   hurry() {
     this.request();
     if (this.#timer === null) return;

@@ -75,12 +75,12 @@ export class Playground {
     this.repaint();
   }
 
-  /** Whether it uses a connection of the browser. */
+  /** Whether the playground uses one of the browser's connections. */
   get hasStream() {
     return this.#subscription.isWanted;
   }
 
-  /** Puts in a token from a link, and scrolls the playground into view. */
+  /** Sets a token that came from a link, and scrolls the playground into view. */
   takeToken(token) {
     this.#tokenPanel.set(token);
     this.#section.scrollIntoView();

@@ -68,7 +68,7 @@ export class ServerStatus {
 
 /**
  * Returns the server's status, or null after any failure, because the page handles all failures alike.
- * Returns undefined if this listener does not serve `/status`.
+ * Returns undefined if this address does not serve `/status`, because the server has an admin address.
  */
 async function fetchStatus() {
   try {

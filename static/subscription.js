@@ -121,7 +121,7 @@ export class Subscription {
       const attempt = () => this.#open("reconnecting", CLOSED_FOR_GOOD);
       this.#cancelAttempt = this.#later(attempt, wait * (0.5 + Math.random()));
     } else {
-      // A full server opens the stream and ends it, because an error status would end it for good.
+      // A full server opens the stream and ends it: after an error status, the browser would not reconnect.
       const turnedAway = this.state === "open" && !this.#heard;
       this.#cut();
       this.#enter("reconnecting", turnedAway ? TURNED_AWAY : CUT);

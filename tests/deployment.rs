@@ -83,7 +83,7 @@ fn upstreams() -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn what_the_image_is_made_of_is_there_and_not_ignored() {
+fn every_file_that_the_image_copies_exists_and_is_not_ignored() {
     let copied = copied();
 
     assert!(copied.contains(&"src"), "{copied:?}");
@@ -95,7 +95,7 @@ fn what_the_image_is_made_of_is_there_and_not_ignored() {
 }
 
 #[test]
-fn the_image_is_built_with_the_rust_that_the_crate_asks_for() {
+fn the_image_is_built_with_the_rust_version_that_the_crate_requires() {
     let manifest = include_str!("../Cargo.toml");
     let version = lines(manifest).find_map(|line| line.strip_prefix("rust-version = "));
     let version = unquoted(version.unwrap());
@@ -104,7 +104,7 @@ fn the_image_is_built_with_the_rust_that_the_crate_asks_for() {
 }
 
 #[test]
-fn what_is_mounted_is_there() {
+fn every_mounted_file_exists() {
     let mounts = lines(COMPOSE).filter_map(|line| line.strip_prefix("- ./"));
     let mounts: Vec<_> = mounts.collect();
 
@@ -116,7 +116,7 @@ fn what_is_mounted_is_there() {
 }
 
 #[test]
-fn the_secret_is_where_a_node_looks_for_it_and_never_in_the_repository() {
+fn the_secret_is_mounted_where_a_node_reads_it_and_is_not_in_the_repository() {
     let issuers = config().auth.issuers;
 
     let [IssuerConfig { key, .. }] = &*issuers else {
@@ -130,7 +130,7 @@ fn the_secret_is_where_a_node_looks_for_it_and_never_in_the_repository() {
 }
 
 #[test]
-fn every_node_runs_with_a_config_of_the_image_and_shares_the_log() {
+fn every_node_uses_a_config_in_the_image_and_shares_the_log() {
     let config = config();
     let command = format!("command: [\"--config\", \"{CONFIG}\"]");
 
@@ -149,7 +149,7 @@ fn every_node_runs_with_a_config_of_the_image_and_shares_the_log() {
 }
 
 #[test]
-fn nginx_asks_every_node_where_it_listens() {
+fn nginx_forwards_to_every_node_at_its_port() {
     let config = config();
     let nodes = lines(COMPOSE).filter_map(|line| line.strip_suffix(": *node"));
     let nodes: Vec<_> = nodes.collect();
@@ -169,7 +169,7 @@ fn nginx_asks_every_node_where_it_listens() {
 }
 
 #[test]
-fn clients_find_the_hub_at_the_port_that_nginx_has() {
+fn the_hub_url_has_the_published_port_of_nginx() {
     let (outside, inside) = block("  proxy:")
         .into_iter()
         .filter_map(|line| line.strip_prefix("- \""))
@@ -183,7 +183,7 @@ fn clients_find_the_hub_at_the_port_that_nginx_has() {
 }
 
 #[test]
-fn nginx_passes_each_event_on_at_once_and_all_that_may_be_published() {
+fn nginx_does_not_buffer_streams_and_accepts_the_largest_update() {
     let config = config();
     let directives: Vec<_> = lines(NGINX).collect();
 
@@ -201,7 +201,7 @@ fn nginx_passes_each_event_on_at_once_and_all_that_may_be_published() {
 }
 
 #[test]
-fn the_nginx_snippet_of_the_documentation_is_part_of_its_recipe() {
+fn the_nginx_snippet_in_the_documentation_is_part_of_the_recipe() {
     let (_, snippet) = PROXIES.split_once("```nginx\n").unwrap();
     let (snippet, _) = snippet.split_once("```").unwrap();
     let recipe: Vec<_> = lines(NGINX_SITE).collect();
@@ -213,7 +213,7 @@ fn the_nginx_snippet_of_the_documentation_is_part_of_its_recipe() {
 }
 
 #[test]
-fn the_cluster_answers_streams_like_the_recipe_while_all_servers_are_away() {
+fn the_nginx_of_the_cluster_responds_like_the_recipe_while_all_servers_are_down() {
     let answer = |text| -> Vec<_> {
         let is_part = |line: &&str| *line != "}";
         lines(text)

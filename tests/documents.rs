@@ -1,5 +1,5 @@
-//! Checks the documents: every internal link has a target, every page is in the book, and README and
-//! ARCHITECTURE keep their limits.
+//! Checks the documents: every internal link has a target, every test that they name exists, every page is in
+//! the book, and README and ARCHITECTURE keep their limits.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -59,7 +59,7 @@ fn anchors(path: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_internal_link_leads_somewhere() {
+fn every_internal_link_has_a_target() {
     let mut broken = Vec::new();
     let mut count = 0;
     for document in documents() {
@@ -83,6 +83,38 @@ fn every_internal_link_leads_somewhere() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// The paths of files, and the functions in them, that a text names: `src/x.rs`, or `src/x.rs::function`.
+fn references(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named = quoted.filter(|name| ["src/", "tests/"].iter().any(|top| name.starts_with(top)));
+    named.map(|name| match name.split_once("::") {
+        Some((file, function)) => (file, Some(function)),
+        None => (name, None),
+    })
+}
+
+#[test]
+fn every_file_and_every_test_that_a_document_names_exists() {
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for document in documents() {
+        let text = prose(&document);
+        for (file, function) in references(&text) {
+            count += 1;
+            let has = |function| fs::read_to_string(file).is_ok_and(|text| text.contains(function));
+            let is_there = match function {
+                Some(function) => has(&format!("fn {function}(")),
+                None => Path::new(file).exists(),
+            };
+            if !is_there {
+                missing.push(format!("{}: {file} {function:?}", document.display()));
+            }
+        }
+    }
+    assert!(count > 100, "only {count} names were found");
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
 #[test]
 fn every_page_is_in_the_book() {
     let mut pages = Vec::new();
@@ -97,7 +129,7 @@ fn every_page_is_in_the_book() {
 }
 
 #[test]
-fn the_readme_and_the_architecture_are_short() {
+fn the_readme_and_the_architecture_keep_their_word_limits() {
     for (document, max_words) in [("README.md", 700), ("ARCHITECTURE.md", 1500)] {
         let words = fs::read_to_string(document)
             .unwrap()

@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 use sse_broadcaster::fuzzing::TARGETS;
 
 #[test]
-fn no_input_of_the_corpus_does_harm() {
+fn no_input_of_the_fuzz_corpus_causes_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fuzz-corpus");
     let unpacked = Command::new(script)
@@ -25,6 +25,6 @@ fn no_input_of_the_corpus_does_harm() {
             target(&fs::read(path).unwrap());
             inputs += 1;
         }
-        assert!(inputs > 0, "there is nothing for {name}");
+        assert!(inputs > 0, "no inputs for {name}");
     }
 }

@@ -38,7 +38,7 @@ const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
 const CROWD: usize = 150;
 const SLOW: usize = 10;
 /// Pause between two events of the publisher.
-const PACE: Duration = Duration::from_millis(5);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
 const RELOAD: Duration = Duration::from_secs(3);
 
 /// A server with its log.
@@ -116,7 +116,7 @@ impl Subject {
         }
     }
 
-    /// Maximum growth of the log in a run that is too short to fill its history. The unit is that of
+    /// Maximum growth of the log in a run that is too short to fill its history, in the unit of
     /// [`Footprint::log`].
     fn short_run_log(&self) -> u64 {
         match self.redis {
@@ -176,7 +176,7 @@ impl Subject {
             let answer = client.post(&headers, &form(&update));
             assert_eq!(answer.status(), 200, "{}: {answer:?}", self.name);
             self.published.fetch_add(1, Relaxed);
-            thread::sleep(PACE);
+            thread::sleep(PUBLISH_INTERVAL);
         }
     }
 
@@ -258,7 +258,7 @@ fn largest(subject: &Subject, within: Duration) -> Footprint {
 }
 
 #[test]
-fn after_hours_a_server_is_as_it_was_after_minutes() {
+fn a_long_run_does_not_grow_memory_descriptors_or_the_log() {
     let seconds = std::env::var("SOAK_SECONDS").ok();
     let seconds = seconds.map_or(12, |text| text.parse().expect("a number of seconds"));
     let lasts = Duration::from_secs(seconds);

@@ -54,7 +54,7 @@ impl Server {
         self.send(&request("QUERY", PATH, "", &body))
     }
 
-    /// Sends a request, and returns the status line as far as the status; the connection stays open.
+    /// Sends a request. Returns the open connection, and the response up to its status code.
     fn send(&self, request: &[u8]) -> (TcpStream, String) {
         let mut socket = self.connect();
         socket.write_all(request).unwrap();
@@ -65,7 +65,7 @@ impl Server {
 }
 
 #[test]
-fn the_history_counts_topics() {
+fn the_history_limit_includes_the_topics_of_events() {
     let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
     let token = token_for(HUB, json!([grant("publish", &["*"])]));
     let topics: Vec<_> = (0..100).map(|n| format!("{n:04}").repeat(1000)).collect();
@@ -85,7 +85,7 @@ fn the_history_counts_topics() {
 }
 
 #[test]
-fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
+fn matchers_have_a_memory_budget_that_is_released_when_subscribers_leave() {
     let server = Server::start("[limits]\nmatcher_bytes = 1000000\n");
 
     let (growth, streams) = server.growth(|| {
@@ -123,14 +123,14 @@ fn what_subscribers_ask_for_has_a_budget_that_is_free_again_when_they_leave() {
     assert!(head.contains(" 200"), "{head}");
 
     drop(streams);
-    eventually("the budget to be free", || {
+    eventually("free memory in the budget", || {
         let (_socket, head) = server.query(2000, 100, 1000);
         head.contains(" 200").then_some(())
     });
 }
 
 #[test]
-fn active_subscriptions_have_a_budget_of_their_own() {
+fn active_subscriptions_have_a_separate_memory_budget() {
     let more = "[hub]\nsubscriptions = true\n[limits]\nmatcher_bytes = 1048576\n\
                 [stream]\nhistory_bytes = 1048576\n";
     let server = Server::start(more);
@@ -150,7 +150,7 @@ fn active_subscriptions_have_a_budget_of_their_own() {
 }
 
 #[test]
-fn payloads_of_tokens_take_no_more_memory_than_their_text() {
+fn token_payloads_use_no_more_memory_than_their_text() {
     const SUBSCRIBERS: usize = 400;
     let more = "[hub]\nsubscriptions = true\n[limits]\nmatcher_bytes = 1048576\n\
                 [stream]\nhistory_bytes = 1048576\n";
@@ -176,7 +176,7 @@ fn payloads_of_tokens_take_no_more_memory_than_their_text() {
 }
 
 #[test]
-fn regular_expressions_keep_nothing_beyond_their_budget() {
+fn regular_expressions_use_no_more_memory_than_their_budget() {
     let server =
         Server::start("[limits]\nmatcher_bytes = 8388608\n[stream]\nhistory_bytes = 1048576\n");
     let token = token_for(HUB, json!([grant("publish", &["*"])]));
@@ -221,7 +221,7 @@ fn a_connection_keeps_no_large_buffer_after_a_large_request() {
 }
 
 #[test]
-fn unfinished_requests_have_a_budget() {
+fn unfinished_requests_have_a_memory_budget() {
     let server = Server::start("[server]\nrequest_timeout = '1m'\n");
     let addr = server.addr();
     let header = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(100_000));
@@ -240,7 +240,7 @@ fn unfinished_requests_have_a_budget() {
 
     // The clients sent 100 MB. The budget is 64 MiB, and buffers grow by doubling.
     assert!(growth < 160 * MIB, "{growth} KiB");
-    eventually("some to be closed", || {
+    eventually("closed connections", || {
         let closed = sockets.iter().filter(|socket| has_answer(socket)).count();
         (closed >= 200).then_some(())
     });
@@ -257,7 +257,7 @@ fn has_answer(socket: &TcpStream) -> bool {
 }
 
 #[test]
-fn bodies_that_are_being_sent_have_a_budget() {
+fn incomplete_request_bodies_have_a_memory_budget() {
     let server = Server::start("[server]\nrequest_timeout = '1m'\n[limits]\nmatchers = 1000\n");
     let addr = server.addr();
     let length = 1_000_000;
@@ -287,7 +287,7 @@ fn bodies_that_are_being_sent_have_a_budget() {
 }
 
 #[test]
-fn verified_tokens_are_remembered_within_a_budget() {
+fn the_cache_of_verified_tokens_has_a_memory_budget() {
     const TOKENS: usize = 3000;
     let server = Server::start("");
     let mut publisher = Client::connect(server.addr());
@@ -314,7 +314,7 @@ fn verified_tokens_are_remembered_within_a_budget() {
 }
 
 #[test]
-fn results_of_matching_patterns_are_cached_within_a_budget() {
+fn the_cache_of_pattern_matches_has_a_memory_budget() {
     const UPDATES: usize = 2000;
     let server = Server::start("[stream]\nhistory_bytes = 1048576\n");
     let token = token_for(HUB, json!([grant("publish", &["*"])]));
@@ -343,7 +343,7 @@ fn results_of_matching_patterns_are_cached_within_a_budget() {
 }
 
 #[test]
-fn stalled_readers_share_what_they_have_not_taken() {
+fn stalled_readers_share_the_memory_of_unsent_events() {
     const READERS: usize = 200;
     const UPDATES: usize = 300;
     let server = Server::start("[stream]\nhistory_bytes = 1048576\n");

@@ -39,7 +39,7 @@ fn wait_for(addr: SocketAddr, sample: &str, value: f64) {
 }
 
 #[test]
-fn the_text_is_what_prometheus_reads() {
+fn the_metrics_are_valid_prometheus_text() {
     let server = TestServer::quiet();
 
     let response = get(server.addr, "/metrics");
@@ -68,7 +68,7 @@ fn the_text_is_what_prometheus_reads() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn connections_events_and_errors_are_counted() {
     let mut config = quiet();
     config.stream.history = 2;
     config.server.max_subscribers = 2;
@@ -116,7 +116,7 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn the_bytes_sent_are_those_of_the_stream_on_the_wire() {
+fn the_counter_of_sent_bytes_equals_the_bytes_on_the_wire() {
     let server = TestServer::quiet();
     let mut socket = connect(server.addr);
     write!(socket, "GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -133,7 +133,7 @@ fn the_bytes_sent_are_those_of_the_stream_on_the_wire() {
 }
 
 #[test]
-fn a_ticker_on_time_is_seen_to_be() {
+fn the_lateness_of_a_punctual_ticker_is_small() {
     let mut config = quiet();
     config.ticker.enabled = true;
     config.ticker.interval = Duration::from_millis(10);
@@ -155,7 +155,7 @@ fn a_ticker_on_time_is_seen_to_be() {
 }
 
 #[test]
-fn a_stalled_reader_is_counted_as_fallen_behind_and_then_as_stalled() {
+fn a_stalled_reader_is_counted_as_lagging_and_then_as_stalled() {
     let mut config = quiet();
     config.server.write_timeout = Duration::from_millis(200);
     config.stream.history = 10_000;
@@ -179,7 +179,7 @@ fn a_stalled_reader_is_counted_as_fallen_behind_and_then_as_stalled() {
 }
 
 #[test]
-fn with_an_address_of_their_own_they_are_there_and_no_longer_public() {
+fn with_an_admin_address_metrics_and_status_are_only_there() {
     let mut config = quiet();
     config.server.admin_bind = Some("127.0.0.1:0".into());
     let server = TestServer::start(config);
@@ -211,7 +211,7 @@ fn with_an_address_of_their_own_they_are_there_and_no_longer_public() {
 }
 
 #[test]
-fn the_binary_says_where_its_admins_find_it() {
+fn the_binary_reports_its_admin_address() {
     let folder = tempfile::tempdir().unwrap();
     let command = process::command(
         folder.path(),
@@ -231,7 +231,7 @@ fn the_binary_says_where_its_admins_find_it() {
 }
 
 #[test]
-fn an_admin_address_that_is_taken_is_named_with_its_key() {
+fn an_admin_address_in_use_is_reported_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -269,7 +269,7 @@ fn queries(dashboard: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
-fn the_dashboard_asks_for_what_there_is_and_shows_all_of_it() {
+fn the_dashboard_queries_existing_metrics_and_shows_all_of_them() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/grafana-dashboard.json");
     let dashboard = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let server = TestServer::quiet();

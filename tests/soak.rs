@@ -26,7 +26,7 @@ use support::{
 
 const CROWD: usize = 2000;
 const ROUNDS: usize = 4000;
-/// How many subscribers come or go in a round.
+/// How many subscribers connect or disconnect in a round of the test.
 const MOVES: usize = 20;
 const LISTENERS: usize = 10;
 /// How much more memory the allocator may keep afterwards: about 4 KiB for each subscriber of the largest
@@ -94,7 +94,7 @@ fn listen(addr: SocketAddr, stop: Arc<AtomicBool>) -> thread::JoinHandle<usize> 
 }
 
 #[test]
-fn who_stays_gets_every_number_once_and_nothing_is_left_of_who_went() {
+fn steady_subscribers_get_every_number_once_and_departed_ones_leave_no_memory() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -159,7 +159,7 @@ fn who_stays_gets_every_number_once_and_nothing_is_left_of_who_went() {
 }
 
 fn wait_for_listeners_alone(addr: SocketAddr) {
-    eventually("the registry to hold the listeners alone", || {
+    eventually("only the listeners to be registered", || {
         let subscribers = &status(addr)["subscribers"];
         let live = subscribers["live"].as_u64().unwrap();
         let catching_up = subscribers["catching_up"].as_u64().unwrap();

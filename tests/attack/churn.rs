@@ -61,7 +61,7 @@ fn read(
         let id = parse(event.id.as_deref().unwrap());
         if let Some(last) = last {
             let is_next = id.epoch == last.epoch && id.seq == last.seq + 1;
-            assert!(is_next, "after {last} came {id}, without a gap");
+            assert!(is_next, "{id} followed {last} without a gap");
         }
         last = Some(id);
         ids.push(id);
@@ -71,7 +71,7 @@ fn read(
 }
 
 #[test]
-fn whoever_resumes_anywhere_gets_everything_once_and_in_order_or_a_gap() {
+fn a_subscriber_that_resumes_at_any_position_gets_every_event_once_in_order_or_a_gap() {
     let attack = Attack::begin("subscribers that come and go");
     let victim = HubProcess::start("[stream]\nhistory = 15\nqueue = 4\n");
     let addr = victim.addr();

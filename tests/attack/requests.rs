@@ -141,7 +141,7 @@ fn attack(addr: SocketAddr, random: &mut fastrand::Rng) -> usize {
 }
 
 #[test]
-fn whatever_is_sent_the_server_stands_and_takes_in_what_it_acknowledges() {
+fn random_requests_never_stop_the_server_or_lose_acknowledged_events() {
     let attack_time = Attack::begin("raw and mixed requests");
     let victim =
         HubProcess::start("[server]\nrequest_timeout = '1s'\n[stream]\nhistory = 1000000\n");

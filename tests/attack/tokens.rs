@@ -126,7 +126,7 @@ fn useless() -> Vec<String> {
 }
 
 #[test]
-fn no_token_or_cookie_that_was_tampered_with_is_taken() {
+fn no_token_or_cookie_that_was_tampered_with_is_accepted() {
     let attack = Attack::begin("tokens and cookies");
     let victim = HubProcess::start("");
     let addr = victim.addr();

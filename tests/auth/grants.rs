@@ -16,7 +16,7 @@ fn pattern(pattern: &str) -> Value {
 }
 
 #[test]
-fn what_is_private_needs_a_matcher_and_a_grant_that_may_be_of_another_topic() {
+fn a_private_event_requires_a_matcher_and_a_grant_for_any_of_its_topics() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let book = |n: u8| format!("https://example.com/books/{n}");
@@ -107,7 +107,7 @@ fn what_is_private_needs_a_matcher_and_a_grant_that_may_be_of_another_topic() {
 }
 
 #[test]
-fn a_replay_goes_by_the_token_that_asks_for_it() {
+fn a_replay_uses_the_token_of_the_request() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let query = format!("match=a&match={MARKER}");

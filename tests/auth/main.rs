@@ -42,7 +42,7 @@ fn got(hub: &MercureHub, headers: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_token_opens_what_is_private_whichever_way_it_comes() {
+fn a_token_in_a_header_or_a_cookie_allows_private_events() {
     let hub = MercureHub::start();
     let (wide, narrow) = (wide(), narrow());
 
@@ -64,7 +64,7 @@ fn a_token_opens_what_is_private_whichever_way_it_comes() {
 }
 
 #[test]
-fn whoever_has_none_or_a_narrower_one_gets_what_is_public() {
+fn without_a_sufficient_token_a_subscriber_gets_only_public_events() {
     let hub = MercureHub::start();
     let (wide, narrow) = (wide(), narrow());
 
@@ -86,7 +86,7 @@ fn whoever_has_none_or_a_narrower_one_gets_what_is_public() {
 }
 
 #[test]
-fn a_token_in_the_address_is_none() {
+fn a_token_in_the_url_is_ignored() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let wide = wide();
@@ -100,7 +100,7 @@ fn a_token_in_the_address_is_none() {
 }
 
 #[test]
-fn a_token_that_is_not_valid_is_not_taken_for_none() {
+fn an_invalid_token_is_refused_and_not_ignored() {
     let hub = MercureHub::start();
     let expired = token_until(now() as u64 - 1, json!([grant("subscribe", &["*"])]));
     let target = format!("{PATH}?match=a");
@@ -126,7 +126,7 @@ fn a_token_that_is_not_valid_is_not_taken_for_none() {
 }
 
 #[test]
-fn a_token_that_is_not_presented_as_it_is_to_be_is_a_bad_request() {
+fn a_malformed_authorization_is_a_bad_request() {
     let hub = MercureHub::start();
     let target = format!("{PATH}?match=a");
     let wide = wide();
@@ -146,7 +146,7 @@ fn a_token_that_is_not_presented_as_it_is_to_be_is_a_bad_request() {
 }
 
 #[test]
-fn the_cookie_may_have_another_name_or_be_none() {
+fn the_cookie_can_be_renamed_or_disabled() {
     let renamed = MercureHub::with(|config| config.auth.cookie = Some("token".to_owned()));
     let none = MercureHub::with(|config| config.auth.cookie = None);
     let wide = wide();

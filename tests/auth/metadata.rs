@@ -31,7 +31,7 @@ fn the_metadata_says_how_to_get_a_token_and_where_to_put_it() {
 }
 
 #[test]
-fn the_metadata_says_what_is_offered_and_is_where_the_hub_is() {
+fn the_metadata_lists_the_enabled_features_and_its_url_contains_the_hubs_path() {
     let hub = MercureHub::with(|config| {
         config.hub.url = HubUrl::parse("https://hub.example.com/a/hub").ok();
         config.hub.subscriptions = true;

@@ -16,7 +16,7 @@ fn post_with_cookie(hub: &MercureHub, headers: &str) -> Answer {
 }
 
 #[test]
-fn with_a_cookie_only_pages_of_the_hub_or_of_the_list_publish() {
+fn only_pages_of_the_hubs_origin_or_of_a_listed_origin_can_publish_with_a_cookie() {
     let hub = MercureHub::with(|config| {
         config.cors.allowed_origins = vec!["https://app.example".to_owned()];
     });
@@ -57,7 +57,7 @@ fn with_a_cookie_only_pages_of_the_hub_or_of_the_list_publish() {
 }
 
 #[test]
-fn a_list_of_all_origins_lets_none_publish_with_a_cookie() {
+fn with_a_wildcard_list_no_other_origin_can_publish_with_a_cookie() {
     let hub = MercureHub::start();
 
     for headers in ["Origin: https://bad.example\r\n", "Origin: null\r\n", ""] {
@@ -66,7 +66,7 @@ fn a_list_of_all_origins_lets_none_publish_with_a_cookie() {
 }
 
 #[test]
-fn with_a_header_any_page_publishes() {
+fn pages_of_any_origin_can_publish_with_a_header() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 
@@ -81,7 +81,7 @@ fn with_a_header_any_page_publishes() {
 }
 
 #[test]
-fn a_page_of_the_list_may_subscribe_with_its_cookie_and_no_other() {
+fn only_pages_of_a_listed_origin_can_subscribe_with_a_cookie() {
     let hub = MercureHub::with(|config| {
         config.cors.allowed_origins = vec!["https://app.example".to_owned()];
     });
@@ -99,7 +99,7 @@ fn a_page_of_the_list_may_subscribe_with_its_cookie_and_no_other() {
     let listed = origins("https://app.example");
     assert_eq!(listed.0.as_deref(), Some("https://app.example"));
     assert_eq!(listed.1.as_deref(), Some("true"));
-    assert!(listed.2, "caches tell the origins apart");
+    assert!(listed.2, "the response varies by origin");
     for origin in [
         "null",
         "http://app.example",
@@ -111,7 +111,7 @@ fn a_page_of_the_list_may_subscribe_with_its_cookie_and_no_other() {
 }
 
 #[test]
-fn with_a_list_of_all_origins_no_page_may_use_its_cookie() {
+fn with_a_wildcard_list_no_other_origin_can_subscribe_with_a_cookie() {
     let hub = MercureHub::start();
 
     let stream = hub.open("match=a", "Origin: https://any.example\r\n");
@@ -121,7 +121,7 @@ fn with_a_list_of_all_origins_no_page_may_use_its_cookie() {
 }
 
 #[test]
-fn a_page_may_ask_with_a_token_and_read_what_it_is_told() {
+fn a_page_of_a_listed_origin_can_send_a_token_and_read_the_response_headers() {
     let hub = MercureHub::with(|config| {
         config.cors.allowed_origins = vec!["https://app.example".to_owned()];
     });
@@ -154,5 +154,9 @@ fn a_page_may_ask_with_a_token_and_read_what_it_is_told() {
     let refused = hub.ask("POST", PATH, origin, "topic=a");
     refused.assert_refuses(401, "no token");
     let allowed = refused.header("access-control-allow-origin");
-    assert_eq!(allowed, Some("https://app.example"), "errors are read, too");
+    assert_eq!(
+        allowed,
+        Some("https://app.example"),
+        "pages can read errors, too"
+    );
 }

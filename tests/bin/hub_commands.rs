@@ -96,7 +96,7 @@ fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
     let without_page = start("missing", "auto");
     let without_hub = start(page, "https://hub.example/elsewhere");
 
-    eventually("all that is printed", || {
+    eventually("the complete output", || {
         let link = format!("playground: http://{addr}/#token={token}\n");
         let all = format!("listening on http://{addr}/\npublish token: {token}\n{link}");
         (with_page.stdout() == all).then_some(())
@@ -117,7 +117,7 @@ fn without_an_issuer_a_token_and_a_link_are_printed_and_not_logged() {
 }
 
 #[test]
-fn an_event_is_published_with_all_that_is_said_of_it() {
+fn an_event_is_published_with_all_fields_given_as_flags() {
     let folder = with_secret();
     let (server, hub) = server(folder.path());
     let mut stream = subscribe(&server, &format!("match={TOPIC}&match=b"), "");
@@ -166,7 +166,7 @@ fn each_line_of_standard_input_is_an_event() {
 }
 
 #[test]
-fn a_token_allows_what_it_was_made_for() {
+fn a_token_allows_only_what_its_flags_grant() {
     let folder = with_secret();
     let (server, hub) = server(folder.path());
     let config = format!("BROADCASTER__HUB__URL={hub}");
@@ -199,7 +199,7 @@ fn a_token_allows_what_it_was_made_for() {
 }
 
 #[test]
-fn what_is_published_at_another_address_of_the_hub_has_a_token_for_its_url() {
+fn publishing_at_another_address_uses_a_token_for_the_configured_hub_url() {
     let folder = with_secret();
     let mut command = command(folder.path(), &[]);
     let url = "https://hub.example/.well-known/mercure";
@@ -267,7 +267,7 @@ fn a_token_has_the_claims_of_an_access_token() {
 }
 
 #[test]
-fn a_token_is_signed_with_the_key_that_is_named() {
+fn a_token_is_signed_with_the_named_key() {
     let keys = ["ed25519", "p256", "rsa2048"];
     for key in keys {
         let folder = folder(&format!(
@@ -294,7 +294,7 @@ fn a_token_is_signed_with_the_key_that_is_named() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_a_line() {
+fn every_failure_is_reported_in_one_line() {
     let folder = folder("");
     let closed = "http://127.0.0.1:1/.well-known/mercure";
     let key = format!("{KEYS}/ed25519.pem");

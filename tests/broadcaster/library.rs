@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use sse_broadcaster::{Event, EventName, Hub, HubSettings, metrics, subscribe};
 
 /// An application that embeds the library, with its stream at `/mine`.
-fn app_of_ones_own(settings: HubSettings) -> (SocketAddr, Hub) {
+fn embedding_app(settings: HubSettings) -> (SocketAddr, Hub) {
     let (started, start) = mpsc::channel();
     thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
@@ -35,8 +35,8 @@ fn app_of_ones_own(settings: HubSettings) -> (SocketAddr, Hub) {
 }
 
 #[test]
-fn the_handler_works_in_an_app_of_ones_own() {
-    let (addr, hub) = app_of_ones_own(HubSettings::default());
+fn the_handler_works_in_an_embedding_application() {
+    let (addr, hub) = embedding_app(HubSettings::default());
 
     let mut stream = Stream::request(addr, "/mine", b"");
     stream.chunk();
@@ -51,8 +51,8 @@ fn the_handler_works_in_an_app_of_ones_own() {
 }
 
 #[test]
-fn there_a_large_event_comes_in_chunks_that_no_buffer_grows_by() {
-    let (addr, hub) = app_of_ones_own(HubSettings::default());
+fn an_embedded_stream_splits_a_large_event_into_small_chunks() {
+    let (addr, hub) = embedding_app(HubSettings::default());
     let text = "0123456789".repeat(10_000);
     let mut live = Stream::request(addr, "/mine", b"");
     live.chunk();
@@ -74,10 +74,10 @@ fn there_a_large_event_comes_in_chunks_that_no_buffer_grows_by() {
 }
 
 #[test]
-fn there_a_silent_stream_gets_comments_and_its_metrics_are_to_be_had() {
+fn an_embedded_stream_has_heartbeats_and_metrics() {
     let mut settings = HubSettings::default();
     settings.live.heartbeat = Duration::from_millis(200);
-    let (addr, _hub) = app_of_ones_own(settings);
+    let (addr, _hub) = embedding_app(settings);
 
     let mut stream = Stream::request(addr, "/mine", b"");
     stream.chunk();
@@ -99,7 +99,7 @@ fn parsed(body: &[u8], piece: usize) -> Vec<eventsource_stream::Event> {
 }
 
 #[test]
-fn a_parser_that_is_not_ours_reads_what_was_published() {
+fn an_independent_parser_reads_the_published_events() {
     let mut server = TestServer::quiet();
     let texts = [
         "plain",

@@ -46,14 +46,14 @@ fn watch(hub: &MercureHub, more: &str) -> Stream {
 }
 
 /// The document in the next presence event.
-fn told(stream: &mut Stream) -> Value {
+fn announced(stream: &mut Stream) -> Value {
     let event = stream.event().unwrap();
     assert_eq!(event.name.as_deref(), Some("mercure"), "{event:?}");
     serde_json::from_str(&event.data).unwrap()
 }
 
 #[test]
-fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
+fn presence_events_do_not_evict_other_events_from_the_history() {
     let hub = MercureHub::with(|config| {
         config.hub.subscriptions = true;
         config.stream.history = 1000;
@@ -67,7 +67,7 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
     for _ in 0..12 {
         drop(hub.subscribe(&asked.join("&")));
     }
-    let last = eventually("all of them to have left", || {
+    let last = eventually("all subscribers to have left", || {
         listed(&hub, LIST)
             .is_empty()
             .then(|| publisher.publish_on("a"))
@@ -107,13 +107,17 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_the_history() {
 }
 
 #[test]
-fn a_subscription_is_told_of_and_listed_for_as_long_as_it_is_there() {
+fn a_subscription_is_announced_and_listed_until_it_ends() {
     let hub = hub();
     let mut watching = watch(&hub, "");
-    assert_eq!(told(&mut watching)["match_type"], "urlpattern", "itself");
+    assert_eq!(
+        announced(&mut watching)["match_type"],
+        "urlpattern",
+        "its own"
+    );
 
     let stream = hub.subscribe("match=https://example.com/books/1");
-    let begun = told(&mut watching);
+    let begun = announced(&mut watching);
 
     let id = begun["id"].as_str().unwrap();
     let subscriber = begun["subscriber"].as_str().unwrap();
@@ -139,7 +143,7 @@ fn a_subscription_is_told_of_and_listed_for_as_long_as_it_is_there() {
     assert_eq!(serde_json::from_str::<Value>(&one.body).unwrap(), begun);
 
     drop(stream);
-    let ended = told(&mut watching);
+    let ended = announced(&mut watching);
     assert_eq!(ended["id"], id);
     assert_eq!(ended["active"], false);
     assert_eq!(get(&hub, id, &watcher()).status(), 404);
@@ -147,28 +151,28 @@ fn a_subscription_is_told_of_and_listed_for_as_long_as_it_is_there() {
 }
 
 #[test]
-fn each_subscriber_has_a_name_of_its_own_and_is_told_of_for_each_matcher() {
+fn each_subscriber_has_a_unique_id_and_is_announced_for_each_matcher() {
     let hub = hub();
     let mut watching = watch(&hub, "");
-    told(&mut watching);
+    announced(&mut watching);
 
     let _one = hub.subscribe("match=a&match_urlpattern=/b/:id&match=a");
-    let told_of_one = [told(&mut watching), told(&mut watching)];
+    let first_two = [announced(&mut watching), announced(&mut watching)];
     let _other = hub.subscribe("match=a");
-    let other = told(&mut watching);
+    let other = announced(&mut watching);
 
-    let mut matches = told_of_one
+    let mut matches = first_two
         .each_ref()
         .map(|told| told["match"].as_str().unwrap());
     matches.sort_unstable();
     assert_eq!(matches, ["/b/:id", "a"]);
-    assert_eq!(told_of_one[0]["subscriber"], told_of_one[1]["subscriber"]);
-    assert_ne!(told_of_one[0]["subscriber"], other["subscriber"]);
+    assert_eq!(first_two[0]["subscriber"], first_two[1]["subscriber"]);
+    assert_ne!(first_two[0]["subscriber"], other["subscriber"]);
     assert_eq!(listed(&hub, &format!("{LIST}/exact/a")).len(), 2);
 }
 
 #[test]
-fn a_list_says_from_where_on_changes_are_told() {
+fn a_list_names_the_position_after_which_changes_are_announced() {
     let hub = hub();
     let _there = hub.subscribe("match=a");
 
@@ -190,12 +194,12 @@ fn a_list_says_from_where_on_changes_are_told() {
         &hub,
         &format!("&last_event_id={}", last.replace('#', "%23")),
     );
-    assert_eq!(told(&mut watching)["match"], "b");
+    assert_eq!(announced(&mut watching)["match"], "b");
     drop(late);
 }
 
 #[test]
-fn what_is_there_is_told_only_to_those_who_may_read_it() {
+fn subscriptions_are_listed_and_announced_only_with_a_sufficient_token() {
     let hub = hub();
     let _there = hub.subscribe("match=a");
     let narrow = token(json!([grant("subscribe", &[&format!("{LIST}/exact/b")])]));
@@ -231,7 +235,7 @@ fn what_is_there_is_told_only_to_those_who_may_read_it() {
 }
 
 #[test]
-fn a_path_may_be_percent_encoded_in_other_ways() {
+fn a_path_can_be_percent_encoded_in_several_ways() {
     let hub = hub();
     let _there = hub.subscribe("match_urlpattern=%2Fbooks%2F*");
     let told = format!("{LIST}/urlpattern/%2Fbooks%2F%2A");
@@ -252,7 +256,7 @@ fn a_path_may_be_percent_encoded_in_other_ways() {
 }
 
 #[test]
-fn nobody_else_says_who_is_there() {
+fn publishers_cannot_publish_presence_events() {
     let hub = hub();
     let answer = hub
         .publisher()
@@ -262,7 +266,7 @@ fn nobody_else_says_who_is_there() {
 }
 
 #[test]
-fn the_payload_of_the_token_is_told() {
+fn the_payload_of_the_token_is_in_the_presence_event() {
     let hub = hub();
     let payload = json!({ "name": "Ada", "more": [1, null] });
     let mut reads_a = grant("subscribe", &["a"]);
@@ -278,7 +282,7 @@ fn the_payload_of_the_token_is_told() {
 }
 
 #[test]
-fn nothing_is_told_unless_it_is_asked_for() {
+fn without_the_setting_subscriptions_are_neither_listed_nor_announced() {
     let hub = MercureHub::start();
     let mut watching = watch(&hub, "&match=x");
     let _there = hub.subscribe("match=a");

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-scenario("a page that may not see the status shows its messages all the same", async (stage) => {
+scenario("a page shows its messages even if the status is not public", async (stage) => {
   const server = await stage.start({
     server: { admin_bind: "127.0.0.1:0" },
     ticker: { interval: "50ms" },

@@ -8,7 +8,7 @@ import { scenario } from "./support/scenario.mjs";
 
 const LIVELY = { ticker: { interval: "50ms" } };
 
-scenario("the first message appears, and every figure tells of it", async (stage) => {
+scenario("the first message appears, and every figure reflects it", async (stage) => {
   const server = await stage.start();
   const demo = await stage.openDemo(server);
 
@@ -27,7 +27,7 @@ scenario("the first message appears, and every figure tells of it", async (stage
   assert.ok(shown.interval > 500 && shown.interval < 1500, `${shown.interval} ms apart`);
 });
 
-scenario("updates on other topics between the messages are no gap", async (stage) => {
+scenario("updates on other topics between messages are not a gap", async (stage) => {
   const server = await stage.start(LIVELY);
   const demo = await stage.openDemo(server);
   const panel = demo.panel(1);
@@ -45,14 +45,14 @@ scenario("updates on other topics between the messages are no gap", async (stage
     [lastUpdate] = sequence([await published.text()]);
   }
 
-  // The page may lag behind. Only a message after the last update proves that all three updates have arrived.
+  // The page may lag behind. A message after the last update proves that all three updates have arrived.
   const after = await panel.until("a later message", ({ lastId }) => sequence([lastId])[0] > lastUpdate);
   const [index] = sequence([after.lastId]);
   assert.equal(after.rows[0].text, `Message number: ${index - 3}`);
   assert.deepEqual([after.missed, after.missedMore, after.duplicated, after.lastGap], [0, "", 0, null]);
 });
 
-scenario("what a page does wrong does not escape these tests", async (stage) => {
+scenario("these tests detect every kind of error in a page", async (stage) => {
   const server = await stage.start();
   const demo = await stage.openDemo(server);
 
@@ -139,7 +139,7 @@ scenario("disconnecting and reconnecting by button loses nothing", async (stage)
   assert.equal(after.lastGap, null);
 });
 
-scenario("a subscriber that was removed is gone from the page and from the server", async (stage) => {
+scenario("a removed subscriber disappears from the page and from the server", async (stage) => {
   const server = await stage.start(LIVELY);
   const demo = await stage.openDemo(server);
   await demo.add();
@@ -152,7 +152,7 @@ scenario("a subscriber that was removed is gone from the page and from the serve
   await eventually("one subscriber", async () => (await server.status()).subscribers.live === 1);
 });
 
-scenario("everything can be done with the keyboard alone, and the focus can be seen", async (stage) => {
+scenario("the page can be used with the keyboard alone, and the focus is visible", async (stage) => {
   const server = await stage.start(LIVELY);
   const demo = await stage.openDemo(server);
   const keyboard = demo.page.keyboard;

@@ -26,7 +26,7 @@ function subscribe(stage, address) {
   return kept;
 }
 
-scenario("another client reads ids and data as they were sent", async (stage) => {
+scenario("an independent client reads ids and data unchanged", async (stage) => {
   const message = "Ω {n}: two words, \"quotes\" and a\nsecond line";
   const server = await stage.start({ ...SETTINGS, ticker: { interval: "50ms", message } });
   const kept = subscribe(stage, server.address);
@@ -40,7 +40,7 @@ scenario("another client reads ids and data as they were sent", async (stage) =>
   assert.deepEqual(kept.gaps, []);
 });
 
-scenario("another client that is cut off resumes after its last id without loss", async (stage) => {
+scenario("an independent client resumes after a lost connection without loss", async (stage) => {
   const server = await stage.start(SETTINGS);
   const proxy = await stage.startCuttableProxy(server);
   const kept = subscribe(stage, proxy.address);
@@ -54,12 +54,12 @@ scenario("another client that is cut off resumes after its last id without loss"
 
   const seqs = sequence(kept.messages.map(({ id }) => id));
   assert.equal(kept.asked.length, 2);
-  assert.ok(kept.messages.some(({ id }) => id === cut), "it asks for what comes after a message that it has");
+  assert.ok(kept.messages.some(({ id }) => id === cut), "it resumes after a message that it has received");
   assert.deepEqual(seqs, withoutHoles(seqs));
   assert.deepEqual(kept.gaps, []);
 });
 
-scenario("another client learns of a restart, and gets the new server's messages from the first on", async (stage) => {
+scenario("an independent client receives a gap after a restart, and then all messages of the new server", async (stage) => {
   const server = await stage.start(SETTINGS);
   const kept = subscribe(stage, server.address);
   await eventually("messages", () => kept.messages.length >= 5);

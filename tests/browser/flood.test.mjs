@@ -13,7 +13,7 @@ const FRAME_GAP_MS = 1000;
 /** How many bytes 5000 messages may add to the heap: less than one small object for each message. */
 const GROWTH = 300_000;
 
-scenario("five floods of a hundred messages a second leave the page quick and no bigger", async (stage) => {
+scenario("five streams of a hundred messages per second keep the page responsive and its memory constant", async (stage) => {
   const server = await stage.start({ ticker: { interval: "10ms" } });
   const demo = await stage.openDemo(server, { record: false });
   for (let count = 2; count <= 5; count += 1) await demo.add();
@@ -42,7 +42,7 @@ scenario("five floods of a hundred messages a second leave the page quick and no
   assert.ok(after.heap < before.heap + GROWTH, `from ${before.heap} to ${after.heap} bytes`);
 });
 
-scenario("a flood that begins and ends with a reload is shown to the last message", async (stage) => {
+scenario("a flood that starts and stops by config reload is shown up to its last message", async (stage) => {
   const server = await stage.start({ ticker: { interval: "100ms" } });
   const demo = await stage.openDemo(server, { record: false });
   const panel = demo.panel(1);

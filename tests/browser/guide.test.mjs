@@ -37,7 +37,7 @@ scenario("the guide's example misses nothing when a proxy answers with 502", asy
   });
 
   proxy.cut();
-  await eventually("a stream of the page's own, refused", () => refused >= 2);
+  await eventually("a new stream of the page that the proxy refuses", () => refused >= 2);
   await page.unroute("**/events/sse*");
   const before = numbers.length;
   await eventually("messages again", () => numbers.length >= before + 20);

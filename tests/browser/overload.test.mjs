@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-scenario("a page that finds no room keeps trying, and gets in when there is some", async (stage) => {
+scenario("a page rejected by a full server keeps retrying and connects when there is room", async (stage) => {
   const server = await stage.start({
     server: { max_subscribers: 1 },
     ticker: { interval: "50ms" },
@@ -18,16 +18,16 @@ scenario("a page that finds no room keeps trying, and gets in when there is some
   const panel = second.panel(1);
   await panel.recordStates();
 
-  await eventually("the server to turn it away again and again", async () =>
+  await eventually("the server to reject it several times", async () =>
     (await server.status()).totals.rejected >= 4,
   );
-  const outside = await panel.until("a try to come", ({ state }) => state === "reconnecting");
+  const outside = await panel.until("a reconnect to start", ({ state }) => state === "reconnecting");
   await first.panel(1).press("disconnect");
   const inside = await panel.until("messages", ({ state, received }) => state === "open" && received >= 5);
 
   assert.equal(outside.received, 0);
   assert.match(outside.detail, /the server may be full/);
-  assert.equal((await second.streams()).length, 1, "the browser tries again, not the page");
+  assert.equal((await second.streams()).length, 1, "the browser reconnects, not the page");
   assert.ok(!(await panel.states()).includes("ended"));
   assert.deepEqual([inside.missed, inside.duplicated, inside.lastGap], [0, 0, null]);
 });

@@ -15,7 +15,7 @@ const QUIET = { ticker: { enabled: false } };
 const HUB = "/.well-known/mercure";
 const BOOK = "https://example.com/books/1";
 
-scenario("the printed link brings a token, which is taken out of the address and kept nowhere else", async (stage) => {
+scenario("the token of the printed link is moved from the address into the field and stored nowhere else", async (stage) => {
   const server = await stage.start(QUIET);
   const link = await server.playgroundLink();
   const playground = await stage.openPlayground(server);
@@ -41,7 +41,7 @@ scenario("the printed link brings a token, which is taken out of the address and
   assert.match(await page.getByTestId("token-note").innerText(), /^No token: public updates only/);
 });
 
-scenario("a link that is opened in a tab with the page brings its token, too", async (stage) => {
+scenario("a link opened in a tab that shows the page already also sets its token", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server, { withToken: false });
 
@@ -66,7 +66,7 @@ function tokenOf(secret, server, seconds) {
   return sign({ alg: "HS256", typ: "at+jwt" }, claims, secret);
 }
 
-scenario("a page is told that its token ends, and with another one nothing is lost", async (stage) => {
+scenario("a page is told that its token expires, and loses nothing with a new token", async (stage) => {
   const secret = "0123456789abcdef0123456789abcdef";
   const folder = await mkdtemp(join(tmpdir(), "issuer-"));
   try {
@@ -105,7 +105,7 @@ scenario("a page is told that its token ends, and with another one nothing is lo
   }
 });
 
-scenario("what cannot be a token is not sent", async (stage) => {
+scenario("text that cannot be a token is not sent", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server, { withToken: false });
   const requests = [];

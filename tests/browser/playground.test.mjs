@@ -20,7 +20,7 @@ const refused = (status) => new RegExp(`^console: Failed to load resource: the s
 /** Text with characters that a shell, a form or a page might handle incorrectly. */
 const NASTY = "it's 100% \"quoted\" & $TOKEN; `id` \\n é 😀 <b>\nsecond=line+";
 
-scenario("a topic and a pattern get what matches them, and nothing else", async (stage) => {
+scenario("a topic and a pattern receive exactly the events that match them", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   await playground.subscribe({ topics: "https://example.com/news", patterns: BOOKS });
@@ -45,7 +45,7 @@ scenario("a topic and a pattern get what matches them, and nothing else", async 
   assert.ok(events.every(({ kind, origin }) => kind === "published" && origin === ""));
 });
 
-scenario("a private update is seen with the token and not without", async (stage) => {
+scenario("a private update is visible only with the token", async (stage) => {
   const server = await stage.start(QUIET);
   const within = await stage.openPlayground(server);
   const outside = await stage.openPlayground(server, { withToken: false });
@@ -59,7 +59,7 @@ scenario("a private update is seen with the token and not without", async (stage
   assert.deepEqual((await outside.untilNewest("marker")).events.map(({ data }) => data), ["marker"]);
 });
 
-scenario("what the hub refuses is told in its own words", async (stage) => {
+scenario("a refusal is shown in the hub's words", async (stage) => {
   for (const status of [400, 401]) stage.expectComplaint(refused(status));
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
@@ -83,7 +83,7 @@ scenario("what the hub refuses is told in its own words", async (stage) => {
   assert.match((await playground.publish({ topics: BOOK, data: "x" })).shown, /^401 /);
 });
 
-scenario("the curl line of the publish form, run by a shell, gives the same event as the form", async (stage) => {
+scenario("the curl line of the publish form, run by a shell, publishes the same event as the form", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   await playground.subscribe({ topics: BOOK });
@@ -100,7 +100,7 @@ scenario("the curl line of the publish form, run by a shell, gives the same even
   for (const event of events) assert.deepEqual([event.type, event.data], ["it's", NASTY]);
 });
 
-scenario("the curl line of the subscribe form, run by a shell, gets what the page gets", async (stage) => {
+scenario("the curl line of the subscribe form, run by a shell, receives the same events as the page", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   await playground.subscribe({ topics: "it's", patterns: BOOKS });
@@ -127,7 +127,7 @@ scenario("the curl line of the subscribe form, run by a shell, gets what the pag
   assert.ok(got.includes(`id: ${id}`) || got.includes(`id:${id}`), got);
 });
 
-scenario("a copy button puts the line into the clipboard", async (stage) => {
+scenario("a copy button copies the line to the clipboard", async (stage) => {
   const server = await stage.start(QUIET);
   const context = await stage.openContext({ permissions: ["clipboard-read", "clipboard-write"] });
   const playground = await stage.openPlayground(server, { context });
@@ -140,7 +140,7 @@ scenario("a copy button puts the line into the clipboard", async (stage) => {
   assert.equal(await playground.page.evaluate(() => navigator.clipboard.readText()), line);
 });
 
-scenario("after a cut the stream continues by itself, and nothing is missing", async (stage) => {
+scenario("after a lost connection the stream resumes by itself without loss", async (stage) => {
   stage.expectComplaint(/^console: Failed to load resource: net::ERR_/);
   const server = await stage.start({ ...QUIET, stream: { retry: "1s" } });
   const proxy = await stage.startCuttableProxy(server);
@@ -162,7 +162,7 @@ scenario("after a cut the stream continues by itself, and nothing is missing", a
   assert.match(reconnected.detail, /^Continues after /);
 });
 
-scenario("an id that the hub does not know gives a gap, marked as the hub's own", async (stage) => {
+scenario("an unknown id causes a gap that is marked as the hub's own event", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   await playground.publish({ topics: BOOK, data: "kept" });
@@ -178,7 +178,7 @@ scenario("an id that the hub does not know gives a gap, marked as the hub's own"
   assert.match(detail, /^Asked for what came after urn:example:unknown/);
 });
 
-scenario("the list of subscriptions is asked for, then goes with the stream", async (stage) => {
+scenario("the list of subscriptions is requested once and then follows the stream", async (stage) => {
   const server = await stage.start({ ...QUIET, hub: { subscriptions: true } });
   const playground = await stage.openPlayground(server);
   const other = await stage.openPlayground(server);
@@ -203,7 +203,7 @@ scenario("the list of subscriptions is asked for, then goes with the stream", as
   assert.match(end.count, /^3 active,/);
 });
 
-scenario("a server that keeps no list of subscriptions is told how it would", async (stage) => {
+scenario("without a list of subscriptions, the page names the setting that enables it", async (stage) => {
   stage.expectComplaint(refused(404));
   const server = await stage.start({ ...QUIET, hub: { subscriptions: false } });
   const playground = await stage.openPlayground(server);
@@ -213,7 +213,7 @@ scenario("a server that keeps no list of subscriptions is told how it would", as
   await playground.until("the reason", ({ answer }) => answer.includes("hub.subscriptions = true"));
 });
 
-scenario("data is shown as text, whatever is in it", async (stage) => {
+scenario("data is shown as text, even if it contains markup", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   const markup = "<img src=x onerror=\"globalThis.ran = true\"><script>globalThis.ran = true</script>";
@@ -227,7 +227,7 @@ scenario("data is shown as text, whatever is in it", async (stage) => {
   assert.equal(await playground.page.evaluate(() => globalThis.ran), undefined);
 });
 
-scenario("five streams are all that a page opens, the playground's among them", async (stage) => {
+scenario("a page opens at most five streams, including the playground's", async (stage) => {
   const server = await stage.start();
   const demo = await stage.openDemo(server, { record: false });
   const { page } = demo;
@@ -248,7 +248,7 @@ scenario("five streams are all that a page opens, the playground's among them", 
   await eventually("room", async () => (await page.getByTestId("add").getAttribute("aria-disabled")) === "false");
 });
 
-scenario("a flood leaves the page quick, and the list as long as it is", async (stage) => {
+scenario("during a flood the page stays responsive and the list keeps its length", async (stage) => {
   const server = await stage.start(QUIET);
   const playground = await stage.openPlayground(server);
   const TOKEN = await playground.token.inputValue();
@@ -270,7 +270,7 @@ scenario("a flood leaves the page quick, and the list as long as it is", async (
   assert.ok(frameGap > 0 && frameGap < 1000, `no frame for ${frameGap} ms`);
 });
 
-scenario("on a narrow page everything fits, has a name, and works", async (stage) => {
+scenario("on a narrow page every element fits, has a name, and works", async (stage) => {
   const server = await stage.start(QUIET);
   const context = await stage.openContext({ viewport: { width: 360, height: 740 } });
   const playground = await stage.openPlayground(server, { context });

@@ -31,14 +31,14 @@ const EXPECTED = /^console: Failed to load resource: (net::ERR_(HTTP2_|INCOMPLET
 describe("Behind a proxy", { concurrency: true }, () => {
   for (const recipe of RECIPES) {
     withProxy(recipe, `behind ${recipe.proxy}, an EventSource survives an outage and misses nothing`, survivesAnOutage);
-    withProxy(recipe, `${recipe.proxy} passes on a QUERY, and a path with encoded slashes`, passesRequestsOn);
-    withProxy(recipe, `${recipe.proxy} answers a stream likewise if the server resets or never answers`, survivesABrokenServer);
-    withProxy(recipe, `while the server is away, ${recipe.proxy} lets pages of listed origins read its answer`, answersListedOrigins);
+    withProxy(recipe, `${recipe.proxy} forwards a QUERY, and a path with encoded slashes`, passesRequestsOn);
+    withProxy(recipe, `${recipe.proxy} answers a stream with a retry if the server resets the connection or never responds`, survivesABrokenServer);
+    withProxy(recipe, `while the server is down, ${recipe.proxy} lets pages of listed origins read its answer`, answersListedOrigins);
   }
   for (const recipe of RECIPES.filter(({ closesLate }) => !closesLate)) {
-    withProxy(recipe, `${recipe.proxy} ends a stream at the server when its client is gone`, endsAbandonedStreams);
+    withProxy(recipe, `${recipe.proxy} closes a stream to the server when its client has left`, endsAbandonedStreams);
   }
-  withProxy(CLUSTER, `${CLUSTER.proxy} asks the servers that are there, and survives that none is`, survivesWithoutServers);
+  withProxy(CLUSTER, `${CLUSTER.proxy} uses the servers that are up, and answers streams with a retry while none is`, survivesWithoutServers);
 });
 
 /** A scenario that is skipped if the proxy is not installed. */
@@ -71,7 +71,7 @@ async function survivesAnOutage(stage, recipe) {
   await server.stop("SIGKILL");
   const killed = performance.now();
   await assertAnswersWithoutServer(proxy);
-  await eventually(`an outage of ${OUTAGE_MS} ms, in which each page came back twice in vain`, async () => {
+  await eventually(`an outage of ${OUTAGE_MS} ms, in which each page retried twice`, async () => {
     const streams = await Promise.all(pages.map(stream));
     return performance.now() - killed > OUTAGE_MS && streams.every(({ opened }) => opened >= 3);
   });
@@ -166,7 +166,7 @@ async function survivesWithoutServers(stage, recipe) {
   const proxy = await startProxy(stage, recipe, [await freePort(), server.port, await freePort()]);
   const byProxy = (request) => proxy.ask(HUB, request);
 
-  // More requests than servers, so that each server was tried first at least once.
+  // More requests than servers, so that nginx tries each server first at least once.
   for (let number = 1; number <= 4; number += 1) await publish(server, number, byProxy);
   await server.stop("SIGKILL");
   await assertAnswersWithoutServer(proxy);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { sequence, withoutHoles } from "./support/demo-page.mjs";
 import { scenario } from "./support/scenario.mjs";
 
-scenario("a new interval in the config file is seen on the same connection", async (stage) => {
+scenario("a new interval in the config file takes effect on the open connection", async (stage) => {
   const server = await stage.start({ ticker: { interval: "1s" } });
   const demo = await stage.openDemo(server);
   const panel = demo.panel(1);

@@ -26,14 +26,14 @@ for (const { words, signal, ended } of [
     const [stream, ...others] = await demo.streams();
     assert.deepEqual(others, [], "the browser reconnects, not the page");
     const [gap, ...more] = stream.gaps;
-    assert.deepEqual(more, [], "one gap is one gap");
+    assert.deepEqual(more, [], "one gap is counted once");
     assert.deepEqual([gap.reason, gap.requested, gap.missed], ["epoch", cut.lastId, null]);
     const before = sequence(stream.ids.slice(0, cut.received));
     const after = sequence(stream.ids.slice(cut.received));
     assert.deepEqual(before, withoutHoles(before));
-    assert.deepEqual(after, after.map((_, at) => at), "from the first message of the new server on, without a hole");
+    assert.deepEqual(after, after.map((_, at) => at), "every message of the new server, from the first one on");
     assert.match(met.lastGap, /the server was restarted, or a part of its log was lost; numbering starts again/);
-    assert.deepEqual([met.missed, met.missedMore, met.duplicated], [0, "and an unknown number", 0]);
+    assert.deepEqual([met.missed, met.missedMore, met.duplicated], [0, "an unknown number of messages is missing", 0]);
     const rows = met.rows.slice().reverse();
     const at = rows.findIndex(({ kind }) => kind === "gap");
     assert.match(rows[at].text, /the server was restarted/);
@@ -41,7 +41,7 @@ for (const { words, signal, ended } of [
   });
 }
 
-scenario("a server that is away for several tries is met again", async (stage) => {
+scenario("the browser keeps retrying until the server is back", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   const server = await stage.start(SETTINGS);
   const demo = await stage.openDemo(server);
@@ -51,7 +51,7 @@ scenario("a server that is away for several tries is met again", async (stage) =
   demo.page.on("requestfailed", (request) => tries.push(request.url()));
 
   await server.stop("SIGKILL");
-  await panel.until("tries in vain", () => tries.filter((url) => url.includes("/events/sse")).length >= 4);
+  await panel.until("failed attempts", () => tries.filter((url) => url.includes("/events/sse")).length >= 4);
   const cut = await panel.shown();
   await server.startAgain(SETTINGS);
   const met = await panel.until("messages again", ({ state, received }) => state === "open" && received >= cut.received + 5);
@@ -60,7 +60,7 @@ scenario("a server that is away for several tries is met again", async (stage) =
   assert.deepEqual([met.missed, met.duplicated], [0, 0]);
 });
 
-scenario("a stream that a proxy answered with 502 is opened again by the page and misses nothing", async (stage) => {
+scenario("after a 502 from a proxy, the page opens a new stream and misses nothing", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   stage.expectComplaint(/502/);
   const server = await stage.start(SETTINGS);
@@ -88,7 +88,7 @@ scenario("a stream that a proxy answered with 502 is opened again by the page an
   assert.deepEqual([met.missed, met.missedMore, met.duplicated, met.lastGap], [0, "", 0, null]);
 });
 
-scenario("a connection that is cut costs no message, even after a reconnect by button", async (stage) => {
+scenario("a lost connection costs no message, even after a reconnect by button", async (stage) => {
   stage.expectComplaint(SERVER_AWAY);
   const server = await stage.start(SETTINGS);
   const proxy = await stage.startCuttableProxy(server);

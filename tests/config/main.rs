@@ -176,7 +176,7 @@ fn assert_says(err: &ConfigError, parts: &[&str]) {
 }
 
 #[test]
-fn the_values_below_are_for_every_key_there_is() {
+fn the_table_of_values_has_every_key() {
     let mut keys: Vec<_> = VALUES.iter().map(|(key, ..)| (*key).to_owned()).collect();
     keys.sort();
 
@@ -218,7 +218,7 @@ fn the_history_is_ten_thousand_events_by_default() {
 }
 
 #[test]
-fn the_default_file_names_every_key_with_the_default_built_in() {
+fn the_default_file_sets_every_key_to_its_built_in_default() {
     let file: Table = shipped("default.toml").parse().unwrap();
     let built_in: Table = Config::default().to_toml().parse().unwrap();
 
@@ -248,7 +248,7 @@ fn the_default_file_explains_every_key_with_its_range() {
 }
 
 #[test]
-fn the_reference_in_the_documents_has_every_key_once() {
+fn the_configuration_page_has_every_key_once() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate/configuration.md");
     let reference = fs::read_to_string(path).unwrap();
     for key in every_key() {
@@ -259,7 +259,7 @@ fn the_reference_in_the_documents_has_every_key_once() {
 }
 
 #[test]
-fn every_key_is_set_by_the_file_and_by_its_variable() {
+fn every_key_can_be_set_by_the_file_and_by_its_variable() {
     for (path, good, _) in VALUES {
         for value in *good {
             let file = from_file(&line(path, value)).unwrap();
@@ -273,7 +273,7 @@ fn every_key_is_set_by_the_file_and_by_its_variable() {
 }
 
 #[test]
-fn every_wrong_value_is_refused_with_file_key_and_what_is_allowed() {
+fn every_wrong_value_is_refused_with_the_file_the_key_and_the_allowed_values() {
     for (path, _, bad) in VALUES {
         for value in *bad {
             let err = from_file(&line(path, value)).unwrap_err();
@@ -285,7 +285,7 @@ fn every_wrong_value_is_refused_with_file_key_and_what_is_allowed() {
 }
 
 #[test]
-fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
+fn every_wrong_variable_is_refused_with_its_name_and_the_allowed_values() {
     for (path, _, bad) in VALUES {
         let wrong = |value: &&&str| !value.starts_with(['{', '[']) && !value.contains("u0000");
         for value in bad.iter().filter(wrong) {
@@ -314,7 +314,7 @@ fn every_wrong_variable_is_refused_with_its_name_and_what_is_allowed() {
 }
 
 #[test]
-fn flags_win_over_variables_and_these_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let variable = ("BROADCASTER__TICKER__INTERVAL".into(), "2s".into());
     let flag = Flag {
         name: "--interval",
@@ -336,7 +336,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
 }
 
 #[test]
-fn a_config_that_is_printed_loads_as_the_same() {
+fn a_printed_config_loads_as_the_same_config() {
     let values = |which: fn(&&[&str]) -> usize| {
         let lines = VALUES
             .iter()

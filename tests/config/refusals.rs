@@ -9,7 +9,7 @@ use toml::Value;
 use super::{VALUES, assert_says, every_key, from_file, from_variable, line, variable};
 
 #[test]
-fn what_is_too_long_is_refused_in_a_short_message() {
+fn a_value_that_is_too_long_is_refused_with_a_short_message() {
     let long = "9".repeat(1 << 20);
     for path in every_key() {
         let in_file = from_file(&line(&path, &format!("'{long}'"))).unwrap_err();
@@ -49,7 +49,7 @@ fn what_is_too_long_is_refused_in_a_short_message() {
 }
 
 #[test]
-fn what_is_in_the_wrong_place_is_refused_with_the_right_one() {
+fn an_unknown_or_misplaced_key_is_refused_with_what_is_allowed() {
     for (text, message) in [
         (
             "[ticker]\nintervall = '1s'",
@@ -132,7 +132,7 @@ fn a_variable_that_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn a_wrong_value_is_refused_also_where_a_good_one_wins_over_it() {
+fn a_wrong_value_is_refused_even_if_a_valid_one_overrides_it() {
     let sources = Sources {
         environment: vec![("BROADCASTER__TICKER__INTERVAL".into(), "2s".into())],
         ..Sources::default()
@@ -146,7 +146,7 @@ fn a_wrong_value_is_refused_also_where_a_good_one_wins_over_it() {
 
 proptest! {
     #[test]
-    fn whatever_a_value_is_it_is_taken_or_refused(text in any::<String>(), key in 0..VALUES.len()) {
+    fn any_value_is_accepted_or_refused_without_a_panic(text in any::<String>(), key in 0..VALUES.len()) {
         let path = VALUES[key].0;
         let quoted = Value::String(text.clone()).to_string();
         for loaded in [from_variable(variable(path), &text), from_file(&line(path, &quoted))] {
@@ -158,14 +158,14 @@ proptest! {
     }
 
     #[test]
-    fn whatever_looks_like_a_duration_is_taken_or_refused(text in "[0-9.]{1,22} ?[a-zµ]{0,3}( [0-9]{1,20}[a-z])?") {
+    fn any_text_like_a_duration_is_accepted_or_refused_without_a_panic(text in "[0-9.]{1,22} ?[a-zµ]{0,3}( [0-9]{1,20}[a-z])?") {
         if let Err(err) = from_variable("BROADCASTER__TICKER__INTERVAL", &text) {
             assert_says(&err, &["a duration from 1ms to 24h"]);
         }
     }
 
     #[test]
-    fn whatever_a_file_holds_it_is_taken_or_refused(text in "(\\[?\\[?(ticker|x|\n)\\]?|interval|=|\"|'|[0-9]|\\.|\\PC|\\pC){0,20}") {
+    fn any_file_content_is_accepted_or_refused_without_a_panic(text in "(\\[?\\[?(ticker|x|\n)\\]?|interval|=|\"|'|[0-9]|\\.|\\PC|\\pC){0,20}") {
         if let Err(err) = from_file(&text) {
             assert_says(&err, &["some.toml:"]);
         }

@@ -43,7 +43,7 @@ fn publish(server: &TestServer, topic: &str, data: &str) -> String {
 }
 
 #[test]
-fn a_quiet_subscriber_gets_checkpoints_and_does_not_fall_out_of_a_busy_history() {
+fn checkpoints_keep_the_id_of_a_quiet_subscriber_within_a_busy_history() {
     let server = server(50);
     let mut stream = Stream::request(server.addr, &format!("{HUB}?match=quiet"), b"");
     stream.checkpoint();
@@ -77,7 +77,7 @@ fn a_quiet_subscriber_gets_comments_until_half_of_the_history_is_newer_than_its_
     }
     let last = publish(&server, "busy", "10");
 
-    let chunk = eventually("something else than a comment", || {
+    let chunk = eventually("a block other than a comment", || {
         stream.chunk().filter(|chunk| chunk != b":\n")
     });
     let checkpoint = format!("event: checkpoint\nid: {last}\ndata: {{}}\n\n");
@@ -86,7 +86,7 @@ fn a_quiet_subscriber_gets_comments_until_half_of_the_history_is_newer_than_its_
 }
 
 #[test]
-fn later_checkpoints_can_be_switched_off_and_the_first_and_the_last_cannot() {
+fn later_checkpoints_can_be_disabled_but_not_the_first_and_the_last() {
     let mut config = quiet();
     config.stream.heartbeat = Duration::from_millis(100);
     config.stream.history = 30;
@@ -107,7 +107,7 @@ fn later_checkpoints_can_be_switched_off_and_the_first_and_the_last_cannot() {
 }
 
 #[test]
-fn a_quiet_subscriber_gets_checkpoints_while_others_get_events_without_pause() {
+fn a_quiet_subscriber_gets_checkpoints_while_others_get_continuous_events() {
     let mut config = quiet();
     config.server.workers = 1;
     config.ticker.enabled = true;
@@ -130,7 +130,7 @@ fn a_quiet_subscriber_gets_checkpoints_while_others_get_events_without_pause() {
 }
 
 #[test]
-fn a_subscriber_that_read_past_events_for_others_gets_a_checkpoint() {
+fn a_subscriber_that_skipped_events_of_other_topics_gets_a_checkpoint() {
     let server = server(30);
     let first = publish(&server, "quiet", "0");
     publish(&server, "quiet", "1");
@@ -145,7 +145,7 @@ fn a_subscriber_that_read_past_events_for_others_gets_a_checkpoint() {
 }
 
 #[test]
-fn a_subscriber_that_lost_nothing_of_its_own_has_a_newer_id_at_once() {
+fn a_subscriber_with_an_evicted_id_that_missed_nothing_gets_a_checkpoint_first() {
     let server = server(2);
     // The log knows that the evicted events were on the ticker's topic, so there is no gap.
     let ids = server.publish_numbers(12);
@@ -158,7 +158,7 @@ fn a_subscriber_that_lost_nothing_of_its_own_has_a_newer_id_at_once() {
 }
 
 #[test]
-fn a_stream_without_chunks_gets_signs_of_life_on_a_busy_server_too() {
+fn an_http_1_0_stream_gets_checkpoints_on_a_busy_server() {
     let server = server(10);
     let mut socket = connect(server.addr);
     socket
@@ -183,7 +183,7 @@ fn a_stream_without_chunks_gets_signs_of_life_on_a_busy_server_too() {
 }
 
 #[test]
-fn the_place_that_was_asked_for_is_in_every_head() {
+fn every_response_to_a_request_with_an_id_names_the_position() {
     let server = server(100);
     let id = publish(&server, "a", "0");
 

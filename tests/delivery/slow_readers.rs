@@ -53,14 +53,14 @@ fn a_slow_reader_catches_up_without_loss_and_is_live_again() {
 }
 
 #[test]
-fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
+fn a_reader_slower_than_the_history_gets_a_gap_with_the_number_of_missed_events() {
     const EVENTS: u64 = 5000;
     let server = TestServer::start(with_history(50));
     let mut slow = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     server.wait_for_live(1);
 
     flood(&server, EVENTS as usize);
-    eventually("all to be published", || {
+    eventually("all events to be published", || {
         (server.status()["totals"]["events"] == EVENTS).then_some(())
     });
     let mut next = 0;
@@ -82,12 +82,15 @@ fn a_reader_that_fell_out_of_the_history_is_told_how_much_it_missed() {
         assert_eq!(event.index(), next - 1, "it continues after {}", next - 1);
     }
 
-    assert!(missed > 0, "nothing was missed: the reader was not slow");
+    assert!(
+        missed > 0,
+        "nothing was missed, so the reader was not slow enough"
+    );
     server.wait_for_live(1);
 }
 
 #[test]
-fn a_stalled_reader_changes_nothing_for_the_others() {
+fn a_stalled_reader_does_not_delay_others() {
     let server = TestServer::start(with_history(3000));
     let _stalled = Stream::request_on(connect_small(server.addr), "/events/sse", b"");
     let readers: Vec<_> = (0..100).map(|_| Stream::open(server.addr)).collect();
@@ -113,7 +116,7 @@ fn a_stalled_reader_changes_nothing_for_the_others() {
 }
 
 #[test]
-fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
+fn a_stalled_socket_is_closed_and_a_slow_one_is_not() {
     let mut config = with_history(10_000);
     config.server.write_timeout = Duration::from_millis(500);
     let server = TestServer::start(config);
@@ -140,7 +143,7 @@ fn a_socket_that_takes_nothing_is_closed_and_a_slow_one_is_not() {
 }
 
 #[test]
-fn a_client_that_is_gone_is_forgotten_at_once_though_nothing_is_sent() {
+fn a_disconnected_client_is_removed_even_if_nothing_is_sent() {
     let server = TestServer::quiet();
     for how in ["closed", "half-closed", "reset"] {
         let socket = connect(server.addr);
@@ -166,7 +169,7 @@ fn a_client_that_is_gone_is_forgotten_at_once_though_nothing_is_sent() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_catches_up_is_forgotten() {
+fn a_client_that_disconnects_while_it_catches_up_is_removed() {
     let server = TestServer::start(with_history(10_000));
     flood(&server, 5000);
     let slow = Stream::request_on(

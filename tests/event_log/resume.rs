@@ -10,13 +10,13 @@ use crate::support::{
 use serde_json::json;
 use sse_broadcaster::{Event, EventId};
 
-/// An id as written in a query, where a bare `#` would begin the fragment.
+/// Encodes an id for a query, where a bare `#` would begin the fragment.
 fn in_query(id: EventId) -> String {
     id.to_string().replace('#', "%23")
 }
 
 #[test]
-fn both_spellings_of_an_id_resume_and_the_head_repeats_that_of_the_client() {
+fn both_spellings_of_an_id_resume_and_the_response_repeats_the_clients_spelling() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(2);
     let id = ids[0].to_string();
@@ -33,7 +33,7 @@ fn both_spellings_of_an_id_resume_and_the_head_repeats_that_of_the_client() {
 }
 
 #[test]
-fn a_subscriber_that_is_away_when_the_first_event_comes_gets_it() {
+fn a_subscriber_that_disconnected_before_the_first_event_gets_it_on_resume() {
     let server = TestServer::quiet();
     let id = Stream::open(server.addr).checkpoint().unwrap();
 
@@ -59,7 +59,7 @@ fn the_first_checkpoint_is_where_the_stream_starts_and_not_the_head() {
 }
 
 #[test]
-fn every_event_after_the_id_comes_once_in_order_and_then_live() {
+fn a_resumed_stream_gets_every_later_event_once_in_order_and_then_live_events() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(900);
 
@@ -73,7 +73,7 @@ fn every_event_after_the_id_comes_once_in_order_and_then_live() {
 }
 
 #[test]
-fn the_newest_id_resumes_with_nothing_but_what_follows() {
+fn a_stream_resumed_after_the_newest_id_gets_only_new_events() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(3);
 
@@ -102,7 +102,7 @@ fn a_client_that_cannot_set_headers_resumes_by_the_query() {
 }
 
 #[test]
-fn an_id_that_a_client_adds_to_its_address_wins_over_the_one_that_is_there() {
+fn an_id_that_a_client_appends_to_the_query_has_priority_over_an_earlier_one() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(5);
 
@@ -118,7 +118,7 @@ fn an_id_that_a_client_adds_to_its_address_wins_over_the_one_that_is_there() {
 }
 
 #[test]
-fn the_header_wins_over_the_query() {
+fn the_header_has_priority_over_the_query() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(5);
 
@@ -142,7 +142,7 @@ fn without_an_id_a_stream_starts_with_the_next_event() {
 }
 
 #[test]
-fn earliest_gives_all_that_is_retained_without_a_gap() {
+fn earliest_replays_all_retained_events_without_a_gap() {
     let mut config = quiet();
     config.stream.history = 10;
     let server = TestServer::start(config);
@@ -154,7 +154,7 @@ fn earliest_gives_all_that_is_retained_without_a_gap() {
 }
 
 #[test]
-fn an_evicted_id_gets_a_gap_and_all_that_is_retained() {
+fn an_evicted_id_gets_a_gap_and_all_retained_events() {
     let mut config = quiet();
     config.stream.history = 10;
     let server = TestServer::start(config);
@@ -181,7 +181,7 @@ fn an_evicted_id_gets_a_gap_and_all_that_is_retained() {
 }
 
 #[test]
-fn an_id_that_cannot_be_placed_gets_a_gap_with_its_reason_and_all_that_is_retained() {
+fn an_id_that_is_not_in_the_log_gets_a_gap_with_its_reason_and_all_retained_events() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(3);
     let epoch = ids[0].epoch;
@@ -220,7 +220,7 @@ fn an_id_that_cannot_be_placed_gets_a_gap_with_its_reason_and_all_that_is_retain
 }
 
 #[test]
-fn a_megabyte_in_the_query_gets_a_gap_too() {
+fn a_last_event_id_of_a_megabyte_in_the_query_gets_a_gap() {
     let server = TestServer::quiet();
     server.publish("x");
 
@@ -232,7 +232,7 @@ fn a_megabyte_in_the_query_gets_a_gap_too() {
 }
 
 #[test]
-fn a_history_of_any_length_is_read_at_the_readers_pace() {
+fn a_long_history_is_read_at_the_readers_pace() {
     const EVENTS: u64 = 300_000;
     let mut config = quiet();
     config.stream.history = EVENTS as usize;
@@ -255,7 +255,7 @@ fn a_history_of_any_length_is_read_at_the_readers_pace() {
 }
 
 #[test]
-fn publishing_meanwhile_leaves_no_hole_and_no_duplicate() {
+fn publishing_during_a_resume_causes_no_loss_and_no_duplicate() {
     const EVENTS: u64 = 20_000;
     let mut config = quiet();
     config.stream.history = EVENTS as usize;
@@ -284,7 +284,7 @@ fn publishing_meanwhile_leaves_no_hole_and_no_duplicate() {
 }
 
 #[test]
-fn reconnecting_again_and_again_gives_each_event_once() {
+fn reconnecting_repeatedly_delivers_each_event_once() {
     const EVENTS: usize = 500;
     let mut config = quiet();
     config.ticker.enabled = true;
@@ -308,7 +308,7 @@ fn reconnecting_again_and_again_gives_each_event_once() {
 }
 
 #[test]
-fn a_restart_is_told_as_another_epoch() {
+fn a_restart_is_reported_as_a_gap_with_the_reason_epoch() {
     let first = TestServer::quiet();
     let old = first.publish("before");
     first.stop().unwrap();
@@ -334,7 +334,7 @@ fn a_restart_is_told_as_another_epoch() {
 }
 
 #[test]
-fn a_request_that_comes_byte_by_byte_is_still_understood() {
+fn a_request_that_arrives_byte_by_byte_is_accepted() {
     let server = TestServer::quiet();
     let ids = server.publish_numbers(2);
     let mut socket = connect(server.addr);

@@ -32,7 +32,7 @@ fn got(hub: &MercureHub, query: &str, topics: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_topic_is_asked_for_by_itself_or_by_a_template() {
+fn the_topic_parameter_is_an_exact_topic_or_a_uri_template() {
     let hub = hub();
     let topics = ["/a", "/books/1", "/books/{id}", "/books/1/2", "/b?q=1"];
 
@@ -49,7 +49,7 @@ fn a_topic_is_asked_for_by_itself_or_by_a_template() {
 }
 
 #[test]
-fn a_body_asks_the_same_way() {
+fn a_request_body_accepts_the_same_parameters() {
     let hub = hub();
     let mut stream = query(
         &hub,
@@ -66,7 +66,7 @@ fn a_body_asks_the_same_way() {
 }
 
 #[test]
-fn a_stream_resumes_by_the_older_names_of_the_last_event_id() {
+fn a_stream_resumes_by_the_older_parameters_for_the_last_event_id() {
     let hub = hub();
     let mut publisher = hub.publisher();
     let first = publisher.publish("topic=/a&data=1&id=urn:uuid:1");
@@ -80,7 +80,7 @@ fn a_stream_resumes_by_the_older_names_of_the_last_event_id() {
 }
 
 #[test]
-fn the_claim_opens_what_its_selectors_name() {
+fn the_mercure_claim_allows_the_private_events_that_its_selectors_match() {
     let hub = hub();
     let reader = legacy(&json!({ "subscribe": ["/books/{id}"] }));
     let query = format!("topic=*&match={MARKER}");
@@ -98,7 +98,7 @@ fn the_claim_opens_what_its_selectors_name() {
 }
 
 #[test]
-fn the_hubs_own_cookie_comes_before_the_older_one() {
+fn the_current_cookie_has_priority_over_the_older_one() {
     let hub = hub();
     let nothing = token(json!([]));
     let reader = legacy(&json!({ "subscribe": ["*"] }));
@@ -113,7 +113,7 @@ fn the_hubs_own_cookie_comes_before_the_older_one() {
 }
 
 #[test]
-fn the_claim_says_what_may_be_published() {
+fn the_mercure_claim_limits_what_can_be_published() {
     let hub = hub();
     let publisher = legacy(&json!({ "publish": ["/books/{id}", "/a"] }));
     let mut client = Client::connect(hub.addr());
@@ -131,7 +131,7 @@ fn the_claim_says_what_may_be_published() {
 }
 
 #[test]
-fn its_payload_is_told_of_every_subscription() {
+fn the_payload_of_the_mercure_claim_is_listed_with_every_subscription() {
     let hub = hub();
     let payload = json!({ "user": "kevin" });
     let reader = legacy(&json!({ "subscribe": ["/a"], "payload": payload }));
@@ -151,7 +151,7 @@ fn its_payload_is_told_of_every_subscription() {
 }
 
 #[test]
-fn a_token_may_come_in_the_query_and_a_header_counts_before_it() {
+fn a_token_in_the_query_is_accepted_and_a_header_has_priority() {
     let hub = hub();
     let all = legacy(&json!({ "publish": ["*"], "subscribe": ["*"] }));
     let nothing = legacy(&json!({}));
@@ -188,7 +188,7 @@ fn a_token_may_come_in_the_query_and_a_header_counts_before_it() {
 }
 
 #[test]
-fn the_namespaced_claim_replaces_the_other() {
+fn the_namespaced_claim_replaces_the_mercure_claim() {
     let hub = hub();
     let namespaced = signed_as(
         "JWT",
@@ -206,7 +206,7 @@ fn the_namespaced_claim_replaces_the_other() {
 }
 
 #[test]
-fn the_older_name_of_the_header_is_there_and_pages_may_read_it() {
+fn the_older_header_name_is_sent_and_exposed_to_pages() {
     let hub = hub();
     let id = hub.publisher().publish_on("/a");
     let page = "Origin: https://page.example\r\n";
@@ -224,7 +224,7 @@ fn the_older_name_of_the_header_is_there_and_pages_may_read_it() {
 }
 
 #[test]
-fn subscriptions_are_told_of_and_listed_by_their_topics() {
+fn subscriptions_are_announced_and_listed_by_their_topics() {
     let hub = hub();
     let all = token(json!([detail(
         &["subscribe"],
@@ -239,7 +239,7 @@ fn subscriptions_are_told_of_and_listed_by_their_topics() {
         document["subscriptions"].as_array().unwrap().clone()
     };
     let mut events = hub.subscribe_with("topic=*", &all);
-    assert!(listed(&list).is_empty(), "nobody is there");
+    assert!(listed(&list).is_empty(), "no subscriber yet");
 
     let stream = hub.subscribe("topic=/books/{id}&match=exact");
     let begun = loop {
@@ -280,7 +280,7 @@ fn subscriptions_are_told_of_and_listed_by_their_topics() {
 }
 
 #[test]
-fn a_token_may_name_a_list_as_its_client_encodes_it() {
+fn a_token_can_name_a_subscription_list_as_its_client_encodes_it() {
     let hub = hub();
     let path = format!("{PATH}/subscriptions/a:b");
     let reader = legacy(&json!({ "subscribe": [path] }));
@@ -291,7 +291,7 @@ fn a_token_may_name_a_list_as_its_client_encodes_it() {
 }
 
 #[test]
-fn what_is_wrong_is_refused() {
+fn invalid_legacy_requests_are_refused() {
     let hub = MercureHub::with(|config| {
         config.hub.legacy = true;
         config.limits.matchers = 2;
@@ -313,7 +313,7 @@ fn what_is_wrong_is_refused() {
 }
 
 #[test]
-fn nothing_of_it_is_understood_where_it_is_off() {
+fn without_the_setting_no_legacy_request_is_accepted() {
     let hub = MercureHub::start();
     let token = legacy(&json!({ "publish": ["*"], "subscribe": ["*"] }));
 

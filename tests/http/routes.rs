@@ -12,7 +12,7 @@ use crate::support::{
 use serde_json::{Value, json};
 
 #[test]
-fn healthz_and_readyz_say_that_the_broadcaster_answers() {
+fn healthz_and_readyz_report_that_the_broadcaster_responds() {
     let server = TestServer::quiet();
 
     let health = get(server.addr, "/healthz");
@@ -29,7 +29,7 @@ fn healthz_and_readyz_say_that_the_broadcaster_answers() {
 }
 
 #[test]
-fn a_request_on_a_connection_that_was_idle_has_its_whole_time() {
+fn the_request_timeout_restarts_on_an_idle_connection() {
     let mut config = quiet();
     config.server.request_timeout = Duration::from_secs(2);
     let server = TestServer::start(config);
@@ -54,7 +54,7 @@ fn a_request_on_a_connection_that_was_idle_has_its_whole_time() {
 }
 
 #[test]
-fn the_status_tells_what_there_is() {
+fn the_status_reports_subscribers_history_and_ticker() {
     let mut config = quiet();
     config.server.max_subscribers = 7;
     config.stream.history = 2;
@@ -108,7 +108,7 @@ fn the_status_tells_what_there_is() {
 }
 
 #[test]
-fn gaps_and_those_who_were_turned_away_are_counted() {
+fn gaps_and_rejected_subscribers_are_counted() {
     let mut config = quiet();
     config.server.max_subscribers = 1;
     let server = TestServer::start(config);
@@ -123,7 +123,7 @@ fn gaps_and_those_who_were_turned_away_are_counted() {
 }
 
 #[test]
-fn what_is_not_there_is_a_problem_in_json() {
+fn an_unknown_path_gets_a_problem_document() {
     let server = TestServer::quiet();
 
     let response = get(server.addr, "/nothing");
@@ -170,7 +170,7 @@ fn the_page_is_served_with_a_strict_policy() {
 }
 
 #[test]
-fn every_file_that_the_page_names_is_there() {
+fn every_file_that_the_page_refers_to_exists() {
     let server = TestServer::quiet();
     let page = get(server.addr, "/").body;
 
@@ -189,7 +189,7 @@ fn every_file_that_the_page_names_is_there() {
 }
 
 #[test]
-fn a_page_of_any_origin_may_read_the_stream_without_credentials() {
+fn a_page_of_any_origin_can_read_the_stream_without_credentials() {
     let server = TestServer::quiet();
 
     for origin in ["https://example.org", "http://localhost:8080", "null"] {

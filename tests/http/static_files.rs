@@ -20,7 +20,7 @@ fn make_fifo(path: &Path) {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_served_and_blocks_nobody() {
+fn an_irregular_file_is_not_served_and_blocks_no_thread() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("page.html"), "a page").unwrap();
     make_fifo(&folder.path().join("fifo"));
@@ -94,7 +94,7 @@ fn a_symbolic_link_is_followed_only_inside_the_folder() {
 }
 
 #[test]
-fn the_content_security_policy_is_a_setting() {
+fn the_content_security_policy_is_configurable() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("page.html"), "a page").unwrap();
     let policy = |csp: Option<&str>| {

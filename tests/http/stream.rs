@@ -13,7 +13,7 @@ use crate::support::{
 use sse_broadcaster::{Event, EventName};
 
 #[test]
-fn a_stream_starts_at_once_with_its_head_a_retry_a_comment_and_a_checkpoint() {
+fn a_stream_starts_with_its_head_a_retry_a_comment_and_a_checkpoint() {
     let server = TestServer::quiet();
 
     let mut stream = Stream::open(server.addr);
@@ -37,7 +37,7 @@ fn a_stream_starts_at_once_with_its_head_a_retry_a_comment_and_a_checkpoint() {
 }
 
 #[test]
-fn every_event_is_one_chunk_of_the_very_bytes() {
+fn every_event_is_one_chunk_with_exact_bytes() {
     let server = TestServer::quiet();
     let mut stream = Stream::open(server.addr);
     stream.chunk();
@@ -60,7 +60,7 @@ fn every_event_is_one_chunk_of_the_very_bytes() {
 }
 
 #[test]
-fn a_large_event_is_one_chunk_too_live_and_from_history() {
+fn a_large_event_is_also_one_chunk_live_and_from_history() {
     let server = TestServer::quiet();
     let text = "0123456789".repeat(10_000);
     let mut live = Stream::open(server.addr);
@@ -106,7 +106,7 @@ fn the_ticker_gives_every_subscriber_the_same_numbers() {
 }
 
 #[test]
-fn a_subscriber_that_gets_nothing_gets_a_comment_and_one_that_gets_something_does_not() {
+fn only_a_subscriber_without_events_gets_heartbeat_comments() {
     let mut config = quiet();
     config.stream.heartbeat = std::time::Duration::from_millis(200);
     let server = TestServer::start(config);
@@ -124,7 +124,7 @@ fn a_subscriber_that_gets_nothing_gets_a_comment_and_one_that_gets_something_doe
 }
 
 #[test]
-fn head_has_the_headers_and_no_stream() {
+fn a_head_request_gets_the_headers_and_no_stream() {
     let server = TestServer::quiet();
 
     let response = request(server.addr, "HEAD", "/events/sse", "");
@@ -136,7 +136,7 @@ fn head_has_the_headers_and_no_stream() {
 }
 
 #[test]
-fn options_and_preflight_are_answered() {
+fn options_requests_and_preflights_are_answered() {
     let server = TestServer::quiet();
 
     let plain = request(server.addr, "OPTIONS", "/events/sse", "");
@@ -160,7 +160,7 @@ fn options_and_preflight_are_answered() {
 }
 
 #[test]
-fn pages_of_listed_origins_alone_may_read_when_there_is_a_list() {
+fn with_a_list_of_origins_only_pages_of_these_origins_can_read() {
     let mut config = quiet();
     config.cors.allowed_origins = vec!["https://good.example".into()];
     let server = TestServer::start(config);
@@ -195,7 +195,7 @@ fn pages_of_listed_origins_alone_may_read_when_there_is_a_list() {
 }
 
 #[test]
-fn other_methods_get_405_and_what_is_allowed() {
+fn other_methods_get_405_with_the_allowed_methods() {
     let server = TestServer::quiet();
 
     const READ: &str = "get, head, options";
@@ -237,7 +237,7 @@ fn an_accept_header_without_event_streams_gets_406() {
 }
 
 #[test]
-fn http_1_0_gets_no_chunks_and_the_end_of_the_connection_at_the_end() {
+fn an_http_1_0_stream_is_not_chunked_and_ends_with_the_connection() {
     let mut server = TestServer::quiet();
     let mut socket = connect(server.addr);
     socket
@@ -262,7 +262,7 @@ fn http_1_0_gets_no_chunks_and_the_end_of_the_connection_at_the_end() {
 }
 
 #[test]
-fn a_stream_lasts_no_longer_than_it_may_and_its_client_comes_back_to_all_that_is_left() {
+fn a_stream_ends_at_its_maximum_lifetime_and_its_client_resumes_without_loss() {
     let mut config = quiet();
     config.stream.max_lifetime = Some(Duration::from_secs(1));
     let server = TestServer::start(config);

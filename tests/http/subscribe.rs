@@ -68,7 +68,7 @@ fn until_end(stream: &mut Stream) -> Vec<String> {
 }
 
 #[test]
-fn each_gets_the_topics_it_asked_for_live_and_from_history() {
+fn each_subscriber_gets_its_requested_topics_live_and_from_history() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();
     let base = format!("http://{}", server.addr);
@@ -116,7 +116,7 @@ fn each_gets_the_topics_it_asked_for_live_and_from_history() {
 }
 
 #[test]
-fn the_numbered_stream_has_its_own_topic_unless_others_are_asked_for() {
+fn the_numbered_stream_has_its_own_topic_unless_others_are_requested() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();
     let mut own = Stream::open(server.addr);
@@ -134,7 +134,7 @@ fn the_numbered_stream_has_its_own_topic_unless_others_are_asked_for() {
 }
 
 #[test]
-fn a_request_that_asks_wrongly_is_refused_with_400() {
+fn an_invalid_subscription_request_is_refused_with_400() {
     let mut config = quiet();
     config.limits.matchers = 3;
     config.limits.pattern = 20;
@@ -168,7 +168,7 @@ fn a_request_that_asks_wrongly_is_refused_with_400() {
 }
 
 #[test]
-fn a_query_request_asks_in_its_body_and_in_its_address_together() {
+fn a_query_request_combines_the_matchers_of_its_body_and_its_url() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();
     publish(&server, &token, "topic=a&data=0&id=zero");
@@ -196,7 +196,7 @@ fn a_query_request_asks_in_its_body_and_in_its_address_together() {
 }
 
 #[test]
-fn what_is_private_reaches_those_whose_token_grants_one_of_its_topics() {
+fn a_private_event_reaches_subscribers_whose_token_grants_one_of_its_topics() {
     let folder = tempfile::tempdir().unwrap();
     let config = with_issuer(folder.path());
     let token = |topics: &[&str], patterns: &[&str]| token(&config, topics, patterns, 60);
@@ -235,7 +235,7 @@ fn what_is_private_reaches_those_whose_token_grants_one_of_its_topics() {
 }
 
 #[test]
-fn a_bad_token_is_refused_even_where_none_is_needed_and_none_where_one_is() {
+fn an_invalid_token_is_always_refused_and_a_missing_one_if_a_token_is_required() {
     let mut config = quiet();
     let anonymous = TestServer::start(config.clone());
     config.auth.subscribe = SubscribePolicy::Token;
@@ -264,7 +264,7 @@ fn a_bad_token_is_refused_even_where_none_is_needed_and_none_where_one_is() {
 }
 
 #[test]
-fn a_stream_is_told_and_ends_before_its_token_does() {
+fn a_stream_announces_the_expiry_of_its_token_and_ends_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = with_issuer(folder.path());
     config.auth.expiring = Duration::from_secs(1);
@@ -292,7 +292,7 @@ fn a_stream_is_told_and_ends_before_its_token_does() {
 }
 
 #[test]
-fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
+fn a_stalled_stream_does_not_outlast_its_token() {
     const BACKLOG: usize = 200;
     let folder = tempfile::tempdir().unwrap();
     let mut config = with_issuer(folder.path());
@@ -320,7 +320,7 @@ fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
         (server.status()["subscribers"]["catching_up"] == 0).then_some(())
     });
 
-    // The server may need a moment to notice it.
+    // The server may need a moment to notice that the token has expired.
     assert!(SystemTime::now() < expires_at + Duration::from_secs(1));
     let metrics = get(server.addr, "/metrics").body;
     let expired = "broadcaster_closes_total{reason=\"expired\"} 1";
@@ -331,7 +331,7 @@ fn a_stream_whose_reader_takes_nothing_does_not_outlast_its_token() {
 }
 
 #[test]
-fn with_one_token_there_are_no_more_subscribers_than_may_be() {
+fn subscribers_with_one_token_are_limited() {
     let mut config = quiet();
     config.limits.subscriptions = 1;
     let server = TestServer::start(config);
@@ -354,7 +354,7 @@ fn with_one_token_there_are_no_more_subscribers_than_may_be() {
 }
 
 #[test]
-fn who_comes_without_an_id_has_one_before_its_first_event() {
+fn a_new_subscriber_receives_an_id_before_its_first_event() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();
     publish(&server, &token, "topic=other&data=0");
@@ -371,7 +371,7 @@ fn who_comes_without_an_id_has_one_before_its_first_event() {
 }
 
 #[test]
-fn an_id_that_is_not_to_be_found_says_so_in_the_stream_and_in_the_head() {
+fn an_unknown_id_is_reported_in_the_stream_and_in_the_response_header() {
     let server = TestServer::quiet();
     let token = server.first_token.clone().unwrap();
     publish(&server, &token, "topic=a&data=0");

@@ -65,7 +65,7 @@ const BOOKS: &[&str] = &[
 ];
 
 /// Asserts that a subscriber with each query receives exactly these topics, live and from the history.
-fn assert_means(cases: &[(&str, &[&str])]) {
+fn assert_matches(cases: &[(&str, &[&str])]) {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let open = |query: &str| hub.subscribe(&format!("{query}&match={MARKER}"));
@@ -84,8 +84,8 @@ fn assert_means(cases: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn an_exact_matcher_means_the_very_text() {
-    assert_means(&[
+fn an_exact_matcher_matches_only_the_same_text() {
+    assert_matches(&[
         ("match=https%3A%2F%2Fexample.com%2Ffoo", &[FOO]),
         ("match=https://example.com/foo", &[FOO]),
         ("match_exact=https://example.com/foo", &[FOO]),
@@ -106,9 +106,9 @@ fn an_exact_matcher_means_the_very_text() {
 }
 
 #[test]
-fn a_pattern_means_what_the_standard_says() {
+fn a_pattern_matches_as_the_url_pattern_standard_says() {
     let and_id = [BOOKS, &["https://example.com/books/:id"]].concat();
-    assert_means(&[
+    assert_matches(&[
         ("match_urlpattern=https://example.com/books/:id", &and_id),
         ("match_urlpattern=HTTPS://EXAMPLE.com/books/:id", &and_id),
         (
@@ -137,8 +137,8 @@ fn a_pattern_means_what_the_standard_says() {
 }
 
 #[test]
-fn the_wildcard_means_everything_whatever_its_type() {
-    assert_means(&[
+fn the_wildcard_matches_every_topic_with_either_matcher_type() {
+    assert_matches(&[
         ("match=*", TOPICS),
         ("match=%2A", TOPICS),
         ("match_exact=*", TOPICS),
@@ -148,7 +148,7 @@ fn the_wildcard_means_everything_whatever_its_type() {
 }
 
 #[test]
-fn what_is_no_url_is_meant_by_no_pattern() {
+fn a_topic_that_is_not_a_url_matches_no_pattern() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let patterns = form(&[
@@ -168,9 +168,9 @@ fn what_is_no_url_is_meant_by_no_pattern() {
 }
 
 #[test]
-fn several_matchers_mean_what_any_of_them_means() {
+fn several_matchers_match_every_topic_that_one_of_them_matches() {
     let books_and_bar = [&[FOO], BOOKS, &["https://example.com/books/:id", "bar"]].concat();
-    assert_means(&[
+    assert_matches(&[
         (
             "match=https%3A%2F%2Fexample.com%2Ffoo&match=bar\
              &match_urlpattern=https%3A%2F%2Fexample.com%2Fbooks%2F%3Aid",
@@ -185,8 +185,8 @@ fn several_matchers_mean_what_any_of_them_means() {
 }
 
 #[test]
-fn a_query_is_read_as_browsers_write_it() {
-    assert_means(&[
+fn a_query_is_decoded_as_browsers_encode_it() {
+    assert_matches(&[
         ("match=a+b", &["a b"]),
         ("match=a%20b", &["a b"]),
         ("match=a%2Bb", &["a+b"]),
@@ -207,7 +207,7 @@ fn a_query_is_read_as_browsers_write_it() {
 }
 
 #[test]
-fn a_pattern_that_is_exponential_elsewhere_costs_little() {
+fn a_pattern_that_takes_exponential_time_in_other_engines_is_fast() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let patterns = form(&[

@@ -3,7 +3,7 @@
 use crate::support::mercure::{MercureHub, PATH, form, query};
 
 #[test]
-fn of_last_event_ids_the_header_counts_then_the_address_then_the_body() {
+fn the_last_event_id_comes_from_the_header_then_the_url_then_the_body() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     for id in ["one", "two", "three", "four"] {
@@ -39,7 +39,7 @@ fn of_last_event_ids_the_header_counts_then_the_address_then_the_body() {
 }
 
 #[test]
-fn the_place_where_a_stream_begins_is_in_its_head_if_one_was_asked_for() {
+fn a_response_names_the_position_where_the_stream_begins_if_the_request_has_an_id() {
     let hub = MercureHub::start();
     let place = |query: &str, headers: &str| {
         let stream = hub.open(&format!("match=a{query}"), headers);

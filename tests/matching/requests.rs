@@ -46,7 +46,7 @@ const WRONG: &[&str] = &[
     "match_urlpattern=%2F%3Aa%2F%3Aa",
     "match_urlpattern=https%3A%2F%2Fexa+mple.com%2F",
     "match_urlpattern=%2F(%3F%3Da)",
-    // Inside a group: a look-ahead, a back reference, flags, and a Unicode class.
+    // Inside a group: a look-ahead, a back reference, flags, a Unicode class.
     "match_urlpattern=%2F(a(%3F%3Db))",
     "match_urlpattern=%2F((a)%5C1)",
     "match_urlpattern=%2F((%3Fi:a))",
@@ -54,7 +54,7 @@ const WRONG: &[&str] = &[
 ];
 
 #[test]
-fn one_wrong_matcher_spoils_the_request_wherever_it_stands() {
+fn one_invalid_matcher_anywhere_refuses_the_whole_request() {
     let hub = MercureHub::start();
 
     for wrong in WRONG {
@@ -75,7 +75,7 @@ fn one_wrong_matcher_spoils_the_request_wherever_it_stands() {
 }
 
 #[test]
-fn whoever_asks_the_hub_asks_for_something() {
+fn a_subscription_without_a_matcher_is_refused() {
     let hub = MercureHub::start();
 
     for query in [
@@ -93,7 +93,7 @@ fn whoever_asks_the_hub_asks_for_something() {
 }
 
 #[test]
-fn parameters_of_others_may_hold_anything() {
+fn unknown_parameters_can_contain_anything() {
     let hub = MercureHub::start();
 
     for query in [
@@ -107,7 +107,7 @@ fn parameters_of_others_may_hold_anything() {
 }
 
 #[test]
-fn there_are_limits_to_how_much_is_asked_for() {
+fn too_many_or_too_long_matchers_are_refused() {
     let hub = MercureHub::with(|config| {
         config.limits.matchers = 3;
         config.limits.pattern = 16;
@@ -136,7 +136,7 @@ fn there_are_limits_to_how_much_is_asked_for() {
 }
 
 #[test]
-fn a_body_that_is_longer_than_all_that_may_be_asked_for_asks_for_too_much() {
+fn a_body_longer_than_all_allowed_matchers_is_refused_with_their_limit() {
     let hub = MercureHub::with(|config| {
         config.limits.matchers = 3;
         config.limits.pattern = 16;
@@ -154,7 +154,7 @@ fn a_body_that_is_longer_than_all_that_may_be_asked_for_asks_for_too_much() {
 }
 
 #[test]
-fn bodies_that_anybody_sends_slowly_have_room_for_so_many_at_once() {
+fn the_memory_for_slow_request_bodies_is_bounded() {
     let hub = MercureHub::start();
     let head = format!(
         "QUERY {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\
@@ -180,13 +180,13 @@ fn bodies_that_anybody_sends_slowly_have_room_for_so_many_at_once() {
     drop(clients);
     // When memory is free again, the body is read, and the request is refused because its matcher is empty.
     let large = format!("match=&x={}", "x".repeat(300_000));
-    eventually("room", || {
+    eventually("free memory", || {
         (hub.ask("QUERY", PATH, "", &large).status() == 400).then_some(())
     });
 }
 
 #[test]
-fn patterns_that_are_too_complex_together_are_refused() {
+fn patterns_whose_total_complexity_is_too_high_are_refused() {
     let hub = MercureHub::start();
     let patterns = |pattern: &str| {
         let patterns = (0..100).map(|n| format!("match_urlpattern=/{n}/{pattern}"));
@@ -201,7 +201,7 @@ fn patterns_that_are_too_complex_together_are_refused() {
 }
 
 #[test]
-fn a_body_and_an_address_are_one() {
+fn matchers_of_the_body_and_of_the_url_are_combined() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let marked = |body: &str| format!("{body}&match={MARKER}");
@@ -240,7 +240,7 @@ fn a_body_and_an_address_are_one() {
 }
 
 #[test]
-fn a_body_that_is_no_form_is_refused() {
+fn a_body_that_is_not_a_form_is_refused() {
     let hub = MercureHub::start();
     let target = format!("{PATH}?match=a");
 
@@ -252,7 +252,7 @@ fn a_body_that_is_no_form_is_refused() {
 }
 
 #[test]
-fn a_body_may_come_in_chunks() {
+fn a_chunked_body_is_accepted() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let long = "x".repeat(1000);
@@ -271,7 +271,7 @@ fn a_body_may_come_in_chunks() {
 }
 
 #[test]
-fn the_head_alone_opens_no_stream() {
+fn a_head_request_opens_no_stream() {
     let hub = MercureHub::start();
     let mut client = Client::connect(hub.addr());
 

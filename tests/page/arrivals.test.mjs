@@ -13,12 +13,12 @@ function typicalAfter(times) {
   return interval.typical();
 }
 
-test("one message has no interval", () => {
+test("a single message has no interval", () => {
   assert.equal(typicalAfter([]), null);
   assert.equal(typicalAfter([100]), null);
 });
 
-test("one message a second is 1000 ms, jitter and one stall aside", () => {
+test("one message per second is 1000 ms in spite of jitter and one stall", () => {
   assert.equal(typicalAfter([0, 1000, 1998, 3000, 4004, 5000]), 1000);
   assert.equal(typicalAfter([0, 1000, 2000, 3000, 4000, 7000, 8000, 9000]), 1000);
 });
@@ -29,20 +29,20 @@ test("a replayed burst does not hide the interval of the live stream", () => {
   assert.equal(typicalAfter([...burst, 1050, 2050]), 1000);
 });
 
-test("a thousand a second in bunches of ten is 1 ms", () => {
+test("a thousand messages per second in bunches of ten have an interval of 1 ms", () => {
   const times = Array.from({ length: 6000 }, (_, at) => Math.floor(at / 10) * 10);
 
   assert.equal(typicalAfter(times), 1);
 });
 
-test("a hundred a second is 10 ms, from the first second on", () => {
+test("a hundred messages per second have an interval of 10 ms after the first second", () => {
   const times = Array.from({ length: 600 }, (_, at) => at * 10);
 
   assert.equal(typicalAfter(times.slice(0, 20)), 10);
   assert.equal(typicalAfter(times), 10);
 });
 
-test("an interval that does not divide a second is measured as it is", () => {
+test("an interval that does not divide a second is measured exactly", () => {
   for (const wanted of [7, 30, 60, 110]) {
     const times = Array.from({ length: 1000 }, (_, at) => at * wanted);
 
@@ -68,7 +68,7 @@ test("the pause of a reconnect is not an interval", () => {
   assert.equal(interval.typical(), 1000);
 });
 
-test("a cut in the middle of a second leaves the interval of a quick stream as it was", () => {
+test("an interruption in the middle of a second does not change the interval of a fast stream", () => {
   const interval = new ArrivalInterval();
   for (let at = 0; at <= 350; at += 1) interval.arrival(at * 10);
 
@@ -84,7 +84,7 @@ function columns(history, now) {
   return seen;
 }
 
-test("arrivals in one column keep their count, shortest and longest interval", () => {
+test("a column keeps the count and the shortest and longest interval of its arrivals", () => {
   const history = new ArrivalHistory();
   history.arrival(1010, 30);
   history.arrival(1020, 10);
@@ -94,7 +94,7 @@ test("arrivals in one column keep their count, shortest and longest interval", (
   assert.deepEqual(history.summary(1300), { count: 3, gaps: 0, shortest: 10, longest: 60 });
 });
 
-test("what is older than the plot is gone, whether time passed in steps or in one leap", () => {
+test("columns older than the plot are dropped, whether time advances in steps or at once", () => {
   const history = new ArrivalHistory();
   history.arrival(0, 5);
   assert.equal(columns(history, COLUMNS * COLUMN_MS - 1).length, 1);
@@ -106,14 +106,14 @@ test("what is older than the plot is gone, whether time passed in steps or in on
   assert.deepEqual([only.count, only.shortest, rest.length], [1, 7, 0]);
 });
 
-test("a column that comes round again is empty", () => {
+test("a column that is reused starts empty", () => {
   const history = new ArrivalHistory();
   for (let column = 0; column <= COLUMNS; column += 1) history.arrival(column * COLUMN_MS, 100);
 
   assert.equal(history.summary(COLUMNS * COLUMN_MS).count, COLUMNS);
 });
 
-test("a silence clears the columns it passes over, all of them", () => {
+test("a silence clears every column that it passes", () => {
   const history = new ArrivalHistory();
   for (let column = 0; column < COLUMNS; column += 1) history.arrival(column * COLUMN_MS, 100);
 
@@ -123,7 +123,7 @@ test("a silence clears the columns it passes over, all of them", () => {
   assert.equal(history.summary(now).count, COLUMNS / 2 + 1);
 });
 
-test("a cut does not hide a gap in the same column", () => {
+test("an interruption does not hide a gap in the same column", () => {
   const history = new ArrivalHistory();
   history.mark(50, MARK_GAP);
   history.mark(60, MARK_CUT);
@@ -132,7 +132,7 @@ test("a cut does not hide a gap in the same column", () => {
   assert.deepEqual(history.summary(60), { count: 0, gaps: 1, shortest: null, longest: null });
 });
 
-test("the list gives what is new, oldest first, and no more than it keeps", () => {
+test("the list returns the new entries, oldest first, up to the number that it keeps", () => {
   const entries = new RecentEntries();
   for (let at = 0; at < 3; at += 1) entries.add(at);
   assert.deepEqual(entries.since(1), [1, 2]);

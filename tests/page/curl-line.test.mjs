@@ -26,7 +26,7 @@ function words(line, env = {}) {
   return said.split("\0").slice(0, -1);
 }
 
-test("a subscription is one address with a parameter for each matcher", () => {
+test("a subscription is one URL with a parameter for each matcher", () => {
   const request = subscribeRequest({
     topics: ["https://example.com/books/1", "*"],
     patterns: ["https://example.com/:what?"],
@@ -46,7 +46,7 @@ test("without a matcher there is no query", () => {
   assert.equal(address, "/.well-known/mercure");
 });
 
-test("an address holds nothing that curl or the shell would expand", () => {
+test("a URL contains nothing that curl or the shell would expand", () => {
   for (const value of NASTY) {
     const { address } = subscribeRequest({ topics: [value], patterns: [value], lastEventId: value });
 
@@ -55,7 +55,7 @@ test("an address holds nothing that curl or the shell would expand", () => {
   }
 });
 
-test("an update is a form with its fields in their order, the empty ones left out", () => {
+test("an update is a form with its fields in order, without empty ones", () => {
   const request = publishRequest(update({ topics: ["a", "b"], data: "x", id: "urn:1", isPrivate: true }));
 
   assert.equal(
@@ -66,7 +66,7 @@ test("an update is a form with its fields in their order, the empty ones left ou
   );
 });
 
-test("an update without any field is posted all the same", () => {
+test("an update without any field is still a POST", () => {
   assert.deepEqual(words(curlLine(publishRequest(update({})), WITHOUT)), ["--data", "", `${ORIGIN}/.well-known/mercure`]);
 });
 
@@ -74,7 +74,7 @@ test("the list of subscriptions is a plain GET", () => {
   assert.equal(curlLine(subscriptionsRequest(), WITHOUT), "curl 'http://127.0.0.1:3000/.well-known/mercure/subscriptions'");
 });
 
-test("the shell hands every value on as it was typed", () => {
+test("the shell passes every value on unchanged", () => {
   for (const value of NASTY) {
     assert.deepEqual(words(`curl ${shellQuote(value)}`), [value]);
 
@@ -85,7 +85,7 @@ test("the shell hands every value on as it was typed", () => {
   }
 });
 
-test("the token comes from the shell, and is not in the line", () => {
+test("the token comes from a shell variable and is not in the command", () => {
   const line = curlLine(subscriptionsRequest(), WITH_TOKEN);
 
   const token = "eyJ.abc-_.x";
@@ -94,7 +94,7 @@ test("the token comes from the shell, and is not in the line", () => {
   assert.doesNotMatch(line, /eyJ/);
 });
 
-test("lines of a text field are taken without blank ones and the space around them", () => {
+test("the lines of a text field are trimmed, and blank ones are dropped", () => {
   assert.deepEqual(lines(" a b \n\n\t\nc\r\n"), ["a b", "c"]);
   assert.deepEqual(lines(""), []);
 });

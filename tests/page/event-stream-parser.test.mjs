@@ -23,28 +23,28 @@ function dataOf(text) {
 
 const event = (fields) => ({ type: "message", id: null, retry: null, data: "", ...fields });
 
-test("an event has the fields that its block has", () => {
+test("an event has the fields of its block", () => {
   const { events, lastEventId, retry } = read("event: book\nid: urn:1\nretry: 300\ndata: one\n\n");
 
   assert.deepEqual(events, [{ type: "book", id: "urn:1", retry: 300, data: "one" }]);
   assert.deepEqual([lastEventId, retry], ["urn:1", 300]);
 });
 
-test("a block with data alone is a message", () => {
+test("a block with only data is a message", () => {
   assert.deepEqual(read("data: one\n\n").events, [event({ data: "one" })]);
 });
 
-test("lines of data are joined by LF, and empty ones count", () => {
+test("data lines are joined with LF, including empty ones", () => {
   assert.deepEqual(dataOf("data: one\ndata: two\n\n"), ["one\ntwo"]);
   assert.deepEqual(dataOf("data\n\n"), [""]);
   assert.deepEqual(dataOf("data:\ndata\ndata: x\n\n"), ["\n\nx"]);
 });
 
-test("one space after the colon is taken off, and no more", () => {
+test("exactly one space after the colon is removed", () => {
   assert.deepEqual(dataOf("data:one\n\ndata: one\n\ndata:  one\n\ndata:\tone\n\n"), ["one", "one", " one", "\tone"]);
 });
 
-test("CR, LF and CRLF end a line, mixed as they come", () => {
+test("CR, LF and CRLF end a line, in any mixture", () => {
   assert.deepEqual(dataOf("data: 1\r\n\r\ndata: 2\r\rdata: 3\n\ndata: 4\r\n\ndata: 5\n\r\ndata: 6\r\n\r"), ["1", "2", "3", "4", "5", "6"]);
   assert.deepEqual(dataOf("data: 1\rdata: 2\ndata: 3\r\ndata: 4\r\n\r\n"), ["1\n2\n3\n4"]);
 });
@@ -53,13 +53,13 @@ test("no other character ends a line", () => {
   assert.deepEqual(dataOf("data: a\vb\fc\u0085d\u2028e\u2029f\n\n"), ["a\vb\fc\u0085d\u2028e\u2029f"]);
 });
 
-test("one byte order mark at the start is none of the stream's", () => {
+test("one byte order mark at the start is ignored", () => {
   assert.deepEqual(dataOf("\uFEFFdata: 1\n\n"), ["1"]);
   assert.deepEqual(dataOf("\uFEFF\uFEFFdata: 1\n\n"), []);
   assert.deepEqual(dataOf("data: 1\n\n\uFEFFdata: 2\n\n"), ["1"]);
 });
 
-test("comments and unknown fields say nothing", () => {
+test("comments and unknown fields are ignored", () => {
   assert.deepEqual(dataOf(": connected\n:\nDATA: no\ndatum: no\ndata : no\n data: no\nfoo\ndata: yes\n\n"), ["yes"]);
 });
 
@@ -70,18 +70,18 @@ test("an id with NUL in it is ignored", () => {
   assert.equal(lastEventId, "1");
 });
 
-test("an empty id takes the last id away", () => {
+test("an empty id resets the last id", () => {
   assert.equal(read("id: 1\ndata: a\n\nid\ndata: b\n\n").lastEventId, "");
 });
 
-test("a block without data moves the last id silently, and its type goes no further", () => {
+test("a block without data moves the last id, returns no event, and its type is dropped", () => {
   const { events, lastEventId } = read("event: book\nid: 7\n\ndata: a\n\n");
 
   assert.deepEqual(events, [event({ data: "a" })]);
   assert.equal(lastEventId, "7");
 });
 
-test("an id counts from the end of its block on", () => {
+test("an id takes effect at the end of its block", () => {
   const parser = new EventStreamParser();
 
   parser.push(encoder.encode("id: 7\ndata: a\n"));
@@ -91,27 +91,27 @@ test("an id counts from the end of its block on", () => {
   assert.equal(parser.lastEventId, "7");
 });
 
-test("the last id of the stream before outlives blocks without an id", () => {
+test("blocks without an id keep the last id of the previous stream", () => {
   const { lastEventId } = readChunks([encoder.encode("retry: 10\n: connected\n\ndata: a\n\n")], new EventStreamParser("urn:6"));
 
   assert.equal(lastEventId, "urn:6");
 });
 
-test("a retry is digits and nothing else, and needs no data", () => {
+test("a retry consists of digits only, and needs no data", () => {
   for (const [value, expected] of [["0", 0], ["0250", 250], ["", null], ["-1", null], ["1.5", null], ["1e3", null], ["+1", null], ["٣", null], [" 5", null]]) {
     assert.equal(read(`retry: ${value}\n\n`).retry, expected, `retry: ${value}`);
   }
   assert.equal(read("retry: 10\nretry: x\n\n").retry, 10);
 });
 
-test("a block that the end of the stream cuts off is none", () => {
+test("a block that the stream does not complete is ignored", () => {
   const { events, lastEventId } = read("id: 1\ndata: a\n\nid: 2\ndata: b\n");
 
   assert.deepEqual(events, [event({ id: "1", data: "a" })]);
   assert.equal(lastEventId, "1");
 });
 
-test("an event is given out with the line end that completes it, CR included", () => {
+test("an event is returned with the line end that completes it, even a CR", () => {
   const parser = new EventStreamParser();
 
   assert.deepEqual(parser.push(encoder.encode("data: a\r\n\r")), [event({ data: "a" })]);
@@ -119,7 +119,7 @@ test("an event is given out with the line end that completes it, CR included", (
   assert.deepEqual(parser.push(encoder.encode("\r")), [event({ data: "b" })]);
 });
 
-test("what is not UTF-8 becomes U+FFFD and breaks nothing else", () => {
+test("invalid UTF-8 becomes U+FFFD and affects nothing else", () => {
   const bytes = Uint8Array.from([...encoder.encode("data: a"), 0xff, 0xc3, ...encoder.encode("\n\ndata: b\n\n")]);
 
   assert.deepEqual(readChunks([bytes]).events.map(({ data }) => data), ["a\uFFFD\uFFFD", "b"]);
@@ -130,7 +130,7 @@ const TRICKY = encoder.encode(
     + "data: 2\r\rid: nul\0\ndata:\n\n\r\nid: 3\n\nevent: gap\ndata: x\rdata: y\nretry: 7\r\n\rdata: z\n\nid: 4\ndata: cut off",
 );
 
-test("the same bytes give the same events wherever they are cut in two", () => {
+test("the same bytes give the same events wherever they are split in two", () => {
   const whole = readChunks([TRICKY]);
   assert.equal(whole.events.length, 5);
 
@@ -149,7 +149,7 @@ test("the same bytes give the same events in chunks of any size, down to single 
   }
 });
 
-test("random streams give the same events whole and cut at random", () => {
+test("random streams give the same events whole and split at random", () => {
   const random = generator(7);
   const words = ["data", "id", "event", "retry", ":", ": ", "\n", "\n", "\r", "\r\n", "\r\n\r\n", "é", "😀", "\0", "12", " ", "x", "\uFEFF"];
   for (let round = 0; round < 300; round += 1) {
@@ -166,7 +166,7 @@ test("random streams give the same events whole and cut at random", () => {
   }
 });
 
-test("an event that never ends is not kept for ever", () => {
+test("an endless event is rejected instead of filling memory", () => {
   const chunk = encoder.encode("x".repeat(EVENT_MAX / 2));
 
   for (const start of ["data: ", "id: ", ": ", "data: a\ndata: "]) {
@@ -182,7 +182,7 @@ test("an event that never ends is not kept for ever", () => {
   }, EventTooLarge);
 });
 
-test("a stream may be longer than any event", () => {
+test("a stream can be longer than the limit of one event", () => {
   const parser = new EventStreamParser();
   const chunk = encoder.encode(`data: ${"x".repeat(EVENT_MAX / 4)}\n\n`);
 

@@ -5,19 +5,19 @@ import { test } from "node:test";
 
 import { gapSentence, parseGap } from "../../static/gap.js";
 
-test("a gap is read field by field", () => {
+test("every field of a gap is parsed", () => {
   const gap = parseGap('{"reason":"evicted","requested":"#7-1","resumed_after":"#7-13","missed":12}');
 
   assert.deepEqual(gap, { reason: "evicted", requested: "#7-1", resumedAfter: { epoch: 7, seq: 13 }, missed: 12 });
 });
 
-test("a restart has no known end and no known size", () => {
+test("a gap after a restart has no known end and no known size", () => {
   const gap = parseGap('{"reason":"epoch","requested":"#7-1","resumed_after":null,"missed":null}');
 
   assert.deepEqual(gap, { reason: "epoch", requested: "#7-1", resumedAfter: null, missed: null });
 });
 
-test("data that cannot be read is a gap of which nothing is known", () => {
+test("invalid data becomes a gap of unknown size and position", () => {
   const nothingKnown = { reason: "unknown", requested: "", resumedAfter: null, missed: null };
 
   for (const data of ["", "{", "null", "3", '"x"', "[]", '{"reason":"new","missed":-1,"resumed_after":5,"requested":{}}']) {
@@ -25,7 +25,7 @@ test("data that cannot be read is a gap of which nothing is known", () => {
   }
 });
 
-test("each reason has a sentence that says what is gone", () => {
+test("each reason has a sentence that says what is missing", () => {
   const say = (reason, missed = null) => gapSentence({ reason, requested: "", resumedAfter: null, missed });
 
   assert.equal(say("evicted", 12), "Gap: 12 messages are gone; the server no longer had them.");

@@ -53,7 +53,7 @@ async function run(answers, { address = "/hub?match=a", token = () => "" } = {})
   return { ...told, stream };
 }
 
-test("a reconnect sends the last id and waits as the stream said", async () => {
+test("a reconnect waits for the retry of the stream and sends the last id", async () => {
   const { requests, waits, events, states } = await run([
     streamOf("retry: 3000\n: connected\nid: urn:1\ndata: a\n\n"),
     streamOf("id: urn:2\ndata: b\n\n"),
@@ -66,7 +66,7 @@ test("a reconnect sends the last id and waits as the stream said", async () => {
   assert.deepEqual(states.map(([state]) => state), ["connecting", "open", "reconnecting", "open", "reconnecting", "ended"]);
 });
 
-test("a checkpoint moves the last id and is not passed on", async () => {
+test("a checkpoint moves the last id and is not delivered as an event", async () => {
   const { requests, events, states } = await run([
     streamOf("retry: 3000\n: connected\nevent: checkpoint\nid: #7-0\ndata: {}\n\n"),
     refusal(),
@@ -77,7 +77,7 @@ test("a checkpoint moves the last id and is not passed on", async () => {
   assert.match(states.at(-2)[1], /^The stream ended\./);
 });
 
-test("a refusal ends it for good and says what the hub said", async () => {
+test("a refusal ends the stream for good and shows the hub's reason", async () => {
   for (const status of [400, 401, 403, 404, 429]) {
     const { states, waits } = await run([problem(status, "because")]);
 
@@ -86,13 +86,13 @@ test("a refusal ends it for good and says what the hub said", async () => {
   }
 });
 
-test("an answer without a problem document is told by its status", async () => {
+test("an error without a problem document is described by its status", async () => {
   const { states } = await run([new Response("<html>", { status: 404, statusText: "Not Found" })]);
 
   assert.deepEqual(states.at(-1), ["ended", "404 Not Found"]);
 });
 
-test("a server's own error, a cut and silence are tried again", async () => {
+test("the stream reconnects after no answer, a 503, a lost connection and a full server", async () => {
   const { states, waits, events } = await run([
     new TypeError("fetch failed"),
     problem(503, "draining"),
@@ -110,7 +110,7 @@ test("a server's own error, a cut and silence are tried again", async () => {
   assert.deepEqual(events.map(({ data }) => data), ["a"]);
 });
 
-test("an answer that is no event stream ends it", async () => {
+test("a response that is not an event stream ends the stream", async () => {
   for (const answer of [new Response("{}", { headers: { "content-type": "application/json" } }), new Response(null, { status: 204 })]) {
     const { states } = await run([answer]);
 
@@ -118,7 +118,7 @@ test("an answer that is no event stream ends it", async () => {
   }
 });
 
-test("the token goes in a header, again with each connection, and no cookie does", async () => {
+test("each connection sends the current token in a header and no cookie", async () => {
   const tokens = ["one", "two", ""];
   const { requests } = await run([streamOf("data: a\n\n"), streamOf("data: a\n\n"), refusal()], { token: () => tokens.shift() });
 
@@ -126,21 +126,21 @@ test("the token goes in a header, again with each connection, and no cookie does
   assert.ok(requests.every(({ url, credentials }) => url === "/hub?match=a" && credentials === "omit"));
 });
 
-test("a retry that would do harm is kept within bounds", async () => {
+test("an extreme retry is limited", async () => {
   const day = 24 * 60 * 60 * 1000;
   const { waits } = await run([streamOf("retry: 0\n\n"), streamOf(`retry: ${"9".repeat(400)}\n\n`), refusal()]);
 
   assert.deepEqual(waits, [250, day]);
 });
 
-test("an id beyond ASCII is sent as UTF-8", async () => {
+test("a non-ASCII id is sent as UTF-8", async () => {
   const { requests } = await run([streamOf("id: é😀\ndata: a\n\n"), refusal()]);
 
   const sent = new Headers(requests[1].headers).get("last-event-id");
   assert.equal(Buffer.from(sent, "latin1").toString("utf8"), "é😀");
 });
 
-test("what the hub continues after is told, against what was asked for", async () => {
+test("the detail says where the hub resumes, compared with the requested id", async () => {
   const anchored = (id) => streamOf("data: a\n\n", { headers: { "mercure-last-event-id": id } });
   const address = "/hub?match=a&last_event_id=urn%3A7";
   const { states } = await run([anchored("urn:7"), anchored("urn:9"), anchored("earliest"), refusal()], { address });
@@ -152,13 +152,13 @@ test("what the hub continues after is told, against what was asked for", async (
   ]);
 });
 
-test("an event too large to keep ends it", async () => {
+test("an event that is too large ends the stream", async () => {
   const { states } = await run([streamOf(`data: ${"x".repeat(5_000_000)}`)]);
 
   assert.deepEqual([states.at(-1)[0], /cannot be read on/.test(states.at(-1)[1])], ["ended", true]);
 });
 
-test("after a close nothing is told, whatever still comes", async () => {
+test("after close no callback is called, even if data still arrives", async () => {
   const told = [];
   const stream = new HubStream({
     address: "/hub?match=a",

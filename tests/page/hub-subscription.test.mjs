@@ -52,7 +52,7 @@ test("an event is kept with its fields and its time", async () => {
   assert.deepEqual([subscription.state, subscription.detail], ["ended", "Stopped here."]);
 });
 
-test("only the newest events are kept, and long data is cut", async () => {
+test("only the newest events are kept, and long data is truncated", async () => {
   const flood = Array.from({ length: 1000 }, (_, at) => `id: ${at}\ndata: ${at}\n\n`).join("");
   const { subscription } = await subscribed(`${flood}data: ${"x".repeat(100_000)}\n\n`, 1001);
 
@@ -65,7 +65,7 @@ test("only the newest events are kept, and long data is cut", async () => {
   subscription.stop();
 });
 
-test("the hub's own events are marked, and a gap and an end of the token are news", async () => {
+test("the hub's own events are marked, and a gap and a token expiry are announced", async () => {
   const { subscription, active, news } = await subscribed(
     'event: gap\ndata: {"reason":"evicted","missed":3}\n\n'
       + `event: mercure\ndata: ${JSON.stringify(document(1))}\n\n`
@@ -81,7 +81,7 @@ test("the hub's own events are marked, and a gap and an end of the token are new
   subscription.stop();
 });
 
-test("subscribing again forgets what was before", async () => {
+test("subscribing again resets counts, ids and entries", async () => {
   const { subscription } = await subscribed("event: gap\nid: 1\ndata: {}\n\n", 1);
 
   subscription.subscribe("/hub?match=b");
@@ -91,7 +91,7 @@ test("subscribing again forgets what was before", async () => {
   subscription.stop();
 });
 
-test("the hub's own events are put into words", () => {
+test("the hub's own events are described in words", () => {
   const say = (type, data) => readOwnEvent({ type, data: typeof data === "string" ? data : JSON.stringify(data) })?.sentence;
 
   assert.match(say("gap", { reason: "evicted", missed: 12 }), /^Gap: 12 messages are gone/);
@@ -107,7 +107,7 @@ test("the hub's own events are put into words", () => {
 const subscriptionOf = (number, fields) => readOwnEvent({ type: "mercure", data: JSON.stringify(document(number, fields)) }).subscription;
 const subscribers = (active) => [...active.values()].map(({ subscriber }) => subscriber);
 
-test("the list is the hub's, then goes with the stream", () => {
+test("the list starts with the hub's and then follows the stream", () => {
   const active = new ActiveSubscriptions();
 
   active.ask();
@@ -121,7 +121,7 @@ test("the list is the hub's, then goes with the stream", () => {
   assert.deepEqual([active.isListed, active.toldAt], [true, 2000]);
 });
 
-test("what the stream tells while the hub is asked is not undone by an older list", () => {
+test("an older list does not undo changes that the stream reported while it was loaded", () => {
   const active = new ActiveSubscriptions();
   active.list({ subscriptions: [document(1)] }, 1000);
 
@@ -133,7 +133,7 @@ test("what the stream tells while the hub is asked is not undone by an older lis
   assert.deepEqual(subscribers(active), ["urn:2"]);
 });
 
-test("of more subscriptions than are kept it is known that there are more", () => {
+test("a list with more subscriptions than are kept sets hasMore", () => {
   const active = new ActiveSubscriptions();
   active.ask();
 
@@ -142,7 +142,7 @@ test("of more subscriptions than are kept it is known that there are more", () =
   assert.deepEqual([active.size, active.hasMore], [SUBSCRIPTIONS_KEPT, true]);
 });
 
-test("a list that is none is an empty one", () => {
+test("an invalid list counts as empty", () => {
   for (const nothing of [null, 3, {}, { subscriptions: 3 }]) {
     const active = new ActiveSubscriptions();
     active.list(nothing, 1000);

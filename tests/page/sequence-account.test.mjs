@@ -21,13 +21,13 @@ function gap(reason, requested, resumedAfter, missed) {
 
 const at = (epoch, seq) => ({ epoch, seq });
 
-test("messages in order are received and nothing else", () => {
+test("messages in order are only counted as received", () => {
   const account = accountAfter("#7-5", "#7-6", "#7-7");
 
   assert.deepEqual(figures(account), { received: 3, missed: 0, duplicated: 0, missedMore: false, lastId: "#7-7" });
 });
 
-test("a stream may begin anywhere", () => {
+test("a stream can begin with any id", () => {
   const account = new SequenceAccount();
 
   assert.equal(account.lastId, null);
@@ -35,13 +35,13 @@ test("a stream may begin anywhere", () => {
   assert.equal(account.missed, 0);
 });
 
-test("ids that lie apart, or in another epoch, are events of other topics between", () => {
+test("distant ids or another epoch do not count as missing messages", () => {
   const account = accountAfter("#7-5", "#7-9", "#8-3", "#8-4");
 
   assert.deepEqual(figures(account), { received: 4, missed: 0, duplicated: 0, missedMore: false, lastId: "#8-4" });
 });
 
-test("a repeat is a duplicate and does not move the last id back", () => {
+test("a repeated message is a duplicate and does not move the last id back", () => {
   const account = accountAfter("#7-5", "#7-6", "#7-7");
 
   assert.equal(account.message("#7-6"), true);
@@ -60,7 +60,7 @@ test("an evicted gap is counted", () => {
   assert.equal(account.missed, 12);
 });
 
-test("a gap told twice is counted once", () => {
+test("a gap that is reported twice is counted once", () => {
   const account = accountAfter("#7-5");
 
   account.gap(gap("evicted", "#7-5", at(7, 17), 12));
@@ -69,7 +69,7 @@ test("a gap told twice is counted once", () => {
   assert.equal(account.missed, 12);
 });
 
-test("a gap that has grown since it was told adds only what is new", () => {
+test("a repeated gap that has grown adds only the increase", () => {
   const account = accountAfter("#7-5");
 
   account.gap(gap("evicted", "#7-5", at(7, 17), 12));
@@ -97,7 +97,7 @@ test("a gap before any message is counted", () => {
   assert.equal(account.message("#7-18"), false);
 });
 
-test("after an announced restart numbering starts again and what is missing is unknown", () => {
+test("after a restart that a gap announces, numbering restarts and an unknown number is missing", () => {
   const account = accountAfter("#7-5", "#7-6");
 
   account.gap(gap("epoch", "#7-6", at(8, 2), null));
@@ -106,7 +106,7 @@ test("after an announced restart numbering starts again and what is missing is u
   assert.deepEqual(figures(account), { received: 3, missed: 0, duplicated: 0, missedMore: true, lastId: "#8-3" });
 });
 
-test("after a restart that resumes with the first message there is, that message is a start", () => {
+test("after a restart, the oldest retained message starts a new sequence", () => {
   const account = accountAfter("#7-5", "#7-6");
 
   account.gap(gap("epoch", "#7-6", null, null));
@@ -116,7 +116,7 @@ test("after a restart that resumes with the first message there is, that message
   assert.equal(account.missed, 0);
 });
 
-test("an unknown gap that goes back in the same epoch makes no duplicates", () => {
+test("messages replayed after an unknown gap in the same epoch are not duplicates", () => {
   const account = accountAfter("#7-50");
 
   account.gap(gap("unknown", "#7-50", at(7, 20), null));
@@ -126,7 +126,7 @@ test("an unknown gap that goes back in the same epoch makes no duplicates", () =
   assert.equal(account.missedMore, true);
 });
 
-test("a gap without a size leaves an unknown number missing", () => {
+test("after a gap of unknown size, an unknown number is missing", () => {
   const account = accountAfter("#7-5");
 
   account.gap(gap("evicted", "#7-5", at(7, 17), null));
@@ -134,7 +134,7 @@ test("a gap without a size leaves an unknown number missing", () => {
   assert.deepEqual(figures(account), { received: 1, missed: 0, duplicated: 0, missedMore: true, lastId: "#7-17" });
 });
 
-test("a message without an id is received and moves nothing", () => {
+test("a message without an id is counted and does not move the last id", () => {
   const account = accountAfter("#7-5");
 
   assert.equal(account.message(""), false);

@@ -68,14 +68,14 @@ function subscribed() {
   return { subscription, sources, news, attempts, time };
 }
 
-test("the first stream asks for no id", () => {
+test("the first stream requests no id", () => {
   const { subscription, sources } = subscribed();
 
   assert.equal(sources[0].url, "/events/sse");
   assert.equal(subscription.state, "connecting");
 });
 
-test("a state is news once, however often the browser tries again", () => {
+test("a state is announced once, even if the browser retries several times", () => {
   const { sources, news } = subscribed();
 
   sources[0].opens();
@@ -87,7 +87,7 @@ test("a state is news once, however often the browser tries again", () => {
   assert.deepEqual(news.map(({ state }) => state), ["connecting", "open", "reconnecting", "open"]);
 });
 
-test("a stream that the browser closed for good is replaced after a while, from the last id on", () => {
+test("a stream that the browser closed for good is replaced after a delay and resumes after the last id", () => {
   const { subscription, sources, attempts } = subscribed();
   sources[0].opens();
   sources[0].sends("#7-42");
@@ -104,7 +104,7 @@ test("a stream that the browser closed for good is replaced after a while, from 
   assert.equal(subscription.state, "open");
 });
 
-test("the waits before it grow with each failure, up to a bound, and begin again after a success", () => {
+test("the delay grows with each failure up to a maximum, and is reset after a success", () => {
   const { sources, attempts } = subscribed();
 
   for (let failures = 0; failures < 12; failures += 1) {
@@ -119,7 +119,7 @@ test("the waits before it grow with each failure, up to a bound, and begin again
   assert.equal(attempts.length, bases.length);
 });
 
-test("who disconnects or reconnects by hand takes that attempt back", () => {
+test("disconnecting or reconnecting by hand cancels the scheduled attempt", () => {
   for (const press of ["disconnect", "connect"]) {
     const { subscription, sources, attempts } = subscribed();
     sources[0].fails(2);
@@ -130,7 +130,7 @@ test("who disconnects or reconnects by hand takes that attempt back", () => {
   }
 });
 
-test("a checkpoint moves the last id and is no message", () => {
+test("a checkpoint moves the last id and is not a message", () => {
   const { subscription, sources } = subscribed();
   sources[0].opens();
 
@@ -152,7 +152,7 @@ test("a checkpoint without an id of its own means that the server may be full", 
   assert.match(subscription.detail, /the server may be full/);
 });
 
-test("a stream that ends before anything came is told from one that was cut", () => {
+test("a stream that ends before any data is distinguished from a broken one", () => {
   const { subscription, sources } = subscribed();
 
   sources[0].opens();
@@ -192,7 +192,7 @@ test("a reconnect of an open stream closes it first", () => {
   assert.equal(sources.length, 2);
 });
 
-test("a reconnect right behind a gap continues after the gap", () => {
+test("a reconnect directly after a gap resumes after the gap", () => {
   const { subscription, sources } = subscribed();
   sources[0].sends("#7-5");
   sources[0].sendsGap({ reason: "evicted", requested: "#7-5", resumed_after: "#7-17", missed: 12 });
@@ -202,7 +202,7 @@ test("a reconnect right behind a gap continues after the gap", () => {
   assert.equal(sources[1].url, "/events/sse?last_event_id=%237-17");
 });
 
-test("a message is no news, a gap is", () => {
+test("a gap is announced and a message is not", () => {
   const { subscription, sources, news } = subscribed();
   sources[0].sends("#7-5");
   sources[0].sends("#7-6");
@@ -214,7 +214,7 @@ test("a message is no news, a gap is", () => {
   assert.equal(subscription.entries.since(2)[0].kind, "gap");
 });
 
-test("events of other topics lie between messages, and are no gap", () => {
+test("events of other topics between messages are not a gap", () => {
   const { subscription, sources, news } = subscribed();
   sources[0].sends("#7-5");
 
@@ -235,7 +235,7 @@ test("the last gap outlives its entry in the list", () => {
   assert.match(subscription.lastGap.sentence, /restarted/);
 });
 
-test("a cut is not measured as an interval", () => {
+test("an interruption is not measured as an interval", () => {
   const { subscription, sources, time } = subscribed();
   sources[0].sends("#7-0");
   time.now = 1000;
@@ -249,7 +249,7 @@ test("a cut is not measured as an interval", () => {
   assert.equal(subscription.interval.typical(), 1000);
 });
 
-test("a cut shows in the plot where it was", () => {
+test("an interruption is marked in the plot at its time", () => {
   const { subscription, sources, time } = subscribed();
   sources[0].sends("#7-0");
   time.now = 2000;
@@ -261,7 +261,7 @@ test("a cut shows in the plot where it was", () => {
   assert.deepEqual(marks.at(-1), [0, MARK_CUT]);
 });
 
-test("a long message is kept short", () => {
+test("a long message is truncated", () => {
   const { subscription, sources } = subscribed();
 
   sources[0].sends("#7-0", "x".repeat(100_000));

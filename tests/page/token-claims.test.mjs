@@ -12,7 +12,7 @@ function tokenOf(claims) {
   return `${part({ alg: "HS256", typ: "at+jwt" })}.${part(claims)}.c2lnbmF0dXJl`;
 }
 
-test("a token tells when it ends and what it grants", () => {
+test("the claims of a token say when it expires and what it grants", () => {
   const claims = readClaims(tokenOf({
     exp: 1767225600,
     authorization_details: [
@@ -39,7 +39,7 @@ test("details of another type and unknown actions grant nothing here", () => {
   assert.deepEqual([publish, subscribe], [[], []]);
 });
 
-test("the claim of earlier versions of the protocol is read, too", () => {
+test("the claim of older protocol versions is read, too", () => {
   const { publish, subscribe } = readClaims(tokenOf({ mercure: { publish: ["*", 3], subscribe: "x" } }));
 
   assert.deepEqual([publish, subscribe], [["* (mercure claim)"], []]);
@@ -60,12 +60,12 @@ test("what is not a JWT has no claims", () => {
   for (const text of notJwts) assert.equal(readClaims(text), null, text);
 });
 
-test("only what a header can carry is a bearer token", () => {
+test("only text that a header can contain is a bearer token", () => {
   for (const text of ["abc", "a.b-c_d~e+f/g==", tokenOf({})]) assert.ok(isBearerToken(text), text);
   for (const text of ["", "=", "a b", "a\nb", "a=b", "é", "Bearer abc", "…"]) assert.ok(!isBearerToken(text), text);
 });
 
-test("the token of a link is in its fragment", () => {
+test("the token of a link is read from its fragment", () => {
   assert.equal(tokenInFragment("#token=eyJ.a-b_c.d"), "eyJ.a-b_c.d");
   assert.equal(tokenInFragment("#x=1&token=abc"), "abc");
   assert.equal(tokenInFragment("#token="), "");

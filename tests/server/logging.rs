@@ -37,7 +37,7 @@ fn the_level_decides_what_is_logged() {
 }
 
 #[test]
-fn rust_log_wins_over_the_level() {
+fn rust_log_overrides_the_level() {
     let louder = log("off", Some(b"info"));
     let silent = log("info", Some(b"off"));
     let one_module = log("info", Some(b"sse_broadcaster::server=info"));
@@ -49,7 +49,7 @@ fn rust_log_wins_over_the_level() {
 }
 
 #[test]
-fn an_empty_rust_log_counts_as_not_set() {
+fn an_empty_rust_log_is_ignored() {
     let info = log("info", Some(b""));
 
     assert!(info.contains("INFO  broadcaster] listening on "), "{info}");
@@ -57,7 +57,7 @@ fn an_empty_rust_log_counts_as_not_set() {
 }
 
 #[test]
-fn an_invalid_rust_log_leaves_the_level_in_force_and_says_so() {
+fn an_invalid_rust_log_is_reported_and_the_level_is_used() {
     for (rust_log, complaint) in [
         (&b"==="[..], "RUST_LOG names no level and no module"),
         (b",", "RUST_LOG names no level and no module"),

@@ -46,7 +46,7 @@ fn a_full_server_sends_a_retry_with_data_and_ends_the_stream() {
 }
 
 #[test]
-fn the_retries_are_spread() {
+fn the_retry_delays_have_jitter() {
     let server = room_for_two();
     let _in: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(2);
@@ -59,7 +59,7 @@ fn the_retries_are_spread() {
 }
 
 #[test]
-fn those_who_are_in_and_the_other_routes_are_unharmed() {
+fn a_full_server_still_serves_its_subscribers_and_the_other_routes() {
     let server = room_for_two();
     let mut inside: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(2);
@@ -79,7 +79,7 @@ fn those_who_are_in_and_the_other_routes_are_unharmed() {
 }
 
 #[test]
-fn there_is_room_again_when_one_leaves() {
+fn a_subscriber_that_leaves_frees_its_place() {
     let server = room_for_two();
     let mut inside: Vec<_> = (0..2).map(|_| Stream::open(server.addr)).collect();
     server.wait_for_live(2);
@@ -112,7 +112,7 @@ fn with_open_files(limit: u32, args: &[&str]) -> Command {
 }
 
 #[test]
-fn too_few_open_files_end_the_start_with_1_and_say_what_to_do() {
+fn a_low_limit_of_open_files_ends_the_start_with_1_and_advice() {
     let finished = finish(with_open_files(100, &["--bind", "127.0.0.1:0"]));
 
     assert_eq!(finished.code, Some(1));
@@ -126,7 +126,7 @@ fn too_few_open_files_end_the_start_with_1_and_say_what_to_do() {
 }
 
 #[test]
-fn all_open_files_taken_by_idle_connections_are_free_again_in_time() {
+fn idle_connections_that_use_all_open_files_are_closed_after_a_timeout() {
     let process = Process::spawn(with_open_files(
         256,
         &["--bind", "127.0.0.1:0", "--interval", "20ms"],
@@ -146,7 +146,7 @@ fn all_open_files_taken_by_idle_connections_are_free_again_in_time() {
 }
 
 #[test]
-fn a_request_that_comes_while_a_stream_is_being_opened_gets_no_answer_inside_it() {
+fn a_request_sent_while_a_stream_opens_gets_no_response_inside_the_stream() {
     let server = TestServer::quiet();
     let settings = quiet().live_settings();
     for (next, its_answer) in [("/healthz", "alive"), ("/events/sse", ": connected")] {

@@ -77,7 +77,7 @@ fn a_subscriber_gets_every_event_up_to_the_shutdown() {
 }
 
 #[test]
-fn while_it_drains_it_refuses_connections_and_is_not_ready() {
+fn a_draining_server_refuses_connections_and_is_not_ready() {
     let (process, addr) = start(&["--interval", "1ms"]);
     let mut kept = connect(addr);
     let mut ask = |target: &str| {
@@ -106,7 +106,7 @@ fn while_it_drains_it_refuses_connections_and_is_not_ready() {
 /// A stalled subscriber whose socket buffers are full.
 fn fill(addr: SocketAddr) -> TcpStream {
     let socket = stalled(addr);
-    eventually("a subscriber to fall behind for good", || {
+    eventually("a subscriber whose buffers are full", || {
         let status = status(addr);
         let events = status["totals"]["events"].as_u64().unwrap();
         let stuck = status["subscribers"]["catching_up"] == 1;
@@ -116,7 +116,7 @@ fn fill(addr: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
+fn ten_thousand_streams_including_stalled_ones_end_within_the_drain_timeout() {
     const STREAMS: usize = 10_000;
     const STALLED: usize = 20;
     let config = tempfile::NamedTempFile::new().unwrap();
@@ -131,7 +131,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
     };
     configure("1ms");
     let (mut process, addr) = start(&["--config", config.path().to_str().unwrap()]);
-    eventually("a history that no socket holds", || {
+    eventually("a history longer than socket buffers", || {
         let status = status(addr);
         (status["history"]["events"] == 1000).then_some(())
     });
@@ -140,7 +140,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
     process.wait_for_log("in effect now: ticker.interval");
     let mut streams: Vec<_> = (0..STREAMS).map(|_| Stream::open(addr)).collect();
     let _stalled: Vec<_> = (0..STALLED).map(|_| stalled(addr)).collect();
-    eventually("all to be there", || {
+    eventually("all streams to be registered", || {
         let status = status(addr);
         let subscribers = &status["subscribers"];
         (subscribers["live"] == STREAMS && subscribers["catching_up"] == STALLED).then_some(())
@@ -166,7 +166,7 @@ fn ten_thousand_streams_some_of_them_stalled_end_in_time() {
 }
 
 #[test]
-fn a_reader_that_takes_nothing_is_cut_off_at_the_drain_timeout() {
+fn a_reader_that_reads_nothing_is_disconnected_at_the_drain_timeout() {
     let config = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(
         config.path(),
@@ -188,7 +188,7 @@ fn a_reader_that_takes_nothing_is_cut_off_at_the_drain_timeout() {
 }
 
 #[test]
-fn a_second_signal_ends_the_process_at_once() {
+fn a_second_signal_ends_the_process_immediately() {
     let (mut process, addr) = start(&["--interval", "1ms"]);
     let _stalled = fill(addr);
 
@@ -204,7 +204,7 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
-fn an_address_in_use_ends_the_start_with_1_and_says_so() {
+fn an_address_in_use_ends_the_start_with_1_and_an_error_message() {
     let (_process, addr) = start(&[]);
 
     let second = crate::support::process::run(Path::new("."), &["--bind", &addr.to_string()]);

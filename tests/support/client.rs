@@ -269,7 +269,8 @@ impl Stream {
         event.id
     }
 
-    /// Returns the next block, which must have data: some clients also deliver blocks that browsers ignore.
+    /// Returns the next event or checkpoint. Asserts that each block has data, because some clients deliver
+    /// even blocks without data, which browsers ignore.
     fn try_event_or_checkpoint(&mut self) -> io::Result<Option<SseEvent>> {
         let Some(block) = self.try_block()? else {
             return Ok(None);

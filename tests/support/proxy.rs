@@ -13,7 +13,7 @@ use std::{
 };
 
 /// How often the copying threads check whether the proxy was dropped.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Listens on a free port and forwards each connection to a target.
 pub struct Proxy {
@@ -34,7 +34,7 @@ impl Line {
     fn is_open(&self) -> bool {
         let mut is_cut = self.is_cut.lock().unwrap();
         while *is_cut && !self.is_over.load(Relaxed) {
-            is_cut = self.mended.wait_timeout(is_cut, LOOK).unwrap().0;
+            is_cut = self.mended.wait_timeout(is_cut, POLL_INTERVAL).unwrap().0;
         }
         !self.is_over.load(Relaxed)
     }
@@ -87,7 +87,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.line.is_over.store(true, Relaxed);
-        // Wakes the accepting thread, so that it sees `is_over` and ends.
+        // Connects to wake the accepting thread, so that it sees `is_over` and ends.
         TcpStream::connect(self.addr).ok();
     }
 }
@@ -106,7 +106,7 @@ fn connect(client: TcpStream, target: SocketAddr, line: &Arc<Line>) {
 }
 
 fn copy(mut from: TcpStream, mut to: TcpStream, line: &Line) {
-    from.set_read_timeout(Some(LOOK)).unwrap();
+    from.set_read_timeout(Some(POLL_INTERVAL)).unwrap();
     to.set_nodelay(true).unwrap();
     let mut piece = vec![0; 64 * 1024];
     while line.is_open() {

@@ -93,7 +93,7 @@ impl Redis {
 
     /// Starts the server with the data that it persisted.
     pub fn run(&mut self) {
-        assert!(self.process.is_none(), "it runs");
+        assert!(self.process.is_none(), "the server runs");
         let mut command = Command::new("redis-server");
         match self.watches {
             Some(master) => command.arg(self.sentinel_config(master)).arg("--sentinel"),
@@ -109,7 +109,7 @@ impl Redis {
         };
         let process = command.stdout(Stdio::null()).spawn();
         let process = process.unwrap_or_else(|err| {
-            panic!("redis-server cannot be run, which `make setup` installs: {err}")
+            panic!("cannot run redis-server, which `make setup` installs: {err}")
         });
         self.process = Some(process);
         let began = Instant::now();

@@ -31,7 +31,7 @@ impl SmallDisk {
     /// Fills the disk.
     pub fn fill(&self) {
         let written = fs::write(self.ballast(), vec![0; 8 << 20]);
-        assert!(written.is_err(), "it is full");
+        assert!(written.is_err(), "the disk is full");
     }
 
     /// Frees the space again.

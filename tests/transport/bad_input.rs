@@ -76,7 +76,7 @@ fn wait_for_close(mut socket: TcpStream) -> (String, Duration) {
 }
 
 #[test]
-fn what_is_no_http_is_closed_with_400() {
+fn input_that_is_not_http_is_answered_with_400_and_closed() {
     let mut victim = Victim::start();
 
     for sent in [
@@ -103,7 +103,7 @@ fn what_is_no_http_is_closed_with_400() {
 }
 
 #[test]
-fn a_flood_of_headers_is_refused() {
+fn a_request_with_too_many_or_too_long_headers_is_refused() {
     let mut victim = Victim::start();
 
     let many = "A: b\r\n".repeat(10_000);
@@ -124,7 +124,7 @@ fn a_flood_of_headers_is_refused() {
 }
 
 #[test]
-fn a_request_that_is_not_finished_is_closed_in_time() {
+fn the_connection_of_an_unfinished_request_is_closed_after_a_timeout() {
     let mut victim = Victim::start();
 
     let halves: [&[u8]; 4] = [
@@ -147,7 +147,7 @@ fn a_request_that_is_not_finished_is_closed_in_time() {
 }
 
 #[test]
-fn a_request_that_is_dribbled_is_closed_in_time() {
+fn the_connection_of_a_request_sent_too_slowly_is_closed_after_a_timeout() {
     let mut victim = Victim::start();
     let mut socket = connect(victim.addr);
     let start = Instant::now();
@@ -167,7 +167,7 @@ fn a_request_that_is_dribbled_is_closed_in_time() {
 }
 
 #[test]
-fn an_endless_id_is_closed_in_time() {
+fn a_request_with_an_endless_last_event_id_is_closed_after_a_timeout() {
     let mut victim = Victim::start();
     let mut socket = connect(victim.addr);
     socket
@@ -183,7 +183,7 @@ fn an_endless_id_is_closed_in_time() {
 }
 
 #[test]
-fn five_thousand_unfinished_requests_harm_nobody_and_are_closed() {
+fn five_thousand_unfinished_requests_are_closed_without_affecting_others() {
     let mut victim = Victim::start();
 
     let sockets: Vec<_> = (0..5000)
@@ -210,7 +210,7 @@ fn five_thousand_unfinished_requests_harm_nobody_and_are_closed() {
 }
 
 #[test]
-fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
+fn a_client_that_keeps_sending_on_its_stream_is_disconnected() {
     let mut victim = Victim::start();
 
     for sent in [SMALLEST_REQUEST.repeat(5000), b"x".repeat(200_000)] {
@@ -234,7 +234,7 @@ fn a_client_that_keeps_sending_on_its_stream_is_cut_off() {
 const SMALLEST_REQUEST: &[u8] = b"GET / HTTP/1.0\n\n";
 
 #[test]
-fn requests_ahead_of_their_answers_cost_no_memory_and_no_time() {
+fn pipelined_requests_cost_little_memory_and_time() {
     let mut victim = Victim::start();
     let before = victim.process.resident_kb();
     let stream: &[u8] = b"GET /events/sse HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -264,7 +264,7 @@ fn requests_ahead_of_their_answers_cost_no_memory_and_no_time() {
 }
 
 #[test]
-fn a_few_requests_ahead_of_their_answers_are_all_answered() {
+fn a_few_pipelined_requests_are_all_answered() {
     let mut victim = Victim::start();
     let mut socket = connect(victim.addr);
 
@@ -284,7 +284,7 @@ fn a_few_requests_ahead_of_their_answers_are_all_answered() {
 }
 
 #[test]
-fn a_stream_is_the_last_answer_and_its_request_has_no_body() {
+fn a_stream_is_the_last_response_of_its_connection_and_its_request_has_no_body() {
     let mut victim = Victim::start();
 
     for rest in [
@@ -307,7 +307,7 @@ fn a_stream_is_the_last_answer_and_its_request_has_no_body() {
 }
 
 #[test]
-fn no_path_leads_out_of_the_folder() {
+fn no_request_path_leads_out_of_the_static_folder() {
     let mut victim = Victim::start();
 
     for target in [
@@ -345,7 +345,7 @@ fn no_path_leads_out_of_the_folder() {
 }
 
 #[test]
-fn other_methods_on_files_get_405() {
+fn methods_other_than_get_and_head_on_files_get_405() {
     let mut victim = Victim::start();
 
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {

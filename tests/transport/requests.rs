@@ -25,7 +25,7 @@ fn detail(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_body_in_chunks_that_is_empty_is_no_body() {
+fn an_empty_chunked_body_is_accepted_on_a_get() {
     let hub = MercureHub::start();
     let head =
         format!("GET {PATH}?match=a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -49,7 +49,7 @@ fn a_body_in_chunks_that_is_empty_is_no_body() {
 }
 
 #[test]
-fn a_matcher_that_contains_the_name_of_the_last_event_id_is_not_cut() {
+fn a_matcher_that_contains_the_last_event_id_parameter_is_not_truncated() {
     let hub = MercureHub::with(|config| config.limits.pattern = 4096);
     let topic = format!("https://example.com/?last_event_id={}", "x".repeat(2000));
     let mut stream = hub.subscribe(&format!("match={topic}&match={MARKER}"));
@@ -62,7 +62,7 @@ fn a_matcher_that_contains_the_name_of_the_last_event_id_is_not_cut() {
 }
 
 #[test]
-fn a_refused_request_whose_body_comes_later_ends_its_connection_when_that_has_come() {
+fn a_refused_request_closes_its_connection_after_the_rest_of_its_body() {
     let hub = MercureHub::with(|config| {
         config.limits.body = 1024;
         config.server.request_timeout = Duration::from_secs(60);
@@ -91,7 +91,7 @@ fn a_refused_request_whose_body_comes_later_ends_its_connection_when_that_has_co
 }
 
 #[test]
-fn a_file_is_sent_whole_also_if_the_body_of_its_request_comes_later() {
+fn a_file_is_sent_completely_even_if_the_request_body_arrives_later() {
     const SIZE: usize = 4 << 20;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("large.txt"), vec![b'x'; SIZE]).unwrap();
@@ -111,7 +111,7 @@ fn a_file_is_sent_whole_also_if_the_body_of_its_request_comes_later() {
 }
 
 #[test]
-fn a_connection_is_kept_after_a_refusal_whose_request_was_whole() {
+fn a_connection_stays_open_after_a_refused_complete_request() {
     let hub = MercureHub::start();
     let mut client = Client::connect(hub.addr());
     let publisher = bearer(&publisher_token());
@@ -122,7 +122,7 @@ fn a_connection_is_kept_after_a_refusal_whose_request_was_whole() {
 }
 
 #[test]
-fn what_follows_a_response_that_closes_the_connection_is_not_carried_out() {
+fn a_request_after_a_response_that_closes_the_connection_is_not_executed() {
     let hub = MercureHub::with(|config| config.limits.body = 1024);
     let publisher = bearer(&publisher_token());
     let closing = format!("{publisher}Connection: close\r\n");
@@ -159,7 +159,7 @@ fn what_follows_a_response_that_closes_the_connection_is_not_carried_out() {
 }
 
 #[test]
-fn requests_that_come_before_the_last_is_answered_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let hub = MercureHub::start();
     let mut stream = hub.subscribe(&format!("match=a&match={MARKER}"));
     let publisher = bearer(&publisher_token());
@@ -180,7 +180,7 @@ fn requests_that_come_before_the_last_is_answered_are_answered_in_their_order() 
 }
 
 #[test]
-fn an_id_outside_ascii_comes_in_its_uri_form_and_resumes_however_it_is_sent_back() {
+fn a_non_ascii_id_is_sent_percent_encoded_and_resumes_in_either_form() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let mut live = hub.subscribe("match=a");
@@ -215,7 +215,7 @@ fn an_id_outside_ascii_comes_in_its_uri_form_and_resumes_however_it_is_sent_back
 }
 
 #[test]
-fn the_length_limit_of_an_id_applies_to_its_uri_form() {
+fn the_length_limit_of_an_id_applies_to_its_percent_encoded_form() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
 
@@ -227,7 +227,7 @@ fn the_length_limit_of_an_id_applies_to_its_uri_form() {
 }
 
 #[test]
-fn a_websocket_client_is_told_what_to_do_instead() {
+fn the_response_to_a_websocket_client_says_what_to_use_instead() {
     let hub = MercureHub::start();
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     let publisher = bearer(&publisher_token());
@@ -247,7 +247,7 @@ fn a_websocket_client_is_told_what_to_do_instead() {
 }
 
 #[test]
-fn an_offer_of_http_2_is_passed_over() {
+fn an_offer_to_upgrade_to_http_2_is_ignored() {
     let hub = MercureHub::start();
     // The upgrade offer of Java's HTTP client and of `curl --http2`.
     let offer =
@@ -267,7 +267,7 @@ fn an_offer_of_http_2_is_passed_over() {
 }
 
 #[test]
-fn a_publisher_of_json_is_told_to_send_a_form() {
+fn the_response_to_a_json_publisher_asks_for_a_form() {
     let hub = MercureHub::start();
     let headers = format!(
         "{}Content-Type: application/json\r\n",
@@ -282,7 +282,7 @@ fn a_publisher_of_json_is_told_to_send_a_form() {
 }
 
 #[test]
-fn a_refused_preflight_says_why_and_which_setting_decides() {
+fn a_refused_preflight_names_the_reason_and_the_setting() {
     let hub = MercureHub::with(|config| {
         config.cors.allowed_origins = vec!["https://app.example".to_owned()];
     });
@@ -307,7 +307,7 @@ fn a_refused_preflight_says_why_and_which_setting_decides() {
 }
 
 #[test]
-fn a_token_of_an_older_version_is_told_which_setting_accepts_it() {
+fn the_response_to_an_older_token_names_the_setting_that_accepts_it() {
     let hub = MercureHub::start();
     let classic = signed_as(
         "JWT",

@@ -77,18 +77,18 @@ impl Drop for Host {
             format!("netns del {}", self.name),
             format!("link del {}a", self.name),
         ] {
-            // Deleting one may already have deleted the other.
+            // Deleting one end of the cable may already have deleted the other.
             ip(&remains).ok();
         }
     }
 }
 
 #[test]
-fn a_client_whose_host_is_gone_is_forgotten_though_nothing_is_published() {
+fn a_client_whose_host_disappeared_is_removed_even_if_nothing_is_published() {
     let mut host = match Host::connect() {
         Ok(host) => host,
         Err(reason) => {
-            println!("SKIPPED: this machine gives no network namespace: {reason}");
+            println!("SKIPPED: no network namespace can be created: {reason}");
             return;
         }
     };
@@ -106,5 +106,5 @@ fn a_client_whose_host_is_gone_is_forgotten_though_nothing_is_published() {
 
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
-    println!("forgotten after {took:?}, with heartbeat and write timeout of 1 s each");
+    println!("removed after {took:?}, with heartbeat and write timeout of 1 s each");
 }

@@ -77,7 +77,7 @@ fn without_a_file_the_defaults_are_built_in() {
 }
 
 #[test]
-fn every_key_that_is_printed_can_be_set_by_its_variable() {
+fn every_printed_key_can_be_set_by_its_variable() {
     let elsewhere = tempdir().unwrap();
     let all: Table = run(elsewhere.path(), &["--print-config"])
         .stdout
@@ -136,7 +136,7 @@ fn every_key_that_is_printed_can_be_set_by_its_variable() {
 }
 
 #[test]
-fn flags_win_over_variables_and_these_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let folder = folder(&[(
         "config/default.toml",
         b"[ticker]\ninterval = '2s'\n[server]\nbind = '127.0.0.1:1'\nstatic_dir = 'a'\n",
@@ -185,7 +185,7 @@ fn flags_win_over_variables_and_these_over_the_file() {
 }
 
 #[test]
-fn what_is_printed_loads_as_the_same_config() {
+fn a_printed_config_loads_as_the_same_config() {
     let folder = tempdir().unwrap();
     let print = command(folder.path(), &["--print-config", "--interval", "1500us"]);
     let message = ("BROADCASTER__TICKER__MESSAGE", "\"'''\\ \n{n} \u{e9}");
@@ -203,7 +203,7 @@ fn what_is_printed_loads_as_the_same_config() {
 }
 
 #[test]
-fn a_file_that_cannot_be_taken_is_refused_by_name_and_reason() {
+fn an_unusable_config_file_is_refused_with_its_name_and_the_reason() {
     let folder = folder(&[
         ("utf8.toml", b"[ticker]\n# \xff\n"),
         ("syntax.toml", b"[ticker]\ninterval = '1s\n"),
@@ -254,7 +254,7 @@ fn a_file_that_cannot_be_taken_is_refused_by_name_and_reason() {
 }
 
 #[test]
-fn a_link_to_nothing_is_no_reason_to_use_the_defaults() {
+fn a_dangling_link_as_config_file_is_an_error() {
     let folder = folder(&[("config/other", b"")]);
     std::os::unix::fs::symlink("nothing", folder.path().join("config/default.toml")).unwrap();
 
@@ -264,7 +264,7 @@ fn a_link_to_nothing_is_no_reason_to_use_the_defaults() {
 }
 
 #[test]
-fn a_wrong_flag_or_variable_is_refused_by_its_name() {
+fn a_wrong_flag_or_variable_is_refused_with_its_name() {
     let elsewhere = tempdir().unwrap();
     for (flag, key, value) in [
         ("--bind", "server.bind", "3000"),
@@ -302,7 +302,7 @@ fn an_unknown_flag_is_refused_with_the_same_exit_code() {
 }
 
 #[test]
-fn help_names_flags_exit_codes_and_signals() {
+fn the_help_names_flags_exit_codes_and_signals() {
     let elsewhere = tempdir().unwrap();
 
     let help = run(elsewhere.path(), &["--help"]);
@@ -328,7 +328,7 @@ fn help_names_flags_exit_codes_and_signals() {
 }
 
 #[test]
-fn nobody_needs_to_read_what_is_printed() {
+fn a_closed_standard_output_is_not_an_error() {
     let elsewhere = tempdir().unwrap();
     let mut command = command(elsewhere.path(), &["--print-config"]);
     let mut child = command
@@ -345,7 +345,7 @@ fn nobody_needs_to_read_what_is_printed() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_an_error() {
+fn a_failed_write_to_standard_output_is_an_error() {
     let folder = folder(&[("secret", &[b'k'; 32])]);
     let token: &[&str] = &[
         "token",

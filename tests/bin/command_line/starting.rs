@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn the_address_that_was_bound_is_printed_and_logged() {
+fn the_bound_address_is_printed_and_logged() {
     let elsewhere = tempdir().unwrap();
 
     let process = Process::spawn(command(elsewhere.path(), &PORT_0));
@@ -24,7 +24,7 @@ fn the_address_that_was_bound_is_printed_and_logged() {
 }
 
 #[test]
-fn an_address_in_use_is_told_with_its_key_whatever_is_logged() {
+fn an_address_in_use_is_reported_with_its_key_at_any_log_level() {
     let elsewhere = tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
@@ -44,7 +44,7 @@ fn an_address_in_use_is_told_with_its_key_whatever_is_logged() {
 }
 
 #[test]
-fn without_a_page_there_is_one_warning_and_everything_else() {
+fn without_the_demo_page_the_server_warns_once_and_works() {
     let elsewhere = tempdir().unwrap();
     let args = [
         &PORT_0[..],

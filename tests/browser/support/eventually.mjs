@@ -19,7 +19,7 @@ export async function eventually(what, look, last = () => "") {
   for (;;) {
     const found = await look();
     if (found) return found;
-    if (performance.now() > deadline) throw new Error(`in vain waited for: ${what} ${last()}`.trimEnd());
+    if (performance.now() > deadline) throw new Error(`timed out waiting for: ${what} ${last()}`.trimEnd());
     await new Promise((wake) => setTimeout(wake, LOOK_EVERY_MS));
   }
 }

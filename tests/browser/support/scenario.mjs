@@ -17,7 +17,7 @@ export const SERVER_AWAY = /^console: Failed to load resource: net::ERR_(CONNECT
 
 const TIMEOUT_MS = 180_000;
 
-/** A promise of the browser, which all tests of a file share. Each page has its own profile in it. */
+/** A promise of the browser that all tests of a file share. Each page has its own profile. */
 let browser = null;
 
 after(async () => (await browser)?.close());

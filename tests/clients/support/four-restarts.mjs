@@ -14,7 +14,7 @@ const TARGET = `/.well-known/mercure?match=${encodeURIComponent(QUIET_TOPIC)}`;
 const HISTORY = 100;
 const STREAM = { heartbeat: "100ms", retry: "300ms", history: HISTORY };
 
-/** A stream counts as connected after this many comments: the greeting's, and then heartbeats. */
+/** A stream is considered connected after this many comments: one in the greeting, then heartbeats. */
 const MIN_COMMENTS = 4;
 /** Concurrent requests to publish. One after the other, each would wait for a flush of the log. */
 const PUBLISHERS = 16;
@@ -90,7 +90,7 @@ export class FourRestarts {
   }
 
   /**
-   * Publishes other events until none of the quiet topic is retained. A client can resume without a gap
+   * Publishes other events until no event of the quiet topic is retained. A client can resume without a gap
    * only if a checkpoint has moved its last event id.
    */
   async #evictQuietTopic() {

@@ -16,7 +16,7 @@ const GO_PROGRAMS = join(PROGRAMS, "go/bin");
  * @property {string} [missing] why it cannot run here
  * @property {boolean} [messagesOnly] whether its application sees only events of type `message`
  * @property {(stream: ReturnType<import("./client.mjs").Client["streams"]>[number]) => object[]} [extras]
- *   the events that it makes up when a stream ends
+ *   events that the library itself invents when a stream ends
  */
 
 /** @type {Library[]} */

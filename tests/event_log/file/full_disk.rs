@@ -8,9 +8,9 @@ use super::*;
 use crate::support::{client::get, small_disk::SmallDisk};
 
 #[test]
-fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
+fn with_a_full_disk_publishing_is_refused_until_there_is_space() {
     let Some(disk) = SmallDisk::mount() else {
-        eprintln!("SKIPPED: no small disk could be mounted, which takes root");
+        eprintln!("SKIPPED: no small disk could be mounted, which requires root");
         return;
     };
     let path = disk.path().join("events.redb");
@@ -33,7 +33,7 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
     assert_eq!(refused.status(), 503);
     assert!(refused.header("retry-after").is_some());
     // The server keeps retrying, and a small event may still fit into the file.
-    eventually("not to be ready", || {
+    eventually("the server to be unready", || {
         let answer = node.publish(&large);
         if answer.status() == 200 {
             acknowledged.push(answer.body);
@@ -44,13 +44,13 @@ fn a_full_disk_refuses_what_is_published_and_all_goes_on_when_there_is_room() {
     server.wait_for_log("cannot be written, so publishing is refused until it can");
 
     disk.free();
-    let after = eventually("room", || {
+    let after = eventually("space for an event", || {
         let answer = node.publish("topic=a&data=after");
         (answer.status() == 200).then_some(answer.body)
     });
     acknowledged.push(after);
     server.wait_for_log("can be written again");
-    eventually("to be ready", || {
+    eventually("the server to be ready", || {
         (get(node.addr(), "/readyz").status() == 200).then_some(())
     });
 
@@ -83,7 +83,7 @@ fn limit_file_size(server: &Process, current: Option<u64>) {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_refuses_what_is_published_and_kills_nobody() {
+fn at_a_file_size_limit_publishing_is_refused_and_the_server_keeps_running() {
     let node = Node::new(QUIET);
     let server = node.start();
     let mut stream = node.resume(&format!("{HUB}?match=a"), "earliest");
@@ -100,7 +100,7 @@ fn a_limit_on_the_size_of_files_refuses_what_is_published_and_kills_nobody() {
     assert_eq!(get(node.addr(), "/healthz").status(), 200);
 
     limit_file_size(&server, None);
-    let after = eventually("room", || {
+    let after = eventually("space for an event", || {
         let answer = node.publish("topic=a&data=after");
         (answer.status() == 200).then_some(answer.body)
     });
@@ -114,7 +114,7 @@ fn a_limit_on_the_size_of_files_refuses_what_is_published_and_kills_nobody() {
 }
 
 #[test]
-fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
+fn failed_writes_between_presence_events_neither_lose_nor_repeat_events() {
     let settings = [
         ("BROADCASTER__STREAM__HISTORY", "40"),
         ("BROADCASTER__STREAM__PRESENCE_HISTORY", "5"),
@@ -145,7 +145,7 @@ fn writes_that_fail_between_presence_events_lose_nothing_and_repeat_nothing() {
             Some(())
         });
         limit_file_size(&server, None);
-        eventually("room", || {
+        eventually("space for an event", || {
             let answer = node.publish(&format!("topic=a&data={round}"));
             (answer.status() == 200).then(|| acknowledged.push(answer.body))
         });

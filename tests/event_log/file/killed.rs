@@ -49,7 +49,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
             // Each round kills the server after a different number of events.
             let count = || acknowledged.lock().unwrap().len();
             let enough = count() + 50 + 10 * (round as usize % 7);
-            eventually("more to be acknowledged", || {
+            eventually("more events to be acknowledged", || {
                 (count() >= enough).then_some(())
             });
             server.signal(Signal::KILL);
@@ -60,7 +60,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
         for publisher in publishers {
             publisher.join().unwrap();
         }
-        eventually("the end to be published", || {
+        eventually("the last event to be published", || {
             (node.publish("topic=a&data=end").status() == 200).then_some(())
         });
         (updates.join().unwrap(), ticks.join().unwrap())
@@ -90,9 +90,12 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
         silence.max(ticks_silence).as_secs_f64(),
         ticks.len()
     );
-    assert!(acknowledged.len() > 100, "too few to say anything");
+    assert!(
+        acknowledged.len() > 100,
+        "too few events for a meaningful test"
+    );
     assert_eq!(lost, 0);
-    assert_eq!(ids.len(), distinct.len(), "nothing comes twice");
+    assert_eq!(ids.len(), distinct.len(), "no event is delivered twice");
     assert_eq!(out_of_order, 0);
     // No number is repeated or skipped, although the server was killed.
     for (n, (_, data)) in ticks.iter().enumerate() {

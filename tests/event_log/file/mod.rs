@@ -92,7 +92,7 @@ fn stop(mut server: Process) {
 const QUIET: &str = "[ticker]\nenabled = false\n";
 
 #[test]
-fn ids_numbers_and_history_go_on_after_a_restart() {
+fn ids_numbers_and_history_continue_after_a_restart() {
     let node = Node::new("[ticker]\ninterval = '20ms'\n");
     let server = node.start();
     let log = server.stderr();
@@ -117,7 +117,7 @@ fn ids_numbers_and_history_go_on_after_a_restart() {
 }
 
 #[test]
-fn what_was_published_is_there_after_a_restart_with_all_its_fields() {
+fn published_events_survive_a_restart_with_all_their_fields() {
     let node = Node::new(QUIET);
     let mut server = node.start();
     let form = "topic=a&topic=b&data=one%0Atwo&id=urn:1&type=added&retry=700";

@@ -1,4 +1,4 @@
-//! What makes a server with a file log refuse to start. It never silently begins an empty log instead.
+//! What makes a server with a file log refuse to start. It never begins an empty log in place of a bad file.
 
 use std::{os::unix::fs::symlink, process::Command};
 
@@ -14,7 +14,7 @@ fn assert_refused(finished: &Finished, reason: &str) {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
+fn an_unusable_log_file_is_refused_with_advice() {
     for (content, reason) in [
         (&b""[..], "is empty, so it was cut off"),
         (b"not a log at all", "Put a backup in its place"),
@@ -24,7 +24,7 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
         fs::write(&path, content).unwrap();
 
         assert_refused(&run(node.folder.path(), &[]), reason);
-        assert_eq!(fs::read(&path).unwrap(), content, "it is left alone");
+        assert_eq!(fs::read(&path).unwrap(), content, "the file is unchanged");
     }
     let node = Node::with_path("missing/events.redb", QUIET);
     let folder = node.folder.path();
@@ -39,7 +39,7 @@ fn a_file_that_cannot_be_used_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_file_whose_head_is_damaged_is_refused() {
+fn a_log_file_with_a_damaged_header_is_refused() {
     let node = Node::new(QUIET);
     let server = node.start();
     node.publish("topic=a&data=x");
@@ -50,11 +50,11 @@ fn a_file_whose_head_is_damaged_is_refused() {
     fs::write(&path, &content).unwrap();
 
     assert_refused(&run(node.folder.path(), &[]), "is damaged");
-    assert!(fs::read(&path).unwrap() == content, "it is left alone");
+    assert!(fs::read(&path).unwrap() == content, "the file is unchanged");
 }
 
 #[test]
-fn a_file_in_use_is_refused() {
+fn a_log_file_in_use_by_another_server_is_refused() {
     let node = Node::new(QUIET);
     let _server = node.start();
 
@@ -64,7 +64,7 @@ fn a_file_in_use_is_refused() {
 }
 
 #[test]
-fn a_file_beside_the_log_that_is_no_regular_file_is_refused_at_once() {
+fn an_irregular_file_beside_the_log_is_refused_without_blocking() {
     let node = Node::new(QUIET);
     let server = node.start();
     let id = node.publish("topic=a&data=x").body;
@@ -90,7 +90,7 @@ fn a_file_beside_the_log_that_is_no_regular_file_is_refused_at_once() {
 }
 
 #[test]
-fn a_path_or_a_key_that_is_no_regular_file_is_refused_at_once() {
+fn an_irregular_file_as_log_or_key_is_refused_without_blocking() {
     let node = Node::with_path("folder", QUIET);
     let folder = node.folder.path();
     fs::create_dir(folder.join("folder")).unwrap();

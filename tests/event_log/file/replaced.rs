@@ -22,7 +22,7 @@ fn assert_refuses_after(node: &Node, server: &Process, change: impl FnOnce()) {
 }
 
 #[test]
-fn a_file_that_is_moved_away_and_put_back_goes_on_without_loss() {
+fn a_log_file_that_is_moved_and_put_back_continues_without_loss() {
     let node = Node::new(QUIET);
     let server = node.start();
     let first = node.publish("topic=a&data=first").body;
@@ -48,7 +48,7 @@ fn a_file_that_is_moved_away_and_put_back_goes_on_without_loss() {
 }
 
 #[test]
-fn a_file_that_is_deleted_replaced_or_cut_takes_nothing_more() {
+fn publishing_is_refused_after_the_log_file_is_deleted_replaced_or_truncated() {
     let node = Node::new(QUIET);
     let server = node.start();
     node.publish("topic=a&data=old");
@@ -71,7 +71,7 @@ fn a_file_that_is_deleted_replaced_or_cut_takes_nothing_more() {
 }
 
 #[test]
-fn a_log_that_is_missing_although_events_were_acknowledged_is_reported() {
+fn a_missing_log_file_is_reported_if_events_were_acknowledged() {
     let node = Node::new(QUIET);
     let server = node.start();
     let last = node.publish("topic=a&data=x").body;

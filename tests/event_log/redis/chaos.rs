@@ -27,7 +27,7 @@ fn fault(random: &mut fastrand::Rng) -> Fault {
 }
 
 #[test]
-fn whatever_breaks_nothing_is_lost() {
+fn random_failures_lose_no_acknowledged_event() {
     let seed = number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     let rounds = number("CHAOS_ROUNDS").unwrap_or(4);
     println!("seed {seed}, {rounds} rounds");

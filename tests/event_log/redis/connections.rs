@@ -28,7 +28,7 @@ fn with_tls() -> (Redis, String) {
 }
 
 #[test]
-fn tls_is_used_where_the_url_says_so() {
+fn tls_is_used_if_the_url_of_redis_requires_it() {
     let (redis, port) = with_tls();
     let trusted = format!("{KEYS}/redis-ca.pem");
 
@@ -40,7 +40,7 @@ fn tls_is_used_where_the_url_says_so() {
 }
 
 #[test]
-fn a_certificate_that_nobody_trusts_is_refused() {
+fn a_redis_certificate_that_is_not_trusted_is_refused() {
     let (_redis, port) = with_tls();
     let url = format!("rediss://:secret@127.0.0.1:{port}/0");
 
@@ -50,7 +50,7 @@ fn a_certificate_that_nobody_trusts_is_refused() {
 }
 
 #[test]
-fn a_password_and_a_database_are_used() {
+fn the_password_and_database_in_the_redis_url_are_used() {
     let redis = Redis::start_with(&["--requirepass", "right"]);
     let url = format!("redis://:right@127.0.0.1:{}/3", redis.port());
 
@@ -62,7 +62,7 @@ fn a_password_and_a_database_are_used() {
 }
 
 #[test]
-fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
+fn after_a_failover_the_server_follows_the_new_master_without_loss() {
     let master = Redis::start();
     let port = master.port().to_string();
     let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]);
@@ -79,12 +79,12 @@ fn when_a_replica_takes_over_the_server_follows_and_loses_nothing() {
         .collect();
     let mut stream = cluster.resume(0, &ids[4]);
     assert_eq!(stream.event().unwrap().id.as_ref(), Some(&ids[5]));
-    // The presence event of this subscription must also reach the replica, so wait until it is in the log.
-    eventually("it to be listed", || {
+    // The replica must also receive the presence event of this subscription. Wait until it is in the log.
+    eventually("the subscription to be listed", || {
         (cluster.listed(0) == ["*"]).then_some(())
     });
     let newest = ["XREVRANGE", "{broadcaster}:log", "+", "-", "COUNT", "1"];
-    eventually("the replica to have everything", || {
+    eventually("the replica to have the newest entry", || {
         (cluster.redis.command(&newest) == replica.command(&newest)).then_some(())
     });
 
@@ -111,7 +111,7 @@ fn documented_user() -> Vec<String> {
 }
 
 #[test]
-fn a_user_that_may_do_what_the_manual_says_is_enough() {
+fn the_documented_permissions_of_the_redis_user_are_sufficient() {
     let redis = Redis::start();
     let mut set = vec!["ACL", "SETUSER", "broadcaster", "on"];
     let rules = documented_user();

@@ -23,10 +23,10 @@ use crate::support::{
 };
 
 /// Time limit for a subscriber to receive the last event, after publishing has stopped.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pause between two events of one publisher, so that the test does not use the whole machine.
-const PACE: Duration = Duration::from_millis(4);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(4);
 
 /// The data of the last event.
 const END: &str = "end";
@@ -72,7 +72,7 @@ pub struct Report {
     /// counts separately.
     pub lost: usize,
     /// Acknowledged events that a subscriber did not receive, with a gap at that point.
-    pub told_lost: usize,
+    pub reported_lost: usize,
     pub duplicated: usize,
     pub out_of_order: usize,
     pub gaps: Vec<String>,
@@ -93,7 +93,7 @@ impl fmt::Display for Report {
             self.acknowledged,
             self.delivered,
             self.lost,
-            self.told_lost,
+            self.reported_lost,
             self.duplicated,
             self.out_of_order,
             self.gaps.len(),
@@ -141,7 +141,7 @@ impl Crowd {
     pub fn wait_for(&self, more: usize) {
         let count = || self.shared.acknowledged.lock().unwrap().len();
         let enough = count() + more;
-        eventually("more to be acknowledged", || {
+        eventually("more events to be acknowledged", || {
             (count() >= enough).then_some(())
         });
     }
@@ -184,7 +184,7 @@ impl Shared {
             if self.stop.load(Relaxed) {
                 return;
             }
-            thread::sleep(PACE);
+            thread::sleep(PUBLISH_INTERVAL);
             let addr = self.addrs[node % self.addrs.len()];
             let Some(connection) = &mut client else {
                 client = Client::try_connect(addr).ok();
@@ -220,14 +220,14 @@ impl Shared {
         for node in subscriber.. {
             let over = *self.over.lock().unwrap();
             assert!(
-                over.is_none_or(|over| over.elapsed() < PATIENCE),
+                over.is_none_or(|over| over.elapsed() < DELIVERY_TIMEOUT),
                 "the last event never came to subscriber {subscriber}, which is at {last}"
             );
             let addr = self.addrs[node % self.addrs.len()];
             let target = format!("{HUB}?match=*");
             let Ok(mut stream) = Stream::try_resume(addr, &target, &last) else {
                 // This node is down; try the next one.
-                thread::sleep(PACE);
+                thread::sleep(PUBLISH_INTERVAL);
                 continue;
             };
             while let Ok(Some(event)) = stream.try_event() {
@@ -271,7 +271,7 @@ impl Got {
         for (_, id) in missing {
             let place = self.events.partition_point(|(known, _)| known < id);
             if self.gaps.iter().any(|(at, _)| *at == place) {
-                report.told_lost += 1;
+                report.reported_lost += 1;
             } else {
                 report.lost += 1;
             }

@@ -14,7 +14,7 @@ use crate::support::{
 const PUBLISHERS: usize = 400;
 
 #[test]
-fn updates_that_wait_for_redis_have_a_budget_that_counts_topics() {
+fn the_memory_of_updates_that_wait_for_redis_is_bounded_including_their_topics() {
     let cluster = Cluster::start(1, QUIET);
     cluster.published(0, "topic=a&data=first");
     let topics: Vec<_> = (0..100).map(|n| format!("{n:04}").repeat(1000)).collect();
@@ -51,7 +51,7 @@ fn updates_that_wait_for_redis_have_a_budget_that_counts_topics() {
     let growth = most.saturating_sub(before) / 1024;
     println!("{PUBLISHERS} publishers of 400 KB while Redis was stopped: {growth} MiB");
     assert!(growth < 150, "{growth} MiB");
-    eventually("updates to be taken again", || {
+    eventually("updates to be accepted again", || {
         let answer = cluster.publish(0, "topic=a&data=after");
         (answer.status() == 200).then_some(())
     });

@@ -96,7 +96,7 @@ impl Cluster {
 
     /// Publishes an event and returns its id. Retries while the node cannot write to Redis.
     pub fn published_at_last(&self, node: usize, form: &str) -> String {
-        eventually("to be accepted", || {
+        eventually("the event to be accepted", || {
             let answer = self.publish(node, form);
             (answer.status() == 200).then_some(answer.body)
         })
@@ -149,7 +149,7 @@ impl Node {
 
     /// Starts the server with additional environment variables.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
-        assert!(self.process.is_none(), "it runs");
+        assert!(self.process.is_none(), "the server runs");
         let mut command = command(self.folder.path(), &[]);
         command.env("RUST_LOG", "info,sse_broadcaster=debug");
         command.envs(environment.iter().copied());
@@ -159,7 +159,7 @@ impl Node {
     }
 
     pub fn process(&self) -> &Process {
-        self.process.as_ref().expect("it runs")
+        self.process.as_ref().expect("the server runs")
     }
 
     /// Kills the server with `SIGKILL`.

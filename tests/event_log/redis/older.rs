@@ -15,7 +15,7 @@ fn publish(cluster: &Cluster, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_long_resume_gets_everything_in_order_and_what_comes_then() {
+fn a_long_resume_gets_every_event_in_order_and_then_live_events() {
     let cluster = Cluster::start(2, SHORT);
     let mut ids = publish(&cluster, 300);
 
@@ -35,7 +35,7 @@ fn a_long_resume_gets_everything_in_order_and_what_comes_then() {
 }
 
 #[test]
-fn a_long_resume_has_only_the_topics_that_it_asks_for() {
+fn a_long_resume_gets_only_the_requested_topics() {
     let cluster = Cluster::start(1, SHORT);
     let first = cluster.published(0, "topic=b&data=first");
     cluster.published(0, "topic=b&data=secret&private=on");
@@ -53,7 +53,7 @@ fn a_long_resume_has_only_the_topics_that_it_asks_for() {
 }
 
 #[test]
-fn a_publishers_own_id_is_found_where_memory_has_forgotten_it() {
+fn an_id_chosen_by_a_publisher_is_found_in_redis_after_memory_evicted_it() {
     let cluster = Cluster::start(2, SHORT);
     cluster.published(0, "topic=a&data=named&id=urn:1");
     let ids = publish(&cluster, 50);
@@ -67,7 +67,7 @@ fn a_publishers_own_id_is_found_where_memory_has_forgotten_it() {
 }
 
 #[test]
-fn what_is_no_more_in_redis_is_told_to_be_missing() {
+fn events_that_redis_evicted_are_reported_as_a_gap() {
     let cluster = Cluster::start(1, SHORT);
     let ids = publish(&cluster, 10);
     let bare = &ids[7][1..];
@@ -92,7 +92,7 @@ fn what_is_no_more_in_redis_is_told_to_be_missing() {
 }
 
 #[test]
-fn a_slow_reader_of_much_is_read_for_from_redis_and_loses_nothing() {
+fn a_reader_slower_than_the_memory_history_catches_up_from_redis_without_loss() {
     let cluster = Cluster::start(1, SHORT);
     let large = "x".repeat(100_000);
     let mut stream = cluster.resume(0, "earliest");
@@ -108,7 +108,7 @@ fn a_slow_reader_of_much_is_read_for_from_redis_and_loses_nothing() {
 }
 
 #[test]
-fn who_is_turned_away_is_told_where_it_stands_though_nothing_is_looked_up() {
+fn a_rejected_subscriber_gets_its_position_without_a_lookup_in_redis() {
     let redis = Redis::start();
     let url = redis.url();
     let one = [("BROADCASTER__SERVER__MAX_SUBSCRIBERS", "1")];
@@ -123,7 +123,11 @@ fn who_is_turned_away_is_told_where_it_stands_though_nothing_is_looked_up() {
             .map(str::to_owned)
     };
 
-    assert_eq!(place(&ids[29]).as_ref(), Some(&ids[29]), "it is in memory");
+    assert_eq!(
+        place(&ids[29]).as_ref(),
+        Some(&ids[29]),
+        "the event is in memory"
+    );
     for old in [&*ids[2], "urn:x", "earliest"] {
         assert_eq!(place(old).as_deref(), Some("earliest"), "{old}");
     }
@@ -131,7 +135,7 @@ fn who_is_turned_away_is_told_where_it_stands_though_nothing_is_looked_up() {
 }
 
 #[test]
-fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
+fn a_resume_that_needs_an_unreachable_redis_gets_a_retry_and_is_counted() {
     let mut cluster = Cluster::start(1, SHORT);
     let ids = publish(&cluster, 30);
     cluster.redis.kill();
@@ -154,7 +158,7 @@ fn who_asks_for_what_cannot_be_read_now_is_to_come_again_and_is_counted() {
 }
 
 #[test]
-fn the_first_checkpoint_is_where_the_stream_starts_in_redis_too() {
+fn the_first_checkpoint_of_a_resume_from_redis_is_where_the_stream_starts() {
     let cluster = Cluster::start(1, SHORT);
     let before_the_first = cluster.resume(0, "").checkpoint().unwrap();
     let ids = publish(&cluster, 30);

@@ -20,7 +20,7 @@ pub fn refused(environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_redis_that_is_not_there_is_waited_for_and_then_refused() {
+fn the_server_waits_for_an_unreachable_redis_and_then_refuses_to_start() {
     let redis = Redis::start();
     let url = redis.url();
     drop(redis);
@@ -47,7 +47,7 @@ fn a_wrong_password_is_refused_and_the_right_one_is_not_shown() {
 }
 
 #[test]
-fn keys_of_somebody_else_are_left_alone() {
+fn the_server_does_not_overwrite_keys_of_another_program() {
     let redis = Redis::start();
     redis.command(&["SET", "{broadcaster}:log", "theirs"]);
 
@@ -62,7 +62,7 @@ fn keys_of_somebody_else_are_left_alone() {
 }
 
 #[test]
-fn logs_of_different_prefixes_and_databases_are_different() {
+fn different_prefixes_and_databases_have_separate_logs() {
     let cluster = Cluster::start(1, "prefix = 'one'\n[ticker]\nenabled = false\n");
     let id = cluster.published(0, "topic=a&data=0");
 

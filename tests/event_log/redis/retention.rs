@@ -10,7 +10,7 @@ fn kept(cluster: &Cluster) -> usize {
 }
 
 #[test]
-fn redis_keeps_about_as_many_events_as_it_is_told() {
+fn redis_keeps_about_as_many_events_as_configured() {
     let cluster = Cluster::start(1, &format!("history = 200\n{QUIET}"));
 
     for n in 0..700 {
@@ -23,7 +23,7 @@ fn redis_keeps_about_as_many_events_as_it_is_told() {
 }
 
 #[test]
-fn what_is_too_old_goes_by_itself_and_the_rest_stays() {
+fn events_above_the_maximum_age_are_evicted_except_the_newest() {
     let mut cluster = Cluster::start(
         1,
         &format!("history_age = '2s'\n{QUIET}[stream]\nhistory = 1\n"),
@@ -35,7 +35,9 @@ fn what_is_too_old_goes_by_itself_and_the_rest_stays() {
     // The newest event is never evicted. So a subscriber that has it misses nothing, also on a node that
     // starts later.
     let last = cluster.published(0, "topic=a&data=last");
-    eventually("what is old to go", || (kept(&cluster) == 1).then_some(()));
+    eventually("old events to be evicted", || {
+        (kept(&cluster) == 1).then_some(())
+    });
     cluster.nodes[0].stop();
     cluster.nodes[0].start();
     let mut stream = cluster.resume(0, &last);
@@ -51,7 +53,7 @@ fn what_is_too_old_goes_by_itself_and_the_rest_stays() {
 }
 
 #[test]
-fn a_node_that_was_cut_off_for_longer_than_that_says_what_is_missing() {
+fn a_node_reports_a_gap_for_events_that_were_evicted_while_it_was_cut_off() {
     let cluster = Cluster::start(2, QUIET);
     let first = cluster.published(0, "topic=a&data=first");
     let mut stream = cluster.resume(1, "earliest");
@@ -72,7 +74,7 @@ fn a_node_that_was_cut_off_for_longer_than_that_says_what_is_missing() {
 }
 
 #[test]
-fn what_somebody_else_writes_to_the_log_is_told_as_a_gap_and_all_goes_on() {
+fn a_foreign_entry_in_the_log_is_reported_as_a_gap_and_delivery_continues() {
     let cluster = Cluster::start(2, QUIET);
     let first = cluster.published(0, "topic=a&data=first");
     let mut streams = [cluster.resume(0, &first), cluster.resume(1, &first)];
@@ -95,7 +97,7 @@ fn what_somebody_else_writes_to_the_log_is_told_as_a_gap_and_all_goes_on() {
 }
 
 #[test]
-fn a_given_id_goes_with_its_event() {
+fn an_id_chosen_by_a_publisher_is_evicted_with_its_event() {
     let cluster = Cluster::start(1, &format!("history = 100\n{QUIET}[stream]\nhistory = 1\n"));
     let kept = || cluster.redis.command(&["HLEN", "{broadcaster}:ids"]);
     for n in 0..450 {
@@ -111,7 +113,7 @@ fn a_given_id_goes_with_its_event() {
 }
 
 #[test]
-fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
+fn a_resume_from_redis_delivers_many_small_and_large_events_without_loss() {
     let cluster = Cluster::start(1, &format!("{QUIET}[stream]\nhistory = 1\n"));
     let mut ids: Vec<_> = (0..100)
         .map(|n| cluster.published(0, &format!("topic=a&data={n}")))
@@ -130,13 +132,13 @@ fn large_events_after_small_ones_come_a_few_at_a_time_and_all_of_them() {
 /// Asserts that after `break_it` no id of an acknowledged event is given twice, and that the subscribers of
 /// each server receive every event that was published afterwards, and at least one gap.
 #[track_caller]
-fn assert_no_id_comes_twice_and_losses_are_told(break_it: impl Fn(&Cluster)) {
-    assert_the_same_after(|_| (), break_it);
+fn assert_no_id_is_given_twice_and_losses_are_reported(break_it: impl Fn(&Cluster)) {
+    assert_losses_are_reported_after(|_| (), break_it);
 }
 
-/// Like [`assert_no_id_comes_twice_and_losses_are_told`], but calls `prepare` after the first event.
+/// Like [`assert_no_id_is_given_twice_and_losses_are_reported`], but calls `prepare` after the first event.
 #[track_caller]
-fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)) {
+fn assert_losses_are_reported_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)) {
     let cluster = Cluster::start(2, QUIET);
     let mut ids = vec![cluster.published(0, "topic=a&data=first")];
     let mut streams = [cluster.resume(0, &ids[0]), cluster.resume(1, &ids[0])];
@@ -150,7 +152,7 @@ fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)
     }
 
     break_it(&cluster);
-    // Publish immediately, so that no heartbeat notices the change first.
+    // Publish immediately, so that an append and not a heartbeat detects the change.
     for n in 0..10 {
         ids.push(cluster.published_at_last(n % 2, &format!("topic=a&data=after-{n}")));
     }
@@ -182,24 +184,24 @@ fn assert_the_same_after(prepare: impl Fn(&Cluster), break_it: impl Fn(&Cluster)
 }
 
 #[test]
-fn a_log_that_is_deleted_is_noticed_by_the_next_that_appends() {
-    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+fn a_deleted_log_is_detected_by_the_next_append() {
+    assert_no_id_is_given_twice_and_losses_are_reported(|cluster| {
         cluster.redis.command(&["DEL", LOG]);
     });
 }
 
 #[test]
-fn a_log_whose_other_keys_are_deleted_too_is_noticed() {
-    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+fn a_deleted_about_key_is_detected_with_or_without_the_log() {
+    assert_no_id_is_given_twice_and_losses_are_reported(|cluster| {
         cluster.redis.command(&["DEL", LOG, "{broadcaster}:about"]);
     });
-    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+    assert_no_id_is_given_twice_and_losses_are_reported(|cluster| {
         cluster.redis.command(&["DEL", "{broadcaster}:about"]);
     });
 }
 
 #[test]
-fn counters_that_are_missing_stop_nobody() {
+fn missing_counters_do_not_stop_publishing() {
     for counter in ["seq", "others"] {
         let cluster = Cluster::start(1, QUIET);
         let first = cluster.published(0, "topic=a&data=first");
@@ -219,7 +221,7 @@ fn counters_that_are_missing_stop_nobody() {
 }
 
 #[test]
-fn an_older_copy_in_a_redis_that_goes_on_is_noticed() {
+fn an_older_copy_restored_in_a_running_redis_is_detected() {
     let about = "{broadcaster}:about";
     let copies = ["{broadcaster}:log~", "{broadcaster}:about~"];
     let copy = |cluster: &Cluster| {
@@ -234,11 +236,11 @@ fn an_older_copy_in_a_redis_that_goes_on_is_noticed() {
         let eval = ["EVAL", script, "4", log_copy, about_copy, LOG, about];
         assert_eq!(cluster.redis.command(&eval), "OK");
     };
-    assert_the_same_after(copy, put_back);
+    assert_losses_are_reported_after(copy, put_back);
 }
 
 #[test]
-fn what_somebody_else_writes_to_its_other_keys_stops_nobody() {
+fn foreign_values_in_the_other_keys_do_not_stop_publishing() {
     let about = "{broadcaster}:about";
     for command in [
         ["HSET", about, "seq", "foo"],
@@ -276,8 +278,8 @@ fn what_somebody_else_writes_to_its_other_keys_stops_nobody() {
 }
 
 #[test]
-fn a_log_that_redis_evicts_is_noticed() {
-    assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+fn a_log_that_redis_evicts_is_detected() {
+    assert_no_id_is_given_twice_and_losses_are_reported(|cluster| {
         let set = |key, value| cluster.redis.command(&["CONFIG", "SET", key, value]);
         set("maxmemory-policy", "allkeys-lru");
         set("maxmemory", "1");
@@ -289,7 +291,7 @@ fn a_log_that_redis_evicts_is_noticed() {
 }
 
 #[test]
-fn a_log_that_was_cut_at_its_end_gives_no_id_again() {
+fn a_log_that_was_truncated_at_its_end_gives_no_id_twice() {
     let cluster = Cluster::start(2, QUIET);
     let ids: Vec<_> = (0..4)
         .map(|n| cluster.published(n % 2, &format!("topic=a&data={n}")))
@@ -311,7 +313,7 @@ fn a_log_that_was_cut_at_its_end_gives_no_id_again() {
 }
 
 #[test]
-fn entries_that_somebody_else_wrote_stop_nobody_whatever_their_ids_are() {
+fn foreign_entries_with_any_id_do_not_stop_publishing() {
     for id in [
         "9007199254740993-1",
         "4503599627370496-1",
@@ -320,7 +322,7 @@ fn entries_that_somebody_else_wrote_stop_nobody_whatever_their_ids_are() {
         "EPOCH-18446744073709551615",
         "EPOCH-100",
     ] {
-        assert_no_id_comes_twice_and_losses_are_told(|cluster| {
+        assert_no_id_is_given_twice_and_losses_are_reported(|cluster| {
             let epoch = cluster
                 .redis
                 .command(&["HGET", "{broadcaster}:about", "epoch"]);

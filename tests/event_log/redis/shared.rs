@@ -6,7 +6,7 @@ use super::nodes::{Cluster, QUIET};
 use crate::support::client::{Stream, get};
 
 #[test]
-fn an_event_reaches_those_of_every_node_with_the_same_bytes() {
+fn an_event_reaches_the_subscribers_of_every_node_with_the_same_bytes() {
     let cluster = Cluster::start(3, QUIET);
     let mut streams: Vec<_> = (0..3)
         .map(|node| cluster.resume(node, "earliest"))
@@ -30,7 +30,7 @@ fn an_event_reaches_those_of_every_node_with_the_same_bytes() {
 }
 
 #[test]
-fn whoever_leaves_one_node_goes_on_at_another() {
+fn a_subscriber_that_leaves_one_node_resumes_at_another() {
     let cluster = Cluster::start(2, QUIET);
     let ids: Vec<_> = (0..10)
         .map(|n| cluster.published(n % 2, &format!("topic=a&data={n}")))
@@ -47,7 +47,7 @@ fn whoever_leaves_one_node_goes_on_at_another() {
 }
 
 #[test]
-fn the_ticker_counts_once_for_all() {
+fn all_nodes_share_one_sequence_of_numbered_messages() {
     let cluster = Cluster::start(3, "[ticker]\ninterval = '20ms'\n");
     let mut streams: Vec<_> = cluster.addrs().into_iter().map(Stream::open).collect();
 
@@ -70,7 +70,7 @@ fn the_ticker_counts_once_for_all() {
 }
 
 #[test]
-fn numbers_go_on_after_all_nodes_were_down() {
+fn numbers_continue_after_all_nodes_were_down() {
     let mut cluster = Cluster::start(2, "[ticker]\ninterval = '20ms'\n");
     let mut stream = Stream::open(cluster.nodes[0].addr());
     let last = stream.event().unwrap();
@@ -94,7 +94,7 @@ fn numbers_go_on_after_all_nodes_were_down() {
 }
 
 #[test]
-fn without_redis_streams_stay_and_nothing_is_taken_in() {
+fn without_redis_streams_stay_open_and_publishing_is_refused() {
     let mut cluster = Cluster::start(1, &format!("{QUIET}[stream]\nheartbeat = '200ms'\n"));
     let first = cluster.published(0, "topic=a&data=0");
     let mut stream = cluster.resume(0, "earliest");
@@ -135,7 +135,7 @@ fn without_redis_streams_stay_and_nothing_is_taken_in() {
 }
 
 #[test]
-fn a_slow_network_to_redis_delays_and_loses_nothing() {
+fn a_slow_network_to_redis_delays_events_without_loss() {
     let cluster = Cluster::start(2, QUIET);
     let mut stream = cluster.resume(1, "earliest");
     for node in &cluster.nodes {
@@ -158,7 +158,7 @@ fn a_slow_network_to_redis_delays_and_loses_nothing() {
 }
 
 #[test]
-fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
+fn a_redis_restored_from_a_backup_is_reported_as_a_gap_and_no_id_is_given_twice() {
     let mut cluster = Cluster::start(2, QUIET);
     let kept = cluster.published(0, "topic=a&data=kept");
     cluster.redis.back_up();
@@ -188,7 +188,7 @@ fn a_redis_that_comes_back_older_is_told_of_and_no_id_is_given_twice() {
 }
 
 #[test]
-fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_them() {
+fn acknowledged_events_that_redis_lost_are_a_gap_also_for_subscribers_that_never_received_them() {
     let mut cluster = Cluster::start(2, QUIET);
     let kept = cluster.published(0, "topic=a&data=kept");
     let mut stream = cluster.resume(1, &kept);
@@ -214,7 +214,7 @@ fn acknowledged_events_that_redis_lost_are_told_of_to_those_too_who_never_had_th
 }
 
 #[test]
-fn a_redis_without_memory_takes_nothing_in_until_there_is_some() {
+fn publishing_is_refused_until_redis_has_free_memory_again() {
     let cluster = Cluster::start(1, QUIET);
     let first = cluster.published(0, "topic=a&data=first");
     let mut stream = cluster.resume(0, &first);

@@ -35,7 +35,7 @@ impl Cluster {
 
 /// Reads presence events up to the one with this topic and state. Returns the topic of each, and whether it
 /// is active.
-fn told_until(stream: &mut Stream, topic: &str, active: bool) -> Vec<(String, bool)> {
+fn presence_until(stream: &mut Stream, topic: &str, active: bool) -> Vec<(String, bool)> {
     let mut all = Vec::new();
     loop {
         let event = stream.event().unwrap();
@@ -49,57 +49,57 @@ fn told_until(stream: &mut Stream, topic: &str, active: bool) -> Vec<(String, bo
 }
 
 #[test]
-fn those_of_all_nodes_are_told_of_and_listed_on_each() {
+fn each_node_announces_and_lists_the_subscriptions_of_all_nodes() {
     let cluster = Cluster::start(2, QUIET);
     let mut watching = cluster.watch(1);
 
     let a = cluster.resume_on(0, "a", "");
     let _b = cluster.resume_on(1, "b", "");
 
-    told_until(&mut watching, "b", true);
+    presence_until(&mut watching, "b", true);
     for node in 0..2 {
-        eventually("both to be listed", || {
+        eventually("both subscriptions to be listed", || {
             (cluster.listed(node) == ["a", "b"]).then_some(())
         });
     }
     drop(a);
-    told_until(&mut watching, "a", false);
+    presence_until(&mut watching, "a", false);
     for node in 0..2 {
-        eventually("one to be left", || {
+        eventually("only b to be listed", || {
             (cluster.listed(node) == ["b"]).then_some(())
         });
     }
 }
 
 #[test]
-fn those_of_a_dead_node_end_once() {
+fn each_subscription_of_a_dead_node_ends_exactly_once() {
     let mut cluster = Cluster::start(3, QUIET);
     let mut watching = cluster.watch(2);
     let _a = cluster.resume_on(0, "a", "");
     let _b = cluster.resume_on(1, "b", "");
-    told_until(&mut watching, "b", true);
+    presence_until(&mut watching, "b", true);
 
     cluster.nodes[0].kill();
 
-    let told = told_until(&mut watching, "a", false);
+    let told = presence_until(&mut watching, "a", false);
     assert_eq!(told.last().unwrap(), &("a".to_owned(), false));
-    eventually("it to be gone", || {
+    eventually("the dead node to be removed", || {
         (cluster.listed(1) == ["b"]).then_some(())
     });
     // No second presence event reports the end of the same subscription.
     let _end = cluster.resume_on(1, "end", "");
     assert_eq!(
-        told_until(&mut watching, "end", true),
+        presence_until(&mut watching, "end", true),
         [("end".to_owned(), true)]
     );
 }
 
 #[test]
-fn what_changed_while_redis_was_gone_is_told_then() {
+fn changes_during_an_outage_of_redis_are_announced_after_it() {
     let mut cluster = Cluster::start(1, QUIET);
     let mut watching = cluster.watch(0);
     let a = cluster.resume_on(0, "a", "");
-    told_until(&mut watching, "a", true);
+    presence_until(&mut watching, "a", true);
     cluster.redis.kill();
     cluster.nodes[0].wait_until_ready(false);
 
@@ -107,44 +107,44 @@ fn what_changed_while_redis_was_gone_is_told_then() {
     drop(a);
     cluster.redis.run();
 
-    let mut told = told_until(&mut watching, "a", false);
+    let mut told = presence_until(&mut watching, "a", false);
     if !told.contains(&("b".to_owned(), true)) {
-        told.extend(told_until(&mut watching, "b", true));
+        told.extend(presence_until(&mut watching, "b", true));
     }
-    eventually("b alone to be listed", || {
+    eventually("only b to be listed", || {
         (cluster.listed(0) == ["b"]).then_some(())
     });
 }
 
 #[test]
-fn what_is_no_subscription_is_left_out_and_removed() {
+fn invalid_entries_are_not_listed_and_are_removed() {
     let mut cluster = Cluster::start(2, QUIET);
     let _a = cluster.resume_on(0, "a", "");
     let mut watching = cluster.watch(1);
     let _b = cluster.resume_on(1, "b", "");
-    told_until(&mut watching, "b", true);
+    presence_until(&mut watching, "b", true);
     let keys = cluster.redis.command(&["KEYS", "*:subscriptions:*"]);
     for key in keys.lines() {
         cluster.redis.command(&["HSET", key, "/x", "1", "/y", "[]"]);
     }
 
-    eventually("it to be removed", || {
+    eventually("invalid entries to be removed", || {
         let left = keys
             .lines()
             .map(|key| cluster.redis.command(&["HEXISTS", key, "/x"]));
         left.into_iter().all(|left| left == "0").then_some(())
     });
     assert_eq!(cluster.listed(0), ["a", "b"]);
-    // A node that is dead must also be cleaned up if its entry is invalid.
+    // The subscriptions of a dead node must end even if an entry beside them is invalid.
     for key in keys.lines() {
         cluster.redis.command(&["HSET", key, "/x", "1"]);
     }
     cluster.nodes[0].kill();
-    told_until(&mut watching, "a", false);
+    presence_until(&mut watching, "a", false);
 }
 
 #[test]
-fn subscribers_that_come_and_go_push_nothing_else_out_of_redis() {
+fn presence_events_do_not_evict_other_events_from_redis() {
     let short = format!("history = 1000\n{QUIET}[stream]\nhistory = 3\npresence_history = 10\n");
     let cluster = Cluster::start(2, &short);
     let mut ids = vec![cluster.published(0, "topic=a&data=first")];
@@ -165,12 +165,12 @@ fn subscribers_that_come_and_go_push_nothing_else_out_of_redis() {
             .command(&["XLEN", "{broadcaster}:log"])
             .parse::<usize>()
     };
-    eventually("what was told to be evicted", || {
+    eventually("presence events to be evicted", || {
         (length().unwrap() <= ids.len() + 1 + 10).then_some(())
     });
 
     for node in 0..2 {
-        // Reading changes from Redis to memory without a gap.
+        // A subscriber of other topics continues from Redis to memory without a gap.
         let mut stream = cluster.resume_on(node, "a", &ids[0]);
         for id in &ids[1..] {
             let event = stream.event().unwrap();

@@ -34,7 +34,7 @@ fn chunked(token: &str, chunks: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn updates_that_are_sent_ahead_are_taken_and_answered_in_their_order() {
+fn pipelined_updates_are_accepted_and_answered_in_order() {
     let hub = MercureHub::start();
     let mut stream = hub.subscribe("match=a");
     let mut client = Client::connect(hub.addr());
@@ -67,7 +67,7 @@ fn updates_that_are_sent_ahead_are_taken_and_answered_in_their_order() {
 }
 
 #[test]
-fn a_client_that_waits_to_be_told_to_go_on_is_told_so() {
+fn a_client_that_expects_100_continue_receives_it() {
     let hub = MercureHub::start();
     let mut client = Client::connect(hub.addr());
     let headers = format!("{}Expect: 100-continue\r\n", bearer(&publish_token()));
@@ -84,7 +84,7 @@ fn a_client_that_waits_to_be_told_to_go_on_is_told_so() {
 }
 
 #[test]
-fn a_body_may_come_in_chunks() {
+fn a_chunked_body_is_accepted() {
     let hub = MercureHub::start();
     let mut stream = hub.subscribe("match=a");
     let mut client = Client::connect(hub.addr());
@@ -107,7 +107,7 @@ fn a_body_may_come_in_chunks() {
 }
 
 #[test]
-fn a_body_in_chunks_has_the_same_limit() {
+fn a_chunked_body_has_the_same_size_limit() {
     let hub = MercureHub::with(|config| config.limits.body = 1024);
     let mut client = Client::connect(hub.addr());
 
@@ -120,7 +120,7 @@ fn a_body_in_chunks_has_the_same_limit() {
 }
 
 #[test]
-fn a_request_that_comes_byte_by_byte_is_taken() {
+fn a_request_that_arrives_byte_by_byte_is_accepted() {
     let hub = MercureHub::start();
     let mut client = Client::connect(hub.addr());
 
@@ -133,7 +133,7 @@ fn a_request_that_comes_byte_by_byte_is_taken() {
 }
 
 #[test]
-fn an_update_that_is_cut_off_is_none() {
+fn an_incomplete_update_is_not_published() {
     let hub = MercureHub::start();
     let mut stream = hub.subscribe(&format!("match=a&match={MARKER}"));
     let whole = request("POST", PATH, &bearer(&publish_token()), "topic=a&data=x");
@@ -153,7 +153,7 @@ fn an_update_that_is_cut_off_is_none() {
 }
 
 #[test]
-fn after_a_refusal_the_next_update_is_taken_or_the_connection_said_to_end() {
+fn after_a_refusal_the_connection_accepts_the_next_update_or_announces_its_end() {
     let hub = MercureHub::start();
     let token = publish_token();
     let as_text = format!("{}Content-Type: text/plain\r\n", bearer(&token));
@@ -178,7 +178,7 @@ fn after_a_refusal_the_next_update_is_taken_or_the_connection_said_to_end() {
 }
 
 #[test]
-fn while_the_server_drains_publishers_are_told_to_come_again() {
+fn while_the_server_drains_publishers_get_503_with_retry_after() {
     let mut hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let stalled = stalled(&hub);
@@ -212,7 +212,7 @@ fn stalled(hub: &MercureHub) -> TcpStream {
 }
 
 #[test]
-fn a_refusal_is_heard_behind_a_large_body() {
+fn a_refusal_arrives_even_after_a_large_body() {
     let hub = MercureHub::start();
     let body = form(&[("topic", "a"), ("data", &"x".repeat(1_000_000))]);
 

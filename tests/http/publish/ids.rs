@@ -6,7 +6,7 @@ use crate::support::{
 };
 
 #[test]
-fn an_id_is_kept_and_can_be_resumed_from() {
+fn an_id_from_a_publisher_is_kept_and_subscribers_can_resume_after_it() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let mut live = hub.subscribe("match=*");
@@ -41,7 +41,7 @@ fn an_id_is_kept_and_can_be_resumed_from() {
 }
 
 #[test]
-fn the_word_earliest_is_reserved_in_this_very_spelling() {
+fn only_the_exact_word_earliest_is_reserved() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     publisher.publish("topic=a&data=first");
@@ -58,7 +58,7 @@ fn the_word_earliest_is_reserved_in_this_very_spelling() {
 }
 
 #[test]
-fn an_empty_id_is_none() {
+fn an_empty_id_is_ignored() {
     let hub = MercureHub::start();
 
     let id = hub.publisher().publish("topic=a&id=");
@@ -67,7 +67,7 @@ fn an_empty_id_is_none() {
 }
 
 #[test]
-fn an_id_that_was_used_before_means_the_oldest_update() {
+fn a_repeated_id_refers_to_its_oldest_update() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     for (id, data) in [("x", "0"), ("y", "1"), ("x", "2"), ("z", "3")] {
@@ -82,7 +82,7 @@ fn an_id_that_was_used_before_means_the_oldest_update() {
 }
 
 #[test]
-fn the_hubs_own_ids_can_be_resumed_from_and_not_be_given() {
+fn subscribers_can_resume_after_the_hubs_own_ids_but_publishers_cannot_use_them() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let own = publisher.publish("topic=a");
@@ -104,12 +104,12 @@ fn the_hubs_own_ids_can_be_resumed_from_and_not_be_given() {
 }
 
 #[test]
-fn no_id_of_a_publisher_hides_the_gap_after_an_older_epoch() {
+fn no_id_from_a_publisher_hides_the_gap_after_an_older_epoch() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     publisher.publish("topic=a&id=urn:1");
 
-    // Subscribers may resume from ids of this form, because an earlier log had given them.
+    // Ids in the hub's own form. An earlier log may have assigned them, so subscribers may still send them.
     for id in ["#1600000000000-4", "1600000000000-4"] {
         let taken = form(&[("topic", "a"), ("id", id)]);
         publisher.post(&taken).assert_refuses(400, id);
@@ -123,7 +123,7 @@ fn no_id_of_a_publisher_hides_the_gap_after_an_older_epoch() {
 }
 
 #[test]
-fn the_header_counts_more_than_the_query() {
+fn the_last_event_id_header_has_priority_over_the_query() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     for id in ["one", "two", "three"] {

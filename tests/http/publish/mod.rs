@@ -31,7 +31,7 @@ fn assert_refused<'a>(
 }
 
 #[test]
-fn an_update_is_the_event_that_its_fields_say_live_and_replayed() {
+fn an_update_becomes_the_event_of_its_fields_live_and_replayed() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let mut live = hub.subscribe("match=*");
@@ -113,7 +113,7 @@ fn an_update_is_acknowledged_with_its_id_as_plain_text() {
 }
 
 #[test]
-fn what_is_acknowledged_is_there_for_whoever_comes_then() {
+fn an_acknowledged_event_is_available_to_later_subscribers() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
 
@@ -128,7 +128,7 @@ fn what_is_acknowledged_is_there_for_whoever_comes_then() {
 }
 
 #[test]
-fn an_update_of_several_topics_comes_once_to_whoever_asked_for_any() {
+fn an_update_with_several_topics_reaches_each_matching_subscriber_once() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let marked = |query: &str| hub.subscribe(&format!("{query}&match={MARKER}"));
@@ -152,7 +152,7 @@ fn an_update_of_several_topics_comes_once_to_whoever_asked_for_any() {
 }
 
 #[test]
-fn an_update_is_private_if_the_field_is_there_whatever_it_says() {
+fn an_update_is_private_if_the_field_private_is_present_with_any_value() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let mut anybody = hub.subscribe("match=*");

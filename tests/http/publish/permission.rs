@@ -30,7 +30,7 @@ fn without_a_token_the_challenge_names_no_error() {
 }
 
 #[test]
-fn a_token_is_not_taken_from_where_it_might_be_logged() {
+fn a_token_in_the_url_or_the_form_is_ignored() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 
@@ -44,7 +44,7 @@ fn a_token_is_not_taken_from_where_it_might_be_logged() {
 }
 
 #[test]
-fn every_token_without_a_valid_signature_gets_the_same_answer() {
+fn every_token_without_a_valid_signature_gets_the_same_response() {
     let hub = MercureHub::start();
     let good = token(json!([grant("publish", &["*"])]));
     let (message, _) = good.rsplit_once('.').unwrap();
@@ -73,7 +73,7 @@ fn every_token_without_a_valid_signature_gets_the_same_answer() {
 }
 
 #[test]
-fn a_token_that_was_signed_is_told_which_check_it_failed() {
+fn the_response_to_a_signed_token_names_the_failed_check() {
     let hub = MercureHub::start();
     let details = json!([grant("publish", &["*"])]);
     let claims = |members: Value| {
@@ -125,7 +125,7 @@ fn a_token_that_was_signed_is_told_which_check_it_failed() {
 }
 
 #[test]
-fn a_token_that_is_not_presented_as_it_is_to_be_is_a_bad_request() {
+fn a_malformed_authorization_is_a_bad_request() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 
@@ -148,7 +148,7 @@ fn a_token_that_is_not_presented_as_it_is_to_be_is_a_bad_request() {
 }
 
 #[test]
-fn the_scheme_is_written_in_any_case() {
+fn the_authorization_scheme_is_case_insensitive() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 
@@ -161,7 +161,7 @@ fn the_scheme_is_written_in_any_case() {
 }
 
 #[test]
-fn a_token_has_to_allow_each_topic() {
+fn a_token_must_allow_every_topic_of_the_update() {
     let hub = MercureHub::start();
     let pattern = json!([{ "match": "https://example.com/:x", "match_type": "urlpattern" }]);
     let all = token(json!([grant("subscribe", &["*"])]));
@@ -231,7 +231,7 @@ fn a_token_has_to_allow_each_topic() {
 }
 
 #[test]
-fn what_is_wrong_with_an_update_counts_before_what_its_token_allows() {
+fn an_invalid_update_is_a_bad_request_before_its_topics_are_authorized() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["a"])]));
 
@@ -249,7 +249,7 @@ fn what_is_wrong_with_an_update_counts_before_what_its_token_allows() {
 }
 
 #[test]
-fn a_token_counts_before_what_is_wrong_with_an_update() {
+fn a_missing_or_invalid_token_is_reported_before_an_invalid_update() {
     let hub = MercureHub::start();
 
     for form in ["topic=*", "topic=/.well-known/mercure/x", "data=x"] {
@@ -260,7 +260,7 @@ fn a_token_counts_before_what_is_wrong_with_an_update() {
 }
 
 #[test]
-fn only_the_hub_takes_updates() {
+fn only_a_post_to_the_hubs_path_publishes() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 

@@ -8,7 +8,7 @@ use crate::support::mercure::{
 };
 
 #[test]
-fn an_update_has_a_topic() {
+fn an_update_without_a_topic_is_refused() {
     let hub = MercureHub::start();
 
     assert_refused(
@@ -28,7 +28,7 @@ fn an_update_has_a_topic() {
 }
 
 #[test]
-fn fields_of_the_address_are_none_of_the_update() {
+fn parameters_in_the_url_are_not_fields_of_the_update() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
 
@@ -43,7 +43,7 @@ fn fields_of_the_address_are_none_of_the_update() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_in_no_topic_id_or_type() {
+fn topics_ids_and_types_cannot_contain_invisible_characters() {
     let hub = MercureHub::start();
     let invisible = [
         '\0',
@@ -98,7 +98,7 @@ fn what_cannot_be_seen_is_in_no_topic_id_or_type() {
 }
 
 #[test]
-fn what_can_be_seen_or_is_a_space_is_in_any() {
+fn topics_ids_and_types_can_contain_visible_characters_and_spaces() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
 
@@ -127,7 +127,7 @@ fn what_can_be_seen_or_is_a_space_is_in_any() {
 }
 
 #[test]
-fn text_that_is_no_utf8_is_refused_wherever_it_stands() {
+fn text_that_is_not_utf8_is_refused_in_any_field() {
     let hub = MercureHub::start();
     let bad = [
         "%80",
@@ -172,7 +172,7 @@ fn the_same_bytes_unescaped_are_refused_too() {
 }
 
 #[test]
-fn ids_types_and_retries_that_are_not_for_publishers_are_refused() {
+fn reserved_ids_and_types_and_invalid_retries_are_refused() {
     let hub = MercureHub::start();
 
     let fields = [
@@ -207,7 +207,7 @@ fn ids_types_and_retries_that_are_not_for_publishers_are_refused() {
 }
 
 #[test]
-fn a_field_that_says_one_thing_is_there_once() {
+fn a_single_valued_field_cannot_be_repeated() {
     let hub = MercureHub::start();
 
     let fields = [
@@ -224,7 +224,7 @@ fn a_field_that_says_one_thing_is_there_once() {
 }
 
 #[test]
-fn the_body_is_a_form_and_says_so() {
+fn the_body_must_be_a_form_with_its_content_type() {
     let hub = MercureHub::start();
     let token = token(json!([grant("publish", &["*"])]));
     let mut stream = hub.subscribe(&format!("match=a&match={MARKER}"));
@@ -273,7 +273,7 @@ fn small() -> MercureHub {
 }
 
 #[test]
-fn what_exceeds_a_limit_is_refused_as_too_large() {
+fn an_update_above_a_limit_is_refused_as_too_large() {
     let hub = small();
     let long = "x".repeat(257);
 
@@ -290,7 +290,7 @@ fn what_exceeds_a_limit_is_refused_as_too_large() {
 }
 
 #[test]
-fn what_keeps_to_the_limits_is_taken() {
+fn an_update_exactly_at_the_limits_is_accepted() {
     let hub = small();
     let mut publisher = hub.publisher();
     let text = "x".repeat(256);
@@ -308,7 +308,7 @@ fn what_keeps_to_the_limits_is_taken() {
 }
 
 #[test]
-fn topics_ids_and_types_have_limits_of_their_own() {
+fn topics_ids_and_types_have_separate_limits() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
 

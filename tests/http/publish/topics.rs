@@ -85,7 +85,7 @@ fn the_hubs_own_topics_are_refused_in_every_spelling() {
 }
 
 #[test]
-fn topics_that_only_look_like_the_hubs_are_taken() {
+fn topics_that_only_look_like_the_hubs_are_accepted() {
     let hub = MercureHub::start();
     let mut publisher = hub.publisher();
     let mut stream = hub.subscribe("match=*");
@@ -97,7 +97,7 @@ fn topics_that_only_look_like_the_hubs_are_taken() {
 }
 
 #[test]
-fn the_hubs_own_topics_are_those_below_its_path_wherever_that_is() {
+fn the_hubs_own_topics_are_below_its_configured_path() {
     const MOVED: &str = "https://hub.example.com/a/hub";
     let url = HubUrl::parse(MOVED).ok();
     let hub = MercureHub::with(|config| config.hub.url = url);
@@ -125,7 +125,7 @@ fn the_hubs_own_topics_are_those_below_its_path_wherever_that_is() {
 }
 
 #[test]
-fn a_topic_is_no_wildcard() {
+fn the_wildcard_is_not_a_topic() {
     let hub = MercureHub::start();
 
     let forms = ["topic=*", "topic=%2A", "topic=a&topic=*", "topic=*&topic=a"];

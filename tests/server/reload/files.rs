@@ -7,7 +7,7 @@ use tempfile::{TempDir, tempdir};
 use super::{NO_COMMENTS, Reloading, TAKEN, read_until, replace, ticker};
 
 #[test]
-fn a_file_that_is_replaced_by_renaming_is_taken() {
+fn a_file_replaced_by_renaming_is_loaded() {
     let server = Reloading::start(&ticker("24h", "old"));
     let (mut stream, mut next) = (server.open(), 0);
 
@@ -37,7 +37,7 @@ fn mount(folder: &Path, version: &str, config: &str) {
 }
 
 #[test]
-fn a_folder_that_kubernetes_swaps_is_taken() {
+fn a_configmap_that_kubernetes_replaces_is_loaded() {
     let folder = mounted(&ticker("24h", "old"));
     let path = folder.path().join("config.toml");
     let server = Reloading::run(
@@ -58,7 +58,7 @@ fn a_folder_that_kubernetes_swaps_is_taken() {
 }
 
 #[test]
-fn a_file_is_watched_wherever_links_lead_to_it() {
+fn a_file_is_watched_through_symbolic_links() {
     let folder = mounted(&ticker("24h", "old"));
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("own")).unwrap();
@@ -82,7 +82,7 @@ fn a_file_is_watched_wherever_links_lead_to_it() {
 }
 
 #[test]
-fn the_file_in_the_working_directory_is_watched_like_one_that_is_named() {
+fn the_file_in_the_working_directory_is_watched_like_a_named_file() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("config/default.toml");
     fs::create_dir(folder.path().join("config")).unwrap();
@@ -105,7 +105,7 @@ fn the_file_in_the_working_directory_is_watched_like_one_that_is_named() {
 }
 
 #[test]
-fn a_file_in_the_working_directory_that_was_not_there_is_found_when_it_comes() {
+fn a_file_created_later_in_the_working_directory_is_loaded() {
     let server = Reloading::run(tempdir().unwrap(), &["--interval", "20ms"], &[NO_COMMENTS]);
     let (mut stream, mut next) = (server.open(), 0);
 
@@ -118,7 +118,7 @@ fn a_file_in_the_working_directory_that_was_not_there_is_found_when_it_comes() {
 }
 
 #[test]
-fn the_config_of_a_deleted_file_stays_and_the_file_is_taken_when_it_is_back() {
+fn a_deleted_file_keeps_its_config_in_effect_until_it_is_created_again() {
     let server = Reloading::start(&ticker("20ms", "old"));
     let (mut stream, mut next) = (server.open(), 0);
     read_until(&mut stream, &mut next, "old");
@@ -134,7 +134,7 @@ fn the_config_of_a_deleted_file_stays_and_the_file_is_taken_when_it_is_back() {
 }
 
 #[test]
-fn a_file_in_a_folder_that_is_made_anew_is_taken() {
+fn a_file_in_a_recreated_folder_is_loaded() {
     let folder = tempdir().unwrap();
     let (home, path) = (folder.path().join("a"), folder.path().join("a/b.toml"));
     let make = |name| {

@@ -63,7 +63,7 @@ fn wait_for(server: &Reloading, token: &str, status: u16) {
 }
 
 #[test]
-fn a_key_that_is_replaced_counts_from_then_on_and_the_old_one_no_more() {
+fn a_replaced_key_is_trusted_after_the_reload_and_the_old_one_is_not() {
     let server = start();
     let old = token(&server, "https://one.example", &"1".repeat(40));
     let new = token(&server, "https://one.example", &"2".repeat(40));
@@ -78,7 +78,7 @@ fn a_key_that_is_replaced_counts_from_then_on_and_the_old_one_no_more() {
 }
 
 #[test]
-fn an_issuer_comes_and_another_goes_with_the_config() {
+fn a_reload_adds_and_removes_issuers() {
     let server = start();
     let one = token(&server, "https://one.example", &"1".repeat(40));
     let two = token(&server, "https://two.example", &"1".repeat(40));
@@ -91,7 +91,7 @@ fn an_issuer_comes_and_another_goes_with_the_config() {
 }
 
 #[test]
-fn a_key_that_cannot_be_read_changes_nothing_and_is_told() {
+fn an_unreadable_key_changes_nothing_and_is_logged() {
     let server = start();
     let new = token(&server, "https://one.example", &"2".repeat(40));
     let good = token(&server, "https://one.example", &"1".repeat(40));
@@ -138,7 +138,7 @@ fn until(stream: &mut Stream, data: &str) {
 }
 
 #[test]
-fn a_stream_ends_with_the_key_of_its_token_and_the_others_go_on() {
+fn a_stream_ends_when_the_key_of_its_token_is_removed_and_other_streams_continue() {
     let server = start();
     let old = token(&server, "https://one.example", &"1".repeat(40));
     let new = token(&server, "https://one.example", &"2".repeat(40));

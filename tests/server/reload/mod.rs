@@ -22,7 +22,7 @@ use tempfile::{TempDir, tempdir};
 /// The log message of every reload that takes effect immediately.
 const TAKEN: &str = "the config file has changed: config reloaded, in effect now: ";
 
-/// No heartbeat comments, so that waiting for an event fails after [`BOUND`].
+/// Disables heartbeat comments in practice, so that a read without an event times out after [`BOUND`].
 const NO_COMMENTS: (&str, &str) = ("BROADCASTER__STREAM__HEARTBEAT", "1h");
 
 /// A running server, and the folder in which it was started.
@@ -102,7 +102,7 @@ fn ticker(interval: &str, name: &str) -> String {
 fn read_until(stream: &mut Stream, next: &mut u64, name: &str) {
     let deadline = Instant::now() + BOUND;
     loop {
-        assert!(Instant::now() < deadline, "in vain waited for: {name}");
+        assert!(Instant::now() < deadline, "timed out waiting for: {name}");
         let event = stream.event().expect("the stream continues");
         assert_eq!(event.name, None, "{event:?}");
         assert_eq!(event.index(), *next);
@@ -122,7 +122,7 @@ fn replace(path: &Path, content: &str) {
 }
 
 #[test]
-fn a_saved_interval_takes_effect_at_once_on_the_streams_there_are() {
+fn a_saved_interval_takes_effect_on_open_streams() {
     let server = Reloading::start(&ticker("24h", "slow"));
     let mut stream = server.open();
 
@@ -139,7 +139,7 @@ fn a_saved_interval_takes_effect_at_once_on_the_streams_there_are() {
 }
 
 #[test]
-fn sighup_reads_the_file_again() {
+fn sighup_reloads_the_file() {
     let server = Reloading::start(&ticker("24h", "slow"));
     let mut stream = server.open();
 
@@ -183,7 +183,7 @@ fn next_number(stream: &mut Stream, next: &mut u64, name: &str) -> u64 {
 }
 
 #[test]
-fn a_bad_file_that_is_put_back_as_it_was_is_taken_again() {
+fn after_an_invalid_file_the_previous_content_is_loaded_again() {
     let server = Reloading::start(&ticker("24h", "old"));
 
     server.save("[ticker");
@@ -231,7 +231,7 @@ fn a_key_that_needs_a_restart_is_named_once_for_each_change() {
 }
 
 #[test]
-fn variables_and_flags_still_win_after_a_reload() {
+fn variables_and_flags_still_override_the_file_after_a_reload() {
     let variable = ("BROADCASTER__TICKER__INTERVAL", "20ms");
     let flags = ["--max-subscribers", "7"];
     let server = Reloading::start_with(&ticker("24h", "old"), &flags, &[variable, NO_COMMENTS]);
@@ -248,7 +248,7 @@ fn variables_and_flags_still_win_after_a_reload() {
 }
 
 #[test]
-fn a_ticker_that_is_switched_off_and_on_goes_on_counting() {
+fn a_ticker_that_is_disabled_and_enabled_continues_its_count() {
     let off = "[ticker]\nenabled = false\n";
     let server = Reloading::start(&ticker("20ms", "first"));
     let (mut stream, mut next) = (server.open(), 0);
@@ -263,7 +263,7 @@ fn a_ticker_that_is_switched_off_and_on_goes_on_counting() {
 }
 
 #[test]
-fn a_new_heartbeat_takes_effect_on_the_streams_there_are() {
+fn a_new_heartbeat_takes_effect_on_open_streams() {
     let config =
         |heartbeat| format!("[ticker]\nenabled = false\n[stream]\nheartbeat = '{heartbeat}'");
     let server = Reloading::start_with(&config("1h"), &[], &[]);

@@ -52,7 +52,7 @@ fn pause(ms: u64) {
 }
 
 #[test]
-fn a_file_that_is_truncated_first_and_written_later_is_never_taken_for_empty() {
+fn a_file_that_is_truncated_and_written_later_is_not_loaded_as_empty() {
     let server = Reloading::start(&ticker("20ms", "old"));
     let (mut stream, mut next) = (server.open(), 0);
     let path = server.path("config.toml");
@@ -68,7 +68,7 @@ fn a_file_that_is_truncated_first_and_written_later_is_never_taken_for_empty() {
 }
 
 #[test]
-fn a_file_that_is_still_being_written_is_not_taken_by_halves() {
+fn a_partly_written_file_is_not_loaded() {
     let server = Reloading::start(&ticker("20ms", "old"));
     let (mut stream, mut next) = (server.open(), 0);
     let mut file = File::create(server.path("config.toml")).unwrap();
@@ -94,7 +94,7 @@ fn a_file_that_stays_empty_means_the_defaults() {
 }
 
 #[test]
-fn of_many_writes_in_a_row_the_last_one_wins() {
+fn of_many_consecutive_writes_the_last_one_is_loaded() {
     let server = Reloading::start(&ticker("24h", "old"));
     let (mut stream, mut next) = (server.open(), 0);
     let path = server.path("config.toml");
@@ -116,7 +116,7 @@ fn of_many_writes_in_a_row_the_last_one_wins() {
 }
 
 #[test]
-fn a_file_that_never_stops_changing_is_taken_nevertheless() {
+fn a_file_that_never_stops_changing_is_loaded_all_the_same() {
     let server = Reloading::start(&ticker("24h", "old"));
     let mut stream = server.open();
     let path = server.path("config.toml");
@@ -133,7 +133,7 @@ fn a_file_that_never_stops_changing_is_taken_nevertheless() {
 }
 
 #[test]
-fn what_happens_to_other_files_beside_it_does_not_hold_it_up() {
+fn writes_to_other_files_in_the_folder_do_not_delay_a_reload() {
     let server = Reloading::start(&ticker("20ms", "old"));
     let (mut stream, mut next) = (server.open(), 0);
     let mut other = File::create(server.path("other.log")).unwrap();
@@ -149,7 +149,7 @@ fn what_happens_to_other_files_beside_it_does_not_hold_it_up() {
 }
 
 #[test]
-fn what_is_saved_between_the_start_and_the_watch_is_taken() {
+fn a_change_between_start_and_watch_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     let server = TestServer::start(quiet());
