@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::value::{self, Choice};
-use crate::event_log::{LogKind, LogSync, RedisSettings, RedisUrl};
+use crate::event_log::{LogKind, RedisSettings, RedisUrl};
 
 /// Section `[log]`: the event log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,9 +101,9 @@ impl LogConfig {
             LogKindName::Memory => LogKind::Memory,
             LogKindName::File => LogKind::File {
                 path: self.path.clone(),
-                sync: match self.sync {
-                    SyncPolicy::Always => LogSync::Always,
-                    SyncPolicy::Interval => LogSync::Within(self.sync_interval),
+                sync_interval: match self.sync {
+                    SyncPolicy::Always => None,
+                    SyncPolicy::Interval => Some(self.sync_interval),
                 },
             },
             LogKindName::Redis => LogKind::Redis(RedisSettings {

@@ -54,7 +54,7 @@ impl Image {
 /// The files of a log that has evicted some events, as a crash and as a clean shutdown leave them.
 fn images() -> Vec<Image> {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let log = opened(&kind, keeping(40));
     for event in some_of_each() {
         append(&log, event);
@@ -121,7 +121,7 @@ fn flip(bytes: &mut [u8], at: usize, random: &mut fastrand::Rng) -> String {
 fn broken_guarantee(image: &Image, folder: &Path) -> Option<String> {
     let kind = LogKind::File {
         path: folder.join("events.redb"),
-        sync: LogSync::Always,
+        sync_interval: None,
     };
     let listener = listener(&Arc::default());
     let opening = || open(kind, keeping(40), topic("own"), listener);
@@ -181,7 +181,7 @@ fn an_undamaged_file_is_opened_in_its_epoch() {
     let folder = tempdir().unwrap();
     for image in images() {
         image.write(folder.path());
-        let kind = file(&folder, LogSync::Always);
+        let kind = file(&folder, None);
 
         let log = opened(&kind, keeping(40));
 

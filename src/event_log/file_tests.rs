@@ -29,7 +29,7 @@ fn tick(log: &Opened, number: u64) -> bool {
 
 #[test]
 fn a_reopened_file_continues_where_it_ended() {
-    for sync in [LogSync::Always, WITHIN] {
+    for sync in [None, WITHIN] {
         let folder = tempdir().unwrap();
         let kind = file(&folder, sync);
         let log = opened(&kind, keeping(100));
@@ -53,7 +53,7 @@ fn a_reopened_file_continues_where_it_ended() {
 #[test]
 fn a_numbered_message_out_of_order_is_refused() {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let log = opened(&kind, keeping(100));
 
     let accepted = [0, 1, 1, 3, 2, 0].map(|number| tick(&log, number));
@@ -106,7 +106,7 @@ fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
 #[test]
 fn evicted_events_are_removed_from_the_file_and_the_numbers_continue() {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let log = opened(&kind, keeping(3));
     append_numbers(&log, 0..50);
     close(log);
@@ -123,7 +123,7 @@ fn evicted_events_are_removed_from_the_file_and_the_numbers_continue() {
 #[test]
 fn evicted_events_are_removed_from_the_file_after_a_restart_with_other_bounds() {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let mut next = 1;
     // Opens the file with different bounds.
     for keep in [100, 3, 3, 50, 1, 20] {
@@ -144,7 +144,7 @@ fn evicted_events_are_removed_from_the_file_after_a_restart_with_other_bounds() 
 #[test]
 fn evicted_presence_events_cause_no_gap_for_others_after_a_restart() {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let retention = Retention {
         presence: 3,
         ..keeping(2)
@@ -179,8 +179,10 @@ fn evicted_presence_events_cause_no_gap_for_others_after_a_restart() {
 
 fn refusal(path: &Path) -> String {
     let path = path.to_owned();
-    let sync = LogSync::Always;
-    let kind = LogKind::File { path, sync };
+    let kind = LogKind::File {
+        path,
+        sync_interval: None,
+    };
     let refused = open(kind, keeping(10), topic("own"), listener(&Arc::default()));
     refused.err().unwrap().to_string()
 }
@@ -215,7 +217,7 @@ fn only_its_owner_can_read_a_file() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempdir().unwrap();
-    let _log = opened(&file(&folder, LogSync::Always), keeping(10));
+    let _log = opened(&file(&folder, None), keeping(10));
 
     let made = std::fs::metadata(folder.path().join("events.redb")).unwrap();
     assert_eq!(made.permissions().mode() & 0o777, 0o600);
@@ -224,7 +226,7 @@ fn only_its_owner_can_read_a_file() {
 #[test]
 fn a_file_that_is_in_use_is_refused() {
     let folder = tempdir().unwrap();
-    let kind = file(&folder, LogSync::Always);
+    let kind = file(&folder, None);
     let _log = opened(&kind, keeping(10));
 
     let refused = refusal(&folder.path().join("events.redb"));

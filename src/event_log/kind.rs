@@ -17,21 +17,12 @@ pub enum LogKind {
     File {
         /// The path of the file. Its folder must exist.
         path: PathBuf,
-        /// When appended events are synced to disk. A synced event survives a crash of the machine.
-        sync: LogSync,
+        /// A crash of the machine can lose the events that were acknowledged within this time before it.
+        /// `None`: each event is synced to disk before it is acknowledged, and survives.
+        sync_interval: Option<Duration>,
     },
     /// In Redis. Any number of processes can share the log.
     Redis(RedisSettings),
-}
-
-/// When appended events are synced to disk, so that they survive a crash of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogSync {
-    /// Each event is synced before the publisher receives the acknowledgement.
-    Always,
-    /// Each event is synced within this time after its acknowledgement. Until then, a crash of the machine
-    /// can lose it.
-    Within(Duration),
 }
 
 /// Settings of a log in Redis.

@@ -20,12 +20,15 @@ use crate::{
 #[allow(unreachable_pub, dead_code, reason = "each test uses only a part")]
 mod server;
 
-pub(super) fn file(folder: &TempDir, sync: LogSync) -> LogKind {
+pub(super) fn file(folder: &TempDir, sync_interval: Option<Duration>) -> LogKind {
     let path = folder.path().join("events.redb");
-    LogKind::File { path, sync }
+    LogKind::File {
+        path,
+        sync_interval,
+    }
 }
 
-pub(super) const WITHIN: LogSync = LogSync::Within(Duration::from_millis(1));
+pub(super) const WITHIN: Option<Duration> = Some(Duration::from_millis(1));
 
 /// The folder or the Redis server of a log. Dropping it removes the log.
 type Home = Box<dyn std::any::Any>;
@@ -39,7 +42,7 @@ fn kinds() -> Vec<(LogKind, Home)> {
     let redis = Redis::start();
     vec![
         (LogKind::Memory, Box::new(())),
-        in_file(LogSync::Always),
+        in_file(None),
         in_file(WITHIN),
         (in_redis(&redis), Box::new(redis)),
     ]

@@ -48,7 +48,7 @@ pub(crate) use self::{
 };
 pub use self::{
     error::LogError,
-    kind::{LogKind, LogSync, RedisSettings},
+    kind::{LogKind, RedisSettings},
     read::Retention,
     redis_url::{InvalidRedisUrl, RedisUrl},
     ticker::TickerSettings,

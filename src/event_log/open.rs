@@ -43,11 +43,20 @@ pub(crate) fn open(
                 gone: None,
             })
         }
-        LogKind::File { path, sync } => {
+        LogKind::File {
+            path,
+            sync_interval,
+        } => {
             let now = SystemTime::now();
             let (memory, stored, store) = read_file(&path, retention, topic, now)?;
             let memory = Arc::new(memory);
-            let writer = Writer::start(&path, (store, stored), memory.clone(), sync, listener);
+            let writer = Writer::start(
+                &path,
+                (store, stored),
+                memory.clone(),
+                sync_interval,
+                listener,
+            );
             let (writer, gone) = writer.map_err(|err| {
                 LogError::in_file(
                     &path,

@@ -25,7 +25,6 @@ use self::sync_state::{Goal, SyncState};
 use super::{
     appender::{Appender, Listener, TICK_PAUSE},
     file::{Batch, FileMetadata, FileStore},
-    kind::LogSync,
     memory::MemoryLog,
     record::Record,
     waiting::{AckSender, LogUnavailable, Queue, Waiting, in_turn},
@@ -67,7 +66,7 @@ impl Writer {
         path: &Path,
         (store, stored): (FileStore, Stored),
         memory: Arc<MemoryLog>,
-        sync: LogSync,
+        sync_interval: Option<Duration>,
         listener: Listener,
     ) -> std::io::Result<(Self, oneshot::Receiver<Infallible>)> {
         let (inbox, commands) = mpsc::channel();
@@ -78,7 +77,7 @@ impl Writer {
             store: Some(store),
             stored,
             memory,
-            sync,
+            sync_interval,
             retry_at: Instant::now(),
             sync_state: SyncState::default(),
             is_failing: false,
@@ -145,7 +144,7 @@ struct Thread {
     retry_at: Instant,
     stored: Stored,
     memory: Arc<MemoryLog>,
-    sync: LogSync,
+    sync_interval: Option<Duration>,
     sync_state: SyncState,
     /// Whether a write failed and no commit has succeeded since. Then, further failures are logged at level
     /// debug.
@@ -233,7 +232,7 @@ impl Thread {
             let is_limit_reached = self.sync_state.bytes() + bytes >= MAX_UNSYNCED_BYTES;
             let goal = if !flushed.is_empty() {
                 Goal::Rest
-            } else if self.sync == LogSync::Always
+            } else if self.sync_interval.is_none()
                 || self.command_timeout().is_zero()
                 || is_limit_reached
             {
@@ -250,9 +249,9 @@ impl Thread {
 
     /// How long to wait for the next command: until a sync or an attempt to reopen the file is due.
     fn command_timeout(&self) -> Duration {
-        match (self.sync, self.sync_state.since()) {
+        match (self.sync_interval, self.sync_state.since()) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
-            (LogSync::Within(window), Some(since)) => window.saturating_sub(since.elapsed()),
+            (Some(interval), Some(since)) => interval.saturating_sub(since.elapsed()),
             _ => IDLE_TIMEOUT,
         }
     }
@@ -263,7 +262,7 @@ impl Thread {
         if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;
         }
-        let durability = self.sync_state.durability(goal, self.sync);
+        let durability = self.sync_state.durability(goal, self.sync_interval);
         let Some(store) = &mut self.store else {
             self.refuse(waiting);
             return;

@@ -1,9 +1,9 @@
 //! Tracks which acknowledged events a crash of the machine could lose, and decides whether the next commit is
 //! synced. Pure: the time is an argument.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::super::{kind::LogSync, record::Record};
+use super::super::record::Record;
 
 /// Whether all acknowledged events are synced to disk. The file has a flag, the mark, which says that some
 /// may not be. The mark is set and synced before an event is acknowledged without a sync. After a crash, the
@@ -52,12 +52,12 @@ pub(super) struct Durability {
 }
 
 impl SyncState {
-    pub(super) fn durability(&self, goal: Goal, sync: LogSync) -> Durability {
+    pub(super) fn durability(&self, goal: Goal, sync_interval: Option<Duration>) -> Durability {
         Durability {
             // The first commit after `AtRest` sets the mark and must be synced. Otherwise a crash could lose
             // the mark together with events, and the next process would not notice the loss.
             synced: goal != Goal::Append || matches!(self, Self::AtRest),
-            marked: sync != LogSync::Always && goal != Goal::Rest,
+            marked: sync_interval.is_some() && goal != Goal::Rest,
         }
     }
 
@@ -130,16 +130,16 @@ impl SyncState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
     use crate::event::Event;
 
-    const WITHIN: LogSync = LogSync::Within(Duration::from_secs(1));
+    const WITHIN: Option<Duration> = Some(Duration::from_secs(1));
 
     /// Commits one record. Returns whether the commit was synced, and whether the mark is set afterwards.
-    fn commit(state: &mut SyncState, goal: Goal, sync: LogSync) -> (bool, bool) {
-        let durability = state.durability(goal, sync);
+    fn commit(state: &mut SyncState, goal: Goal, sync_interval: Option<Duration>) -> (bool, bool) {
+        let durability = state.durability(goal, sync_interval);
         let record = Record::of(&Event::message(""), SystemTime::now());
         state.committed(durability, vec![record], 100, Instant::now());
         (durability.synced, durability.marked)
@@ -149,10 +149,7 @@ mod tests {
     fn with_always_each_commit_is_synced_and_no_mark_is_set() {
         let mut state = SyncState::default();
         for _ in 0..2 {
-            assert_eq!(
-                commit(&mut state, Goal::Sync, LogSync::Always),
-                (true, false)
-            );
+            assert_eq!(commit(&mut state, Goal::Sync, None), (true, false));
             assert!(matches!(state, SyncState::AtRest));
         }
     }
