@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 
-# The browser for the browser tests. If unset: /usr/bin/chromium, which is installed if it is missing.
+# The browser for the browser tests. If it is unset, they use /usr/bin/chromium, which is installed if it is
+# missing.
 export CHROMIUM
 
 NODE_MODULES := tests/browser/node_modules/.package-lock.json
 CLIENT_MODULES := tests/clients/node_modules/.package-lock.json
-# Runs one test file at a time: the tests measure time, and one of them requires port 3000.
+# Runs one test file at a time, because the tests measure time, and one of them requires port 3000.
 NODE_TEST := node --test --test-concurrency=1 --test-reporter=spec
 
 # The benchmark program. Cargo writes to target/ unless CARGO_TARGET_DIR is set.
@@ -76,7 +77,7 @@ bench: build-bench ## Measure the server beside its peers (25 minutes) and write
 	$(SSE_BENCH) compare
 
 .PHONY: bench-quick
-bench-quick: build-bench ## Measure the server beside the bare write loop (two minutes)
+bench-quick: build-bench ## Measure the server beside a bare write loop (two minutes)
 	$(SSE_BENCH) compare --quick
 
 .PHONY: bench-cluster
@@ -84,7 +85,8 @@ bench-cluster: build-bench ## Measure a cluster on one Redis, and the log kinds 
 	@scripts/need-redis
 	scripts/bench-cluster
 
-# Two commands: in one build, the server would get the features that its peers enable.
+# Two commands, because one build of both packages would enable in the server's dependencies the features that
+# only sse-bench needs.
 .PHONY: build-bench
 build-bench:
 	@scripts/need-cargo
@@ -97,7 +99,7 @@ chaos: setup ## Break clusters and files at random; CHAOS_SEED=7 replays a run, 
 	CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),50) cargo test --locked --test event_log redis::chaos -- --nocapture
 
 .PHONY: faults
-faults: setup ## Inject each fault as often as docs/operate/cluster.md says
+faults: setup ## Inject each fault as many times as docs/operate/cluster.md says
 	CHAOS_ROUNDS=50 cargo test --locked --test event_log file::killed -- --nocapture
 	FAULT_ROUNDS=all cargo test --locked --test event_log redis::faults -- --nocapture --test-threads 1
 

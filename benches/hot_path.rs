@@ -1,4 +1,5 @@
-//! Measures the cost of a message in this server, without system calls unless stated: `cargo bench`.
+//! Measures the cost of single steps of a message in this server, with `cargo bench`. Only the benchmarks
+//! that say so make system calls.
 
 use std::{hint::black_box, time::Duration};
 
@@ -34,7 +35,7 @@ fn encoding(c: &mut Criterion) {
     group.finish();
 }
 
-/// The cost of a round for each subscriber, without the write.
+/// The cost of a round (one pass of the fan-out over its subscribers), without the write to the sockets.
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out");
     for (subscribers, events) in [(1, 1), (1000, 1), (10_000, 1), (10_000, 64)] {
@@ -57,7 +58,7 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures publishing on each of these topics. Every topic has one subscriber.
+/// Measures publishing an event on these topics in turn. One subscriber receives each event.
 fn publish_each(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
@@ -67,25 +68,25 @@ fn publish_each(
     let mut events = topics.map(|topic| on(&topic));
     group.bench_function(id, |b| {
         b.iter_batched(
-            || events.next().expect("they have no end"),
+            || events.next().expect("the iterator has no end"),
             |event| assert_eq!(fan_out.publish(&event, 1), 1),
             BatchSize::SmallInput,
         );
     });
 }
 
-/// The cost of one event on one of many topics: finding its only subscriber, and delivering it, with and
-/// without the write.
+/// The cost of one event on one of many topics: finding its only subscriber and delivering the event, with
+/// and without the write to the socket.
 fn topics(c: &mut Criterion) {
     let mut group = c.benchmark_group("one of many topics");
     for topics in [1, 100_000] {
         let with_write = FanOut::with_topics_and_socket(topics).expect("there are sockets");
         for (name, mut fan_out) in [
-            ("with its write, of", with_write),
-            ("without it, of", FanOut::with_topics(topics)),
+            ("with the write, of", with_write),
+            ("without the write, of", FanOut::with_topics(topics)),
         ] {
             let id = BenchmarkId::new(name, topics);
-            // Use a different topic each time, so that no cache contains it.
+            // Each event is on another topic, far from the last one, so that no CPU cache contains it.
             let numbers = (0..topics).cycle().step_by(7919);
             publish_each(
                 &mut group,
@@ -112,7 +113,8 @@ fn patterns(c: &mut Criterion) {
     group.finish();
 }
 
-/// The cost of finding the position of an id: one that the hub gave, and one that a publisher gave.
+/// The cost of finding the position of an id in the log: an id that the hub assigned, and an id that the
+/// publisher chose.
 fn resume(c: &mut Criterion) {
     let mut group = c.benchmark_group("the place of an id");
     for events in [100, 1_000_000_usize] {
@@ -141,7 +143,7 @@ fn resume(c: &mut Criterion) {
     group.finish();
 }
 
-/// The cost of each event for a subscriber that is catching up, without the write.
+/// The cost of each event for a subscriber that is catching up, without the write to the socket.
 fn catch_up(c: &mut Criterion) {
     let mut group = c.benchmark_group("catch-up");
     for events in [100, 20_000, 1_000_000] {
@@ -161,7 +163,7 @@ fn catch_up(c: &mut Criterion) {
     group.finish();
 }
 
-/// The cost of the metrics for one round, which does not depend on the number of subscribers.
+/// The cost of updating the metrics after one round. It does not depend on the number of subscribers.
 fn counting(c: &mut Criterion) {
     let counting = Counting::default();
     c.bench_function("counting/round", |b| {

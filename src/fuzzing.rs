@@ -1,5 +1,5 @@
-//! Fuzz targets: each feeds arbitrary bytes to a parser of network input, and panics if an invariant is
-//! violated. Requires the feature `fuzzing`, and is not part of the public interface.
+//! Fuzz targets: each gives arbitrary bytes to a parser of network input, and panics if an invariant is
+//! violated. This module requires the feature `fuzzing`, and is not part of the public interface.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ use crate::{
     transport::{MAX_ID, RequestScan, form::decode},
 };
 
-/// A fuzz target. It must accept any bytes.
+/// A fuzz target. It must not panic, whatever the bytes are.
 pub type Target = fn(&[u8]);
 
-/// All targets by name. A target's corpus has the same name.
+/// All targets by name. The corpus of a target (its stored inputs) has the same name.
 pub const TARGETS: [(&str, Target); 7] = [
     ("query", query),
     ("form", form),
@@ -36,7 +36,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("request", request),
 ];
 
-/// The parameters of a subscriber, as query and as body.
+/// Parses the input as the parameters of a subscriber, once as the query and once as the request body.
 pub fn query(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let text = String::from_utf8_lossy(bytes);
@@ -53,7 +53,8 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// An update. A subscriber receives exactly the fields that were published, whatever they contain.
+/// Parses the input as a publish request. A subscriber must receive exactly the published fields, whatever
+/// they contain.
 pub fn form(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let Ok(event) = update::parse(bytes, &limits) else {
@@ -70,7 +71,7 @@ pub fn form(bytes: &[u8]) {
         match line.split_once(": ") {
             Some(("data", text)) => data.push(text),
             Some(("id" | "event" | "retry", _)) => others += 1,
-            _ => panic!("a line that is no field: {line:?}"),
+            _ => panic!("this line is not a field: {line:?}"),
         }
     }
     let expected = event.data().replace("\r\n", "\n").replace('\r', "\n");
@@ -79,8 +80,8 @@ pub fn form(bytes: &[u8]) {
     assert_eq!(others, 1 + named);
 }
 
-/// Request headers that carry a token or say which page sent the request. Each line of the input is one
-/// header, and its first byte selects the name.
+/// Extracts a token from request headers, and checks whether a trusted page sent the request. Each line of
+/// the input is one header, and the first byte of the line selects the header's name.
 pub fn credentials(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -110,7 +111,8 @@ pub fn credentials(bytes: &[u8]) {
     }
 }
 
-/// A token without a valid signature, and then a correctly signed token with the input as its claims.
+/// Verifies the input as a token, which must fail without a valid signature. Then verifies correctly signed
+/// tokens with the input as their claims.
 pub fn token(bytes: &[u8]) {
     let rules = TokenRules {
         legacy: true,
@@ -124,9 +126,9 @@ pub fn token(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     assert!(
         token_verifier.verify(&text).is_err(),
-        "it was signed by nobody"
+        "a token without a valid signature was accepted"
     );
-    // The claims that a trusted issuer signs may be anything, too.
+    // A correctly signed token may also have any claims, and must not cause a panic.
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
@@ -153,7 +155,8 @@ pub fn token(bytes: &[u8]) {
     }
 }
 
-/// A matcher, and after a line break the topic that it is matched against.
+/// Compiles the first line of the input as a matcher, and matches it against the rest of the input as a
+/// topic.
 pub fn pattern(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -171,14 +174,14 @@ pub fn pattern(bytes: &[u8]) {
         };
         let start = Instant::now();
         let is_match = matcher.matches(&Subject::new(topic, &hub));
-        assert!(start.elapsed() < Duration::from_secs(1), "it takes long");
+        assert!(start.elapsed() < Duration::from_secs(1), "matching is slow");
         if kind == MatcherType::Exact {
             assert_eq!(is_match, text == topic || text == "*");
         }
     }
 }
 
-/// A last event id.
+/// Resumes a stream with the input as the last event id.
 pub fn last_event_id(bytes: &[u8]) {
     let own = Topic::parse("/ticker").expect("this is a topic");
     let retention = Retention {
@@ -199,7 +202,7 @@ pub fn last_event_id(bytes: &[u8]) {
     }
     let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
     let from = ResumeFrom::parse(bytes);
-    // Every variant except `Unknown` can be repeated in a response header.
+    // The server repeats the id in a response header. Only an `Unknown` id may be invalid there.
     let is_header = HeaderValue::from_str(&from.to_string()).is_ok();
     assert!(is_header || matches!(from, ResumeFrom::Unknown(_)));
     let placement = log.resume(&from, &selection);
@@ -212,35 +215,35 @@ pub fn last_event_id(bytes: &[u8]) {
     }
 }
 
-/// Requests as they arrive. Splitting the input does not change the result, and a request whose last event
-/// ids were shortened parses like the original.
+/// Scans the input as the bytes of requests, before they are parsed. Splitting the input must not change the
+/// result. The scan shortens long last event ids, and must not change anything else in the request.
 pub fn request(bytes: &[u8]) {
     let mut scan = RequestScan::default();
-    let at_once = scan.read_all(bytes);
+    let scanned = scan.read_all(bytes);
     let mut by_byte = Vec::new();
     let mut other = RequestScan::default();
     for byte in bytes {
         by_byte.extend(other.read_all(&[*byte]));
     }
-    assert_eq!(at_once, by_byte);
+    assert_eq!(scanned, by_byte);
     assert_eq!(scan.take_heads(), other.take_heads());
     assert_eq!(scan.unfinished(), other.unfinished());
     let breaks = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(breaks(bytes), breaks(&at_once), "a line break was dropped");
+    assert_eq!(breaks(bytes), breaks(&scanned), "a line break was dropped");
     if let Some(whole) = ParsedRequest::of(bytes) {
-        let left = ParsedRequest::of(&at_once).expect("a shortened request is one, too");
-        left.assert_agrees(&whole, at_once == bytes);
+        let left = ParsedRequest::of(&scanned).expect("a shortened request is valid, too");
+        left.assert_agrees(&whole, scanned == bytes);
     }
 }
 
-/// What the HTTP and query parsers read from the first request.
+/// What the HTTP and query parsers read from the first request of the input.
 #[derive(Debug)]
 struct ParsedRequest {
     method: String,
     path: String,
     /// All headers except last event ids.
     headers: Vec<(String, Vec<u8>)>,
-    /// The raw last event ids of headers and query.
+    /// The last event ids in headers and query, before they are parsed.
     ids: Vec<Vec<u8>>,
     /// The parsed query, without and with the parameters of older Mercure versions.
     asked: [Result<StreamParameters, String>; 2],
@@ -296,7 +299,7 @@ impl ParsedRequest {
             assert!(left.len() <= MAX_ID && id.starts_with(left));
             assert!(
                 left == id || id.len() > MAX_ID,
-                "more was cut than is needed"
+                "an id was shortened although it is not too long"
             );
         }
         for (left, whole) in self.asked.iter().zip(&whole.asked) {
@@ -311,7 +314,7 @@ impl ParsedRequest {
             let from =
                 |asked: &StreamParameters| asked.last_event_id.as_deref().map(ResumeFrom::parse);
             match (from(left), from(whole)) {
-                // Only ids that are too long to be valid are shortened.
+                // The original id is too long to be valid, and so is the shortened id. They may differ.
                 (Some(ResumeFrom::Unknown(_)), Some(ResumeFrom::Unknown(_))) if !is_whole => {}
                 (left, whole) => assert_eq!(left, whole),
             }

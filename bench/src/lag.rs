@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::load::{Order, Request, Scan, check_head};
 
-/// Time limit for the last event.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of each read: a response, or the next event.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Lag {
@@ -36,8 +36,9 @@ pub(crate) struct Lag {
     updates: usize,
 }
 
-/// Latencies in milliseconds. `added` is the time from the acknowledgement to the delivery, or zero if the
-/// delivery was first.
+/// Latencies in milliseconds. `acknowledged` is the time from the request to its acknowledgement. `added` is
+/// the time from the acknowledgement to the delivery, or zero if the delivery came before the
+/// acknowledgement.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LagFigures {
     updates: usize,
@@ -60,7 +61,7 @@ impl Lag {
         };
         let mut stream = request.send(0, None)?;
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let mut first = [0; 4096];
         let length = stream.read(&mut first)?;
         check_head(&first[..length])?;
@@ -92,7 +93,7 @@ impl Lag {
         for (number, at) in arrivals {
             let (_, acknowledged) = acknowledged
                 .get(number as usize)
-                .context("a number that was not published")?;
+                .context("a number arrived that was not published")?;
             added.push(at.saturating_duration_since(*acknowledged));
         }
         let mut waited: Vec<_> = acknowledged.iter().map(|(sent, at)| *at - *sent).collect();
@@ -100,21 +101,21 @@ impl Lag {
         waited.sort_unstable();
         Ok(LagFigures {
             updates,
-            acknowledged_p50_ms: share(&waited, 0.5),
-            acknowledged_p99_ms: share(&waited, 0.99),
-            added_p50_ms: share(&added, 0.5),
-            added_p99_ms: share(&added, 0.99),
-            added_max_ms: share(&added, 1.0),
+            acknowledged_p50_ms: quantile_ms(&waited, 0.5),
+            acknowledged_p99_ms: quantile_ms(&waited, 0.99),
+            added_p50_ms: quantile_ms(&added, 0.5),
+            added_p99_ms: quantile_ms(&added, 0.99),
+            added_max_ms: quantile_ms(&added, 1.0),
             lost: updates as u64 - order.deliveries,
             duplicated: order.duplicated,
         })
     }
 
-    /// Publishes all events. Returns, for each, when it was sent and when it was acknowledged.
+    /// Publishes all events. Returns for each event when it was sent and when it was acknowledged.
     fn publish_all(&self) -> anyhow::Result<Vec<(Instant, Instant)>> {
         let mut socket = TcpStream::connect(self.publish)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         let began = Instant::now();
         let mut times = Vec::with_capacity(self.updates);
         for number in 0..self.updates {
@@ -133,7 +134,7 @@ impl Lag {
             let length = socket.read(&mut answer)?;
             ensure!(
                 answer[..length].starts_with(b"HTTP/1.1 200"),
-                "it is refused"
+                "an update was refused"
             );
             times.push((sent, Instant::now()));
         }
@@ -141,7 +142,7 @@ impl Lag {
     }
 }
 
-fn share(sorted: &[Duration], share: f64) -> f64 {
+fn quantile_ms(sorted: &[Duration], share: f64) -> f64 {
     let at = (sorted.len() as f64 * share) as usize;
     let found = sorted.get(at.min(sorted.len().saturating_sub(1)));
     found.map_or(0.0, |found| found.as_secs_f64() * 1e3)

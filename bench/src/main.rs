@@ -1,5 +1,5 @@
-//! Measures sse-broadcaster beside its peers. This program contains the load, and the peers that are written
-//! in Rust.
+//! Measures sse-broadcaster beside its peers: other servers that send the same messages. This program
+//! contains the load (the subscribers and publishers), and the peers that are written in Rust.
 
 mod compare;
 mod lag;
@@ -26,16 +26,16 @@ struct Cli {
 enum Command {
     /// Connect many subscribers, check every number, and print the figures as JSON
     Load(load::FanOut),
-    /// Reconnect many subscribers at once, each some events behind, while others listen
+    /// Reconnect many subscribers at the same time, each some events behind, while others stay connected
     Storm(load::Storm),
     /// Connect subscribers that receive no messages, disconnect them, and measure the memory that remains
     Idle(load::Idle),
     /// Publish from many connections, and check that subscribers receive everything
     Publish(publish::Publish),
     /// Publish at one node of a cluster, and measure the time from the acknowledgement to the delivery at
-    /// another
+    /// another node
     Lag(lag::Lag),
-    /// Measure this server beside its peers, and write docs/explain/performance.md
+    /// Measure this server and its peers, and write docs/explain/performance.md
     Compare(compare::Compare),
     /// Write docs/explain/performance.md and its plot again from docs/explain/performance.jsonl
     Report {

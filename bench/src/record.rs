@@ -18,9 +18,9 @@ use crate::{
 )]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Peer {
-    /// This project
+    /// The server of this project
     Broadcaster,
-    /// The bare writer
+    /// The bare writer: a loop with one write for each subscriber and message
     Bare,
     /// nginx with nchan
     Nchan,
@@ -66,32 +66,34 @@ pub(crate) enum Scenario {
     Large,
     /// Like `FanOut`, with additional subscribers that are stalled or slow.
     Laggards,
-    /// Many subscribers reconnect at once, each some events behind.
+    /// Many subscribers reconnect at the same time, each some events behind.
     Storm,
-    /// No messages.
+    /// Subscribers that receive no messages.
     Idle,
-    /// Events published as fast as they are acknowledged, all to one subscriber.
+    /// Events are published as fast as they are acknowledged, and one subscriber receives all of them.
     Publish,
     /// Events on many topics, each with one subscriber.
     Topics,
-    /// Events on some topics, and many subscribers with a different URL Pattern each.
+    /// Events on some topics, and many subscribers that each have a different URL Pattern.
     Patterns,
 }
 
 impl Scenario {
-    /// Whether events are published by HTTP. If so, the server sends no numbered messages of its own.
+    /// Whether the load publishes the events by HTTP. If so, the server's ticker, which otherwise creates
+    /// numbered messages, is off.
     pub(crate) fn publishes(self) -> bool {
         matches!(self, Self::Publish | Self::Topics | Self::Patterns)
     }
 }
 
-/// One measurement of the plan.
+/// One measurement in the plan of a comparison: a server and its load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
     pub(crate) peer: Peer,
     pub(crate) subscribers: usize,
-    /// Messages per second. 0 means none, or as many as can be published.
+    /// Messages per second. 0 means no messages, or in `Scenario::Publish` as many as the server
+    /// acknowledges.
     pub(crate) per_second: u64,
 }
 
@@ -115,7 +117,7 @@ pub(crate) enum Figures {
     NotRun(String),
 }
 
-/// Where and what was measured.
+/// The machine and the programs with which a comparison was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Surroundings {
     pub(crate) date: String,
@@ -150,7 +152,7 @@ impl Record {
 
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
-            .with_context(|| format!("there are no figures in {}", path.display()))?;
+            .with_context(|| format!("cannot read the figures in {}", path.display()))?;
         Self::parse(&text)
     }
 

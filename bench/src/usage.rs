@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// The unit of CPU times in `/proc`: Linux reports hundredths of a second.
+/// The unit of CPU times in `/proc`: Linux reports them in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
 /// CPU time since the start and current memory of a process, including all threads and children.
@@ -16,8 +16,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     pub(crate) resident_kb: u64,
-    /// The highest resident memory. The peaks of the children are added, although they may have been at
-    /// different times.
+    /// The highest resident memory so far. It is the sum of the peaks of the process and its children,
+    /// although they may have been at different times.
     pub(crate) peak_kb: u64,
 }
 
@@ -25,9 +25,11 @@ impl Usage {
     pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
         let folder = format!("/proc/{process}");
         let stat = fs::read_to_string(format!("{folder}/stat"))
-            .with_context(|| format!("process {process} is gone"))?;
+            .with_context(|| format!("process {process} does not exist"))?;
         // The second field is the process name in parentheses, which may contain any characters.
-        let (_, fields) = stat.rsplit_once(") ").context("a stat line has a name")?;
+        let (_, fields) = stat
+            .rsplit_once(") ")
+            .context("the stat line has no process name")?;
         let ticks: u32 = fields
             .split(' ')
             .skip(11)
@@ -61,7 +63,7 @@ impl Usage {
     }
 }
 
-/// What a process had used at one moment, for comparison with a later one.
+/// The CPU time and memory that a process had used at one moment, for comparison with a later moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) at: Instant,
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_process_uses_time_and_memory() {
+    fn this_process_uses_cpu_time_and_memory() {
         let before = Moment::of(std::process::id()).unwrap();
         let until = Instant::now() + Duration::from_millis(100);
         while Instant::now() < until {}

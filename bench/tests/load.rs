@@ -1,4 +1,5 @@
-//! Runs the load against servers with known faults. The load must report exactly these faults.
+//! Runs the load against servers with known faults, or without faults. The load must report exactly these
+//! faults.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 const SSE_BENCH: &str = env!("CARGO_BIN_EXE_sse-bench");
 
-/// A server that is ended with the test.
+/// A server that is ended at the end of the test.
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -25,8 +26,8 @@ impl Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        said.read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         let (_, addr) = line.split_once("http://").unwrap();
         let addr = addr.trim_end().trim_end_matches('/').parse().unwrap();
         Self { child, addr }
@@ -51,9 +52,9 @@ fn load(addr: SocketAddr, pid: u32, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Starts a server that sends this body to each of `subscribers` connections, all of it at once, and keeps
-/// the streams open.
-fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
+/// Starts a server that immediately sends this whole body on each of `subscribers` connections, and keeps the
+/// streams open.
+fn server_that_sends(body: &'static str, subscribers: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -71,7 +72,7 @@ fn one_that_says(body: &'static str, subscribers: usize) -> SocketAddr {
 }
 
 #[test]
-fn every_delivery_of_a_good_server_counts_and_none_is_a_fault() {
+fn a_server_without_faults_has_deliveries_and_no_faults() {
     let server = Server::start(&["bare", "--interval", "20"]);
 
     let arguments = [
@@ -84,7 +85,7 @@ fn every_delivery_of_a_good_server_counts_and_none_is_a_fault() {
     let figures = load(server.addr, server.child.id(), &arguments);
 
     assert_eq!(figures["subscribers"], 50);
-    // There would be 2,500 deliveries if the machine were not busy with other tests.
+    // 2,500 deliveries are expected, but there may be fewer if other tests keep the machine busy.
     assert!(figures["deliveries"].as_u64().unwrap() >= 50, "{figures}");
     for fault in ["lost", "duplicated", "closed"] {
         assert_eq!(figures[fault], 0, "{fault} in {figures}");
@@ -96,10 +97,10 @@ fn every_delivery_of_a_good_server_counts_and_none_is_a_fault() {
 }
 
 #[test]
-fn a_number_that_is_skipped_is_lost_and_one_that_comes_again_is_not_new() {
+fn skipped_numbers_are_lost_and_repeated_numbers_are_duplicated() {
     let body = "data: Message number: 5\n\ndata: Message number: 6\n\ndata: Message number: 9\n\n\
                 data: Message number: 9\n\n";
-    let addr = one_that_says(body, 3);
+    let addr = server_that_sends(body, 3);
 
     let arguments = ["load", "--subscribers=3", "--settle=0.1", "--measure=0.1"];
     let figures = load(addr, std::process::id(), &arguments);
@@ -109,7 +110,7 @@ fn a_number_that_is_skipped_is_lost_and_one_that_comes_again_is_not_new() {
 }
 
 #[test]
-fn who_is_turned_away_or_cut_off_is_no_subscriber() {
+fn a_stream_that_the_server_ends_is_closed_and_has_no_deliveries() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -127,7 +128,7 @@ fn who_is_turned_away_or_cut_off_is_no_subscriber() {
 }
 
 #[test]
-fn an_idle_crowd_costs_and_leaves_next_to_nothing() {
+fn idle_subscribers_cost_little_cpu_time_and_their_memory_is_released() {
     let server = Server::start(&["bare", "--interval", "60000"]);
 
     let arguments = [

@@ -1,5 +1,5 @@
-//! Decides what a token allows, from the Mercure authorization details in it (Mercure, chapter Authorization
-//! Details; RFC 9396). A detail that is wrong in any part makes the whole token invalid.
+//! Decides what a token allows, from its authorization details for Mercure (Mercure, chapter Authorization
+//! Details; RFC 9396). Each detail allows actions on topics. An error in one detail makes the token invalid.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ pub(crate) struct Access {
     pub(crate) expires_at: Option<u64>,
     /// Hash of the token's signed part. Identifies the token in this process.
     pub(crate) token: u64,
-    /// The mark (`Key::mark`) of the key that signed the token.
+    /// The fingerprint (`Key::fingerprint`) of the key that signed the token.
     pub(super) key: u64,
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
-    /// Memory that the token's patterns use of the budget for the patterns of all tokens.
+    /// Reserved memory for the token's patterns, from the budget for the patterns of all tokens.
     pub(super) compiled: Option<Arc<Reservation>>,
 }
 
-/// The payload that active subscriptions to these topics show.
+/// The payload that the hub shows with each active subscription to certain topics.
 #[derive(Debug)]
 struct Payload {
     topics: Vec<Matcher>,
@@ -49,22 +49,23 @@ pub(crate) enum InvalidDetails {
     Form,
     #[error("there are more details than limits.token_details")]
     TooMany,
-    #[error("a detail's actions are not a list of texts, at least one")]
+    #[error("a detail's actions are not a list of one or more texts")]
     Actions,
-    #[error("a detail's topics are not a list of objects, at least one")]
+    #[error("a detail's topics are not a list of one or more objects with a match")]
     Topics,
     #[error("a detail has more topics than limits.token_topics")]
     TooManyTopics,
     #[error("a detail's payload is not an object")]
     Payload,
-    #[error("a topic's match_type is none of this hub's")]
+    #[error("a topic's match_type is not one that this hub supports")]
     MatchType,
     #[error("a topic's match: {0}")]
     Matcher(#[from] InvalidMatcher),
 }
 
 impl Access {
-    /// Parses the claim `authorization_details`. `None`: the token has no such claim, and allows nothing.
+    /// Parses the claim `authorization_details`. If `details` is `None`, the token has no such claim and
+    /// allows nothing.
     pub(crate) fn parse(
         details: Option<&Value>,
         compiling: &mut Compiling<'_>,
@@ -128,8 +129,8 @@ impl Access {
         self.subscribe.extend(topics);
     }
 
-    /// Sets the payload that active subscriptions to these topics show. If several calls match a
-    /// subscription, the first one counts.
+    /// Adds a payload that the hub shows with each active subscription to these topics. If the topics of
+    /// several calls match a subscription, the payload of the first call is shown.
     pub(super) fn add_payload(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
     }
@@ -144,13 +145,14 @@ impl Access {
         !self.publish.is_empty()
     }
 
-    /// Whether the bearer may read private events on a topic, or the active subscriptions at a path.
+    /// Whether the bearer may read private events on a topic. The path of a list of active subscriptions is
+    /// checked like a topic.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)
     }
 
-    /// The reservation for the token's patterns. Code that keeps a copy of the patterns must also keep the
-    /// reservation.
+    /// The memory reservation for the token's patterns. Code that keeps a copy of the patterns must also keep
+    /// the reservation, so that their memory stays counted.
     pub(crate) fn compiled(&self) -> Option<Arc<Reservation>> {
         self.compiled.clone()
     }
@@ -160,13 +162,15 @@ impl Access {
         &self.subscribe
     }
 
-    /// The payload that an active subscription shows, as JSON: the payload of the first detail that matches
-    /// what the client subscribed to, as if that text were a topic. (Mercure, chapter Payloads)
+    /// The payload of an active subscription, as JSON. `subscribed` is the topic or pattern that the client
+    /// subscribed to. The payload is that of the first detail that matches this text as if it were a topic
+    /// (Mercure, chapter Payloads).
     pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&str> {
         self.payloads
             .iter()
             .find(|detail| {
-                // A pattern matches itself, even if it would not match its own text as a topic.
+                // A detail with the same text as `subscribed` applies, even if this text is a pattern that
+                // does not match itself as a topic.
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })

@@ -1,17 +1,17 @@
-//! Decides why a token is refused, and which of these reasons its client may learn.
+//! Defines the reasons for which a token is refused, and which of them the client may learn.
 
 use thiserror::Error;
 
 use super::access::InvalidDetails;
 use crate::matching::InvalidMatcher;
 
-/// Why a token is refused. The log contains every reason. The client receives only reasons that are found
+/// Why a token is refused. The server logs every reason. The client receives only reasons that are found
 /// after the signature was verified.
 #[derive(Debug, Error)]
 pub(crate) enum InvalidToken {
     #[error("it is longer than limits.token")]
     TooLong,
-    #[error("its header cannot be read, or names no algorithm that is supported")]
+    #[error("its header cannot be read, or names an algorithm that is not supported")]
     Header,
     #[error("it has critical extensions")]
     Critical,

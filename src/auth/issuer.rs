@@ -15,14 +15,14 @@ use thiserror::Error;
 pub struct IssuerConfig {
     /// The issuer's name, as in the claim `iss`.
     pub issuer: String,
-    /// Where the key is.
+    /// The file that contains the key.
     pub key: KeySource,
 }
 
 /// The file that contains a key, and its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A secret that is shared with the issuer, for HS256.
+    /// A secret that the issuer also has, for HS256.
     Secret(PathBuf),
     /// A public key in PEM form, for EdDSA, ES256 or RS256.
     Pem(PathBuf),
@@ -30,7 +30,7 @@ pub enum KeySource {
     Jwks(PathBuf),
 }
 
-/// The text is not an issuer with a key.
+/// The text does not have the form of an [`IssuerConfig`], `<issuer> <kind>:<path>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not an issuer with a key")]
 pub struct InvalidIssuer;

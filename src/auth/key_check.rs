@@ -11,10 +11,10 @@ use aws_lc_rs::{
 };
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
-/// Minimum length of an HMAC secret, in bytes (RFC 7518, section 3.2). A shorter one is refused.
+/// Minimum length of an HMAC secret, in bytes (RFC 7518, section 3.2). A shorter secret is refused.
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 
-/// Checks a key of a supported algorithm family. The error never contains the key.
+/// Checks that a key can verify tokens. The error text never contains the key.
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => {
@@ -50,7 +50,7 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
 const INVALID_RSA: &str = "it is not a valid RSA public key of 2048 to 8192 bits";
 
 fn check_rsa(der: &[u8]) -> Result<(), String> {
-    // This also checks the size of the key.
+    // Parsing the key also checks its size.
     let key = PublicEncryptingKey::from_der(der);
     key.map(drop).map_err(|_| INVALID_RSA.to_owned())
 }

@@ -1,5 +1,5 @@
-//! Loads the keys that verify tokens, from files, again at each reload of the config. Each key is bound to
-//! one issuer and to the algorithms that it is for (RFC 8725).
+//! Loads the keys that verify tokens from files, at start and at each reload of the config. Each key is bound
+//! to one issuer and verifies only tokens with its own algorithms (RFC 8725).
 
 use std::{
     collections::hash_map::RandomState, fs, fs::File, hash::BuildHasher as _, io::Read as _,
@@ -17,7 +17,7 @@ use super::{
     key_check,
 };
 
-/// Maximum length of a key file, in bytes. A longer file is refused: it is not a key file.
+/// Maximum length of a key file, in bytes. A longer file is refused, because no key file is that long.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// A trusted issuer and its keys.
@@ -28,20 +28,21 @@ pub(super) struct Issuer {
 
 /// A key that verifies tokens.
 pub(super) struct Key {
-    /// The key's id (`kid`), by which a token may name the key that signed it. `None`: the key has no id.
+    /// The key's id. A token may name the key that signed it by this id, in the header `kid`. `None`: the key
+    /// has no id.
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
-    /// Hash of the issuer and the key. It identifies the key, and is the same each time this process loads
-    /// the key.
+    /// Hash of the issuer and the key, which identifies the key. If this process loads the key again, the
+    /// hash is the same.
     pub(super) fingerprint: u64,
 }
 
-/// The hasher for marks. There is one for the process, so that a key has the same mark each time it is
-/// loaded.
+/// The hasher for [`Key::fingerprint`]. The whole process uses one hasher, so that a key has the same
+/// fingerprint each time it is loaded.
 static FINGERPRINT_HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The key file of an issuer cannot be used. The error contains nothing of the file except ids of keys.
+/// The key file of an issuer cannot be used. The error text contains no part of the file except key ids.
 #[derive(Debug, Error)]
 #[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
 pub struct KeyError {
@@ -51,7 +52,7 @@ pub struct KeyError {
 }
 
 impl Issuer {
-    /// Loads the keys of an issuer from its file.
+    /// Loads the keys in an issuer's key file.
     pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
         let path = config.key.path();
         let keys = read(path).and_then(|file| match &config.key {
@@ -69,7 +70,7 @@ impl Issuer {
         }
     }
 
-    /// An issuer with one secret and no file.
+    /// An issuer whose only key is this secret. No file is read.
     pub(super) fn with_secret(name: String, secret: &[u8]) -> Self {
         Self::with_keys(name, vec![hmac(secret)])
     }
@@ -86,7 +87,7 @@ impl Issuer {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path).map_err(|err| err.to_string())?;
     if !metadata.is_file() {
-        // Opening a FIFO would block until a writer opens it.
+        // For example a FIFO: opening it would block until another process writes to it.
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -99,24 +100,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The secret in a text file, without whitespace at the end, such as the last line break.
+/// The content of a file that contains a secret, without whitespace at the end, such as the last line break.
 fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-/// Whether a file contains a PEM block, also after other text.
+/// Whether a file contains a PEM block, even if other text precedes the block.
 pub(super) fn is_pem(file: &[u8]) -> bool {
-    holds(file, b"-----BEGIN")
+    contains(file, b"-----BEGIN")
 }
 
-fn holds(file: &[u8], marker: &[u8]) -> bool {
+fn contains(file: &[u8], marker: &[u8]) -> bool {
     file.windows(marker.len()).any(|part| part == marker)
 }
 
 /// Returns the secret that a file contains.
 pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     let secret = trimmed(file);
-    // If a public key were used as a secret, everyone who has it could sign tokens.
+    // A public key must not become a secret: everyone who has the public key could then sign tokens.
     if is_pem(secret) || serde_json::from_slice::<JwkSet>(secret).is_ok() {
         return Err("this is a key in PEM form or a JSON Web Key Set, and no secret".to_owned());
     }
@@ -134,7 +135,7 @@ fn hmac(secret: &[u8]) -> Key {
 }
 
 fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
-    if holds(file, b"PRIVATE KEY") {
+    if contains(file, b"PRIVATE KEY") {
         return Err(
             "this is a private key; tokens are verified with the public one, which \
                     `openssl pkey -in private.pem -pubout` prints"
@@ -148,7 +149,7 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
     let algorithm = match verifier.family() {
         AlgorithmFamily::Ed => Algorithm::EdDSA,
         AlgorithmFamily::Rsa => Algorithm::RS256,
-        // This includes other curves. The check below accepts only P-256.
+        // A key on another curve than P-256 also gets ES256 here, but the check below refuses it.
         _ => Algorithm::ES256,
     };
     key_check::check(&verifier)?;
@@ -183,14 +184,14 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// Says which key of a set cannot be used, and why.
+/// An error text that says which key of a key set cannot be used, and why.
 fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!(" (kid {id:?})"));
     format!("key {} of the set{id} cannot be used: {reason}", index + 1)
 }
 
-/// The algorithm that a key of a set is for. `None`: the key is for encryption or for an unsupported
-/// algorithm. Binding each key to one algorithm prevents a public key from being used as a secret.
+/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption or for
+/// an unsupported algorithm. Because each key has only one algorithm, a public key is never used as a secret.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let of_kind = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

@@ -12,27 +12,29 @@ use super::{
 };
 use crate::matching::{Compiling, Matcher, MatcherText, MatcherType};
 
-/// The claim `mercure`. A missing list allows nothing.
+/// The claim `mercure`: the topics on which the bearer may publish, and those that it may read. A missing
+/// list allows nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MercureClaim {
     publish: Option<Vec<ClaimEntry>>,
     subscribe: Option<Vec<ClaimEntry>>,
-    /// Shown with the active subscriptions of subscribers that use the token.
+    /// JSON that the hub shows with the active subscriptions of the token's bearer.
     payload: Option<Value>,
 }
 
-/// An entry of `publish` or `subscribe`.
+/// An entry of the list `publish` or `subscribe` in the claim `mercure`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum ClaimEntry {
     /// A topic or a URI Template.
     Text(String),
-    /// A matcher. Without `match_type`, its type is `exact`.
+    /// A matcher: a text, and how it is compared with a topic. Without `match_type`, the type is `exact`.
     Matcher {
         r#match: String,
         match_type: Option<String>,
-        /// Shown with the active subscriptions that this entry matches, instead of the claim's payload.
+        /// JSON that the hub shows with the active subscriptions that this entry matches, instead of the
+        /// claim's payload.
         payload: Option<Value>,
     },
 }

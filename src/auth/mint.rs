@@ -37,16 +37,17 @@ pub(crate) enum MintError {
     Unreadable {
         /// The key file.
         path: String,
-        /// The reason.
+        /// Why the file cannot be read.
         reason: String,
     },
     /// The file contains no key that can sign.
     #[error(
-        "{0} holds no private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA), nor a secret of \
+        "{0} contains neither a private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA) nor a secret of \
          at least {MIN_SECRET_BYTES} bytes"
     )]
     NoKey(String),
-    /// Signing failed: the key does not fit, or the system has no randomness for the signature.
+    /// Signing failed: the key cannot be used with its algorithm, or the system has no randomness for the
+    /// signature.
     #[error("cannot sign: {0}")]
     Signing(String),
 }
@@ -89,7 +90,7 @@ impl Signer {
         })
     }
 
-    /// Creates a token for a hub. It is valid from now on for `lifetime`.
+    /// Creates a token for a hub. The token is valid immediately, and expires after `lifetime`.
     pub(crate) fn sign(
         &self,
         hub: &HubUrl,

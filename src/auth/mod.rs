@@ -1,6 +1,6 @@
-//! Decides who may do what. It verifies access tokens as JWT access tokens (RFC 9068, RFC 8725) against the
-//! keys of trusted issuers (Mercure, chapter Token Validation), creates tokens, and reports when a key that
-//! verified a token is no longer trusted.
+//! Decides what the bearer of an access token may do. It verifies tokens as JWT access tokens (RFC 9068,
+//! RFC 8725) against the keys of trusted issuers (Mercure, chapter Token Validation), creates tokens, and
+//! reports when the key of a verified token is no longer trusted.
 
 mod access;
 mod invalid_token;

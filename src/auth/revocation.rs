@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio::sync::watch;
 
-/// The marks (`Key::mark`) of all trusted keys.
+/// The fingerprints (`Key::fingerprint`) of all trusted keys.
 pub(super) type Fingerprints = HashSet<u64>;
 
 /// Watches the key that signed a token.
@@ -19,12 +19,13 @@ impl Revocation {
         Self { key, trusted }
     }
 
-    /// Resolves when the key is no longer trusted. This may be immediately.
+    /// Resolves when the key is no longer trusted. If that is already so, it resolves immediately.
     pub(crate) async fn happens(mut self) {
         let key = self.key;
         let is_revoked = |trusted: &Fingerprints| !trusted.contains(&key);
         if self.trusted.wait_for(is_revoked).await.is_err() {
-            // The verifier was dropped: the server is stopping, and no key can change any more.
+            // The verifier was dropped, because the server is stopping. The trusted keys do not change any
+            // more, so this never resolves.
             std::future::pending().await
         }
     }

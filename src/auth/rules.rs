@@ -1,6 +1,6 @@
 //! Defines which kinds of tokens are accepted, and their limits.
 
-/// The media type of access tokens, which tokens name in the header `typ`.
+/// The media type of access tokens. A token has it as `typ` in its header.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
 
 /// Which tokens are accepted, and their limits. A token that exceeds a limit is invalid.

@@ -1,4 +1,4 @@
-//! Which tokens are accepted. Each table row changes one thing in a valid token.
+//! Tests which tokens are accepted. Each row of a table changes one thing in a valid token.
 
 mod claims;
 mod details;
@@ -97,7 +97,7 @@ fn without(mut object: Value, member: &str) -> Value {
     object
 }
 
-/// Encodes as in RFC 7515, section 2.
+/// Encodes bytes as base64url without padding (RFC 7515, section 2).
 fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -127,7 +127,7 @@ fn sign_bytes(header: &[u8], claims: &[u8], (algorithm, key): &(Algorithm, Encod
     format!("{message}.{signature}")
 }
 
-/// A token signed with this key, whatever algorithm its header names.
+/// A token that is signed with this key, even if its header names another algorithm.
 fn sign(header: &Value, claims: &Value, key: &str) -> String {
     let (header, claims) = (header.to_string(), claims.to_string());
     sign_bytes(header.as_bytes(), claims.as_bytes(), &signing_key(key))
@@ -185,7 +185,7 @@ fn each_kind_of_key_verifies_its_own_algorithm() {
 }
 
 #[test]
-fn an_rsa_key_is_for_rs256_alone() {
+fn an_rsa_key_verifies_only_rs256() {
     let token_verifier = token_verifier();
     let (_, key) = signing_key("rsa2048");
 
@@ -363,7 +363,7 @@ fn a_token_that_was_changed_is_refused() {
 }
 
 #[test]
-fn a_token_that_is_too_long_is_not_read() {
+fn a_token_that_is_too_long_is_refused() {
     let token = sign(&header(), &claims(), "p256");
 
     for (bytes, expected) in [(token.len(), "good"), (token.len() - 1, "TooLong")] {

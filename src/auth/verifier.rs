@@ -30,15 +30,15 @@ use super::{
 };
 use crate::matching::{Compiler, HubUrl};
 
-/// Seconds before its `nbf` at which a token is already accepted, because the clocks of two machines differ.
-/// `exp` has no such leeway.
+/// Leeway for `nbf` (not before), in seconds: a token is accepted up to this long before its `nbf`, because
+/// clocks of machines differ. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
 /// Approximate memory for the cache of verified tokens, in bytes. Beyond it, the cache evicts tokens.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// Estimated number of cached tokens. With this estimate, the cache has at most eight shards, so each shard
-/// is large enough for the largest token.
+/// Estimated number of cached tokens, from which the cache computes its number of shards. With this estimate
+/// there are at most eight, so that each shard has room for the largest token.
 const CACHE_TOKENS: usize = 256;
 
 /// Verifies tokens. All threads share one verifier.
@@ -48,13 +48,14 @@ pub(crate) struct TokenVerifier {
     trusted: RwLock<Trusted>,
     fingerprints: watch::Sender<Fingerprints>,
     verified: Cache<Arc<str>, Verified, BySize>,
-    tell_apart: RandomState,
+    token_hasher: RandomState,
 }
 
 #[derive(Clone, Default)]
 struct Trusted {
     issuers: Arc<Vec<Issuer>>,
-    /// Incremented at each change of the issuers. A cached token of an earlier generation is verified again.
+    /// Incremented each time the issuers change. A cached token that was verified in an earlier generation
+    /// is verified again.
     generation: u64,
 }
 
@@ -70,7 +71,8 @@ struct BySize;
 
 impl Weighter<Arc<str>, Verified> for BySize {
     fn weight(&self, token: &Arc<str>, verified: &Verified) -> u64 {
-        // The parsed access needs several times the memory of the token's text.
+        // An estimate: the parsed `Access` needs several times the memory of the token's text, and the
+        // memory of its compiled patterns.
         let compiled = verified
             .access
             .compiled
@@ -80,11 +82,12 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// The claims that the verifier uses. It ignores all others.
+/// The claims that the verifier uses. It ignores all other claims.
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: Option<f64>,
-    /// Missing: valid from the start.
+    /// The time before which the token is not valid, in seconds since 1970. A token without this claim has
+    /// no such time.
     #[serde(default)]
     nbf: f64,
     #[serde(default)]
@@ -116,7 +119,7 @@ impl UnverifiedClaims {
     }
 }
 
-/// Loads the key files of these issuers, as the server does when it starts, to check them.
+/// Checks the key files of these issuers by loading them, as the server does when it starts.
 ///
 /// Returns the [`KeyError`] of the first issuer whose file cannot be read, is too long, or contains no usable
 /// key of the configured kind.
@@ -134,12 +137,12 @@ impl TokenVerifier {
             trusted: RwLock::default(),
             fingerprints: watch::Sender::default(),
             verified: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES, BySize),
-            tell_apart: RandomState::new(),
+            token_hasher: RandomState::new(),
         }
     }
 
-    /// Loads the keys of these issuers, and trusts them and no others from now on. If a key cannot be loaded,
-    /// nothing changes.
+    /// Loads the keys of these issuers, and from now on trusts only these issuers. If a key cannot be loaded,
+    /// the trusted issuers and keys do not change.
     pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
         let mut loaded: Vec<Issuer> = Vec::new();
         for config in issuers {
@@ -153,7 +156,7 @@ impl TokenVerifier {
         Ok(())
     }
 
-    /// Trusts only tokens of this issuer that are signed with this secret.
+    /// From now on, trusts only this issuer, and only tokens that are signed with this secret.
     pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) {
         self.replace(vec![Issuer::with_secret(issuer, secret)]);
     }
@@ -168,13 +171,13 @@ impl TokenVerifier {
         self.fingerprints.send_replace(fingerprints);
     }
 
-    /// Watches the key of a verified token. Resolves when that key is no longer trusted, even if the token
-    /// has not expired.
+    /// Returns a [`Revocation`], which reports when the key that signed a verified token is no longer
+    /// trusted, even if the token has not expired.
     pub(crate) fn revocation(&self, access: &Access) -> Revocation {
         Revocation::new(access.key, self.fingerprints.subscribe())
     }
 
-    /// Reserves the whole memory for patterns.
+    /// Reserves the whole memory budget for patterns, so that a test can check what happens without memory.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> crate::matching::Reservation {
         self.compiler.fill()
@@ -228,12 +231,14 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(InvalidToken::Critical);
         }
-        // Not verified yet. It only selects the issuer and the rules by which the token is verified below.
+        // These claims are not verified yet. They only select the issuer and the rules for the verification
+        // below.
         let unverified: UnverifiedClaims =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
             (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
-            // Only tokens of older versions may omit `iss`. For others, the validation below requires it.
+            // A token without `iss` is verified as one of the only trusted issuer. `iss` may be missing only
+            // in tokens of older Mercure versions: for all other tokens, the validation below requires it.
             (None, [only]) => Some(only),
             (None, _) => None,
         };
@@ -243,8 +248,8 @@ impl TokenVerifier {
         let mut validation = self.validation(header.alg, issuer);
         if is_legacy || !has_type {
             validation.required_spec_claims.clear();
-            // The library treats an `aud` that it cannot parse as missing. Requiring `aud` makes such a token
-            // invalid.
+            // The library treats an `aud` that it cannot parse as missing. So an `aud` that the token has is
+            // required: a malformed one then makes the token invalid.
             if unverified.aud.is_some() {
                 validation.set_required_spec_claims(&["aud"]);
             }
@@ -256,8 +261,8 @@ impl TokenVerifier {
                 return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
-            // serde would also accept an array with the values of the fields in order. Only an object is
-            // valid.
+            // The claim must be an object. Without this filter, serde would also accept an array with the
+            // values of the fields.
             let claim = claim.filter(Value::is_object);
             let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
             let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
@@ -279,12 +284,13 @@ impl TokenVerifier {
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
         // The signature is not part of the hash, because the same signature can be encoded in several ways.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-        access.token = self.tell_apart.hash_one(signed);
+        access.token = self.token_hasher.hash_one(signed);
         access.key = key;
         Ok((access, claims.nbf))
     }
 
-    /// The rules for tokens of an issuer, except for the time, which is checked at each use of a token.
+    /// What the library checks in tokens of this issuer. The library does not check the time, because a
+    /// cached token needs that check at each use.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[self.compiler.hub().as_str()]);
@@ -296,7 +302,7 @@ impl TokenVerifier {
     }
 }
 
-/// Returns the claims and the mark of the key, if one of the issuer's keys signed the token.
+/// Returns the claims and the fingerprint of the key, if one of the issuer's keys signed the token.
 fn claims(
     token: &str,
     header: &Header,
@@ -305,7 +311,8 @@ fn claims(
 ) -> Result<(Claims, u64), InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
-        // `kid` is a hint which key to try. Keys without an id are always tried.
+        // If the token names a key id (`kid`), keys with another id are skipped. Keys without an id are
+        // always tried.
         let is_meant = match (&key.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
             _ => true,
@@ -323,8 +330,8 @@ fn claims(
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));
                 }
-                // Like the two errors above, these occur only after the signature was verified. All others
-                // occur before.
+                // The library finds these errors, and the two errors above, only after it has verified the
+                // signature. All other errors occur before that.
                 ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
                     return Err(InvalidToken::Invalid(err));
                 }
@@ -341,7 +348,8 @@ impl fmt::Debug for TokenVerifier {
     }
 }
 
-/// Whether `typ` in a token's header is the media type of access tokens (RFC 7515, section 4.1.9).
+/// Whether `typ` in a token's header is the media type of access tokens. The prefix `application/` may be
+/// omitted (RFC 7515, section 4.1.9).
 fn is_token_type(named: &str) -> bool {
     const PREFIX: &str = "application/";
     let prefix = named.get(..PREFIX.len());

@@ -1,5 +1,5 @@
-//! Regular expressions that are safe to accept from any client. The time to compile one is bounded, its
-//! memory is bounded (including the state that matching caches), and matching takes linear time.
+//! Regular expressions that are safe to accept from any client. Their compile time is bounded, their memory
+//! is bounded (including the state that matching caches), and matching takes linear time.
 
 use parking_lot::Mutex;
 use regex_automata::{
@@ -10,25 +10,25 @@ use regex_automata::{
 use regex_syntax::ast::{self, Ast, parse::ParserBuilder};
 use thiserror::Error;
 
-/// Maximum size of the cached automaton states of one expression, in bytes, for each direction of matching.
-/// When the cache is full, it is cleared.
+/// Maximum size of the cached automaton states of one expression, in bytes, for each direction of matching
+/// (forward and reverse). A full cache is cleared.
 const CACHE_BYTES: usize = 16 * 1024;
 
-/// Compiled size up to which an expression is matched without cached states, in bytes. A small expression
-/// is fast enough without them, and this saves the memory of the cache.
+/// Compiled size in bytes up to which an expression is matched without cached automaton states. A small
+/// expression is fast enough without a cache, and needs less memory.
 const MAX_BYTES_WITHOUT_CACHE: usize = 2 * 1024;
 
-/// Maximum nesting depth of groups. A deeper expression is refused.
+/// Maximum nesting depth of an expression. A deeper expression is refused.
 const MAX_DEPTH: u32 = 24;
 
-/// A compiled expression.
+/// A compiled regular expression.
 #[derive(Debug)]
 pub(crate) struct BoundedRegex {
     regex: Regex,
-    /// Cached states. All threads share one cache, so the memory does not grow with the number of threads.
-    /// `None`: nothing is cached.
+    /// Cached automaton states. All threads share one cache, so that the memory does not grow with the number
+    /// of threads. `None`: the expression is so small that it needs no cache.
     cache: Option<Box<Mutex<Cache>>>,
-    /// The source text.
+    /// The source text of the expression.
     text: Box<str>,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct BoundedRegex {
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles an expression into an automaton of at most `max_bytes`; a larger one is refused. Classes
-    /// such as `\w` match ASCII only, because compiling the Unicode tables would be about a hundred times
-    /// slower.
+    /// Compiles an expression into an automaton of at most `max_bytes`. An expression that needs more is
+    /// refused. Classes such as `\w` match only ASCII, because compiling the Unicode tables would be about a
+    /// hundred times slower.
     pub(crate) fn parse(pattern: &str, max_bytes: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
             .nest_limit(MAX_DEPTH)
@@ -92,13 +92,14 @@ impl BoundedRegex {
         self.regex.memory_usage() + cache + self.text.len()
     }
 
-    /// The source text.
+    /// The source text of the expression.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Refuses flags. A flag could enable the Unicode tables, or matching that ignores case.
+/// Refuses an expression with flags, because a flag could enable the Unicode tables or case-insensitive
+/// matching.
 struct NoFlags;
 
 impl ast::Visitor for NoFlags {

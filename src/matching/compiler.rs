@@ -1,5 +1,6 @@
 //! Compiles matchers within a memory budget. Any client can send matchers, and compiling them requires time
-//! and memory, so the matchers of one request or token are bounded, and so are those of all together.
+//! and memory. So there is a limit for the matchers of one request or token, and a budget for all matchers
+//! together.
 
 use std::sync::Arc;
 
@@ -9,30 +10,30 @@ use super::{
     memory_budget::{MemoryBudget, Reservation},
 };
 
-/// Maximum compiled size of the patterns of one request or of one token, in bytes. Beyond it, the request
-/// or token is refused and its other patterns are not compiled, so that one client can neither occupy a
-/// worker thread for long nor exhaust the memory.
+/// Maximum compiled size of the patterns of one request or of one token, in bytes. Beyond this limit, the
+/// request or token is refused and its remaining patterns are not compiled, so that one client can neither
+/// occupy a worker thread for long nor exhaust the memory.
 const MAX_BYTES: usize = 1 << 20;
 
 /// Memory budget for the matchers of all cached tokens, in bytes. When it is exhausted, a request with a
 /// new token receives 503, unless the token has only a few topics (see [`FREE_BYTES`]).
 const TOKEN_MATCHERS_BUDGET: usize = 128 << 20;
 
-/// Approximate memory of a matcher without its text and its compiled form, in bytes: the value itself and
-/// its index entries.
+/// Approximate memory of a matcher in bytes, without its text and its compiled form: the struct itself and
+/// its entries in an index.
 const MATCHER_OVERHEAD: usize = 192;
 
-/// Bytes of text and overhead that each request or token has without using the budget. They suffice for a few
-/// topics. Compiled patterns always use the budget.
+/// For each request or token, this many bytes of matcher text and [`MATCHER_OVERHEAD`] are not counted in the
+/// budget. They are enough for a few topics. The compiled form of patterns is always counted.
 const FREE_BYTES: usize = 1024;
 
-/// Compiles matchers until its budget is exhausted.
+/// Compiles matchers, and refuses them while its memory budget is exhausted.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     hub: HubUrl,
-    /// Memory of all compiled matchers that are still in use, in bytes.
-    taken: MemoryBudget,
-    /// Limit on `taken`, in bytes.
+    /// Counts the memory of all matchers that are still in use, in bytes.
+    in_use: MemoryBudget,
+    /// Limit on `in_use`, in bytes.
     budget: usize,
 }
 
@@ -41,22 +42,26 @@ pub(crate) struct Compiler {
 pub(crate) struct Compiling<'a> {
     compiler: &'a Compiler,
     held: Reservation,
-    /// Memory of the compiled forms, in bytes.
+    /// Memory of the matchers' compiled forms, in bytes.
     compiled: usize,
     /// Memory of the matchers before compilation, in bytes: their texts and [`MATCHER_OVERHEAD`] for each.
     written: usize,
 }
 
 impl Compiler {
-    /// A compiler for tokens. Relative patterns are resolved against `hub`.
+    /// A compiler for the matchers of tokens. Relative patterns are resolved against `hub`.
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self::with_budget(hub, TOKEN_MATCHERS_BUDGET)
     }
 
-    /// A compiler with this budget in bytes.
+    /// A compiler with a memory budget of `budget` bytes.
     pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
-        let taken = MemoryBudget::default();
-        Self { hub, taken, budget }
+        let in_use = MemoryBudget::default();
+        Self {
+            hub,
+            in_use,
+            budget,
+        }
     }
 
     pub(crate) fn hub(&self) -> &HubUrl {
@@ -66,13 +71,13 @@ impl Compiler {
     /// Exhausts the budget until the reservation is dropped.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> Reservation {
-        self.taken.reserve(self.budget)
+        self.in_use.reserve(self.budget)
     }
 
     pub(crate) fn begin(&self) -> Compiling<'_> {
         Compiling {
             compiler: self,
-            held: self.taken.reserve(0),
+            held: self.in_use.reserve(0),
             compiled: 0,
             written: 0,
         }
@@ -81,7 +86,11 @@ impl Compiler {
 
 impl Compiling<'_> {
     pub(crate) fn compile(&mut self, written: MatcherText) -> Result<Matcher, InvalidMatcher> {
-        let Compiler { hub, taken, budget } = self.compiler;
+        let Compiler {
+            hub,
+            in_use,
+            budget,
+        } = self.compiler;
         self.written += MATCHER_OVERHEAD + written.text.len();
         let matcher = Matcher::compile(written, hub)?;
         self.compiled += matcher.bytes();
@@ -91,13 +100,13 @@ impl Compiling<'_> {
         let counted = self.compiled + self.written.saturating_sub(FREE_BYTES);
         let more = counted - self.held.bytes();
         self.held.grow(more);
-        if more > 0 && taken.reserved() > *budget {
+        if more > 0 && in_use.reserved() > *budget {
             return Err(InvalidMatcher::Crowded);
         }
         Ok(matcher)
     }
 
-    /// Returns the reservation. The memory counts until its last owner drops it.
+    /// Returns the memory reservation for the compiled matchers. It ends when its last owner drops it.
     pub(crate) fn finish(self) -> Arc<Reservation> {
         Arc::new(self.held)
     }
@@ -128,25 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_refused_that_take_too_much_together() {
+    fn patterns_that_together_need_too_much_memory_are_refused() {
         let compiler = compiler();
 
         assert!(compile(&compiler, 10, "([a-z]{300})").is_ok());
         assert!(compile(&compiler, 100, ":id").is_ok());
         let refused = compile(&compiler, 100, "([a-z]{300})").err();
         assert_eq!(refused, Some(InvalidMatcher::TooMuch));
-        assert_eq!(compiler.taken.reserved(), 0, "nobody has them");
+        assert_eq!(compiler.in_use.reserved(), 0, "no matcher is in use");
     }
 
     #[test]
-    fn patterns_of_every_kind_count_for_as_long_as_somebody_has_them() {
+    fn patterns_of_every_kind_use_the_budget_until_they_are_dropped() {
         for pattern in ["", ":id", "*", "([a-z]{300})"] {
             let compiler = compiler();
             let few = compile(&compiler, 1, pattern).unwrap();
-            let one = compiler.taken.reserved();
+            let one = compiler.in_use.reserved();
             assert!(one > 256, "{pattern}: {one}");
             drop(few);
-            assert_eq!(compiler.taken.reserved(), 0);
+            assert_eq!(compiler.in_use.reserved(), 0);
 
             let all = compiler.fill();
             let refused = compile(&compiler, 1, pattern).err();
@@ -157,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_count_beyond_the_few_that_everybody_may_have() {
+    fn exact_topics_use_the_budget_beyond_a_few_free_ones() {
         let compiler = compiler();
         let compile = |count: usize, len: usize| {
             let mut compiling = compiler.begin();
@@ -169,11 +178,11 @@ mod tests {
             Ok::<_, InvalidMatcher>(compiling.finish())
         };
         let few = compile(3, 100).unwrap();
-        assert_eq!(compiler.taken.reserved(), 0);
+        assert_eq!(compiler.in_use.reserved(), 0);
         let many = compile(100, 1000).unwrap();
-        assert!(compiler.taken.reserved() > 100_000);
+        assert!(compiler.in_use.reserved() > 100_000);
         drop(many);
-        assert_eq!(compiler.taken.reserved(), 0);
+        assert_eq!(compiler.in_use.reserved(), 0);
 
         let _all = compiler.fill();
         assert!(compile(3, 100).is_ok());

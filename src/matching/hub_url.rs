@@ -1,12 +1,12 @@
-//! The URL of the hub. Relative topics and patterns are resolved against it, it is the audience of tokens,
-//! and only the hub publishes on its path and the paths below.
+//! The URL of the hub. Relative topics and patterns are resolved against this URL, tokens have it as
+//! audience, and only the hub itself publishes on its path and the paths below.
 
 use std::{str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::Url;
 
-/// Path of a hub in the Mercure protocol, and our default.
+/// Path of a hub in the Mercure protocol. It is also the default of this server.
 pub(crate) const WELL_KNOWN: &str = "/.well-known/mercure";
 
 /// Path of the list of active subscriptions, relative to the path of the hub.
@@ -19,11 +19,11 @@ pub struct HubUrl(Arc<Inner>);
 #[derive(Debug, PartialEq, Eq)]
 struct Inner {
     url: Url,
-    /// The path in the form that [`comparable`] returns.
+    /// The path of `url` as [`comparable`] returns it, for comparisons with the paths of topics.
     path: String,
 }
 
-/// The text is not a valid [`HubUrl`].
+/// The text is not valid as a [`HubUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "a hub's URL is an http or https URL with a path that is not /, without query and fragment"
@@ -46,12 +46,12 @@ impl HubUrl {
         Ok(Self(Arc::new(Inner { url, path })))
     }
 
-    /// The default URL of a server that listens on this address and port. `address` must have passed the
-    /// check of the config. If clients cannot use its host, the URL has `localhost`.
+    /// The default URL of a server that listens on this address and port. `address` must be valid in the
+    /// config. If clients cannot connect to the host in `address`, the URL has the host `localhost`.
     pub(crate) fn at(address: &str, port: u16) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = match host {
-            // A server can listen on these, but a client cannot connect to them.
+            // A server can listen on these addresses, but a client cannot connect to them.
             "0.0.0.0" | "[::]" | "" => "localhost",
             host => host,
         };
@@ -65,7 +65,7 @@ impl HubUrl {
         self.0.url.as_str()
     }
 
-    /// Whether the path is the one of the protocol, `/.well-known/mercure`.
+    /// Whether the path of the hub is the path in the protocol, `/.well-known/mercure`.
     pub fn is_well_known(&self) -> bool {
         self.path() == WELL_KNOWN
     }
@@ -79,8 +79,8 @@ impl HubUrl {
         self.0.url.path()
     }
 
-    /// The topic as an absolute URL. A relative topic is resolved against the URL of the hub. `None`: it is
-    /// not a URL.
+    /// The topic as an absolute URL. A relative topic is resolved against the URL of the hub. `None`: the
+    /// topic is not a URL.
     pub(crate) fn resolve(&self, topic: &str) -> Option<Url> {
         self.0.url.join(topic).ok()
     }
@@ -106,8 +106,8 @@ impl FromStr for HubUrl {
 }
 
 /// A path with its unreserved characters (RFC 3986, section 2.3) decoded, so that equal paths have equal
-/// text. The URL parser has removed dot segments. Decoding can reveal more of them, so they are removed
-/// again.
+/// text. The URL parser has already removed dot segments (`.` and `..`). Decoding can produce more of them,
+/// so this function removes those, too.
 fn comparable(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
@@ -136,7 +136,7 @@ fn without_dot_segments(path: &str) -> String {
         match segment {
             "." => {}
             ".." => {
-                // The first segment is the text before the first slash, and is always kept.
+                // The first segment is the text before the first slash. It is never removed.
                 if kept.len() > 1 {
                     kept.pop();
                 }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hubs_own_paths_are_known_in_every_spelling() {
+    fn the_hubs_own_paths_are_reserved_in_every_spelling() {
         for topic in [
             "/.well-known/mercure",
             "/.well-known/mercure/subscriptions/exact/a/b",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_anybodys() {
+    fn all_other_topics_are_free_for_publishers() {
         for topic in [
             "https://example.com/books/1",
             "/.well-known/mercury",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_hub_is_refused() {
+    fn an_invalid_hub_url_is_refused() {
         for text in [
             "",
             "/.well-known/mercure",

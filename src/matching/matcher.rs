@@ -17,15 +17,15 @@ use super::{
 };
 use crate::event::{Topic, has_invisible};
 
-/// This text matches every topic, whatever the type of the matcher.
+/// A matcher with this text matches every topic, whatever the type of the matcher.
 const WILDCARD: &str = "*";
 
-/// How the text of a matcher is interpreted.
+/// The type of a matcher, which determines how the text of the matcher is compared with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum MatcherType {
     /// Matches the topic that is equal to the text.
     Exact,
-    /// The text is a URL Pattern.
+    /// The text of the matcher is a URL Pattern. Matches each topic that this pattern matches as a URL.
     UrlPattern,
     /// A *topic selector* of older versions of Mercure: matches the topic that is equal to the text. If the
     /// text is a URI Template, it also matches the topics to which the template can expand.
@@ -33,10 +33,10 @@ pub(crate) enum MatcherType {
 }
 
 impl MatcherType {
-    /// The types of the current version of the protocol.
+    /// The types that the current version of the protocol defines.
     pub(crate) const REGISTERED: [Self; 2] = [Self::Exact, Self::UrlPattern];
 
-    /// The name in the protocol. `selector` is our own name.
+    /// The name of the type in the protocol. Only `selector` is not in the protocol, but our own name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -45,7 +45,7 @@ impl MatcherType {
         }
     }
 
-    /// The registered type with this name. Names are case-sensitive.
+    /// The type in `REGISTERED` with this name. Names are case-sensitive.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let mut registered = Self::REGISTERED.into_iter();
         registered.find(|kind| kind.name() == name)
@@ -72,14 +72,14 @@ pub(crate) enum InvalidMatcher {
     Pattern,
     #[error("a URI Template that is too complex")]
     Template,
-    #[error("the patterns are too complex together")]
+    #[error("the patterns together are too complex")]
     TooMuch,
     #[error("the memory for topics and patterns is exhausted")]
     Crowded,
 }
 
 impl MatcherText {
-    /// Checks everything that does not require compilation. `max_bytes` is the maximum length of the text.
+    /// Checks the text of a matcher as far as this needs no compilation. `max_bytes` is its maximum length.
     pub(crate) fn parse(
         kind: MatcherType,
         text: &str,
@@ -98,7 +98,7 @@ impl MatcherText {
         Ok(Self { kind, text })
     }
 
-    /// The matcher of every topic.
+    /// A matcher that matches every topic.
     pub(crate) fn wildcard() -> Self {
         Self {
             kind: MatcherType::Exact,
@@ -106,7 +106,7 @@ impl MatcherText {
         }
     }
 
-    /// Whether it matches every topic.
+    /// Whether this matcher matches every topic.
     fn is_wildcard(&self) -> bool {
         &*self.text == WILDCARD
     }
@@ -148,7 +148,7 @@ impl Matcher {
         Ok(Self { written, rule })
     }
 
-    /// The matcher of one topic.
+    /// A matcher that matches only this topic.
     pub(crate) fn exact(topic: &Topic) -> Self {
         Self {
             written: MatcherText {
@@ -167,8 +167,8 @@ impl Matcher {
         &self.rule
     }
 
-    /// Memory of the compiled form in bytes, including the state that matching caches. 0 if nothing is
-    /// compiled.
+    /// Memory of the compiled form in bytes, including the state that matching caches. 0 for a matcher that
+    /// needs no compilation.
     pub(crate) fn bytes(&self) -> usize {
         match &self.rule {
             MatchRule::All | MatchRule::Exact => 0,
@@ -179,18 +179,18 @@ impl Matcher {
 
     /// Upper estimate of the cost to match one topic. The unit is the cost of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
-        // The worst case for each byte of a topic grows with the compiled size. Most real patterns cost
-        // far less than this.
-        const SIMPLE: usize = 8 << 10;
-        const OF_MANY: usize = 256;
+        // In the worst case, the time for each byte of a topic is proportional to the compiled size. Most
+        // real patterns need far less time.
+        const MAX_SIMPLE_BYTES: usize = 8 << 10;
+        const BYTES_PER_UNIT: usize = 256;
         match self.bytes() {
-            ..=SIMPLE => 1,
-            bytes => bytes / OF_MANY,
+            ..=MAX_SIMPLE_BYTES => 1,
+            bytes => bytes / BYTES_PER_UNIT,
         }
     }
 
-    /// Whether it may match the topic of a presence event. `false` is certain. `true` is not: the pattern may
-    /// still match no such topic.
+    /// Whether this matcher may match the topic of a presence event (an event about an active subscription).
+    /// `false` is certain. `true` is not certain: a pattern may still match no such topic.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), SUBSCRIPTIONS_PATH);
         match &self.rule {
@@ -235,7 +235,8 @@ impl Hash for Matcher {
     }
 }
 
-/// A topic to match. It is parsed as a URL at most once, when the first URL Pattern needs it.
+/// A topic to match. Its text is parsed as a URL only when the first URL Pattern needs the URL, and at most
+/// once.
 pub(crate) struct Subject<'a> {
     text: &'a str,
     hub: &'a HubUrl,

@@ -1,21 +1,22 @@
-//! Counts memory that has many owners: the sum of their reservations in bytes. A reservation counts until it
-//! is dropped.
+//! Counts memory that has many owners: the sum of their reservations in bytes. A reservation is part of the
+//! sum until it is dropped.
 //!
-//! The budget itself has no limit. The caller compares [`MemoryBudget::reserved`] with its limit and
-//! refuses what exceeds it. A semaphore would not do: some data must be counted beyond the limit, because
-//! it has already been received or must not be refused.
+//! The budget itself has no limit. The caller compares [`MemoryBudget::reserved`] with its own limit and
+//! refuses what exceeds it. A semaphore could not replace the budget: some data must be counted even beyond
+//! the limit, because it has already been received or must not be refused.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts the reserved bytes for one purpose. Clones share the count.
+/// Counts the bytes that are reserved for one purpose. All clones share one count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryBudget(Arc<AtomicUsize>);
 
 impl MemoryBudget {
-    /// Reserves bytes until the returned reservation is dropped. Never fails.
+    /// Reserves bytes until the returned reservation is dropped. This never fails, because the budget itself
+    /// has no limit.
     pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
         self.0.fetch_add(bytes, Ordering::Relaxed);
         Reservation {
@@ -30,7 +31,7 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes that are reserved in a budget until this is dropped.
+/// Bytes that are reserved in a budget until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: MemoryBudget,

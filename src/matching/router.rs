@@ -1,5 +1,5 @@
 //! Finds the groups of subscribers that receive an event: those that asked for one of its topics and are
-//! authorized to read it. It does no I/O and reads no clock.
+//! authorized to read it. The router does no I/O and reads no clock.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,19 +10,20 @@ use super::{
 };
 use crate::event::Audience;
 
-/// Finds groups by the topics that they asked for and by the topics that they are authorized to read.
+/// Finds groups of subscribers by the topics that they asked for and by the topics that they may read.
 #[derive(Debug)]
 pub(crate) struct Router {
-    /// The group of each selection, by the address of the selection. Equal selections are shared, so they
-    /// have the same address.
+    /// The group of each selection. The key is the address of the selection. Subscribers with equal matchers
+    /// and rights share one selection, so they have the same address.
     groups: HashMap<*const Selection, Group>,
     asked: TopicIndex,
-    /// By topic, the groups that may read private events.
+    /// Finds the groups that may read the private events on a topic.
     authorized: TopicIndex,
-    /// For each group, the number of the last private event for which it was found to be authorized. Private
-    /// events are numbered by `private_events`; 0 means none.
+    /// For each group, the number of the last private event that the group was found to be authorized to
+    /// read. `private_events` is the number of the newest private event. 0 means that there was no such
+    /// event.
     readers: Vec<u64>,
-    /// Private events that were routed.
+    /// Number of private events that were routed.
     private_events: u64,
 }
 
@@ -37,7 +38,7 @@ impl Router {
         }
     }
 
-    /// The group of this selection. Compares addresses, not contents.
+    /// The group of this selection. Selections are compared by address, not by content.
     pub(crate) fn group_of(&self, selection: &Arc<Selection>) -> Option<Group> {
         self.groups.get(&Arc::as_ptr(selection)).copied()
     }
@@ -53,7 +54,7 @@ impl Router {
         self.asked.match_cost() + self.authorized.match_cost()
     }
 
-    /// Adds a group. No other group may have its number.
+    /// Adds a group. `group` is its number, and no other group may have the same number.
     pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.insert(Arc::as_ptr(selection), group);
         self.asked.add(group, selection.matchers());
@@ -64,7 +65,7 @@ impl Router {
         self.readers[group] = 0;
     }
 
-    /// Removes a group. `selection` must be the one that it was added with.
+    /// Removes a group. `selection` must be the selection with which the group was added.
     pub(crate) fn remove(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.remove(&Arc::as_ptr(selection));
         self.asked.remove(group, selection.matchers());
@@ -76,7 +77,7 @@ impl Router {
         }
     }
 
-    /// Calls `each` with each group that receives an event. It may pass the same group more than once.
+    /// Calls `each` with each group that receives an event, possibly more than once with the same group.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         let Self { asked, readers, .. } = self;
         if !audience.private {
@@ -84,11 +85,11 @@ impl Router {
             return;
         }
         self.private_events += 1;
-        let this = self.private_events;
+        let event = self.private_events;
         self.authorized
-            .find(audience, |group| readers[group] = this);
+            .find(audience, |group| readers[group] = event);
         asked.find(audience, |group| {
-            if readers[group] == this {
+            if readers[group] == event {
                 each(group);
             }
         });
@@ -140,7 +141,7 @@ mod tests {
         "https://[",
     ];
 
-    /// Compiled once for all test cases, because compilation is slow.
+    /// The compiled form of each matcher in `MATCHERS`. All test cases share it, because compilation is slow.
     static COMPILED: LazyLock<BTreeMap<Written, Matcher>> = LazyLock::new(|| {
         let compile = |written: &Written| {
             let text = MatcherText::parse(written.0, written.1, 100).unwrap();
@@ -188,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn those_groups_are_found_whose_selection_selects(
+        fn the_router_finds_exactly_the_groups_whose_selection_selects_the_event(
             steps in prop::collection::vec(step(), 1..50),
         ) {
             let mut router = Router::new(hub());

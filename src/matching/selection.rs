@@ -19,18 +19,18 @@ use super::{
 use crate::event::Audience;
 
 /// The matchers and rights of one or more subscribers. Subscribers with the same matchers and rights share
-/// one selection. So each matcher is compiled once, and a worker thread handles these subscribers as one
-/// group.
+/// one selection. So their matchers are compiled once, and each worker thread handles these subscribers as
+/// one group.
 #[derive(Debug)]
 pub(crate) struct Selection {
     hub: HubUrl,
     /// The topics that the subscribers asked for.
     matchers: Vec<Matcher>,
-    /// The topics whose private events they may read.
+    /// The topics whose private events these subscribers may read.
     authorized: Vec<Matcher>,
     /// Sum of the [match costs](Matcher::match_cost) of all matchers.
     match_cost: usize,
-    /// Reserved memory for `matchers` and for `authorized`. It is held until the selection is dropped.
+    /// The memory reservations for `matchers` and for `authorized`. They end when the selection is dropped.
     memory: [Option<Arc<Reservation>>; 2],
     may_select_presence: bool,
 }
@@ -63,7 +63,7 @@ impl Selection {
         &self.authorized
     }
 
-    /// The matchers before compilation.
+    /// The matchers as they were before compilation: type and text.
     pub(crate) fn written(&self) -> Vec<MatcherText> {
         let written = |matcher: &Matcher| matcher.written().clone();
         self.matchers.iter().map(written).collect()
@@ -80,8 +80,9 @@ impl Selection {
         !audience.private || any(&self.authorized, audience, &self.hub)
     }
 
-    /// Whether it may select presence events, which are always private. `false` is certain. `true` is not,
-    /// because a pattern may still match none of them.
+    /// Whether this selection may select presence events (events about active subscriptions), which are
+    /// always private. `false` is certain. `true` is not certain, because a pattern may still match no
+    /// presence event.
     pub(crate) fn may_select_presence(&self) -> bool {
         self.may_select_presence
     }
@@ -105,17 +106,17 @@ pub(crate) struct Selections {
     cache: Mutex<SelectionCache>,
 }
 
-/// Selections by the hash of their matchers and rights. The references are weak: the matchers of an unused
-/// selection are freed at once, and its entry is removed at the next cleanup.
+/// Selections by the hash of their matchers and rights. The references are weak, so an unused selection is
+/// freed immediately. Its entry in the map remains until the next cleanup.
 #[derive(Debug, Default)]
 struct SelectionCache {
     selections: HashMap<u64, Weak<Selection>>,
     hasher: RandomState,
-    /// Number of entries at which the next cleanup removes the entries of unused selections.
+    /// Number of entries at which the next cleanup starts. It removes the entries of unused selections.
     next_cleanup: usize,
 }
 
-/// Minimum number of entries for a cleanup. With fewer, it is not worth the time.
+/// Minimum number of entries for a cleanup. With fewer entries, a cleanup is not worth its time.
 const MIN_CLEANUP: usize = 64;
 
 impl Selections {
@@ -139,8 +140,8 @@ impl Selections {
         self.compiler.fill()
     }
 
-    /// The selection of subscribers with these matchers and rights. Creates it if it does not exist.
-    /// `granted` is the memory of `authorized`, which the token reserved.
+    /// Returns the selection with these matchers and rights, and creates it if it does not exist. `granted`
+    /// is the memory reservation for `authorized`, which was made when the token was verified.
     pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
@@ -155,8 +156,8 @@ impl Selections {
         if let Some(selection) = self.cache.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
-        // Compiling a pattern may require a millisecond. So the lock is not held, and other tasks run after
-        // each pattern.
+        // Compiling a pattern may require a millisecond. So this task does not hold the lock meanwhile, and
+        // lets other tasks run after each pattern.
         let mut compiling = self.compiler.begin();
         let mut compiled = Vec::with_capacity(matchers.len());
         for written in matchers {
@@ -194,13 +195,14 @@ impl SelectionCache {
         is_it.then_some(selection)
     }
 
-    /// Returns the existing selection instead if another task has added an equal one meanwhile.
+    /// Adds a selection and returns it. If another task has added an equal selection meanwhile, returns that
+    /// one.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
-        if let Some(cache) = self.find(&selection.written(), &selection.authorized) {
-            return cache;
+        if let Some(existing) = self.find(&selection.written(), &selection.authorized) {
+            return existing;
         }
         if self.selections.len() >= self.next_cleanup {
-            self.selections.retain(|_, cache| cache.strong_count() > 0);
+            self.selections.retain(|_, entry| entry.strong_count() > 0);
             self.selections.shrink_to(MIN_CLEANUP);
             self.next_cleanup = (2 * self.selections.len()).max(MIN_CLEANUP);
         }

@@ -1,4 +1,5 @@
-//! Finds groups of subscribers by topic, without testing each group. It does no I/O and reads no clock.
+//! Finds groups of subscribers by topic, without testing each group. The index does no I/O and reads no
+//! clock.
 //!
 //! Exact matchers are in a hash map. Each pattern is matched against a topic once, and the result is
 //! cached. When a topic is looked up again, only the patterns that were added since then are matched.
@@ -16,21 +17,22 @@ use super::{
 };
 use crate::event::Audience;
 
-/// Approximate memory of the cache of match results, in bytes. Beyond it, topics are evicted. A flood of
-/// topics that occur once does not evict the topics that occur often.
+/// Maximum memory of the cache of match results, in bytes (an estimate). Beyond this limit, the cache evicts
+/// topics. A flood of topics that occur once does not evict the topics that occur often.
 const CACHE_BYTES: u64 = 8 << 20;
 
-/// Expected number of topics in the cache, from which it computes its layout. It is not a limit.
+/// Expected number of topics in the cache of match results. The cache computes its layout from this number,
+/// which is not a limit.
 const TOPICS: usize = 16 * 1024;
 
-/// A group of subscribers that share one set of matchers. The caller assigns the number.
+/// The number of a group of subscribers that share one set of matchers. The caller of the index assigns it.
 pub(crate) type Group = usize;
 
-/// The groups by the topics that they asked for.
+/// Finds the groups whose matchers match a topic.
 #[derive(Debug)]
 pub(crate) struct TopicIndex {
     hub: HubUrl,
-    /// Groups that asked for every topic.
+    /// Groups with a matcher that matches every topic.
     all: Vec<Group>,
     exact: HashMap<Arc<str>, Vec<Group>>,
     patterns: Patterns,
@@ -38,13 +40,14 @@ pub(crate) struct TopicIndex {
 
 #[derive(Debug)]
 struct Patterns {
-    /// By number. A new pattern has a greater number than all before, and no number is used twice.
+    /// All patterns, by number. A new pattern gets a greater number than all earlier patterns, and no number
+    /// is used twice.
     known: BTreeMap<u64, Pattern>,
     numbers: HashMap<MatcherText, u64>,
     next: u64,
     /// Sum of the [match costs](Matcher::match_cost) of all patterns.
     match_cost: usize,
-    /// Match results by topic. `None` while there is no pattern.
+    /// Cached match results by topic. `None` while there is no pattern.
     results: Option<Cache<Arc<str>, MatchResults, ByMemory>>,
 }
 
@@ -54,12 +57,12 @@ struct Pattern {
     groups: Vec<Group>,
 }
 
-/// Match results of one topic.
+/// Which patterns match one topic.
 #[derive(Debug, Clone, Default)]
 struct MatchResults {
-    /// All patterns with a smaller number have been matched.
+    /// All patterns whose number is smaller than this have been matched against the topic.
     before: u64,
-    /// Numbers of the patterns that match. Some of these patterns may have been removed since.
+    /// Numbers of the patterns that match the topic. Some of these patterns may have been removed since.
     matching: Vec<u64>,
 }
 
@@ -102,7 +105,7 @@ impl TopicIndex {
         }
     }
 
-    /// Removes a group. `matchers` must be the ones that it was added with.
+    /// Removes a group. `matchers` must be the matchers with which the group was added.
     pub(crate) fn remove(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
             match matcher.rule() {
@@ -132,8 +135,8 @@ impl TopicIndex {
         self.patterns.match_cost
     }
 
-    /// Calls `each` with each group that asked for one of these topics. It may pass the same group more
-    /// than once.
+    /// Calls `each` with each group whose matchers match one of these topics, possibly more than once with
+    /// the same group.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         self.all.iter().copied().for_each(&mut each);
         for topic in &audience.topics {
@@ -257,8 +260,8 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_new_topics_does_not_drive_out_those_that_come_often() {
-        // More topics than fit into the cache.
+    fn a_flood_of_new_topics_does_not_evict_topics_that_occur_often() {
+        // This number of topics exceeds the size of the cache.
         const FILLS: usize = 70_000;
         let mut index = TopicIndex::new(hub());
         index.add(1, &[template("often/{id}")]);
@@ -272,7 +275,7 @@ mod tests {
 
         flood(&mut index, 0..FILLS);
         let kept = cache(&index).len();
-        assert!(kept < FILLS, "it is not full");
+        assert!(kept < FILLS, "the cache is not full");
         for _ in 0..3 {
             for topic in &often {
                 assert_eq!(find(&mut index, topic), [1]);
@@ -284,6 +287,6 @@ mod tests {
             assert!(cache(&index).contains_key(&**topic), "{topic}");
             assert_eq!(find(&mut index, topic), [1]);
         }
-        assert!(cache(&index).len() > kept / 2, "it was emptied");
+        assert!(cache(&index).len() > kept / 2, "the cache was emptied");
     }
 }

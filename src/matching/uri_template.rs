@@ -1,6 +1,6 @@
 //! Matches topics against URI Templates (RFC 6570): a topic matches if the template can expand to it. Older
-//! versions of Mercure used them instead of URL Patterns. Any client can send one, so the compiled size is
-//! bounded, and matching takes linear time.
+//! versions of Mercure used URI Templates instead of URL Patterns. Any client can send a template, so its
+//! compiled size is bounded, and matching takes linear time.
 
 use std::{fmt, sync::LazyLock};
 
@@ -8,44 +8,46 @@ use thiserror::Error;
 
 use super::bounded_regex::BoundedRegex;
 
-/// Matches a template (RFC 6570, section 2) with at least one expression. Unlike in the RFC, literals may
-/// contain any character except braces, because they are compared byte by byte.
+/// Matches a text that is a template (RFC 6570, section 2) with at least one expression (in braces). Unlike
+/// in the RFC, the text outside the braces may contain all other characters, because it is compared byte by
+/// byte.
 static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
     let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
     BoundedRegex::parse(&template, MAX_BYTES).expect("this is a regular expression")
 });
 
-/// Maximum compiled size of a template in bytes. A larger one is refused. A short text can need a lot:
-/// `{id:100}` needs about 40 KiB.
+/// Maximum compiled size of a template in bytes. A larger template is refused. Even a short text can have a
+/// large compiled size: `{id:100}` needs about 40 KiB.
 const MAX_BYTES: usize = 128 << 10;
 
-/// A compiled template: a regular expression that matches its expansions.
+/// A compiled template: a regular expression that matches each text to which the template can expand.
 pub(crate) struct UriTemplate(BoundedRegex);
 
 /// Why a text is not compiled as a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NoTemplate {
-    #[error("there is no expression in it, or one that is malformed")]
+    #[error("it contains no expression, or a malformed one")]
     Plain,
     #[error("it is too complex")]
     TooComplex,
 }
 
-/// How an operator expands its variables (RFC 6570, section 3.2.1 and appendix A).
+/// How the operator of an expression, such as `?` in `{?x,y}`, expands the variables (RFC 6570, section 3.2.1
+/// and appendix A).
 struct Operator {
-    /// Text before the first value.
+    /// Text before the first value, such as `?`.
     first: &'static str,
-    /// Text between two values.
+    /// Text between two values, such as `&`.
     separator: &'static str,
-    /// Whether each value is preceded by the name of its variable.
+    /// Whether the name of the variable is written before each value.
     named: bool,
     /// Whether reserved characters are written without percent-encoding.
     reserved: bool,
 }
 
 impl Operator {
-    /// The operator of an expression, and the rest of the expression.
+    /// Splits an expression into its operator and the rest, which is the list of variables.
     fn of(expression: &str) -> (Self, &str) {
         let (first, separator, named, reserved) = match expression.as_bytes().first() {
             Some(b'+') => ("", ",", false, true),
@@ -68,12 +70,12 @@ impl Operator {
     }
 }
 
-/// A variable with its modifiers, as it appears in an expression.
+/// A variable in an expression, with its modifiers (`*` or `:` and a number).
 struct Variable<'a> {
     name: &'a str,
-    /// Whether the modifier `*` is present: each element of a list is expanded as a separate value.
+    /// Whether the variable has the modifier `*`, with which each element of a list becomes a separate value.
     exploded: bool,
-    /// Maximum number of characters of the value, in decimal digits. `None`: no limit.
+    /// Maximum number of characters of the value, as decimal text. `None`: no limit.
     prefix: Option<&'a str>,
 }
 
@@ -128,9 +130,9 @@ impl UriTemplate {
     }
 }
 
-/// A regular expression that matches the expansions of an expression: nothing, or values of some of its
-/// variables. It is not exact: it accepts the variables in any order, and one variable in the place of
-/// another.
+/// A regular expression that matches what an expression can expand to: the empty text, or the values of some
+/// of its variables. It also matches texts to which the expression cannot expand: those with the variables in
+/// another order, or with a variable more than once.
 fn values_of(expression: &str) -> String {
     let (operator, variables) = Operator::of(expression);
     let [first, separator] = [operator.first, operator.separator].map(regex_syntax::escape);
@@ -143,7 +145,7 @@ fn values_of(expression: &str) -> String {
     format!("(?:{first}(?:{value})(?:{separator}(?:{value})){{0,{further}}})?")
 }
 
-/// A regular expression that matches the expansion of one variable that has a value.
+/// A regular expression that matches what one variable can expand to if it has a value.
 fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> String {
     const UNRESERVED: &str = r"\-.0-9A-Z_a-z~";
     const RESERVED: &str = r"!#$&-,/:;=?@\[\]";
@@ -154,18 +156,18 @@ fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> St
         UNRESERVED.to_owned()
     };
     let character = format!("(?:[{class}]|{ENCODED})");
-    // Without `*`, the elements of lists and associations are separated by commas. With `*`, an association
-    // has `=` between key and value.
+    // Without `*`, commas separate the elements of lists and associations (key-value pairs). With `*`, an
+    // association has `=` between key and value.
     let value = match variable.prefix {
-        // One character may be up to four percent-encoded bytes.
-        Some(most) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{most}}}"),
+        // `max` counts characters, and one character may be up to four percent-encoded bytes.
+        Some(max) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{max}}}"),
         None => format!("(?:[{class},]|{ENCODED})*"),
     };
     let name = regex_syntax::escape(variable.name);
     match (operator.named, variable.exploded) {
         (true, false) => format!("{name}(?:={value})?"),
-        // The value may be an association, whose keys replace the name of the variable. So any name is
-        // accepted.
+        // The value may be an association (key-value pairs), whose keys replace the name of the variable. So
+        // any name is accepted.
         (true, true) => {
             let pair = format!("{character}*(?:={character}*)?");
             format!("{pair}(?:{separator}{pair})*")
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_matches_what_it_can_be_expanded_to() {
+    fn a_template_matches_the_texts_to_which_it_can_expand() {
         for (template, topic) in [
             (
                 "https://example.com/books/{id}",
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn and_nothing_else() {
+    fn a_template_does_not_match_other_texts() {
         for (template, topic) in [
             (
                 "https://example.com/books/{id}",
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_is_told_from_one_that_costs_too_much() {
+    fn plain_text_and_a_too_complex_template_have_different_errors() {
         for text in [
             "", "/a", "/{", "/{}", "/{x", "/{=x}", "/{x y}", "/{x:}", "}{",
         ] {
@@ -298,8 +300,8 @@ mod tests {
         }
     }
 
-    // ASCII without `%`: with other characters, the library panics in an expansion that keeps reserved
-    // characters.
+    // Values have only ASCII characters without `%`: with others, the library panics when it expands an
+    // operator that keeps reserved characters.
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             "[ -$&-~]{0,6}".prop_map(Value::String),
@@ -310,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_library_expands_a_template_to_matches(
+        fn every_expansion_by_another_library_matches_the_template(
             template in "[a-z/.]{0,4}(\\{[+#./;?&]?[xyz](:[1-9]|\\*)?(,[xyz]\\*?){0,2}\\}[a-z/.]{0,4}){1,3}",
             values in prop::collection::hash_map("[xyz]", value(), 0..4),
         ) {
@@ -327,7 +329,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_taken_or_refused(text in "[{}a-z+#./;?&,:*0-9%]{0,40}|\\PC{0,20}") {
+        fn parsing_any_text_does_not_panic(text in "[{}a-z+#./;?&,:*0-9%]{0,40}|\\PC{0,20}") {
             let _ = UriTemplate::parse(&text);
         }
     }

@@ -1,5 +1,5 @@
-//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) of bounded cost. Any client can send one, so custom
-//! groups are compiled to regular expressions of bounded size with linear matching time.
+//! URL Patterns (WHATWG, urlpattern.spec.whatwg.org) of bounded cost. Any client can send a pattern, so the
+//! regular expressions in it are compiled with bounded size and linear matching time.
 
 use std::{fmt, panic::catch_unwind};
 
@@ -34,8 +34,8 @@ pub(crate) struct UrlPattern {
 pub(crate) struct InvalidUrlPattern;
 
 impl UrlPattern {
-    /// Compiles a pattern. A relative one is resolved against the URL of the hub. Matching is case-sensitive,
-    /// except for the host.
+    /// Compiles a pattern. A relative pattern is resolved against the URL of the hub. Matching is
+    /// case-sensitive, except for the host.
     pub(crate) fn parse(text: &str, hub: &HubUrl) -> Result<Self, InvalidUrlPattern> {
         // The text is untrusted. If the parser panics on it, the pattern is refused and the server continues.
         let parsed = catch_unwind(|| {
@@ -74,8 +74,8 @@ impl UrlPattern {
         size_of::<Self>() + parts.into_iter().map(bytes).sum::<usize>()
     }
 
-    /// Whether it may match a URL of the hub's own origin whose path begins with `path`. `false` is
-    /// certain, `true` is not.
+    /// Whether this pattern may match a URL of the hub's own origin whose path begins with `path`. `false` is
+    /// certain. `true` is not certain: the pattern may still match no such URL.
     pub(crate) fn may_match_path_below(&self, path: &str, hub: &HubUrl) -> bool {
         let url = hub.url();
         let literal = match &self.pathname.inner {
@@ -88,8 +88,8 @@ impl UrlPattern {
             && is_match(&self.port, quirks::port(url))
     }
 
-    /// Whether it matches a URL. The method of the `urlpattern` crate is not used, because it also collects
-    /// the values of groups.
+    /// Whether this pattern matches a URL. The method of the `urlpattern` crate would also collect the values
+    /// of groups, which are not needed here.
     pub(crate) fn matches(&self, url: &Url) -> bool {
         is_match(&self.pathname, url.path())
             && is_match(&self.hostname, url.host_str().unwrap_or_default())
@@ -133,7 +133,7 @@ impl fmt::Debug for UrlPattern {
     }
 }
 
-/// A [`BoundedRegex`] as the regular expression type of the `urlpattern` crate.
+/// Makes the `urlpattern` crate use [`BoundedRegex`] for the regular expressions in patterns.
 #[derive(Debug)]
 struct Bounded(BoundedRegex);
 
@@ -157,7 +157,7 @@ impl RegExp for Bounded {
     }
 }
 
-/// Whether some text can begin with both: one of the two is a prefix of the other.
+/// Whether some text can begin with both `one` and `other`, which means that one is a prefix of the other.
 pub(crate) fn may_begin_both(one: &str, other: &str) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn patterns_that_would_cost_too_much_are_refused() {
-        // The expression that `urlpattern` puts around a group accounts for four levels of nesting.
+        // `urlpattern` puts each group into an expression that itself has four levels of nesting.
         let nested = |groups| format!("/({}a{})", "(?:".repeat(groups), ")".repeat(groups));
         for pattern in ["/((?:a{10}){10})", &nested(20)] {
             assert!(UrlPattern::parse(pattern, &hub()).is_ok(), "{pattern}");
@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn classes_are_those_of_the_standard() {
-        // In the standard, classes such as `\w` are ASCII, too. URLs percent-encode all other characters.
+        // In the standard, too, classes such as `\w` match only ASCII characters. All other characters are
+        // percent-encoded in a URL.
         assert!(matches("/(\\w+)", "/books_1"));
         assert!(!matches("/(\\w+)", "/b%C3%BCcher"));
         assert!(!matches("/(\\w+)", "/bücher"));
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exponential_elsewhere_is_linear_here() {
+    fn a_pattern_that_backtracks_exponentially_elsewhere_takes_linear_time() {
         let pattern = UrlPattern::parse("/((?:a+)+)b", &hub()).unwrap();
         let topic = hub().resolve(&format!("/{}", "a".repeat(4000))).unwrap();
 
@@ -274,7 +275,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_matches_what_the_librarys_own_test_matches_or_is_refused(
+        fn a_valid_pattern_matches_what_the_librarys_own_test_matches(
             text in "[a-z:/*?+(){}\\[\\]\\\\|.^$#&é-]{0,40}",
         ) {
             let topic = hub().resolve("/books/1?a#b").unwrap();

@@ -1,5 +1,5 @@
-//! `sse-bench compare`: measures one server after another under the same load, in rounds, so that other
-//! activity on the machine affects all of them.
+//! `sse-bench compare`: measures one server after another under the same load. This is repeated in several
+//! rounds, so that other activity on the machine affects all servers alike.
 
 mod peers;
 mod plan;
@@ -14,7 +14,7 @@ use clap::Args;
 
 pub(crate) use self::peers::LONG_HISTORY;
 use self::{
-    peers::Places,
+    peers::Paths,
     plan::Pace,
     process::{Interruption, Process},
 };
@@ -23,8 +23,8 @@ use crate::{
     report,
 };
 
-/// Time limit of one run, longer than any run needs.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Time limit of one run. Every run needs less.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Compare {
@@ -44,7 +44,7 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let places = Places::find(&self.root)?;
+        let paths = Paths::find(&self.root)?;
         let interruption = Interruption::watch()?;
         let rounds = self.rounds.unwrap_or(if self.quick { 2 } else { 3 });
         let peers = match self.peers.as_slice() {
@@ -59,7 +59,7 @@ impl Compare {
         };
         let mut not_run = Vec::new();
         for &peer in peers {
-            if let Some(reason) = peers::missing(peer, &places) {
+            if let Some(reason) = peers::missing(peer, &paths) {
                 eprintln!("not run: {peer}, {reason}");
                 not_run.push((peer, reason));
                 for group in &mut groups {
@@ -69,12 +69,13 @@ impl Compare {
         }
         let pace = if self.quick { Pace::QUICK } else { Pace::WHOLE };
         let mut record = Record {
-            surroundings: surroundings::look(&places, rounds, not_run),
+            surroundings: surroundings::look(&paths, rounds, not_run),
             runs: Vec::new(),
         };
         for group in groups {
             for round in 0..rounds {
-                // Reverse the order in every second round, so that no server always follows the same one.
+                // Reverse the order in every second round, so that no server always runs after the same
+                // server.
                 let mut order = group.clone();
                 if round % 2 == 1 {
                     order.reverse();
@@ -83,8 +84,8 @@ impl Compare {
                     if round >= plan::rounds_of(&case, rounds) {
                         continue;
                     }
-                    let figures = match measure(&case, &places, pace, &interruption) {
-                        Err(err) if interruption.came() => return Err(err),
+                    let figures = match measure(&case, &paths, pace, &interruption) {
+                        Err(err) if interruption.has_happened() => return Err(err),
                         Err(err) => Figures::NotRun(reason(&err)),
                         Ok(figures) => figures,
                     };
@@ -100,32 +101,32 @@ impl Compare {
         }
         println!("{}", report::terminal(&record));
         if !self.quick && self.peers.is_empty() {
-            record.save(&report::figures_path(&places.root))?;
-            report::write(&places.root)?;
+            record.save(&report::figures_path(&paths.root))?;
+            report::write(&paths.root)?;
         }
         Ok(())
     }
 }
 
-/// Measures one server under one load. Each is a separate process.
+/// Measures one server under one load. The server and the load are separate processes.
 fn measure(
     case: &Case,
-    places: &Places,
+    paths: &Paths,
     pace: Pace,
     interruption: &Interruption,
 ) -> anyhow::Result<Figures> {
-    let server = peers::start(case, places, interruption)
+    let server = peers::start(case, paths, interruption)
         .with_context(|| format!("{} did not start", case.peer))?;
     // Let the server finish its start-up work.
     std::thread::sleep(Duration::from_millis(500));
-    let mut command = Command::new(&places.bench);
+    let mut command = Command::new(&paths.bench);
     command.args(plan::load(case, pace));
     command.arg("--addr").arg(server.addr.to_string());
     command.arg("--pid").arg(server.process.id().to_string());
     if let Some(token) = &server.token {
         command.env("SSE_BENCH_TOKEN", token);
     }
-    let output = Process::start(&mut command)?.output(PATIENCE, interruption)?;
+    let output = Process::start(&mut command)?.output(TIMEOUT, interruption)?;
     Ok(match case.scenario {
         Scenario::FanOut | Scenario::Large | Scenario::Laggards => {
             Figures::FanOut(serde_json::from_str(&output)?)

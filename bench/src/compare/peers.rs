@@ -16,33 +16,35 @@ use super::{
 };
 use crate::record::{Case, Peer, Scenario};
 
-/// History in events for fast message rates, so that no lagging subscriber loses events to eviction.
+/// History in events for high message rates. It is so long that lagging subscribers lose no events to
+/// eviction.
 pub(crate) const LONG_HISTORY: usize = 20_000;
-/// Above this many messages per second, the default history is too short.
+/// Message rate per second above which the default history is too short.
 const FAST: u64 = 100;
-/// Size of the padding of a large message, in bytes.
+/// Number of bytes that are added to a message to make it large.
 const PADDING: usize = 1000;
 
-/// The issuer and the hub URL of the tokens for publishing.
+/// The issuer of the tokens for publishing. `KEY` is its key, and `HUB` is the hub URL in the tokens.
 const ISSUER: &str = "https://issuer.example";
 const KEY: &str = "tests/keys/ed25519";
 const HUB: &str = "https://hub.example/.well-known/mercure";
-const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
 /// Paths of the project and of its programs.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub(super) struct Paths {
     /// Root folder of the project.
     pub(super) root: PathBuf,
-    /// The binaries.
+    /// The server's binary.
     pub(super) broadcaster: PathBuf,
     pub(super) bench: PathBuf,
 }
 
-impl Places {
-    /// The server binary is in the same folder as this program, because both are built with the same profile.
+impl Paths {
+    /// Finds the paths. The server binary must be in the same folder as this program, which it is if both
+    /// were built with the same profile.
     pub(super) fn find(root: &Path) -> anyhow::Result<Self> {
         let bench = env::current_exe()?;
         Ok(Self {
@@ -57,10 +59,10 @@ impl Places {
     }
 }
 
-/// A server that runs until this is dropped.
+/// A server that runs until this value is dropped.
 pub(super) struct Server {
     pub(super) addr: SocketAddr,
-    // Before `process`, so that it is dropped first.
+    // This field is before `process`, so that publishing stops before the server.
     _publisher: Option<Publisher>,
     pub(super) process: Process,
     /// The bearer token for publishing.
@@ -68,13 +70,13 @@ pub(super) struct Server {
     _folder: Option<tempfile::TempDir>,
 }
 
-/// Why a peer cannot be run here, or `None`.
-pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
+/// The reason why a peer cannot be run on this machine, or `None` if it can be run.
+pub(super) fn missing(peer: Peer, paths: &Paths) -> Option<String> {
     let lacks = |path: &Path, what: &str| {
-        (!path.exists()).then(|| format!("{what} is not there ({})", path.display()))
+        (!path.exists()).then(|| format!("{what} is missing ({})", path.display()))
     };
     match peer {
-        Peer::Broadcaster => lacks(&places.broadcaster, "the server's release build"),
+        Peer::Broadcaster => lacks(&paths.broadcaster, "the server's release build"),
         Peer::Bare | Peer::Actix | Peer::Axum => None,
         Peer::Nchan => {
             let nginx = Command::new("nginx").arg("-v").output();
@@ -85,7 +87,7 @@ pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
         }
         Peer::Nestjs => {
             let built = Path::new("bench/peers/nestjs/dist/main.js");
-            (!places.root.join(built).exists()).then(|| {
+            (!paths.root.join(built).exists()).then(|| {
                 format!(
                     "its npm packages are not installed or {} is not built",
                     built.display()
@@ -98,26 +100,26 @@ pub(super) fn missing(peer: Peer, places: &Places) -> Option<String> {
 /// Starts the server of this case, and waits until it listens.
 pub(super) fn start(
     case: &Case,
-    places: &Places,
+    paths: &Paths,
     interruption: &Interruption,
 ) -> anyhow::Result<Server> {
     let interval = Duration::from_millis(1000_u64.checked_div(case.per_second).unwrap_or(1000));
     if case.peer == Peer::Nchan {
-        return start_nchan(case, interval, places, interruption);
+        return start_nchan(case, interval, paths, interruption);
     }
     let mut command = match case.peer {
-        Peer::Broadcaster => broadcaster(case, interval, places),
+        Peer::Broadcaster => broadcaster(case, interval, paths),
         Peer::Nestjs => {
             let mut command = Command::new("node");
             command
                 .arg("dist/main.js")
-                .current_dir(places.nestjs())
+                .current_dir(paths.nestjs())
                 .env("NODE_ENV", "production")
                 .env("INTERVAL_MS", interval.as_millis().to_string());
             command
         }
         peer => {
-            let mut command = Command::new(&places.bench);
+            let mut command = Command::new(&paths.bench);
             command.arg(match peer {
                 Peer::Actix => "actix-pattern",
                 Peer::Axum => "axum-broadcast",
@@ -130,7 +132,7 @@ pub(super) fn start(
     let mut process = Process::start(&mut command)?;
     let addr = process.addr(interruption)?;
     let publishes = case.scenario.publishes() && case.peer == Peer::Broadcaster;
-    let token = publishes.then(|| token(places, interruption)).transpose()?;
+    let token = publishes.then(|| token(paths, interruption)).transpose()?;
     Ok(Server {
         addr,
         process,
@@ -140,21 +142,22 @@ pub(super) fn start(
     })
 }
 
-/// The server with its default settings, whatever the environment contains.
-fn shipped(places: &Places) -> Command {
-    let mut command = Command::new(&places.broadcaster);
+/// The command that runs this server with its default settings, even if the environment contains other
+/// settings.
+fn shipped(paths: &Paths) -> Command {
+    let mut command = Command::new(&paths.broadcaster);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("BROADCASTER__") {
             command.env_remove(name);
         }
     }
-    command.current_dir(&places.root).env_remove("RUST_LOG");
+    command.current_dir(&paths.root).env_remove("RUST_LOG");
     command
 }
 
-/// The server with its default settings, except for those that the case needs.
-fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
-    let mut command = shipped(places);
+/// The command that runs this server with its default settings, except for settings that the case needs.
+fn broadcaster(case: &Case, interval: Duration, paths: &Paths) -> Command {
+    let mut command = shipped(paths);
     command.env("BROADCASTER__SERVER__BIND", "127.0.0.1:0");
     if case.scenario.publishes() {
         let issuer = format!("{ISSUER} pem:{KEY}.pub.pem");
@@ -179,23 +182,23 @@ fn broadcaster(case: &Case, interval: Duration, places: &Places) -> Command {
 }
 
 /// A token that allows publishing on every topic, signed with a private key.
-fn token(places: &Places, interruption: &Interruption) -> anyhow::Result<String> {
-    let mut command = shipped(places);
+fn token(paths: &Paths, interruption: &Interruption) -> anyhow::Result<String> {
+    let mut command = shipped(paths);
     command
         .env("BROADCASTER__HUB__URL", HUB)
         .args(["token", "--publish", "*", "--issuer", ISSUER])
         .args(["--key", &format!("{KEY}.pem")]);
-    let token = Process::start(&mut command)?.output(TOKEN_PATIENCE, interruption)?;
+    let token = Process::start(&mut command)?.output(TOKEN_TIMEOUT, interruption)?;
     Ok(token.trim().to_owned())
 }
 
 fn start_nchan(
     case: &Case,
     interval: Duration,
-    places: &Places,
+    paths: &Paths,
     interruption: &Interruption,
 ) -> anyhow::Result<Server> {
-    let template = places.root.join("bench/peers/nchan.conf");
+    let template = paths.root.join("bench/peers/nchan.conf");
     let template = fs::read_to_string(&template)
         .with_context(|| format!("cannot read {}", template.display()))?;
     let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;

@@ -2,7 +2,7 @@
 
 use crate::record::{Case, Peer, Scenario};
 
-/// Duration of a run, in seconds.
+/// Duration of the two parts of a run, in seconds: settling, and the measurement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     settle: u32,
@@ -22,13 +22,14 @@ impl Pace {
 
 /// Numbers of subscribers for which the CPU time of a delivery is plotted.
 const SUBSCRIBERS: [usize; 5] = [100, 1_000, 5_000, 10_000, 19_000];
-/// NestJS is not measured with more subscribers.
-const MOST_NESTJS: usize = 10_000;
-/// Subscribers that listen while 10,000 others reconnect. Together they just fit into the limit of open
-/// files.
+/// Maximum number of subscribers with which NestJS is measured.
+const MAX_NESTJS_SUBSCRIBERS: usize = 10_000;
+/// Number of subscribers that stay connected while 10,000 others reconnect. The limit of open files allows
+/// only a few more.
 const LISTENING: usize = 9_000;
 
-/// Topics with one subscriber each, and topics that match many patterns.
+/// Number of topics that have one subscriber each. `MATCHED_TOPICS` is the number of topics that match
+/// patterns.
 const TOPICS: usize = 10_000;
 const MATCHED_TOPICS: usize = 100;
 
@@ -50,7 +51,7 @@ pub(super) fn whole(peers: &[Peer]) -> Vec<Group> {
         .map(|subscribers| {
             let peers = Peer::ALL.into_iter();
             peers
-                .filter(|peer| *peer != Peer::Nestjs || subscribers <= MOST_NESTJS)
+                .filter(|peer| *peer != Peer::Nestjs || subscribers <= MAX_NESTJS_SUBSCRIBERS)
                 .map(|peer| fan_out(peer, subscribers, 10))
                 .collect()
         })
@@ -103,21 +104,26 @@ pub(super) fn quick(peers: &[Peer]) -> Vec<Group> {
         .into()
 }
 
-/// The number of rounds. Cases that take very long or vary little need fewer.
+/// The number of rounds for a case. It is smaller for a case that takes very long or whose results vary
+/// little.
 pub(super) fn rounds_of(case: &Case, rounds: usize) -> usize {
     let few = match case.scenario {
         Scenario::Idle => 1,
         Scenario::FanOut if case.subscribers == 100 => 1,
         Scenario::FanOut if case.subscribers == 5_000 && case.per_second == 10 => 2,
-        // This is far beyond its capacity: responses take minutes, if they come at all.
-        Scenario::FanOut if case.peer == Peer::Nestjs && case.subscribers == MOST_NESTJS => 1,
+        // This load is far beyond the capacity of NestJS: responses take minutes, or never arrive.
+        Scenario::FanOut
+            if case.peer == Peer::Nestjs && case.subscribers == MAX_NESTJS_SUBSCRIBERS =>
+        {
+            1
+        }
         Scenario::Large | Scenario::Laggards => 2,
         _ => rounds,
     };
     few.min(rounds)
 }
 
-/// The arguments for `sse-bench`, except the address and process of the server.
+/// The arguments for `sse-bench`, except the address and the process id of the server.
 pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     let mut arguments = vec![
         match case.scenario {
@@ -133,7 +139,8 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     ];
     let Pace { settle, measure } = pace;
     match case.scenario {
-        // There are few deliveries, so measure longer: the kernel counts CPU time in hundredths of a second.
+        // With few deliveries, the CPU time is small. It is measured for longer, because the kernel counts it
+        // in hundredths of a second.
         Scenario::FanOut if case.subscribers == 100 => {
             arguments.extend(["--settle=1", "--measure=20"].map(str::to_owned));
         }
@@ -141,7 +148,8 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
             arguments.push(format!("--settle={settle}"));
             arguments.push(format!("--measure={measure}"));
         }
-        // Long enough to fill the buffers of the stalled reader.
+        // The settle time is long enough to fill the socket buffers of the stalled reader. `Large` is
+        // measured in the same way, for comparison.
         Scenario::Large | Scenario::Laggards => {
             arguments.extend(["--settle=8", "--measure=8"].map(str::to_owned));
         }
@@ -154,7 +162,7 @@ pub(super) fn load(case: &Case, pace: Pace) -> Vec<String> {
     if fan_out && case.peer == Peer::Broadcaster {
         arguments.push("--metrics".to_owned());
     }
-    // One thread would take too long for a pass over all of its subscribers.
+    // At such a rate, one thread of the load would be too slow.
     if case.subscribers as u64 * case.per_second > 1_000_000 {
         arguments.push("--threads=2".to_owned());
     }

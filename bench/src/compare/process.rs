@@ -1,4 +1,4 @@
-//! Child processes. Each is ended when its value is dropped, whatever happens.
+//! Child processes. Each process is ended when its value is dropped, also after an error or an interruption.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -16,12 +16,12 @@ use anyhow::{Context as _, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-const LOOK: Duration = Duration::from_millis(20);
-/// Time limits for a server to listen, and to exit after `SIGTERM`.
-const START_PATIENCE: Duration = Duration::from_secs(30);
-const END_PATIENCE: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Time limit until a server listens. `STOP_TIMEOUT` is the time limit until it exits after `SIGTERM`.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether the user has interrupted the comparison.
+/// Whether the user has interrupted the comparison with `SIGINT` or `SIGTERM`.
 #[derive(Debug, Clone)]
 pub(super) struct Interruption(Arc<AtomicBool>);
 
@@ -34,12 +34,12 @@ impl Interruption {
         Ok(Self(flag))
     }
 
-    pub(super) fn came(&self) -> bool {
+    pub(super) fn has_happened(&self) -> bool {
         self.0.load(Relaxed)
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if self.came() {
+        if self.has_happened() {
             bail!("interrupted");
         }
         Ok(())
@@ -50,9 +50,9 @@ impl Interruption {
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// The lines of its standard output.
-    said: mpsc::Receiver<String>,
-    complained: mpsc::Receiver<String>,
+    /// The lines of the process's standard output.
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
 }
 
 impl Process {
@@ -63,12 +63,22 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        let said = lines(child.stdout.take().context("it is piped")?);
-        let complained = lines(child.stderr.take().context("it is piped")?);
+        let stdout = lines(
+            child
+                .stdout
+                .take()
+                .context("standard output is not a pipe")?,
+        );
+        let stderr = lines(
+            child
+                .stderr
+                .take()
+                .context("standard error is not a pipe")?,
+        );
         Ok(Self {
             child,
-            said,
-            complained,
+            stdout,
+            stderr,
         })
     }
 
@@ -78,8 +88,8 @@ impl Process {
 
     /// Waits for the address that the process prints when it listens.
     pub(super) fn addr(&mut self, interruption: &Interruption) -> anyhow::Result<SocketAddr> {
-        self.wait(START_PATIENCE, interruption, |process| {
-            let line = process.said.try_recv().ok()?;
+        self.wait(START_TIMEOUT, interruption, |process| {
+            let line = process.stdout.try_recv().ok()?;
             let (_, rest) = line.split_once("listening on http://")?;
             rest.split('/').next()?.parse().ok()
         })
@@ -91,64 +101,67 @@ impl Process {
         addr: SocketAddr,
         interruption: &Interruption,
     ) -> anyhow::Result<()> {
-        self.wait(START_PATIENCE, interruption, |_| {
+        self.wait(START_TIMEOUT, interruption, |_| {
             std::net::TcpStream::connect(addr).ok().map(drop)
         })
     }
 
     fn wait<T>(
         &mut self,
-        at_most: Duration,
+        timeout: Duration,
         interruption: &Interruption,
         mut ready: impl FnMut(&mut Self) -> Option<T>,
     ) -> anyhow::Result<T> {
-        let until = Instant::now() + at_most;
+        let until = Instant::now() + timeout;
         loop {
             if let Some(ready) = ready(self) {
                 return Ok(ready);
             }
             interruption.check()?;
             if let Some(status) = self.child.try_wait()? {
-                return Err(anyhow!("it ended with {status}: {}", self.complaint()));
+                return Err(anyhow!(
+                    "it ended with {status}: {}",
+                    self.last_error_line()
+                ));
             }
             if Instant::now() > until {
                 bail!(
-                    "it does not listen within {at_most:?}: {}",
-                    self.complaint()
+                    "it did not listen within {timeout:?}: {}",
+                    self.last_error_line()
                 );
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
     /// Waits until the process exits, and returns its standard output.
     pub(super) fn output(
         mut self,
-        at_most: Duration,
+        timeout: Duration,
         interruption: &Interruption,
     ) -> anyhow::Result<String> {
-        let until = Instant::now() + at_most;
+        let until = Instant::now() + timeout;
         loop {
             interruption.check()?;
             if let Some(status) = self.child.try_wait()? {
                 if !status.success() {
-                    bail!("{}", self.complaint());
+                    bail!("{}", self.last_error_line());
                 }
-                // The iterator ends when the pipe is closed.
-                return Ok(self.said.iter().collect::<Vec<_>>().join("\n"));
+                // The iterator ends when the process has closed its end of the pipe.
+                return Ok(self.stdout.iter().collect::<Vec<_>>().join("\n"));
             }
             if Instant::now() > until {
-                bail!("it takes longer than {at_most:?}");
+                bail!("it did not end within {timeout:?}");
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// The last line of standard error.
-    fn complaint(&self) -> String {
+    /// The last line of the process's standard error.
+    fn last_error_line(&self) -> String {
         let patience = Duration::from_millis(200);
         let mut last = String::from("no reason given");
-        while let Ok(line) = self.complained.recv_timeout(patience) {
+        while let Ok(line) = self.stderr.recv_timeout(patience) {
             if !line.trim().is_empty() {
                 last = line;
             }
@@ -156,18 +169,19 @@ impl Process {
         last
     }
 
-    /// Sends `SIGTERM` first, so that a master process can end its workers.
+    /// Ends the process. `SIGTERM` comes first, so that a master process can end its workers, and `SIGKILL`
+    /// after `STOP_TIMEOUT`.
     fn end(&mut self) -> std::io::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
         }
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let until = Instant::now() + END_PATIENCE;
+        let until = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < until {
             if self.child.try_wait()?.is_some() {
                 return Ok(());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         self.child.kill()?;
         self.child.wait()?;
@@ -183,12 +197,12 @@ impl Drop for Process {
     }
 }
 
-/// Reads a pipe to its end, so that the process never blocks on a full pipe.
+/// Reads a pipe to its end on a separate thread, so that the process never blocks on a full pipe.
 fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            // If the receiver is gone, the pipe must still be read.
+            // Ignore the error if the receiver was dropped: the pipe must still be read.
             sender.send(line).ok();
         }
     });

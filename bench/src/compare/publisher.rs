@@ -1,4 +1,4 @@
-//! Publishes numbered messages by `POST`, for servers that have no ticker.
+//! Publishes numbered messages by `POST`, for servers that do not create such messages themselves.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-/// Publishes until it is dropped.
+/// A thread publishes until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Publisher {
     stop: Arc<AtomicBool>,
@@ -25,15 +25,15 @@ impl Publisher {
         interval: Duration,
     ) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+        let thread_stop = stop.clone();
         let socket = TcpStream::connect(addr)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         std::thread::spawn(move || {
-            if let Err(err) = publish(&socket, path, interval, &told)
-                && !told.load(Relaxed)
+            if let Err(err) = publish(&socket, path, interval, &thread_stop)
+                && !thread_stop.load(Relaxed)
             {
-                eprintln!("nothing is published any more: {err:#}");
+                eprintln!("publishing has stopped: {err:#}");
             }
         });
         Ok(Self { stop })
@@ -95,7 +95,7 @@ fn skip_answer(answers: &mut BufReader<&TcpStream>) -> anyhow::Result<()> {
             length = value
                 .trim()
                 .parse()
-                .context("a content length is a number")?;
+                .context("the Content-Length is not a number")?;
         }
     }
     std::io::copy(&mut answers.take(length), &mut std::io::sink())?;

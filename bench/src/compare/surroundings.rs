@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, fs, process::Command, time::SystemTime};
 
-use super::peers::Places;
+use super::peers::Paths;
 use crate::record::{Peer, Surroundings};
 
-/// `not_run` lists the peers that cannot be run, with the reason.
-pub(super) fn look(places: &Places, rounds: usize, not_run: Vec<(Peer, String)>) -> Surroundings {
+/// Describes this machine and the programs. `not_run` lists the peers that cannot be run, with the reason.
+pub(super) fn look(paths: &Paths, rounds: usize, not_run: Vec<(Peer, String)>) -> Surroundings {
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(unknown);
     let memory_kb: u64 = field("/proc/meminfo", "MemTotal")
         .and_then(|total| total.split(' ').next()?.parse().ok())
@@ -22,7 +22,7 @@ pub(super) fn look(places: &Places, rounds: usize, not_run: Vec<(Peer, String)>)
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
             .map_or_else(|_| unknown(), |release| format!("Linux {}", release.trim())),
         system: system(),
-        versions: versions(places),
+        versions: versions(paths),
         not_run,
     }
 }
@@ -31,7 +31,7 @@ fn unknown() -> String {
     "unknown".into()
 }
 
-/// The value of the first line that begins with this name.
+/// The text after the colon in the first line of a file that begins with this name.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -45,8 +45,8 @@ fn system() -> String {
         .map_or_else(unknown, |name| name.trim_matches('"').to_owned())
 }
 
-/// The first line that a command prints, on either output.
-fn said(command: &mut Command) -> Option<String> {
+/// The first line that a command prints, on standard output or else on standard error.
+fn first_line(command: &mut Command) -> Option<String> {
     let output = command
         .output()
         .ok()
@@ -56,34 +56,34 @@ fn said(command: &mut Command) -> Option<String> {
     text.lines().next().map(|line| line.trim().to_owned())
 }
 
-fn versions(places: &Places) -> Vec<(String, String)> {
-    let commit = said(
+fn versions(paths: &Paths) -> Vec<(String, String)> {
+    let commit = first_line(
         Command::new("git")
             .args(["describe", "--always", "--dirty"])
-            .current_dir(&places.root),
+            .current_dir(&paths.root),
     );
-    let ours =
-        said(Command::new(&places.broadcaster).arg("--version")).map(|version| last_word(&version));
+    let ours = first_line(Command::new(&paths.broadcaster).arg("--version"))
+        .map(|version| last_word(&version));
     let ours = ours.map(|version| match commit {
         Some(commit) => format!("{version} (commit {commit})"),
         None => version,
     });
     let nchan =
-        said(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libnginx-mod-nchan"]));
-    let nginx = said(Command::new("nginx").arg("-v"))
+        first_line(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libnginx-mod-nchan"]));
+    let nginx = first_line(Command::new("nginx").arg("-v"))
         .map(|line| line.rsplit('/').next().unwrap_or_default().to_owned());
-    let crates = crates(places);
+    let crates = crates(paths);
     let of = |name: &str| crates.get(name).cloned();
     [
         ("sse-broadcaster", ours),
         (
             "rustc",
-            said(Command::new("rustc").arg("--version")).map(|line| second_word(&line)),
+            first_line(Command::new("rustc").arg("--version")).map(|line| second_word(&line)),
         ),
         ("nginx", nginx),
         ("nchan", nchan),
-        ("Node.js", said(Command::new("node").arg("--version"))),
-        ("NestJS", nestjs(places)),
+        ("Node.js", first_line(Command::new("node").arg("--version"))),
+        ("NestJS", nestjs(paths)),
         ("axum", of("axum")),
         ("actix-web", of("actix-web")),
         ("tokio", of("tokio")),
@@ -101,8 +101,8 @@ fn second_word(line: &str) -> String {
     line.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-fn nestjs(places: &Places) -> Option<String> {
-    let package = places
+fn nestjs(paths: &Paths) -> Option<String> {
+    let package = paths
         .nestjs()
         .join("node_modules/@nestjs/core/package.json");
     let package: serde_json::Value =
@@ -111,8 +111,8 @@ fn nestjs(places: &Places) -> Option<String> {
 }
 
 /// The version of each crate in `Cargo.lock`.
-fn crates(places: &Places) -> HashMap<String, String> {
-    let lock = fs::read_to_string(places.root.join("Cargo.lock")).unwrap_or_default();
+fn crates(paths: &Paths) -> HashMap<String, String> {
+    let lock = fs::read_to_string(paths.root.join("Cargo.lock")).unwrap_or_default();
     lock.split("[[package]]")
         .filter_map(|package| {
             let value = |key: &str| {

@@ -1,21 +1,22 @@
-//! Records when each message arrived first and last. The table is allocated before the run, so that counting
+//! Records when each message arrived first and last. The table of messages has a fixed size, so that counting
 //! a delivery allocates nothing.
 
 use std::{ops::Range, time::Duration};
 
-/// Size of the table, larger than any run needs. Messages beyond it are still delivered and checked, but have
-/// no spread.
+/// Size of the table in messages, larger than any run needs. Messages that do not fit into the table are
+/// still checked for losses, but have no spread (time from the first to the last delivery).
 const MESSAGES: usize = 1 << 19;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Message {
     subscribers: u32,
-    /// Time of the first delivery, in microseconds since the run began.
+    /// Time of the first delivery, in microseconds since the start of the run.
     first: u32,
     last: u32,
 }
 
-/// For each message: the number of subscribers that received it, and the first and last time.
+/// For each message: the number of subscribers that received it, and the times of the first and last
+/// delivery.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     /// The message number of the first entry in the table.
@@ -31,7 +32,7 @@ impl Arrivals {
         }
     }
 
-    /// Records that one more subscriber received this message.
+    /// Records that one more subscriber received this message at the time `now`.
     #[inline]
     pub(crate) fn count(&mut self, number: u64, now: u32) {
         let at = number.wrapping_sub(self.base);
@@ -66,9 +67,9 @@ impl Arrivals {
         }
     }
 
-    /// The spread of each message: the time from its first to its last delivery, sorted. Includes messages
-    /// that exactly this number of subscribers received and whose first delivery was within this part of the
-    /// run.
+    /// The sorted spreads of messages: the times from their first to their last delivery. Includes only
+    /// messages that exactly this number of subscribers received, and whose first delivery was in the time
+    /// range `during`.
     pub(crate) fn spreads(&self, subscribers: usize, during: Range<Duration>) -> Spreads {
         let during = micros(during.start)..micros(during.end);
         let mut spreads: Vec<_> = self
@@ -83,8 +84,7 @@ impl Arrivals {
     }
 }
 
-/// A time since the start of the run, in microseconds. Overflows after about an hour; later times become the
-/// maximum.
+/// A time since the start of the run, in microseconds. After about an hour, it stays at the maximum of `u32`.
 pub(crate) fn micros(since_start: Duration) -> u32 {
     u32::try_from(since_start.as_micros()).unwrap_or(u32::MAX)
 }
@@ -124,12 +124,12 @@ mod tests {
         assert_eq!(
             one.spreads(3, ALWAYS).0.len(),
             1,
-            "the others did not reach all three"
+            "the other messages did not reach all three subscribers"
         );
     }
 
     #[test]
-    fn only_what_came_first_in_the_time_asked_for_counts() {
+    fn only_messages_that_first_arrived_in_the_time_range_have_a_spread() {
         let mut arrivals = Arrivals::new(0);
         for number in 0..10 {
             let now = number as u32 * 100_000;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_outside_the_table_are_let_go() {
+    fn numbers_outside_the_table_are_ignored() {
         let mut arrivals = Arrivals::new(100);
 
         arrivals.count(99, 1);

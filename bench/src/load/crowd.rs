@@ -1,4 +1,4 @@
-//! A group of subscribers that connect together, on a few threads, and their progress.
+//! A crowd: a group of subscribers that connect together, on a few threads, and their progress.
 
 use std::{
     sync::{
@@ -13,24 +13,25 @@ use anyhow::{anyhow, ensure};
 
 use super::{
     subscriber::Request,
-    thread::{LoadThread, Tally},
+    thread::{LoadThread, Totals},
 };
 
 /// How often the progress is polled.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The number of subscribers, their request, and how they connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Crowd {
     pub(crate) request: Request,
     pub(crate) subscribers: usize,
-    /// Number of subscribers that connected earlier from the same source addresses.
+    /// Number of subscribers of this process that connected earlier. Source addresses are assigned in the
+    /// order of all subscribers of the process.
     pub(crate) before: usize,
     pub(crate) threads: usize,
-    /// Maximum number of connections that wait for their response at once, over all threads.
+    /// Maximum number of connections that wait for their response at the same time, over all threads.
     pub(crate) at_once: usize,
-    /// Whether the server numbers the messages of each subscriber separately. Then no message goes to all
-    /// subscribers, and there is no spread.
+    /// Whether the server numbers the messages of each subscriber separately. Then equal numbers are not the
+    /// same message, and messages have no spread.
     pub(crate) own_numbers: bool,
     /// The number that each subscriber must receive first. `None` allows any number.
     pub(crate) next: Option<u64>,
@@ -39,15 +40,17 @@ pub(crate) struct Crowd {
 /// State shared by the threads of the crowd and the thread that waits for them.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The start of the run; times are relative to it.
+    /// The start of the run. The times of arrivals are relative to it.
     pub(super) start: Instant,
     pub(super) leave: AtomicBool,
-    /// Every subscriber must receive all messages before this number. 0 means that no goal is set.
+    /// The goal is a message number: every subscriber must receive all messages before it. 0 means that no
+    /// goal is set.
     pub(super) goal: AtomicU64,
     pub(super) progress: Vec<Progress>,
 }
 
-/// The progress of one thread. It has its own cache line, because the thread writes it constantly.
+/// The progress of one thread. Each has its own cache lines, because its thread writes it constantly, which
+/// would slow down the other threads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Progress {
@@ -64,12 +67,13 @@ pub(super) struct Progress {
 pub(crate) struct Present {
     subscribers: usize,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
+    threads: Vec<JoinHandle<anyhow::Result<Totals>>>,
 }
 
 impl Crowd {
-    /// Begins to connect. Times are relative to `start`. For `goal`, see [`Present::wait_for`].
-    pub(crate) fn come(&self, start: Instant, goal: u64) -> Present {
+    /// Starts the threads, which connect the subscribers. The times of arrivals are relative to `start`. For
+    /// `goal`, see [`Present::wait_for`].
+    pub(crate) fn connect(&self, start: Instant, goal: u64) -> Present {
         let shared = Arc::new(Shared {
             start,
             leave: AtomicBool::new(false),
@@ -78,13 +82,13 @@ impl Crowd {
         });
         let share = |n: usize| self.subscribers * n / self.threads;
         let threads = (0..self.threads)
-            .map(|place| {
+            .map(|index| {
                 let thread = LoadThread {
                     crowd: self.clone(),
-                    first: self.before + share(place),
-                    share: share(place + 1) - share(place),
+                    first: self.before + share(index),
+                    share: share(index + 1) - share(index),
                     shared: shared.clone(),
-                    place,
+                    index,
                 };
                 std::thread::spawn(move || thread.run())
             })
@@ -98,39 +102,43 @@ impl Crowd {
 }
 
 impl Present {
-    /// Waits until every response has begun.
-    pub(crate) fn wait_for_answers(&mut self, at_most: Duration) -> anyhow::Result<()> {
-        let all = self.wait(at_most, |present| present.answered() == present.subscribers)?;
+    /// Waits until the responses to all subscribers have begun.
+    pub(crate) fn wait_for_answers(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let all = self.wait(timeout, |present| present.answered() == present.subscribers)?;
         ensure!(
             all,
-            "only {} of {} subscribers were answered within {at_most:?}",
+            "only {} of {} subscribers were answered within {timeout:?}",
             self.answered(),
             self.subscribers
         );
         Ok(())
     }
 
-    /// Waits until every subscriber has received all messages before this number. Returns whether that
-    /// happened in time.
-    pub(crate) fn wait_for(&mut self, goal: u64, at_most: Duration) -> anyhow::Result<bool> {
+    /// Waits until every subscriber has received all messages before the number `goal`. Returns whether that
+    /// happened within `timeout`.
+    pub(crate) fn wait_for(&mut self, goal: u64, timeout: Duration) -> anyhow::Result<bool> {
         self.shared.goal.store(goal, Relaxed);
-        self.wait(at_most, |present| {
+        self.wait(timeout, |present| {
             let mut progress = present.shared.progress.iter();
             progress.all(|progress| progress.reached_goal.load(Relaxed) == goal)
         })
     }
 
-    fn wait(&mut self, at_most: Duration, is_so: impl Fn(&Self) -> bool) -> anyhow::Result<bool> {
-        let until = Instant::now() + at_most;
-        while !is_so(self) {
-            if let Some(place) = self.threads.iter().position(JoinHandle::is_finished) {
-                join(self.threads.swap_remove(place))?;
-                return Err(anyhow!("a thread of the load left early"));
+    fn wait(
+        &mut self,
+        timeout: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<bool> {
+        let until = Instant::now() + timeout;
+        while !condition(self) {
+            if let Some(index) = self.threads.iter().position(JoinHandle::is_finished) {
+                join(self.threads.swap_remove(index))?;
+                return Err(anyhow!("a thread of the load ended early"));
             }
             if Instant::now() > until {
                 return Ok(false);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(true)
     }
@@ -159,13 +167,13 @@ impl Present {
     }
 
     /// Closes all connections and returns the totals.
-    pub(crate) fn leave(mut self) -> anyhow::Result<Tally> {
+    pub(crate) fn leave(mut self) -> anyhow::Result<Totals> {
         self.shared.leave.store(true, Relaxed);
-        let mut tally = Tally::default();
+        let mut totals = Totals::default();
         for thread in self.threads.drain(..) {
-            tally.merge(join(thread)?);
+            totals.merge(join(thread)?);
         }
-        Ok(tally)
+        Ok(totals)
     }
 }
 
@@ -175,7 +183,7 @@ impl Drop for Present {
     }
 }
 
-fn join(thread: JoinHandle<anyhow::Result<Tally>>) -> anyhow::Result<Tally> {
+fn join(thread: JoinHandle<anyhow::Result<Totals>>) -> anyhow::Result<Totals> {
     thread
         .join()
         .map_err(|_| anyhow!("a thread of the load panicked"))?

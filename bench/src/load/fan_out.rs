@@ -1,4 +1,5 @@
-//! `sse-bench load`: messages to many subscribers, with or without laggards.
+//! `sse-bench load`: messages to many subscribers, with or without laggards (subscribers that read slowly or
+//! not at all).
 
 use std::{
     thread::sleep,
@@ -9,7 +10,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CATCH_UP_PATIENCE, CONNECT_PATIENCE, Target,
+    CATCH_UP_TIMEOUT, CONNECT_TIMEOUT, Target,
     laggards::{LaggardFigures, Laggards},
     millis,
     probe::Ticks,
@@ -52,15 +53,16 @@ pub(crate) struct FanOutFigures {
     pub(crate) spread_p50_ms: Option<f64>,
     pub(crate) spread_p99_ms: Option<f64>,
     pub(crate) spread_max_ms: Option<f64>,
-    /// Numbers that were skipped, or that had not arrived some time after the end.
+    /// Message numbers that were skipped, or that had not arrived within `CATCH_UP_TIMEOUT` after the
+    /// measurement.
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     /// Streams that the server ended.
     pub(crate) closed: u64,
-    /// CPU of the load, in percent of one core. If it is near 100 for each thread, the load was the
-    /// bottleneck.
+    /// CPU of the load, in percent of one core. If this is near 100 for each thread of the load, the load and
+    /// not the server was the bottleneck.
     pub(crate) load_cpu_percent: f64,
-    /// Share of the ticks that were at most 5 ms late.
+    /// Percentage of the ticks of the server's ticker that were at most 5 ms late.
     pub(crate) ticks_on_time_percent: Option<f64>,
     pub(crate) laggards: Option<LaggardFigures>,
 }
@@ -71,12 +73,12 @@ impl FanOut {
         let server = self.target.pid;
         let idle = Moment::of(server)?;
         let start = Instant::now();
-        let mut present = self.target.crowd().come(start, 0);
-        present.wait_for_answers(CONNECT_PATIENCE)?;
+        let mut present = self.target.crowd().connect(start, 0);
+        present.wait_for_answers(CONNECT_TIMEOUT)?;
         let connected = start.elapsed();
         let lagging = self.laggards.stalled + self.laggards.slow > 0;
         let laggards = lagging
-            .then(|| self.laggards.come(&self.target.request(), subscribers))
+            .then(|| self.laggards.connect(&self.target.request(), subscribers))
             .transpose()?;
         sleep(Duration::from_secs_f64(self.settle));
 
@@ -90,13 +92,13 @@ impl FanOut {
         let own_after = Moment::of(std::process::id())?;
         let ticks_after = self.ticks();
 
-        // Wait for the messages that were already sent, so that they do not count as lost.
+        // Wait for messages that were already sent, because at the end, missing messages are counted as lost.
         if !self.target.own_numbers {
-            present.wait_for(present.next(), CATCH_UP_PATIENCE)?;
+            present.wait_for(present.next(), CATCH_UP_TIMEOUT)?;
         }
         let laggards = laggards.map(|laggards| laggards.leave()).transpose()?;
-        let tally = present.leave()?;
-        let spreads = tally
+        let totals = present.leave()?;
+        let spreads = totals
             .arrivals
             .spreads(subscribers, before.at - start..after.at - start);
         let took = (after.at - before.at).as_secs_f64();
@@ -114,9 +116,9 @@ impl FanOut {
             spread_p50_ms: spreads.at(0.5),
             spread_p99_ms: spreads.at(0.99),
             spread_max_ms: spreads.at(1.0),
-            lost: tally.lost,
-            duplicated: tally.duplicated,
-            closed: tally.closed,
+            lost: totals.lost,
+            duplicated: totals.duplicated,
+            closed: totals.closed,
             load_cpu_percent: own_after.cpu_percent_since(&own_before),
             ticks_on_time_percent: ticks_before
                 .zip(ticks_after)

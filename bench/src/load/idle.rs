@@ -8,13 +8,14 @@ use std::{
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{CONNECT_PATIENCE, Target, millis};
+use super::{CONNECT_TIMEOUT, Target, millis};
 use crate::usage::Moment;
 
-/// Memory counts as released when it is at most this multiple of the memory before.
-const BACK: f64 = 1.2;
+/// The memory has been released when it is at most this multiple of the memory before the subscribers
+/// connected.
+const RELEASED_FACTOR: f64 = 1.2;
 /// How often the memory is polled.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Idle {
@@ -41,10 +42,10 @@ pub(crate) struct IdleFigures {
     pub(crate) resident_kb_per_subscriber: f64,
     pub(crate) before_mb: f64,
     pub(crate) during_mb: f64,
-    /// Memory when it was released, or when waiting ended.
+    /// Memory at the end: when it was released, or after `--patience` seconds.
     pub(crate) after_mb: f64,
-    /// Time after the subscribers left until memory was at most 20% above the value before. `null` if that
-    /// did not happen in time.
+    /// Time from when the subscribers left until memory was at most 20% above `before_mb`. `null` if that did
+    /// not happen within `--patience` seconds.
     pub(crate) back_after_ms: Option<f64>,
     pub(crate) closed: u64,
 }
@@ -54,22 +55,23 @@ impl Idle {
         let server = self.target.pid;
         let before = Moment::of(server)?;
         let start = Instant::now();
-        let mut present = self.target.crowd().come(start, 0);
-        present.wait_for_answers(CONNECT_PATIENCE)?;
+        let mut present = self.target.crowd().connect(start, 0);
+        present.wait_for_answers(CONNECT_TIMEOUT)?;
         let connected = start.elapsed();
         sleep(Duration::from_secs_f64(self.settle));
         let begin = Moment::of(server)?;
         sleep(Duration::from_secs_f64(self.measure));
         let end = Moment::of(server)?;
-        let tally = present.leave()?;
+        let totals = present.leave()?;
         let left = Instant::now();
         let (after, back) = loop {
             let now = Moment::of(server)?;
-            let back = now.usage.resident_kb as f64 <= before.usage.resident_kb as f64 * BACK;
+            let back =
+                now.usage.resident_kb as f64 <= before.usage.resident_kb as f64 * RELEASED_FACTOR;
             if back || left.elapsed().as_secs_f64() > self.patience {
                 break (now, back);
             }
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
         };
         let megabytes = |moment: &Moment| moment.usage.resident_kb as f64 / 1024.0;
         let grown = end.usage.resident_kb as f64 - before.usage.resident_kb as f64;
@@ -82,7 +84,7 @@ impl Idle {
             during_mb: megabytes(&end),
             after_mb: megabytes(&after),
             back_after_ms: back.then(|| millis(after.at.saturating_duration_since(left))),
-            closed: tally.closed,
+            closed: totals.closed,
         })
     }
 }

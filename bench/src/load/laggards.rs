@@ -1,4 +1,5 @@
-//! Subscribers that read too slowly, or not at all, connected in addition to those that are measured.
+//! Laggards: subscribers that read too slowly or not at all. They are connected in addition to the
+//! subscribers that are measured.
 
 use std::{
     io::{ErrorKind, Read as _},
@@ -19,10 +20,10 @@ use super::{
     subscriber::{Order, Request, check_head},
 };
 
-/// A small receive buffer, in bytes. With a larger one, the kernel would hide for minutes that the client
-/// does not read.
+/// Size of a laggard's receive buffer, in bytes. With a larger buffer, the server would not notice for
+/// minutes that the laggard does not read, because the kernel would accept the data.
 const RECEIVE_BUFFER: usize = 4096;
-/// Pause between two small reads.
+/// Pause between two small reads of a slow subscriber.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of laggards, and their speed.
@@ -56,7 +57,7 @@ struct Slow {
     order: Order,
 }
 
-/// Laggards that are connected. Dropping this closes the connections.
+/// Connected laggards. Dropping this value closes their connections.
 pub(super) struct PresentLaggards {
     leave: Arc<AtomicBool>,
     thread: Option<JoinHandle<anyhow::Result<LaggardFigures>>>,
@@ -64,7 +65,11 @@ pub(super) struct PresentLaggards {
 
 impl Laggards {
     /// Connects all laggards. `before` is the number of connections that this process opened earlier.
-    pub(super) fn come(self, request: &Request, before: usize) -> anyhow::Result<PresentLaggards> {
+    pub(super) fn connect(
+        self,
+        request: &Request,
+        before: usize,
+    ) -> anyhow::Result<PresentLaggards> {
         let connect = |n: usize| {
             let socket = request.send(before + n, Some(RECEIVE_BUFFER))?;
             anyhow::Ok(socket)
@@ -83,10 +88,10 @@ impl Laggards {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let leave = Arc::new(AtomicBool::new(false));
-        let told = leave.clone();
+        let thread_leave = leave.clone();
         let rate = self.slow_rate;
         let thread = std::thread::spawn(move || {
-            let figures = lag(slow, rate, &told);
+            let figures = lag(slow, rate, &thread_leave);
             drop(stalled);
             figures
         });

@@ -1,5 +1,5 @@
-//! The load: thousands of subscribers on a few epoll threads. It checks that each receives every number once
-//! and in order, and allocates nothing for a delivery.
+//! The load: thousands of subscribers on a few epoll threads. It checks that each subscriber receives every
+//! message number once and in order. A delivery allocates nothing, so that the load costs little CPU time.
 
 mod arrivals;
 mod crowd;
@@ -25,9 +25,10 @@ pub(crate) use self::{
     subscriber::{Order, Request, check_head},
 };
 
-/// Time limits for connecting, and for slow subscribers to catch up at the end.
-pub(crate) const CONNECT_PATIENCE: Duration = Duration::from_secs(120);
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit until the responses to all subscribers have begun. `CATCH_UP_TIMEOUT` is the time limit until
+/// all subscribers have received the last message.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The server to load, and the number of subscribers.
 #[derive(Debug, Clone, Args)]
@@ -47,8 +48,8 @@ pub(crate) struct Target {
     /// Number of threads that the subscribers are distributed over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) threads: u8,
-    /// Maximum number of connections that wait for their response at once: few enough for every server's
-    /// accept queue, and enough to keep the server busy
+    /// Maximum number of connections that wait for their response at the same time: few enough for every
+    /// server's accept queue, and enough to keep the server busy
     #[arg(long, default_value_t = 500)]
     pub(crate) at_once: usize,
     /// The server numbers the messages of each subscriber separately

@@ -1,4 +1,5 @@
-//! Requests to the server beside the load: the ids that it gives, and the delay of its ticker.
+//! Requests to the server in addition to the load. They read the ids of its events, and the delay of its
+//! ticker.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -10,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::{scan::Scan, subscriber::Request};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The id and the number of one event.
 #[derive(Debug, Clone)]
@@ -19,11 +20,11 @@ pub(super) struct Seen {
     pub(super) number: u64,
 }
 
-/// Returns the ids and numbers of the next events, oldest first.
+/// Subscribes, and returns the ids and numbers of the next events, oldest first.
 pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Result<Vec<Seen>> {
     let socket = request.send(n, None)?;
     socket.set_nonblocking(false)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     let mut lines = BufReader::new(socket).lines();
     let mut seen = Vec::new();
     let mut id = String::new();
@@ -39,7 +40,7 @@ pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Resul
         Scan::default().read(format!("{line}\n").as_bytes(), |found| number = Some(found));
         if let Some(number) = number.filter(|_| line.is_empty()) {
             if id.is_empty() {
-                bail!("its events have no id to resume after");
+                bail!("the server's events have no id, so no subscriber can resume");
             }
             seen.push(Seen {
                 id: id.clone(),
@@ -53,7 +54,7 @@ pub(super) fn watch(request: &Request, n: usize, events: usize) -> anyhow::Resul
     Ok(seen)
 }
 
-/// The number of ticks, and how many of them were at most 5 ms late, if the server reports it.
+/// The number of ticks of the server's ticker so far, and how many of them were at most 5 ms late.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticks {
     all: f64,
@@ -87,7 +88,7 @@ fn get(addr: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut answer = String::new();
     socket.read_to_string(&mut answer)?;
     if answer.split(' ').nth(1) != Some("200") {
-        bail!("{path} is not there");
+        bail!("the response for {path} is not 200");
     }
     Ok(answer)
 }

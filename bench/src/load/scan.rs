@@ -1,13 +1,15 @@
-//! Finds message numbers in a stream of bytes, and ignores everything around them: chunk headers, ids, field
-//! names. It allocates nothing and accepts pieces of any length.
+//! Finds message numbers in the bytes of a stream, and ignores everything around them, such as chunk headers,
+//! ids and field names. The scan allocates nothing, and accepts the stream in pieces of any length.
 
-/// The text before each number. Its first byte occurs only once in it, and seldom elsewhere in the stream.
+/// The text before each number. Its first byte, which the scan searches for, occurs only once in this text
+/// and seldom elsewhere in the stream.
 const MARK: &[u8] = b"Message number: ";
 
-/// The state of one subscriber's scan: the part of a message at the end of the last piece.
+/// The state of one subscriber's scan: how much of a mark and its number is at the end of the last piece.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Scan {
-    /// How many bytes of the mark were found. If all, digits follow.
+    /// How many bytes of `MARK` were found at the end of the last piece. If all were found, the next bytes
+    /// are digits of the number.
     matched: usize,
     number: u64,
 }
@@ -43,8 +45,8 @@ impl Scan {
         }
     }
 
-    /// Continues a message from the previous piece, byte by byte, until it is complete or proves not to be
-    /// one.
+    /// Continues with an incomplete mark or number from the previous piece, byte by byte, until the number
+    /// ends or the bytes differ from the mark.
     #[cold]
     fn finish<'a>(&mut self, bytes: &'a [u8], found: &mut impl FnMut(u64)) -> &'a [u8] {
         for (at, &byte) in bytes.iter().enumerate() {
@@ -96,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_counts_only_once_it_is_known_to_have_ended() {
+    fn a_number_is_reported_only_when_a_byte_after_it_arrived() {
         assert_eq!(numbers(b"data: Message number: 12", 64), [0; 0]);
         assert_eq!(numbers(b"data: Message number: 12\n", 24), [12]);
     }
 
     #[test]
-    fn text_that_only_begins_like_a_message_is_none() {
+    fn text_that_only_begins_like_a_message_is_ignored() {
         assert_eq!(numbers(b"Message Message number: 5\r\n", 3), [5]);
         assert_eq!(numbers(b"M", 1), [0; 0]);
         assert_eq!(numbers(b"", 1), [0; 0]);

@@ -1,4 +1,4 @@
-//! One subscriber: its socket, and the numbers that it received so far.
+//! One subscriber: its socket, and the check of the message numbers that it receives.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -10,23 +10,24 @@ use socket2::{Domain, Socket, Type};
 
 use super::scan::Scan;
 
-/// Subscribers for each source address, well below the number of ephemeral ports.
+/// Maximum number of subscribers for each source address, well below the number of ephemeral ports.
 const PER_ADDRESS: usize = 5_000;
 
 /// The request that opens a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) addr: SocketAddr,
-    /// `{n}` is replaced by the subscriber's number, and `{topic}` by the number of its topic.
+    /// Path and query. `{n}` is replaced by the subscriber's number, and `{topic}` by the number of its
+    /// topic.
     pub(crate) target: String,
-    /// Number of topics that the subscribers are distributed over.
+    /// Number of topics over which the subscribers are distributed.
     pub(crate) topics: usize,
     pub(crate) last_event_id: Option<String>,
 }
 
 impl Request {
-    /// Connects the `n`th subscriber of this process, and sends the request. It does not wait for the server:
-    /// on the loopback interface, the kernel completes the connection.
+    /// Connects the `n`th subscriber of this process, and sends the request. This does not wait for the
+    /// server, because on the loopback interface the kernel completes the connection.
     pub(crate) fn send(
         &self,
         n: usize,
@@ -61,8 +62,8 @@ impl Request {
     }
 }
 
-/// The source address of the `n`th connection. Each process uses different addresses, so that ports in
-/// `TIME_WAIT` of an earlier process are no obstacle.
+/// The source address of the `n`th connection. Each process uses different addresses, because ports of an
+/// earlier process may still be in the state `TIME_WAIT`, in which they cannot be used.
 fn source(n: usize) -> Ipv4Addr {
     let process = std::process::id();
     let nth = |n: u32| 1 + (n % 250) as u8;
@@ -74,7 +75,7 @@ fn source(n: usize) -> Ipv4Addr {
     )
 }
 
-/// Checks that a response begins like that of a stream.
+/// Checks that a response begins with status 200, like the response with a stream.
 pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
     let line = bytes
         .split(|byte| *byte == b'\r')
@@ -83,15 +84,15 @@ pub(crate) fn check_head(bytes: &[u8]) -> anyhow::Result<()> {
     let line = String::from_utf8_lossy(line);
     ensure!(
         line.starts_with("HTTP/1.1 200"),
-        "instead of a stream came: {line}"
+        "expected a stream, but received: {line}"
     );
     Ok(())
 }
 
-/// Checks that each number arrives once and in order.
+/// Checks that each message number arrives once and in order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Order {
-    /// The number that must arrive next. `None` before the first, which may be any.
+    /// The number that must arrive next. `None` means that the next number may be any number.
     pub(crate) next: Option<u64>,
     pub(crate) deliveries: u64,
     pub(crate) lost: u64,
@@ -99,7 +100,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Records a number. Returns `false` for a duplicate.
+    /// Records that a number arrived. Returns `false` for a duplicate.
     #[inline]
     pub(crate) fn take(&mut self, number: u64) -> bool {
         let expected = self.next.unwrap_or(number);
@@ -137,9 +138,8 @@ impl Subscriber {
         }
     }
 
-    /// Reads what is available, and calls `arrived` for each new number. `Ok(false)` means that the server
-    /// ended the stream. If `ended` is set, the stream is known to have ended, so it is read until the end
-    /// shows.
+    /// Reads what is available, and calls `arrived` for each new number. Returns `false` if the server ended
+    /// the stream. `ended` means that epoll reported the end of the stream, so this reads up to the end.
     #[inline]
     pub(super) fn read(
         &mut self,
@@ -160,7 +160,7 @@ impl Subscriber {
                 check_head(bytes)?;
                 self.answered = true;
             }
-            // A local copy, which the compiler keeps in registers.
+            // A local copy, because the compiler can keep it in registers.
             let mut order = self.order;
             self.scan.read(bytes, |number| {
                 if order.take(number) {
@@ -168,7 +168,8 @@ impl Subscriber {
                 }
             });
             self.order = order;
-            // The read did not fill the buffer, so the socket is empty. This saves a system call.
+            // The read did not fill the buffer, so the socket is empty. Not reading again saves a system
+            // call.
             if length < buffer.len() && !ended {
                 return Ok(true);
             }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_and_what_comes_again_is_counted() {
+    fn lost_and_duplicated_numbers_are_counted() {
         let mut order = Order::default();
 
         let new: Vec<_> = [5, 6, 9, 8, 9, 10].map(|number| order.take(number)).into();
@@ -197,7 +198,7 @@ mod tests {
         let err = check_head(b"HTTP/1.1 503 Busy\r\n\r\n").unwrap_err();
         assert_eq!(
             err.to_string(),
-            "instead of a stream came: HTTP/1.1 503 Busy"
+            "expected a stream, but received: HTTP/1.1 503 Busy"
         );
     }
 }

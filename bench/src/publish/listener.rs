@@ -13,13 +13,13 @@ use std::{
 
 use anyhow::{anyhow, ensure};
 
-use super::publishers::ON_A_TOPIC;
+use super::publishers::MAX_EVENTS_PER_TOPIC;
 use crate::load::{Order, Request, Scan, check_head};
 
 const BUFFER: usize = 256 * 1024;
 
-/// Time limit of a read, after which the thread checks whether it must leave.
-const LOOK: Duration = Duration::from_millis(20);
+/// Time limit of a read. After each read, the thread checks whether it must end.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) struct Listener {
     topics: usize,
@@ -34,7 +34,7 @@ struct Shared {
 }
 
 impl Listener {
-    /// Subscribes, and reads on a separate thread.
+    /// Subscribes, and reads the stream on a separate thread.
     pub(super) fn start(request: &Request, topics: usize) -> anyhow::Result<Self> {
         let mut socket = request.send(0, None)?;
         socket.set_nonblocking(false)?;
@@ -42,10 +42,10 @@ impl Listener {
         let mut first = [0; 4096];
         let length = socket.read(&mut first)?;
         check_head(&first[..length])?;
-        socket.set_read_timeout(Some(LOOK))?;
+        socket.set_read_timeout(Some(POLL_INTERVAL))?;
         let shared = Arc::new(Shared::default());
-        let told = shared.clone();
-        let thread = std::thread::spawn(move || read(&socket, &told, topics));
+        let thread_shared = shared.clone();
+        let thread = std::thread::spawn(move || read(&socket, &thread_shared, topics));
         Ok(Self {
             topics,
             shared,
@@ -57,21 +57,21 @@ impl Listener {
         self.shared.deliveries.load(Relaxed)
     }
 
-    /// Waits until `on_each` events have arrived on each topic, and disconnects. Returns how many were lost
-    /// and how many were duplicated.
-    pub(super) fn leave(self, on_each: u64, at_most: Duration) -> anyhow::Result<(u64, u64)> {
+    /// Waits until `on_each` events have arrived on each topic, and disconnects. Returns how many events were
+    /// lost and how many were duplicated.
+    pub(super) fn leave(self, on_each: u64, timeout: Duration) -> anyhow::Result<(u64, u64)> {
         let all = on_each * self.topics as u64;
-        let until = Instant::now() + at_most;
+        let until = Instant::now() + timeout;
         while self.deliveries() < all && Instant::now() < until && !self.thread.is_finished() {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         self.shared.leave.store(true, Relaxed);
-        let commands = self.thread.join();
-        let commands = commands.map_err(|_| anyhow!("the listener panicked"))??;
+        let orders = self.thread.join();
+        let orders = orders.map_err(|_| anyhow!("the listener panicked"))??;
         let lost = |order: &Order| order.lost + on_each.saturating_sub(order.next.unwrap_or(0));
         Ok((
-            commands.iter().map(lost).sum(),
-            commands.iter().map(|order| order.duplicated).sum(),
+            orders.iter().map(lost).sum(),
+            orders.iter().map(|order| order.duplicated).sum(),
         ))
     }
 }
@@ -83,7 +83,7 @@ fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Resul
         next: Some(0),
         ..Order::default()
     };
-    let mut commands = vec![first; topics];
+    let mut orders = vec![first; topics];
     let mut deliveries = 0;
     while !shared.leave.load(Relaxed) {
         let length = match socket.read(&mut buffer) {
@@ -92,11 +92,11 @@ fn read(mut socket: &TcpStream, shared: &Shared, topics: usize) -> anyhow::Resul
         };
         ensure!(length > 0, "the stream ended");
         scan.read(&buffer[..length], |number| {
-            if let Some(order) = commands.get_mut((number / ON_A_TOPIC) as usize) {
-                deliveries += u64::from(order.take(number % ON_A_TOPIC));
+            if let Some(order) = orders.get_mut((number / MAX_EVENTS_PER_TOPIC) as usize) {
+                deliveries += u64::from(order.take(number % MAX_EVENTS_PER_TOPIC));
             }
         });
         shared.deliveries.store(deliveries, Relaxed);
     }
-    Ok(commands)
+    Ok(orders)
 }

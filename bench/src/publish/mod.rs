@@ -1,5 +1,5 @@
-//! `sse-bench publish`: many connections publish events, each waiting for an acknowledgement before the next,
-//! and subscribers check that every event is delivered.
+//! `sse-bench publish`: many connections publish events, and subscribers check that every event is delivered.
+//! Each connection waits for the acknowledgement of an event before it publishes the next one.
 
 mod listener;
 mod publishers;
@@ -19,20 +19,20 @@ use self::{
     publishers::{Published, Publishers},
 };
 use crate::{
-    load::{CONNECT_PATIENCE, Crowd, Present, Request},
+    load::{CONNECT_TIMEOUT, Crowd, Present, Request},
     usage::Moment,
 };
 
 /// Time limit for the delivery of acknowledged events.
-const DELIVERY_PATIENCE: Duration = Duration::from_secs(20);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Publish {
-    /// The server's address; for a cluster several, which the connections use in turn, while subscribers
-    /// connect to the last
+    /// The server's address; for a cluster, several addresses: the connections that publish use them in turn,
+    /// and subscribers connect to the last one
     #[arg(long, required = true)]
     addr: Vec<SocketAddr>,
-    /// Process id of the server, whose CPU time includes that of its children; for a cluster several
+    /// Process id of the server, whose CPU time includes that of its children; for a cluster, several ids
     #[arg(long, required = true)]
     pid: Vec<u32>,
     /// Path to publish to
@@ -47,13 +47,14 @@ pub(crate) struct Publish {
     /// Number of connections that publish
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Number of topics; each connection publishes on its share
+    /// Number of topics; each connection publishes on its own share of them
     #[arg(long, default_value_t = 32)]
     topics: usize,
     /// The topic; `{topic}` is replaced by its number
     #[arg(long, default_value = "/topics/{topic}")]
     topic: String,
-    /// Events per second over all connections; 0: as many as are acknowledged
+    /// Events per second over all connections; 0: each connection publishes its next event when the last one
+    /// is acknowledged
     #[arg(long, default_value_t = 0)]
     per_second: u64,
     /// Number of subscribers, each to one topic; 0: one subscriber to all topics
@@ -77,7 +78,7 @@ pub(crate) struct PublishFigures {
     pub(crate) connections: usize,
     pub(crate) topics: usize,
     pub(crate) subscribers: usize,
-    /// Acknowledged events.
+    /// Acknowledged events per second.
     pub(crate) updates_per_second: f64,
     pub(crate) deliveries_per_second: f64,
     /// CPU time of the server, including deliveries.
@@ -87,17 +88,17 @@ pub(crate) struct PublishFigures {
     /// Time from a request to its response.
     pub(crate) acknowledged_p50_ms: f64,
     pub(crate) acknowledged_p99_ms: f64,
-    /// Deliveries of acknowledged events that did not arrive, over the whole run.
+    /// Deliveries that are missing for acknowledged events, over the whole run.
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) load_cpu_percent: f64,
 }
 
-/// The subscribers.
+/// The subscribers of a run.
 enum Audience {
-    /// One subscriber to all topics.
+    /// One subscriber that receives all topics.
     One(Listener),
-    /// Subscribers to one topic each.
+    /// Subscribers that each receive one topic.
     Many(Present),
 }
 
@@ -114,7 +115,7 @@ impl Publish {
     pub(crate) fn run(&self) -> anyhow::Result<PublishFigures> {
         ensure!(
             self.topics >= self.connections,
-            "each connection has topics of its own"
+            "there must be at least as many topics as connections"
         );
         let audience = self.listen()?;
         let publishers = Publishers::start(self.work())?;
@@ -149,7 +150,7 @@ impl Publish {
         })
     }
 
-    /// The CPU time that all server processes have used, together.
+    /// The CPU time that all server processes together have used until now.
     fn moment(&self) -> anyhow::Result<Moment> {
         let mut all = Moment::of(self.pid[0])?;
         for pid in &self.pid[1..] {
@@ -191,20 +192,25 @@ impl Publish {
             own_numbers: true,
             next: Some(0),
         };
-        let mut present = crowd.come(Instant::now(), 0);
-        present.wait_for_answers(CONNECT_PATIENCE)?;
+        let mut present = crowd.connect(Instant::now(), 0);
+        present.wait_for_answers(CONNECT_TIMEOUT)?;
         Ok(Audience::Many(present))
     }
 
-    /// Returns how many deliveries were lost and how many were duplicated.
+    /// Waits for the deliveries and disconnects the subscribers. Returns how many deliveries were lost and
+    /// how many were duplicated.
     fn leave(&self, audience: Audience, published: &Published) -> anyhow::Result<(u64, u64)> {
         match audience {
-            Audience::One(listener) => listener.leave(published.on_each, DELIVERY_PATIENCE),
+            Audience::One(listener) => listener.leave(published.on_each, DELIVERY_TIMEOUT),
             Audience::Many(mut present) => {
-                present.wait_for(published.on_each, DELIVERY_PATIENCE)?;
-                let tally = present.leave()?;
-                ensure!(tally.closed == 0, "{} streams ended", tally.closed);
-                Ok((tally.lost, tally.duplicated))
+                present.wait_for(published.on_each, DELIVERY_TIMEOUT)?;
+                let totals = present.leave()?;
+                ensure!(
+                    totals.closed == 0,
+                    "the server ended {} streams",
+                    totals.closed
+                );
+                Ok((totals.lost, totals.duplicated))
             }
         }
     }

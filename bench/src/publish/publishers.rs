@@ -1,5 +1,6 @@
-//! Connections that publish, all on one thread. Each waits for the response before its next request, and has
-//! its own topics, so that the order on each topic is defined.
+//! Connections that publish, all on one thread. Each connection waits for the response before its next
+//! request, and no other connection publishes on its topics, so that the order of events on each topic is
+//! defined.
 
 use std::{
     collections::VecDeque,
@@ -17,14 +18,14 @@ use anyhow::{Context as _, anyhow, ensure};
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token};
 
-/// An upper limit of the events on a topic. If one subscriber receives all topics, the number of a message is
-/// the topic's number times this, plus the message's number on the topic.
-pub(super) const ON_A_TOPIC: u64 = 1_000_000_000;
+/// More events than a run publishes on one topic. If one subscriber receives all topics, the number of a
+/// message is the topic's number times this constant, plus the message's number on the topic.
+pub(super) const MAX_EVENTS_PER_TOPIC: u64 = 1_000_000_000;
 
 /// What to publish, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    /// The connections use these addresses in turn.
+    /// The addresses of the server or of the nodes. The connections use them in turn.
     pub(super) addrs: Vec<SocketAddr>,
     pub(super) path: String,
     pub(super) token: Option<String>,
@@ -34,13 +35,15 @@ pub(super) struct Work {
     pub(super) topics: usize,
     /// `{topic}` is replaced by the number of the topic.
     pub(super) topic: String,
-    /// Events per second. 0 means as many as are acknowledged.
+    /// Events per second. 0 means that each connection publishes its next event when the last one is
+    /// acknowledged.
     pub(super) per_second: u64,
-    /// Whether one subscriber receives all topics, and must derive the topic from the number.
+    /// Whether one subscriber receives all topics. If so, the number of a message must also contain its
+    /// topic.
     pub(super) to_one: bool,
 }
 
-/// Publishes until it is stopped.
+/// The thread that publishes until [`Publishers::stop`] is called.
 pub(super) struct Publishers {
     shared: Arc<Shared>,
     thread: JoinHandle<anyhow::Result<Published>>,
@@ -52,10 +55,10 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The totals.
+/// The results of publishing.
 #[derive(Debug)]
 pub(super) struct Published {
-    /// Events on each topic, all acknowledged.
+    /// Number of events on each topic, all acknowledged.
     pub(super) on_each: u64,
     /// Microseconds from each request to its response, sorted.
     waited: Vec<u32>,
@@ -73,11 +76,11 @@ impl Published {
 impl Publishers {
     pub(super) fn start(work: Work) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let told = shared.clone();
+        let thread_shared = shared.clone();
         let connections = (0..work.connections)
             .map(|n| Connection::open(&work, n))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let thread = std::thread::spawn(move || run(&work, connections, &told));
+        let thread = std::thread::spawn(move || run(&work, connections, &thread_shared));
         Ok(Self { shared, thread })
     }
 
@@ -85,7 +88,7 @@ impl Publishers {
         self.shared.acknowledged.load(Relaxed)
     }
 
-    /// Publishes until every topic has as many events as the one with the most, and ends.
+    /// Publishes until every topic has the same number of events, and ends the thread.
     pub(super) fn stop(self) -> anyhow::Result<Published> {
         self.shared.stop.store(true, Relaxed);
         let published = self.thread.join();
@@ -95,7 +98,8 @@ impl Publishers {
 
 struct Connection {
     socket: mio::net::TcpStream,
-    /// The numbers of its topics: `first`, and every `step`th after it. `step` is the number of connections.
+    /// The connection's topics are `first` and every `step`th topic after it. `step` is the number of
+    /// connections.
     first: usize,
     step: usize,
     topics: usize,
@@ -126,7 +130,7 @@ impl Connection {
 
     fn send(&mut self, work: &Work, now: Instant) -> anyhow::Result<()> {
         let offset = if work.to_one {
-            self.topic as u64 * ON_A_TOPIC
+            self.topic as u64 * MAX_EVENTS_PER_TOPIC
         } else {
             0
         };
@@ -147,7 +151,7 @@ impl Connection {
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        // The previous request was answered, so the socket buffer has room.
+        // The response to the previous request has arrived, so the socket buffer has room for this request.
         self.socket.write_all(request.as_bytes())?;
         self.sent = Some(now);
         self.topic += self.step;
@@ -158,17 +162,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what is available. If it completes the response, returns when the request was sent.
+    /// Reads what is available. If the response is then complete, returns when the request was sent.
     fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<Option<Instant>> {
         match self.socket.read(buffer) {
             Err(err) if err.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
             Ok(0) => return Err(anyhow!("the server closed a publisher's connection")),
             read => self.answer.extend_from_slice(&buffer[..read?]),
         }
-        let Some(length) = whole(&self.answer)? else {
+        let Some(length) = response_length(&self.answer)? else {
             return Ok(None);
         };
-        ensure!(self.answer.len() == length, "more than one answer came");
+        ensure!(
+            self.answer.len() == length,
+            "more than one response arrived"
+        );
         self.answer.clear();
         Ok(self.sent.take())
     }
@@ -176,7 +183,7 @@ impl Connection {
 
 /// The length of the response at the start of `answer`, or `None` if it is incomplete. Fails if the response
 /// is not an acknowledgement.
-fn whole(answer: &[u8]) -> anyhow::Result<Option<usize>> {
+fn response_length(answer: &[u8]) -> anyhow::Result<Option<usize>> {
     const END: &[u8] = b"\r\n\r\n";
     let Some(end) = memmem::find(answer, END) else {
         return Ok(None);
@@ -191,10 +198,10 @@ fn whole(answer: &[u8]) -> anyhow::Result<Option<usize>> {
         .lines()
         .find_map(|line| line.strip_prefix("content-length:"));
     let length: usize = length
-        .context("an answer has no length")?
+        .context("a response has no Content-Length")?
         .trim()
         .parse()
-        .context("an answer's length is no number")?;
+        .context("the Content-Length of a response is not a number")?;
     let all = end + END.len() + length;
     Ok((answer.len() >= all).then_some(all))
 }
@@ -215,7 +222,7 @@ fn run(
     let mut idle: VecDeque<_> = (0..connections.len()).collect();
     let mut sent = 0;
     let start = Instant::now();
-    // Set when stopping: the number of events that each topic must have.
+    // The number of events that each topic must have at the end. It is set when stopping begins.
     let mut goal = None;
     loop {
         let now = Instant::now();
@@ -269,13 +276,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_whole_when_its_body_is() {
+    fn a_response_is_complete_when_its_body_is_complete() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nA: b\r\n\r\n1-2";
 
         for length in 0..answer.len() {
-            assert_eq!(whole(&answer[..length]).unwrap(), None);
+            assert_eq!(response_length(&answer[..length]).unwrap(), None);
         }
-        assert_eq!(whole(answer).unwrap(), Some(answer.len()));
-        assert!(whole(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert_eq!(response_length(answer).unwrap(), Some(answer.len()));
+        assert!(response_length(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").is_err());
     }
 }

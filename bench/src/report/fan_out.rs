@@ -1,4 +1,4 @@
-//! The tables of the messages that go to all subscribers.
+//! The tables of the scenarios in which all subscribers receive all messages.
 
 use std::fmt::Write as _;
 
@@ -71,7 +71,7 @@ pub(super) fn tables(record: &Record) -> String {
             thousands(per_second as f64),
             table(&HEAD, &rows)
         )
-        .expect("a string takes every write");
+        .expect("writing to a string never fails");
     }
     text
 }

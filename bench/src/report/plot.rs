@@ -1,6 +1,6 @@
-//! Plots the CPU time of a delivery against the number of subscribers, as SVG. It uses no plotting library:
-//! two logarithmic axes and some lines need little code, and the plot follows the light or dark scheme of the
-//! reader.
+//! Plots the CPU time of a delivery against the number of subscribers, as SVG. No plotting library is used,
+//! because two logarithmic axes and some lines need little code, and the SVG can follow the light or dark
+//! color scheme of the reader.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 626.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 404.0;
-/// Line spacing between the names at the ends of the curves, in pixels.
+/// Minimum vertical distance between the names at the ends of the curves, in pixels.
 const LINE: f64 = 17.0;
 
 const STYLE: &str = "\
@@ -34,7 +34,7 @@ text { fill: #e6edf3 } .background { fill: #0d1117 } .grid { stroke: #30363d }
 .name { fill: var(--c) }
 }";
 
-/// A logarithmic axis.
+/// A logarithmic axis: the values from `low` to `high` are drawn from the coordinate `from` to `to`.
 struct Axis {
     low: f64,
     high: f64,
@@ -105,7 +105,7 @@ pub(super) fn plot(record: &Record) -> String {
          <text class=\"title\" x=\"{LEFT}\" y=\"26\">Server CPU a delivery, in µs, at 10 messages/s; \
          both axes logarithmic</text>\n"
     );
-    let mut put = |line: String| writeln!(svg, "{line}").expect("a string takes every write");
+    let mut put = |line: String| writeln!(svg, "{line}").expect("writing to a string never fails");
     for value in [
         1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0,
     ] {

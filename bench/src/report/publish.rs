@@ -20,7 +20,8 @@ const HEAD: [&str; 8] = [
     "lost, twice",
 ];
 
-/// A row for each case that is published by HTTP. Empty if there was none.
+/// The table with one row for each case in which events are published by HTTP. Empty if there is no such
+/// case.
 pub(super) fn table_of(record: &Record) -> String {
     let mut cases: Vec<Case> = Vec::new();
     for run in &record.runs {

@@ -5,7 +5,7 @@ use crate::{
     record::{Case, Figures, Peer, Record, Scenario},
 };
 
-/// A figure over all rounds.
+/// The median and the range of one figure over all rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -14,7 +14,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `None` if there are no values.
+    /// The spread of these values, or `None` if there are no values.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values
             .into_iter()
@@ -73,7 +73,7 @@ impl Record {
         .collect()
     }
 
-    /// The median of one figure in the plain fan-out scenario.
+    /// The median of one figure in `Scenario::FanOut`.
     pub(super) fn median(
         &self,
         peer: Peer,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_lies_in_the_middle() {
+    fn the_median_is_the_middle_value() {
         let odd = Spread::of([3.0, 1.0, 2.0]).unwrap();
         let even = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap();
 

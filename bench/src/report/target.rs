@@ -6,7 +6,7 @@ use super::text::number;
 pub(super) struct Target {
     what: String,
     bound: Bound,
-    /// `None` if it was not measured.
+    /// The measured value of the figure. `None` if it was not measured.
     measured: Option<f64>,
     unit: &'static str,
 }
@@ -14,7 +14,7 @@ pub(super) struct Target {
 pub(super) enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// Relative to another server's figure, which was not measured.
+    /// The bound is relative to another server's figure, which was not measured.
     Unknown,
 }
 
@@ -28,7 +28,7 @@ impl Target {
         }
     }
 
-    /// A table row: description, bound, measured value, verdict.
+    /// The row of this target in the table: description, bound, measured value, verdict.
     pub(super) fn row(&self) -> Vec<String> {
         let unit = self.unit;
         let value = |value: f64| format!("{} {unit}", number(value)).trim_end().to_owned();

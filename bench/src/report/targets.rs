@@ -43,8 +43,8 @@ pub(super) fn targets(record: &Record) -> String {
 fn a_delivery(record: &Record) -> Vec<Target> {
     let at = |peer, subscribers| record.median(peer, subscribers, 10, cpu);
     let ours = at(OURS, 10_000);
-    // NestJS is overloaded at 10,000 subscribers, so use its cost with the most subscribers that it served
-    // well.
+    // NestJS is overloaded with 10,000 subscribers, so use its cost with 1,000 subscribers, which it can
+    // serve.
     let nestjs = at(Peer::Nestjs, 1_000);
     let what = "CPU a delivery, 10,000 × 10/s";
     let mut targets = vec![
@@ -120,7 +120,7 @@ fn high_rates(record: &Record) -> Vec<Target> {
         })
     };
     let mut targets = vec![
-        // Allow 1%, because the last tick of the measured time may come just after it.
+        // Allow 1% less, because the last tick may come just after the measured time.
         Target::new(
             "Deliveries/s, 1,000 × 1,000/s (1,000,000, within 1 %)",
             Bound::AtLeast(990_000.0),
@@ -163,7 +163,8 @@ fn high_rates(record: &Record) -> Vec<Target> {
             of(|round| round.ticks_on_time_percent),
             "%",
         ));
-        // Memory for a history of 20,000 events, plus twice the idle bound for each subscriber.
+        // 64 MB for the history of 20,000 events, and 20 KB for each subscriber, twice the bound for idle
+        // ones.
         let bound = 64.0 + subscribers as f64 * 20.0 / 1024.0;
         targets.push(Target::new(
             &format!("Memory at its peak, {load} × 1,000/s"),
@@ -258,7 +259,7 @@ fn disturbances(record: &Record) -> Vec<Target> {
             of(|storm| storm.spread_p99_during_ms),
             "ms",
         ),
-        // Allow for noise: two identical runs on a shared machine differ by about this much.
+        // These bounds allow for noise: two equal runs on a shared machine differ by about as much.
         Target::new(
             "CPU a delivery with 1 stalled and 100 slow readers: more by",
             Bound::AtMost(15.0),

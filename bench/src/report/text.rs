@@ -2,7 +2,7 @@
 
 use super::summary::Spread;
 
-/// A table with aligned columns. The first is left-aligned, the others right-aligned.
+/// A table with aligned columns. The first column is left-aligned, and all others are right-aligned.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
         let cells = rows.iter().map(|row| row[at].chars().count());
@@ -71,12 +71,12 @@ pub(super) fn thousands(value: f64) -> String {
     text
 }
 
-/// Only the median.
+/// The median as text, or `n/a` without values.
 pub(super) fn median(values: impl Iterator<Item = Option<f64>>) -> String {
     Spread::of(values.flatten()).map_or_else(|| "n/a".into(), |spread| number(spread.median))
 }
 
-/// The median, with minimum and maximum.
+/// The median as text, with minimum and maximum if they differ, or `n/a` without values.
 pub(super) fn with_range(values: impl Iterator<Item = Option<f64>>) -> String {
     let Some(Spread { median, min, max }) = Spread::of(values.flatten()) else {
         return "n/a".into();

@@ -1,5 +1,6 @@
-//! A server that follows the server-sent events example of the actix project: a list of channels behind a
-//! lock. Each message is sent to all channels at once, and each client encodes it separately.
+//! A server that follows the server-sent events example of the actix project: a list with one channel for
+//! each client, behind a lock. Each message is sent to all channels concurrently, and encoded separately for
+//! each client.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{PATH, Serve};
 
 /// Channel capacity for each client, in messages. When it is full, the broadcast waits for that client.
-const WAITING: usize = 10;
+const CHANNEL_CAPACITY: usize = 10;
 /// Pause between two checks for disconnected clients.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -41,7 +42,7 @@ struct Clients(Mutex<Vec<mpsc::Sender<Event>>>);
 
 impl Clients {
     async fn join(&self) -> ReceiverStream<Event> {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
         if sender.send(Event::Comment("connected")).await.is_ok() {
             self.0.lock().push(sender);
         }
@@ -60,13 +61,13 @@ impl Clients {
 
     async fn sweep(&self) {
         let clients = self.0.lock().clone();
-        let mut there = Vec::new();
+        let mut alive = Vec::new();
         for client in clients {
             if client.send(Event::Comment("ping")).await.is_ok() {
-                there.push(client);
+                alive.push(client);
             }
         }
-        *self.0.lock() = there;
+        *self.0.lock() = alive;
     }
 }
 
@@ -98,7 +99,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
                 .route(PATH, web::get().to(subscribe))
         })
         .bind(addr)?;
-        let addr = server.addrs().pop().context("it is bound")?;
+        let addr = server.addrs().pop().context("the server has no address")?;
         println!("listening on http://{addr}/");
         server.run().await?;
         Ok(())

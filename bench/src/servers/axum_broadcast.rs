@@ -14,8 +14,8 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::{PATH, Serve};
 
-/// Channel capacity in messages. A client that falls further behind loses the oldest.
-const KEPT: usize = 1024;
+/// Channel capacity in messages. A client that falls further behind loses the oldest messages.
+const CHANNEL_CAPACITY: usize = 1024;
 
 /// Serves until the process ends.
 pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async move {
-        let (sender, _) = broadcast::channel(KEPT);
+        let (sender, _) = broadcast::channel(CHANNEL_CAPACITY);
         let ticking = sender.clone();
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(interval);

@@ -1,5 +1,5 @@
-//! The physical limit for comparison: one thread, one `write` for each subscriber and message, and nothing
-//! else. It is not a real server: every request opens the stream.
+//! The bare writer, with which servers are compared: one thread makes one `write` for each subscriber and
+//! message, and nothing else. It is not a real server, because every request opens the stream.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -30,7 +30,8 @@ pub(crate) fn serve(serve: &Serve) -> anyhow::Result<()> {
         subscribers.extend(newcomers.try_iter());
         let event = format!("id: #1763856000000-{number}\ndata: Message number: {number}\n\n");
         let chunk = format!("{:X}\r\n{event}\r\n", event.len());
-        // A subscriber whose socket is full loses the message: waiting would require more than one write.
+        // A subscriber whose socket is full loses the message. Keeping the message for later would require
+        // more than one write.
         subscribers.retain_mut(|socket| match socket.write(chunk.as_bytes()) {
             Ok(_) => true,
             Err(err) => err.kind() == ErrorKind::WouldBlock,

@@ -1,4 +1,4 @@
-//! The peers that are written in Rust. Each prints its address on standard output.
+//! The peers that are written in Rust. Each of these servers prints its address on standard output.
 
 pub(crate) mod actix_pattern;
 pub(crate) mod axum_broadcast;

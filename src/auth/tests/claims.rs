@@ -1,4 +1,4 @@
-//! The registered claims.
+//! Tests the registered claims (RFC 7519), such as `exp` and `aud`.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn a_token_is_good_until_its_very_end() {
 }
 
 #[test]
-fn a_token_that_is_known_still_ends() {
+fn a_cached_token_still_expires() {
     let token_verifier = token_verifier();
     let token = signed(json!({ "exp": NOW + 300, "nbf": NOW }));
     let end = (NOW + 300) as f64;
@@ -52,7 +52,7 @@ fn a_token_that_is_known_still_ends() {
 }
 
 #[test]
-fn a_token_tells_when_it_ends() {
+fn access_contains_when_the_token_expires() {
     let token = signed(json!({ "exp": NOW as f64 + 10.5 }));
 
     let access = token_verifier().verify_at(&token, NOW as f64).unwrap();
@@ -153,7 +153,7 @@ fn each_issuer_signs_with_its_own_keys() {
 }
 
 #[test]
-fn claims_of_no_concern_are_not_looked_at() {
+fn claims_that_the_verifier_does_not_use_are_ignored() {
     let token_verifier = token_verifier();
 
     for member in ["sub", "client_id", "iat", "jti"] {

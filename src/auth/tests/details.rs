@@ -1,4 +1,4 @@
-//! Which authorization details are valid.
+//! Tests which authorization details are valid.
 
 mod allowed;
 
@@ -38,9 +38,9 @@ fn may_publish(access: &Access, topic: &str) -> bool {
     access.may_publish(&Topic::parse(topic).unwrap(), &hub())
 }
 
-/// Asserts that a wrong detail makes the token invalid: alone, before a valid detail, after one, and for
-/// every action.
-fn assert_spoils(wrong: &Value, expected: &str) {
+/// Asserts that a wrong detail makes the token invalid: alone, before a valid detail, and after a valid
+/// detail.
+fn assert_invalidates(wrong: &Value, expected: &str) {
     let token_verifier = token_verifier();
     for details in [json!([wrong]), json!([wrong, all()]), json!([all(), wrong])] {
         assert_eq!(
@@ -118,7 +118,7 @@ fn details_of_another_type_are_somebody_elses() {
 }
 
 #[test]
-fn a_type_is_compared_as_the_text_it_stands_for() {
+fn a_type_with_json_escapes_is_unescaped() {
     let payload = with(claims(), json!({ "authorization_details": [all()] })).to_string();
     let escaped = payload.replace("https://mercure", r"\u0068ttps:\/\/mercure");
     assert_ne!(payload, escaped);
@@ -145,9 +145,9 @@ fn actions_are_a_list_of_texts() {
         json!([null]),
         json!([["publish"]]),
     ] {
-        assert_spoils(&with(all(), json!({ "actions": actions })), "Actions");
+        assert_invalidates(&with(all(), json!({ "actions": actions })), "Actions");
     }
-    assert_spoils(&without(all(), "actions"), "Actions");
+    assert_invalidates(&without(all(), "actions"), "Actions");
 }
 
 #[test]
@@ -243,10 +243,10 @@ fn topics_are_a_list_of_matchers() {
     ] {
         for actions in [&["publish"][..], &["subscribe"], &["fly"]] {
             let wrong = detail(actions, topics.clone());
-            assert_spoils(&wrong, expected);
+            assert_invalidates(&wrong, expected);
         }
     }
-    assert_spoils(&without(all(), "topics"), "Topics");
+    assert_invalidates(&without(all(), "topics"), "Topics");
 }
 
 #[test]
@@ -254,13 +254,13 @@ fn a_payload_is_an_object() {
     for payload in [json!("x"), json!(1), json!([]), json!(null), json!(true)] {
         for actions in [&["publish"][..], &["subscribe"], &["fly"]] {
             let wrong = detail(actions, json!([exactly("a")]));
-            assert_spoils(&with(wrong, json!({ "payload": payload })), "Payload");
+            assert_invalidates(&with(wrong, json!({ "payload": payload })), "Payload");
         }
     }
 }
 
 #[test]
-fn members_that_are_not_known_do_no_harm() {
+fn unknown_members_are_ignored() {
     let topics = json!([{ "match": "a", "foo": 1, "matchType": "urlpattern" }]);
     let detail = with(
         detail(&["publish"], topics),
@@ -304,7 +304,7 @@ fn what_exceeds_a_limit_spoils_the_token() {
 }
 
 #[test]
-fn patterns_that_are_too_complex_together_spoil_the_token() {
+fn patterns_that_together_are_too_complex_make_the_token_invalid() {
     let rules = TokenRules {
         details: 20,
         topics: 100,

@@ -1,11 +1,11 @@
-//! Which key files are accepted, which keys are tried for a token, and what happens when keys change.
+//! Tests which key files are accepted, which keys are tried for a token, and what happens when keys change.
 
 use jsonwebtoken::jwk::Jwk;
 use tempfile::TempDir;
 
 use super::*;
 
-/// Every refused file contains this text, and no error may contain it.
+/// A text in the refused key files. An error must not contain it, because it could be part of a secret.
 const CANARY: &str = "c4n4ry";
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -18,7 +18,7 @@ fn file(contents: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The error for a refused key. Asserts that the error contains nothing of the file.
+/// The reason in the error for a refused key file. Asserts that the error does not contain `CANARY`.
 fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
     let (_folder, path) = file(contents);
     let token_verifier = TokenVerifier::new(hub(), RULES);
@@ -60,7 +60,7 @@ fn signed(members: Value, key: &str) -> String {
 }
 
 #[test]
-fn a_secret_has_at_least_32_bytes_beside_the_blanks_behind_it() {
+fn a_secret_needs_32_bytes_without_trailing_whitespace() {
     let short = format!("{CANARY}{}", "x".repeat(31 - CANARY.len()));
     for contents in [
         short.clone(),
@@ -102,7 +102,7 @@ fn a_secret_is_for_hs256_alone() {
 }
 
 #[test]
-fn a_key_that_is_no_secret_is_not_taken_for_one() {
+fn a_public_key_is_refused_as_a_secret() {
     let pem = std::fs::read(key_file("p256.pub.pem")).unwrap();
     let behind_text = [b"Bag Attributes: <No Attributes>\n", &*pem].concat();
     let jwks = set(&[jwk("p256", json!({}))]);
@@ -167,7 +167,7 @@ fn a_file_without_a_key_set_is_refused() {
 }
 
 #[test]
-fn a_key_set_of_which_no_key_is_of_use_is_refused() {
+fn a_key_set_without_a_supported_key_is_refused() {
     let rsa = |members| jwk("rsa2048", members);
     let p384 = json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) });
 
@@ -193,7 +193,7 @@ fn a_key_set_of_which_no_key_is_of_use_is_refused() {
 }
 
 #[test]
-fn a_key_that_can_verify_nothing_is_refused_by_its_place_and_id() {
+fn the_error_for_an_unusable_key_has_its_index_and_id() {
     let rsa = |members| with(jwk("rsa2048", json!({})), members);
     let p256 = |members| with(jwk("p256", json!({})), members);
     let ed25519 = |members| with(jwk("ed25519", json!({})), members);
@@ -244,7 +244,7 @@ fn a_key_that_can_verify_nothing_is_refused_by_its_place_and_id() {
 }
 
 #[test]
-fn an_rsa_key_in_pem_form_is_as_long_as_one_in_a_set_has_to_be() {
+fn an_rsa_key_in_pem_form_needs_at_least_2048_bits() {
     let small = std::fs::read(key_file("rsa1024.pub.pem")).unwrap();
 
     let reason = refusal(&small, KeySource::Pem);
@@ -256,7 +256,7 @@ fn an_rsa_key_in_pem_form_is_as_long_as_one_in_a_set_has_to_be() {
 }
 
 #[test]
-fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
+fn unsupported_keys_in_a_set_are_ignored() {
     let token_verifier = trusting_set(&[
         json!({ "kty": "of the future", "kid": "a", "x": 1 }),
         json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) }),
@@ -276,7 +276,7 @@ fn keys_of_a_set_that_are_of_no_use_do_not_spoil_the_others() {
 }
 
 #[test]
-fn each_kind_of_key_may_stand_in_a_set() {
+fn a_set_may_contain_each_kind_of_key() {
     let token_verifier = trusting_set(&[
         jwk("p256", json!({})),
         jwk("rsa2048", json!({})),
@@ -298,7 +298,7 @@ fn each_kind_of_key_may_stand_in_a_set() {
 }
 
 #[test]
-fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
+fn a_key_id_selects_which_keys_are_tried() {
     let token_verifier = trusting_set(&[
         jwk("p256", json!({ "kid": "one" })),
         jwk("p256-other", json!({ "kid": "two" })),
@@ -329,7 +329,7 @@ fn the_id_of_a_key_says_which_is_tried_and_never_which_is_trusted() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_too_long_is_refused() {
+fn a_file_that_is_missing_or_too_long_is_refused() {
     let token_verifier = TokenVerifier::new(hub(), RULES);
     let nowhere = issuer(ISSUER, KeySource::Pem("/nowhere/key.pem".into()));
 
@@ -346,7 +346,7 @@ fn a_file_that_is_not_there_or_too_long_is_refused() {
 }
 
 #[test]
-fn what_was_verified_counts_no_more_when_its_key_is_no_longer_trusted() {
+fn a_cached_token_is_refused_when_its_key_is_no_longer_trusted() {
     let token_verifier = token_verifier();
     let one = signed(json!({}), "p256");
     let two = signed(json!({ "alg": "EdDSA" }), "ed25519");
@@ -383,7 +383,7 @@ fn keys_that_cannot_be_read_change_nothing() {
 }
 
 #[test]
-fn a_token_is_told_from_others_and_known_again() {
+fn equal_tokens_have_equal_hashes_and_others_do_not() {
     let token_verifier = token_verifier();
     let token = |sub: &str| {
         let claims = with(claims(), json!({ "sub": sub }));

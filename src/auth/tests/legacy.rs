@@ -1,4 +1,4 @@
-//! Tokens of older protocol versions.
+//! Tests tokens of older protocol versions.
 
 use serde::Deserialize as _;
 
@@ -16,7 +16,7 @@ fn verdict_of(issuers: &[IssuerConfig], header: &Value, claims: &Value) -> Strin
     verdict(&token_verifier, &sign(header, claims, "p256"))
 }
 
-fn one() -> Vec<IssuerConfig> {
+fn one_issuer() -> Vec<IssuerConfig> {
     vec![pem(ISSUER, "p256")]
 }
 
@@ -29,8 +29,8 @@ fn legacy_claims() -> Value {
 }
 
 #[test]
-fn they_are_good_only_where_they_are_asked_for() {
-    let issuers = one();
+fn legacy_tokens_are_valid_only_if_the_rules_accept_them() {
+    let issuers = one_issuer();
 
     assert_eq!(
         verdict_of(&issuers, &legacy_header(), &legacy_claims()),
@@ -42,7 +42,7 @@ fn they_are_good_only_where_they_are_asked_for() {
 }
 
 #[test]
-fn the_claims_that_are_there_have_to_be_right() {
+fn claims_that_are_present_must_be_valid() {
     for (members, expected) in [
         (json!({}), "good"),
         (json!({ "iss": ISSUER }), "good"),
@@ -94,17 +94,20 @@ fn the_claims_that_are_there_have_to_be_right() {
     ] {
         let claims = with(legacy_claims(), members.clone());
         assert_eq!(
-            verdict_of(&one(), &legacy_header(), &claims),
+            verdict_of(&one_issuer(), &legacy_header(), &claims),
             expected,
             "{members}"
         );
     }
     let nothing = json!({});
-    assert_eq!(verdict_of(&one(), &legacy_header(), &nothing), "NoClaim");
+    assert_eq!(
+        verdict_of(&one_issuer(), &legacy_header(), &nothing),
+        "NoClaim"
+    );
 }
 
 #[test]
-fn one_that_names_no_issuer_needs_that_there_is_only_one() {
+fn a_token_without_an_issuer_requires_a_single_trusted_issuer() {
     let two = [pem(ISSUER, "p256"), pem(OTHER_ISSUER, "p256-other")];
 
     assert_eq!(
@@ -116,7 +119,7 @@ fn one_that_names_no_issuer_needs_that_there_is_only_one() {
 }
 
 #[test]
-fn authorization_details_count_before_the_claim_and_need_the_type() {
+fn authorization_details_take_precedence_and_require_the_type() {
     let with_both = with(claims(), json!({ "mercure": { "publish": 1 } }));
     for (header, claims, expected) in [
         (header(), legacy_claims(), "good"),
@@ -137,7 +140,7 @@ fn authorization_details_count_before_the_claim_and_need_the_type() {
         (json!({ "alg": "HS256" }), legacy_claims(), "NoKey"),
     ] {
         assert_eq!(
-            verdict_of(&one(), &header, &claims),
+            verdict_of(&one_issuer(), &header, &claims),
             expected,
             "{header} {claims}"
         );
@@ -145,7 +148,7 @@ fn authorization_details_count_before_the_claim_and_need_the_type() {
 }
 
 #[test]
-fn an_entry_may_be_a_matcher_with_a_payload_of_its_own() {
+fn an_entry_may_be_a_matcher_with_its_own_payload() {
     let claim = json!({
         "publish": ["/a/{id}", { "match": "/b/:id", "match_type": "urlpattern" }],
         "subscribe": [

@@ -1,4 +1,4 @@
-//! The payload that an active subscription shows (Mercure, chapter Payloads).
+//! Tests which payload an active subscription shows (Mercure, chapter Payloads).
 
 use super::*;
 use crate::matching::Compiler;
@@ -72,7 +72,7 @@ fn a_broad_detail_that_comes_first_hides_the_others() {
 }
 
 #[test]
-fn the_first_detail_counts_also_where_it_has_none() {
+fn the_first_matching_detail_applies_even_without_a_payload() {
     let access = access(&[detail(foo(), None), detail(all(), Some("custom3"))]);
 
     assert_eq!(payload(&access, "https://example.com/foo"), None);
@@ -80,7 +80,7 @@ fn the_first_detail_counts_also_where_it_has_none() {
 }
 
 #[test]
-fn details_that_allow_no_subscription_have_no_say() {
+fn details_without_the_action_subscribe_are_ignored() {
     for actions in [json!(["publish"]), json!(["fly"])] {
         let other = with(detail(foo(), Some("other")), json!({ "actions": actions }));
         let alone = access(std::slice::from_ref(&other));
@@ -105,7 +105,7 @@ fn a_pattern_means_itself_also_where_it_does_not_match_its_own_text() {
 }
 
 #[test]
-fn the_text_counts_whatever_the_types() {
+fn an_exact_detail_matches_a_pattern_with_the_same_text() {
     let text = "https://example.com/:x";
     let access = access(&[detail(json!([{ "match": text }]), Some("exact"))]);
 
@@ -125,7 +125,7 @@ fn a_relative_pattern_is_relative_to_the_hub() {
 }
 
 #[test]
-fn a_payload_is_told_as_it_is() {
+fn a_payload_is_shown_unchanged() {
     for payload in [json!({}), json!({ "a": { "b": [1, null, "c"] } })] {
         let detail = with(detail(all(), None), json!({ "payload": payload }));
         let access = access(&[detail]);
@@ -135,7 +135,7 @@ fn a_payload_is_told_as_it_is() {
 }
 
 #[test]
-fn without_a_detail_there_is_none() {
+fn without_a_detail_there_is_no_payload() {
     assert_eq!(payload(&access(&[]), "a"), None);
     assert_eq!(payload(&Access::default(), "*"), None);
 }

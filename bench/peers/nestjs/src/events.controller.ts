@@ -1,4 +1,4 @@
-// The controller of the original example. Only the interval comes from outside.
+// The controller of the original NestJS example. Only the interval was made configurable.
 import { Controller, Sse } from "@nestjs/common";
 import { interval, map } from "rxjs";
 

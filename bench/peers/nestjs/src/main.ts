@@ -1,4 +1,4 @@
-// Serves the controller until the process is ended, on any free port unless PORT names one.
+// Serves the controller until the process ends, on the port in PORT or else on any free port.
 import "reflect-metadata";
 import { Module } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";

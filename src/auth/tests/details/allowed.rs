@@ -1,4 +1,4 @@
-//! What authorization details allow.
+//! Tests what authorization details allow.
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn a_matcher_means_the_topics_that_it_says() {
 }
 
 #[test]
-fn what_each_detail_allows_is_not_mixed() {
+fn actions_and_topics_of_different_details_are_not_mixed() {
     let access = access(json!([
         detail(&["publish"], json!([exactly("a")])),
         detail(&["subscribe"], json!([exactly("b")])),
