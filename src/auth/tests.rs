@@ -255,7 +255,7 @@ fn a_token_without_a_known_algorithm_is_refused() {
 }
 
 #[test]
-fn a_public_key_is_never_taken_for_a_secret() {
+fn a_public_key_is_never_used_as_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "a secret of more than thirty-two bytes").unwrap();
@@ -283,7 +283,7 @@ fn a_public_key_is_never_taken_for_a_secret() {
 }
 
 #[test]
-fn header_members_that_are_not_understood_do_no_harm() {
+fn crit_is_refused_and_unknown_header_members_are_ignored() {
     let token_verifier = token_verifier();
     let (_, other) = signing_key("p256-other");
     let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&other, Algorithm::ES256).unwrap();

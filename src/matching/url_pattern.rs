@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_would_cost_too_much_are_refused() {
+    fn too_expensive_patterns_are_refused() {
         // `urlpattern` puts each group into an expression that itself has four levels of nesting.
         let nested = |groups| format!("/({}a{})", "(?:".repeat(groups), ")".repeat(groups));
         for pattern in ["/((?:a{10}){10})", &nested(20)] {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_those_of_the_standard() {
+    fn character_classes_match_as_in_the_standard() {
         // In the standard, too, classes such as `\w` match only ASCII characters. All other characters are
         // percent-encoded in a URL.
         assert!(matches("/(\\w+)", "/books_1"));

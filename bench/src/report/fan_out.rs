@@ -60,7 +60,7 @@ pub(super) fn tables(record: &Record) -> String {
         let what = match scenario {
             Scenario::Large => ", messages of a kilobyte",
             Scenario::Laggards => {
-                ", messages of a kilobyte, beside them 1 reader that is stalled and 100 that read 2 KB/s"
+                ", messages of a kilobyte, with 1 stalled and 100 slow readers (2 KB/s) in addition"
             }
             _ => "",
         };

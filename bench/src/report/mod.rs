@@ -66,13 +66,13 @@ fn generated(record: &Record) -> String {
         .collect();
     let not_run = not_run(record);
     format!(
-        "- measured on {date} by `{command}`, medians of up to {rounds} rounds, with least and most\n\
-         - machine: {cpu}, {cores} cores, {memory} GiB, {kernel}, {system}; servers and load share it\n\
+        "- measured on {date} by `{command}`, medians of up to {rounds} rounds, with minimum and maximum\n\
+         - machine: {cpu}, {cores} cores, {memory} GiB, {kernel}, {system}; servers and load share this machine\n\
          - versions: {versions}\n{not_run}\n\
          ## Targets\n\n{targets}\n\
          ## CPU a delivery\n\n![CPU a delivery against subscribers](performance.svg)\n\n\
-         ## Fan-out\n\nAbove 100 messages/s, sse-broadcaster keeps a history of {history} events; \
-         nothing else differs from its defaults but the interval.\n\n{fan_out}\
+         ## Fan-out\n\nAbove 100 messages/s, sse-broadcaster keeps a history of {history} events. \
+         Except for that and the interval, its settings are the defaults.\n\n{fan_out}\
          ## Reconnects and idle streams\n\n{special}\
          {publish}",
         date = about.date,

@@ -37,7 +37,7 @@ pub(super) fn table_of(record: &Record) -> String {
         return String::new();
     }
     format!(
-        "\n## Publishing\n\n32 keep-alive connections, each acknowledged before the next; \
+        "\n## Publishing\n\n32 keep-alive connections, each of which waits for an acknowledgement before its next update; \
          sse-broadcaster verifies tokens signed with EdDSA.\n\n{}",
         table(&HEAD, &rows)
     )
@@ -71,7 +71,7 @@ fn row(case: &Case, rounds: &[&PublishFigures]) -> Option<Vec<String>> {
                 "{per_second}/s on {topics} topics, {subscribers} subscribers with a URL Pattern each"
             )
         }
-        _ => "as many as are acknowledged, to one subscriber".to_owned(),
+        _ => "no rate limit, one subscriber".to_owned(),
     };
     Some(vec![
         case.peer.to_string(),
@@ -107,7 +107,7 @@ pub(super) fn targets(record: &Record) -> Vec<Target> {
     };
     vec![
         Target::new(
-            "Acknowledged updates/s, 32 connections, tokens of EdDSA",
+            "Acknowledged updates/s, 32 connections, EdDSA tokens",
             Bound::AtLeast(20_000.0),
             ours(Scenario::Publish, |round| round.updates_per_second),
             "",

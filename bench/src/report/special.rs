@@ -35,15 +35,16 @@ pub(super) fn tables(record: &Record) -> String {
     if !storms.is_empty() {
         let head = [
             "server",
-            "CPU ms in all",
-            "of it the others' share ms",
+            "CPU ms, total",
+            "of which for the others ms",
             "until all caught up ms",
             "others' p99 before ms",
-            "meanwhile ms",
+            "others' p99 meanwhile ms",
             "lost, twice, closed",
         ];
         text.push_str(
-            "**10,000 reconnect at once, each 100 events behind, while 9,000 listen**\n\n",
+            "**10,000 subscribers reconnect at the same time, each 100 events behind, while 9,000 others stay \
+             connected**\n\n",
         );
         text.push_str(&table(&head, &storms));
         text.push('\n');
@@ -78,7 +79,7 @@ pub(super) fn tables(record: &Record) -> String {
             "MB after all left",
             "back within 20 % after ms",
         ];
-        text.push_str("**10,000 idle subscribers, no messages, heartbeats**\n\n");
+        text.push_str("**10,000 idle subscribers, which receive heartbeats but no messages**\n\n");
         text.push_str(&table(&head, &idles));
     }
     text

@@ -79,7 +79,7 @@ fn a_delivery(record: &Record) -> Vec<Target> {
             .map(|(one, other)| (one / other - 1.0).abs() * 100.0);
         targets.push(Target::new(
             &format!(
-                "CPU a delivery, {} × 10/s: off the figure at 10,000",
+                "CPU a delivery, {} × 10/s: difference from that at 10,000",
                 number(subscribers as f64)
             ),
             Bound::AtMost(15.0),
@@ -128,13 +128,13 @@ fn high_rates(record: &Record) -> Vec<Target> {
             "",
         ),
         Target::new(
-            "CPU a delivery there",
+            "CPU a delivery, 1,000 × 1,000/s",
             Bound::AtMost(0.8),
             record.median(OURS, 1_000, 1_000, cpu),
             "µs",
         ),
         Target::new(
-            "CPU a delivery there, stretch",
+            "CPU a delivery, 1,000 × 1,000/s, stretch",
             Bound::AtMost(0.4),
             record.median(OURS, 1_000, 1_000, cpu),
             "µs",
@@ -167,7 +167,7 @@ fn high_rates(record: &Record) -> Vec<Target> {
         // ones.
         let bound = 64.0 + subscribers as f64 * 20.0 / 1024.0;
         targets.push(Target::new(
-            &format!("Memory at its peak, {load} × 1,000/s"),
+            &format!("Peak memory, {load} × 1,000/s"),
             Bound::AtMost(bound),
             of(|round| Some(round.peak_mb)),
             "MB",
@@ -203,7 +203,7 @@ fn memory_and_connections(record: &Record) -> Vec<Target> {
             "KB",
         ),
         Target::new(
-            "Above the start, 30 s after 10,000 left",
+            "Memory above that at the start, 30 s after 10,000 subscribers left",
             Bound::AtMost(20.0),
             left,
             "%",
@@ -242,32 +242,32 @@ fn disturbances(record: &Record) -> Vec<Target> {
     };
     vec![
         Target::new(
-            "CPU until 10,000 that reconnect 100 behind caught up, the others' included",
+            "CPU until 10,000 subscribers, 100 events behind, caught up: all subscribers",
             Bound::AtMost(1_000.0),
             of(|storm| Some(storm.cpu_ms)),
             "ms",
         ),
         Target::new(
-            "CPU until 10,000 that reconnect 100 behind caught up, without the others'",
+            "CPU until 10,000 subscribers, 100 events behind, caught up: without the others",
             Bound::AtMost(1_000.0),
             of(|storm| Some(storm.cpu_ms - storm.others_cpu_ms)),
             "ms",
         ),
         Target::new(
-            "Others' spread p99 meanwhile: twice that before",
+            "Spread p99 of the other subscribers meanwhile: 2 × that before",
             times(2.0, of(|storm| storm.spread_p99_before_ms)),
             of(|storm| storm.spread_p99_during_ms),
             "ms",
         ),
         // These bounds allow for noise: two equal runs on a shared machine differ by about as much.
         Target::new(
-            "CPU a delivery with 1 stalled and 100 slow readers: more by",
+            "CPU a delivery with 1 stalled and 100 slow readers: increase",
             Bound::AtMost(15.0),
             change(cpu),
             "%",
         ),
         Target::new(
-            "Spread p99 with them: more by",
+            "Spread p99 with 1 stalled and 100 slow readers: increase",
             Bound::AtMost(25.0),
             change(p99),
             "%",

@@ -7,7 +7,7 @@ fn signed(members: Value) -> String {
 }
 
 #[test]
-fn a_token_is_good_until_its_very_end() {
+fn a_token_is_valid_until_its_exp() {
     let token_verifier = token_verifier();
 
     for (exp, expected) in [
@@ -61,7 +61,7 @@ fn access_contains_when_the_token_expires() {
 }
 
 #[test]
-fn a_token_is_refused_before_its_time() {
+fn a_token_is_refused_before_its_nbf() {
     let token_verifier = token_verifier();
 
     for (nbf, expected) in [

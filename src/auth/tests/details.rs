@@ -94,7 +94,7 @@ fn a_token_without_details_allows_nothing() {
 }
 
 #[test]
-fn details_of_another_type_are_somebody_elses() {
+fn details_of_another_type_are_ignored() {
     for kind in [
         "payment_initiation",
         "mercure",
@@ -151,7 +151,7 @@ fn actions_are_a_list_of_texts() {
 }
 
 #[test]
-fn actions_that_are_not_known_allow_nothing_and_spoil_nothing() {
+fn unknown_actions_are_ignored() {
     for (actions, publish, subscribe) in [
         (&["publish"][..], true, false),
         (&["subscribe"], false, true),
@@ -274,7 +274,7 @@ fn unknown_members_are_ignored() {
 }
 
 #[test]
-fn what_exceeds_a_limit_spoils_the_token() {
+fn a_token_that_exceeds_a_limit_is_invalid() {
     let token_verifier = token_verifier();
     let foreign = json!({ "type": "foreign" });
     let matchers = |count| detail(&["subscribe"], json!(vec![exactly("a"); count]));

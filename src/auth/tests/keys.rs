@@ -88,7 +88,7 @@ fn a_secret_needs_32_bytes_without_trailing_whitespace() {
 }
 
 #[test]
-fn a_secret_is_for_hs256_alone() {
+fn a_secret_verifies_only_hs256() {
     let (_folder, path) = file(SECRET.as_bytes());
     let token_verifier = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
     let key = EncodingKey::from_secret(SECRET.as_bytes());

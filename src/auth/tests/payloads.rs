@@ -39,7 +39,7 @@ fn all() -> Value {
 }
 
 #[test]
-fn the_first_detail_that_means_what_was_subscribed_to_has_the_payload() {
+fn the_first_detail_that_matches_the_subscription_has_the_payload() {
     let access = access(&[
         detail(foo(), Some("custom1")),
         detail(bar(), Some("custom2")),
@@ -93,7 +93,7 @@ fn details_without_the_action_subscribe_are_ignored() {
 }
 
 #[test]
-fn a_pattern_means_itself_also_where_it_does_not_match_its_own_text() {
+fn a_pattern_applies_to_a_subscription_to_the_same_pattern() {
     let digits = r"https://example.com/b/:id(\d+)";
     let pattern = json!([{ "match": digits, "match_type": "urlpattern" }]);
     let access = access(&[detail(pattern, Some("digits"))]);

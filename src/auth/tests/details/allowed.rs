@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_matcher_means_the_topics_that_it_says() {
+fn a_matcher_allows_the_topics_that_it_matches() {
     const FOO: &str = "https://example.com/foo";
 
     for (matcher, meant, others) in [
