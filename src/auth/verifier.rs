@@ -261,12 +261,7 @@ impl TokenVerifier {
                 return Err(InvalidToken::LegacyDisabled);
             }
             let claim = claims.namespaced.or(claims.mercure);
-            // The claim must be an object. Without this filter, serde would also accept an array with the
-            // values of the fields.
-            let claim = claim.filter(Value::is_object);
-            let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
-            let claim = claim.map_err(|_| InvalidToken::LegacyClaim)?;
-            claim.access(&mut compiling, &self.rules)?
+            legacy_claim(claim)?.access(&mut compiling, &self.rules)?
         } else {
             let details = claims.authorization_details.as_ref();
             if !has_type {
@@ -300,6 +295,14 @@ impl TokenVerifier {
         validation.validate_nbf = false;
         validation
     }
+}
+
+/// The claim `mercure` of a token of an older Mercure version. It must be an object: serde would also accept an
+/// array with the values of the fields.
+fn legacy_claim(claim: Option<Value>) -> Result<MercureClaim, InvalidToken> {
+    let claim = claim.filter(Value::is_object);
+    let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
+    claim.map_err(|_| InvalidToken::LegacyClaim)
 }
 
 /// Returns the claims and the fingerprint of the key, if one of the issuer's keys signed the token.

@@ -1,6 +1,7 @@
 //! Defines the settings: keys, defaults, allowed values, and the sources that set them (file, environment,
 //! flags). `config/default.toml` documents each key.
 
+mod derived;
 mod error;
 mod host_value;
 mod load;

@@ -12,13 +12,7 @@ use super::{
     logging_config::LoggingConfig,
     value::{self, Choice},
 };
-use crate::{
-    auth::IssuerConfig,
-    broadcaster::LiveSettings,
-    event::Topic,
-    event_log::{LogKind, Retention, TickerSettings},
-    matching::HubUrl,
-};
+use crate::{auth::IssuerConfig, event::Topic, matching::HubUrl};
 
 /// Keys whose changes take effect while the server runs. A change of any other key needs a restart. See
 /// [`Config::live_settings`].
@@ -351,62 +345,5 @@ impl Default for CorsConfig {
         Self {
             allowed_origins: vec!["*".to_owned()],
         }
-    }
-}
-
-impl Config {
-    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`] keys except
-    /// `auth.issuers`, which the token verifier applies.
-    pub fn live_settings(&self) -> LiveSettings {
-        LiveSettings {
-            ticker: TickerSettings {
-                enabled: self.ticker.enabled,
-                interval: self.ticker.interval,
-                message: self.ticker.message.clone(),
-            },
-            heartbeat: self.stream.heartbeat,
-            checkpoints: self.stream.checkpoints,
-        }
-    }
-
-    /// The hub's URL: `hub.url`, or a URL made from `server.bind`. If the port in `server.bind` is 0, this
-    /// URL has port 0: only the running server knows the real port.
-    pub fn hub_url(&self) -> HubUrl {
-        self.hub_url_at(None)
-    }
-
-    /// The hub's URL: `hub.url`, or a URL made from the host in `server.bind` and `bound`, the port on which
-    /// the server listens. `None`: the port in `server.bind`.
-    pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
-        self.hub.url.clone().unwrap_or_else(|| {
-            let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
-            let port = bound.unwrap_or_else(|| port.parse().unwrap_or(0));
-            HubUrl::at(&self.server.bind, port)
-        })
-    }
-
-    /// The kind of the event log, with its settings.
-    pub fn log_kind(&self) -> LogKind {
-        self.log.log_kind()
-    }
-
-    /// The limits on retained events in memory.
-    pub fn retention(&self) -> Retention {
-        Retention {
-            events: self.stream.history,
-            presence: self.stream.presence_history,
-            bytes: self.stream.history_bytes,
-            age: self.stream.history_age,
-            queue: self.stream.queue,
-        }
-    }
-
-    /// The whole config as TOML. Loading this text gives an equal config.
-    ///
-    /// # Panics
-    ///
-    /// If a value has no TOML form: a path that is not Unicode, or a number of more than 63 bits.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("every setting has a TOML form")
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout_at};
 
 use super::{
-    registry::{GroupId, KeepAlive, Lagging, LiveId, Outlet, Part, Registry},
+    registry::{GroupId, KeepAlive, Lagging, LiveId, Part, Registry},
     round::Round,
     subscriber::Subscriber,
 };
@@ -56,12 +56,6 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// Minimum pause after a round: the resolution of the timer. If the computed pause is shorter, the fan-out
 /// does not pause. The round was then short, so a pause would save little.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
-
-impl Outlet for Rc<TcpStream> {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        TcpStream::try_write(self, bytes)
-    }
-}
 
 /// A handle to the fan-out of one worker thread. Clones share one registry of live subscribers.
 #[derive(Debug, Clone)]

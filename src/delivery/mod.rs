@@ -6,6 +6,7 @@
 
 mod archive_cursor;
 mod fan_out;
+mod outlet;
 mod position;
 mod registry;
 mod round;
@@ -17,7 +18,8 @@ pub(crate) use self::{
 };
 #[cfg(feature = "bench")]
 pub(crate) use self::{
+    outlet::Outlet,
     position::Position,
-    registry::{KeepAlive, Outlet, Part, Registry},
+    registry::{KeepAlive, Part, Registry},
     subscriber::BATCH_BYTES,
 };

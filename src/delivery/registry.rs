@@ -17,6 +17,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use super::{
+    outlet::{Outlet, write},
     position::Position,
     round::{Remainder, Round, RoundBuilder},
 };
@@ -26,14 +27,6 @@ use crate::{
     matching::{HubUrl, Router, Selection},
     metrics::DeliveryStats,
 };
-
-/// The socket of a live client (one to which the fan-out writes new events), or a substitute in tests and
-/// benchmarks.
-pub(crate) trait Outlet {
-    /// Writes without waiting, and returns how many bytes were accepted. If the socket's buffer is full, this
-    /// is only a part of `bytes`, or the result is the error `WouldBlock`.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
 
 /// What must be sent next to a client that is no longer live, and where it continues to read the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -386,14 +379,6 @@ impl<O: Outlet> Registry<O> {
             clients.extend(group.clients.drain());
         }
         clients
-    }
-}
-
-/// Writes to an outlet and returns how many bytes it accepted: 0 if its buffer is full.
-fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
-    match outlet.try_write(bytes) {
-        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        result => result,
     }
 }
 

@@ -3,20 +3,18 @@
 //! It does no socket I/O: the transport asks for the next bytes and writes them. If the socket is slow, the
 //! transport only asks later.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
 mod fetching;
+mod waiting;
 
 use super::{archive_cursor::ArchiveCursor, position::Position};
 use crate::{
-    broadcaster::{BroadcasterGone, Expiry, Hub, HubState, Permit},
-    event::{Audience, Batch, EventId, Frame, Framing, wire},
+    broadcaster::{Expiry, Hub, HubState, Permit},
+    event::{Audience, Batch, EventId, Framing, wire},
     event_log::{Cursor, Portion, Read, ReadFrom, ResumePoint},
     matching::Selection,
     metrics::{Close, GaugeGuard},
@@ -347,54 +345,6 @@ impl Subscriber {
             self.hub.metrics().catch_ups.inc();
         }
         self.hub.metrics().mark_live()
-    }
-
-    /// Call this after [`Next::Wait`]. Waits until there may be more to read. Returns a heartbeat or
-    /// checkpoint to send if the subscriber was sent nothing for a heartbeat interval.
-    pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
-        let _live = self.live();
-        // Any new event ends the wait below, even one for other subscribers. This must not delay the
-        // heartbeat, so its time runs from when this subscriber was last sent something.
-        let until_heartbeat = self.until_heartbeat();
-        if until_heartbeat.is_zero() {
-            self.quiet_since = None;
-            return Ok(Some(self.keep_alive().bytes(self.framing)));
-        }
-        let wait_limit = self.wait_limit(until_heartbeat);
-        match timeout(wait_limit, self.state.changed()).await {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(_)) => Err(BroadcasterGone),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Time until the next heartbeat is due.
-    fn until_heartbeat(&mut self) -> Duration {
-        let heartbeat = self.state.borrow().heartbeat;
-        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
-        heartbeat.saturating_sub(quiet_since.elapsed())
-    }
-
-    /// How long to wait: `most`, or less if something is [due](Self::due) earlier.
-    fn wait_limit(&self, most: Duration) -> Duration {
-        let until = |due: Instant| due.saturating_duration_since(Instant::now());
-        self.due().map_or(most, |due| until(due).min(most))
-    }
-
-    /// Returns a checkpoint if the last event id of the client may soon be evicted, otherwise a comment.
-    fn keep_alive(&mut self) -> Frame {
-        let cursor = self.position.cursor;
-        let log = self.hub.log();
-        let newer_half = log.newer_half(Instant::now());
-        let is_at_risk = self.position.is_at_risk(cursor, newer_half);
-        let id = log.id_before(cursor).filter(|_| is_at_risk);
-        match id.filter(|_| self.state.borrow().checkpoints) {
-            Some(id) => {
-                self.position.announced = cursor;
-                wire::checkpoint(id)
-            }
-            None => wire::heartbeat(),
-        }
     }
 }
 

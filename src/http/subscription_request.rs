@@ -139,9 +139,7 @@ impl SubscriptionRequest {
         let version = request.version();
         let Some((connection, token)) = connection.zip(token) else {
             let subscriber = Subscriber::new(hub.clone(), subscription, Framing::Plain);
-            let mut response = head.body(body(subscriber));
-            response.head_mut().no_chunking(version < Version::HTTP_11);
-            return Ok(response);
+            return Ok(embedded(subscriber, version, head));
         };
         let framing = framing(version, &mut head);
         let subscriber = Subscriber::new(hub.clone(), subscription, framing);
@@ -174,6 +172,17 @@ impl SubscriptionRequest {
             answer => Ok(answer),
         }
     }
+}
+
+/// Responds in an embedding application, which owns the connection: the stream is an ordinary response body.
+fn embedded(
+    subscriber: Subscriber,
+    version: Version,
+    mut head: HttpResponseBuilder,
+) -> HttpResponse {
+    let mut response = head.body(body(subscriber));
+    response.head_mut().no_chunking(version < Version::HTTP_11);
+    response
 }
 
 /// Selects how the end of the stream is marked. HTTP/1.0 has no chunked encoding, so there the stream ends

@@ -159,6 +159,16 @@ impl Reloader {
         let changed = changed_keys(&self.current, &new);
         let unlike_started = changed_keys(&self.started, &new);
         self.current = new;
+        self.apply_changes(cause, changed, &unlike_started).await
+    }
+
+    /// Applies the changed keys that are reloadable, and logs which of the others need a restart.
+    async fn apply_changes(
+        &self,
+        cause: Cause,
+        changed: Vec<String>,
+        unlike_started: &[String],
+    ) -> Result<(), BroadcasterGone> {
         let (now, later): (Vec<_>, Vec<_>) = changed
             .into_iter()
             .partition(|key| RELOADABLE.contains(&key.as_str()));

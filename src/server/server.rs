@@ -188,13 +188,11 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             _ = &mut gone => return Err(broadcaster_died()),
-            Some(ended) = serving.join_next() => {
-                return Err(match ended {
-                    Ok(Ok(())) => anyhow!("the HTTP server stopped by itself"),
-                    Ok(Err(err)) => anyhow!(err).context("the HTTP server failed"),
-                    Err(err) => anyhow!(err).context("the HTTP server died"),
-                });
-            }
+            Some(ended) = serving.join_next() => return Err(match ended {
+                Ok(Ok(())) => anyhow!("the HTTP server stopped by itself"),
+                Ok(Err(err)) => anyhow!(err).context("the HTTP server failed"),
+                Err(err) => anyhow!(err).context("the HTTP server died"),
+            }),
         }
         // Closes the listener, so that new connections are refused instead of left waiting in the backlog.
         // Existing connections continue until the server is dropped.

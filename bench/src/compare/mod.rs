@@ -72,32 +72,19 @@ impl Compare {
             surroundings: surroundings::look(&paths, rounds, not_run),
             runs: Vec::new(),
         };
-        for group in groups {
-            for round in 0..rounds {
-                // Reverse the order in every second round, so that no server always runs after the same
-                // server.
-                let mut order = group.clone();
-                if round % 2 == 1 {
-                    order.reverse();
-                }
-                for case in order {
-                    if round >= plan::rounds_of(&case, rounds) {
-                        continue;
-                    }
-                    let figures = match measure(&case, &paths, pace, &interruption) {
-                        Err(err) if interruption.has_happened() => return Err(err),
-                        Err(err) => Figures::NotRun(reason(&err)),
-                        Ok(figures) => figures,
-                    };
-                    let run = Run {
-                        case,
-                        round,
-                        figures,
-                    };
-                    eprintln!("{}", report::line(&run));
-                    record.runs.push(run);
-                }
-            }
+        for (round, case) in in_order(groups, rounds) {
+            let figures = match measure(&case, &paths, pace, &interruption) {
+                Err(err) if interruption.has_happened() => return Err(err),
+                Err(err) => Figures::NotRun(reason(&err)),
+                Ok(figures) => figures,
+            };
+            let run = Run {
+                case,
+                round,
+                figures,
+            };
+            eprintln!("{}", report::line(&run));
+            record.runs.push(run);
         }
         println!("{}", report::terminal(&record));
         if !self.quick && self.peers.is_empty() {
@@ -106,6 +93,25 @@ impl Compare {
         }
         Ok(())
     }
+}
+
+/// The cases in the order in which they are measured, each with its round: every round of a group before the next
+/// group.
+fn in_order(groups: Vec<Vec<Case>>, rounds: usize) -> Vec<(usize, Case)> {
+    let mut all = Vec::new();
+    for group in groups {
+        for round in 0..rounds {
+            let cases = group.iter().cloned();
+            let cases = cases.filter(|case| round < plan::rounds_of(case, rounds));
+            let mut cases: Vec<_> = cases.map(|case| (round, case)).collect();
+            // Reverse the order in every second round, so that no server always runs after the same server.
+            if round % 2 == 1 {
+                cases.reverse();
+            }
+            all.extend(cases);
+        }
+    }
+    all
 }
 
 /// Measures one server under one load. The server and the load are separate processes.

@@ -10,7 +10,12 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{CATCH_UP_TIMEOUT, CONNECT_TIMEOUT, Target, crowd::Crowd, millis, probe::watch};
+use super::{
+    CATCH_UP_TIMEOUT, CONNECT_TIMEOUT, Target,
+    crowd::Crowd,
+    millis,
+    probe::{Seen, watch},
+};
 use crate::usage::Moment;
 
 /// Time limit until all returning subscribers have received the events that they missed.
@@ -75,16 +80,7 @@ impl Storm {
 
         let own_begin = Moment::of(std::process::id())?;
         let begin = Moment::of(server)?;
-        let mut request = self.target.request();
-        request.last_event_id = Some(last.id.clone());
-        let storm = Crowd {
-            request,
-            subscribers: self.returning,
-            before: subscribers + 1,
-            next: Some(last.number + 1),
-            ..self.target.crowd()
-        };
-        let mut storm = storm.connect(start, goal);
+        let mut storm = self.returning_after(last).connect(start, goal);
         let all = storm.wait_for(goal, STORM_TIMEOUT)?;
         let end = Moment::of(server)?;
         let own_end = Moment::of(std::process::id())?;
@@ -121,5 +117,18 @@ impl Storm {
             closed: totals.closed + returned.closed,
             load_cpu_percent: own_end.cpu_percent_since(&own_begin),
         })
+    }
+
+    /// The subscribers that reconnect, each after this event.
+    fn returning_after(&self, last: &Seen) -> Crowd {
+        let mut request = self.target.request();
+        request.last_event_id = Some(last.id.clone());
+        Crowd {
+            request,
+            subscribers: self.returning,
+            before: self.target.subscribers + 1,
+            next: Some(last.number + 1),
+            ..self.target.crowd()
+        }
     }
 }

@@ -72,12 +72,7 @@ impl LoadThread {
         let mut arrivals: Option<Arrivals> = None;
         while !self.shared.leave.load(Relaxed) {
             while subscribers.len() < self.share && subscribers.len() - answered < at_once {
-                let n = self.first + subscribers.len();
-                let socket = self.crowd.request.send(n, None)?;
-                let mut subscriber = Subscriber::new(socket, self.crowd.next);
-                let token = Token(subscribers.len());
-                poll.registry()
-                    .register(&mut subscriber.socket, token, Interest::READABLE)?;
+                let subscriber = self.open(subscribers.len(), &poll)?;
                 subscribers.push(Some(subscriber));
             }
             match poll.poll(&mut events, Some(Duration::from_millis(20))) {
@@ -119,6 +114,15 @@ impl LoadThread {
         }
         totals.arrivals = arrivals.unwrap_or_default();
         Ok(totals)
+    }
+
+    /// Opens a connection, which `poll` reports under the number `slot`.
+    fn open(&self, slot: usize, poll: &Poll) -> anyhow::Result<Subscriber> {
+        let socket = self.crowd.request.send(self.first + slot, None)?;
+        let mut subscriber = Subscriber::new(socket, self.crowd.next);
+        poll.registry()
+            .register(&mut subscriber.socket, Token(slot), Interest::READABLE)?;
+        Ok(subscriber)
     }
 
     /// Checks whether all subscribers of this thread have reached the goal, and reports it in `progress`.

@@ -43,6 +43,16 @@ pub(super) struct Work {
     pub(super) to_one: bool,
 }
 
+impl Work {
+    /// Number of events that may be published within this time.
+    fn allowed(&self, elapsed: Duration) -> u64 {
+        match self.per_second {
+            0 => u64::MAX,
+            per_second => (elapsed.as_secs_f64() * per_second as f64) as u64,
+        }
+    }
+}
+
 /// The thread that publishes until [`Publishers::stop`] is called.
 pub(super) struct Publishers {
     shared: Arc<Shared>,
@@ -162,6 +172,11 @@ impl Connection {
         Ok(())
     }
 
+    /// The number of events on each of its topics once the round over the topics that it has begun is complete.
+    fn begun(&self) -> u64 {
+        self.number + u64::from(self.topic != self.first)
+    }
+
     /// Reads what is available. If the response is then complete, returns when the request was sent.
     fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<Option<Instant>> {
         match self.socket.read(buffer) {
@@ -227,15 +242,9 @@ fn run(
     loop {
         let now = Instant::now();
         if goal.is_none() && shared.stop.load(Relaxed) {
-            let begun = |connection: &Connection| {
-                connection.number + u64::from(connection.topic != connection.first)
-            };
-            goal = connections.iter().map(begun).max();
+            goal = connections.iter().map(Connection::begun).max();
         }
-        let allowed = match work.per_second {
-            0 => u64::MAX,
-            per_second => (start.elapsed().as_secs_f64() * per_second as f64) as u64,
-        };
+        let allowed = work.allowed(start.elapsed());
         for _ in 0..idle.len() {
             let Some(n) = idle.pop_front() else { break };
             let connection = &mut connections[n];

@@ -105,6 +105,14 @@ pub(super) fn plot(record: &Record) -> String {
          <text class=\"title\" x=\"{LEFT}\" y=\"26\">Server CPU a delivery, in µs, at 10 messages/s; \
          both axes logarithmic</text>\n"
     );
+    put_axes(&mut svg, &x, &y);
+    put_curves(&mut svg, &curves, &x, &y);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Draws the grid lines with their values.
+fn put_axes(svg: &mut String, x: &Axis, y: &Axis) {
     let mut put = |line: String| writeln!(svg, "{line}").expect("writing to a string never fails");
     for value in [
         1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0,
@@ -138,8 +146,13 @@ pub(super) fn plot(record: &Record) -> String {
         f64::midpoint(LEFT, RIGHT),
         BOTTOM + 42.0
     ));
+}
+
+/// Draws the curves, and the name of each server at the end of its curve.
+fn put_curves(svg: &mut String, curves: &[(Peer, Vec<(usize, Spread)>)], x: &Axis, y: &Axis) {
+    let mut put = |line: String| writeln!(svg, "{line}").expect("writing to a string never fails");
     let mut names = Vec::new();
-    for (peer, points) in &curves {
+    for (peer, points) in curves {
         let class = class(*peer);
         let place = |(subscribers, spread): &(usize, Spread)| {
             (x.at(*subscribers as f64), y.at(spread.median))
@@ -181,6 +194,4 @@ pub(super) fn plot(record: &Record) -> String {
             at + 4.0
         ));
     }
-    svg.push_str("</svg>\n");
-    svg
 }
