@@ -63,8 +63,8 @@ impl Outlet for Sink {
     }
 }
 
-/// A log in memory with live subscribers. Unless stated otherwise, their bytes are discarded, so that writing
-/// costs nothing.
+/// A log in memory with live subscribers. Unless stated otherwise, the bytes for them are discarded, so that
+/// writing costs nothing.
 pub struct FanOut {
     log: MemoryLog,
     registry: Registry<Sink>,
@@ -147,7 +147,8 @@ impl FanOut {
         delivered
     }
 
-    /// Checks every subscriber for a due heartbeat. None is due, so the returned number of sent bytes is 0.
+    /// Checks for each subscriber whether a heartbeat is due, and returns the number of bytes sent. None is
+    /// due, so this is 0.
     pub fn check_idle(&mut self) -> u64 {
         let idle = Duration::from_secs(3600);
         let frames = KeepAlive {
@@ -190,8 +191,8 @@ fn selection(matchers: Vec<Matcher>) -> Arc<Selection> {
     Arc::new(Selection::new(hub(), matchers, Vec::new()))
 }
 
-/// The metrics that the fan-out updates once per round (one batch of events for all live subscribers),
-/// whatever the number of subscribers.
+/// The metrics that the fan-out updates once per round (a batch of events for all live subscribers), whatever
+/// the number of subscribers.
 #[derive(Default)]
 pub struct Counting(Metrics);
 
@@ -237,7 +238,7 @@ impl History {
         Self { log, ..history }
     }
 
-    /// Returns the position after the event to which its publisher gave this id. A subscriber that resumes
+    /// Returns the position after the event for which its publisher chose this id. A subscriber that resumes
     /// with the id starts there.
     pub fn place_given(&self, id: &str) -> u64 {
         let from = ResumeFrom::parse(id.as_bytes());

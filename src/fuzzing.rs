@@ -22,7 +22,7 @@ use crate::{
     transport::{MAX_ID, RequestScan, form::decode},
 };
 
-/// A fuzz target. It must not panic, whatever the bytes are.
+/// A fuzz target. It must not panic, whatever bytes it receives.
 pub type Target = fn(&[u8]);
 
 /// All targets by name. The corpus of a target (its stored inputs) has the same name.
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 7] = [
 ];
 
 /// Parses the input as the parameters of a subscriber, once as the query and once as the request body.
+/// Parameters that are accepted must respect the limits.
 pub fn query(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let text = String::from_utf8_lossy(bytes);
@@ -53,8 +54,8 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// Parses the input as a publish request. A subscriber must receive exactly the published fields, whatever
-/// they contain.
+/// Parses the input as a publish request. If the request is valid, its event must be sent with exactly the
+/// published fields, whatever they contain.
 pub fn form(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let Ok(event) = update::parse(bytes, &limits) else {
@@ -80,8 +81,9 @@ pub fn form(bytes: &[u8]) {
     assert_eq!(others, 1 + named);
 }
 
-/// Extracts a token from request headers, and checks whether a trusted page sent the request. Each line of
-/// the input is one header, and the first byte of the line selects the header's name.
+/// Extracts the access token from request headers, which must be a single token. Also checks whether a
+/// trusted page sent the request. Each line of the input is one header, and its first byte selects the name
+/// of the header.
 pub fn credentials(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -111,8 +113,9 @@ pub fn credentials(bytes: &[u8]) {
     }
 }
 
-/// Verifies the input as a token, which must fail without a valid signature. Then verifies correctly signed
-/// tokens with the input as their claims.
+/// Verifies the input as a token, which must fail, because the input has no valid signature. If the input is
+/// JSON, it is also parsed as authorization details and, if it is an object, as the claims of correctly
+/// signed tokens.
 pub fn token(bytes: &[u8]) {
     let rules = TokenRules {
         legacy: true,
@@ -128,7 +131,7 @@ pub fn token(bytes: &[u8]) {
         token_verifier.verify(&text).is_err(),
         "a token without a valid signature was accepted"
     );
-    // A correctly signed token may also have any claims, and must not cause a panic.
+    // A correctly signed token may have any claims, and must not cause a panic.
     let Ok(claims) = serde_json::from_slice::<Value>(bytes) else {
         return;
     };
@@ -155,8 +158,8 @@ pub fn token(bytes: &[u8]) {
     }
 }
 
-/// Compiles the first line of the input as a matcher, and matches it against the rest of the input as a
-/// topic.
+/// Compiles the first line of the input as a matcher of each type, and matches it against the other lines as
+/// a topic. If there is only one line, the topic is `/books/1`. Matching must be fast.
 pub fn pattern(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -181,7 +184,8 @@ pub fn pattern(bytes: &[u8]) {
     }
 }
 
-/// Resumes a stream with the input as the last event id.
+/// Resumes a stream with the input as the last event id. The stream must start at or after the oldest
+/// retained event, and a gap must be sent as a single event.
 pub fn last_event_id(bytes: &[u8]) {
     let own = Topic::parse("/ticker").expect("this is a topic");
     let retention = Retention {
@@ -202,7 +206,7 @@ pub fn last_event_id(bytes: &[u8]) {
     }
     let selection = Selection::new(hub(), vec![Matcher::exact(&own)], Vec::new());
     let from = ResumeFrom::parse(bytes);
-    // The server repeats the id in a response header. Only an `Unknown` id may be invalid there.
+    // The server repeats a valid id in a response header. Only an `Unknown` id may be invalid there.
     let is_header = HeaderValue::from_str(&from.to_string()).is_ok();
     assert!(is_header || matches!(from, ResumeFrom::Unknown(_)));
     let placement = log.resume(&from, &selection);
@@ -241,16 +245,17 @@ pub fn request(bytes: &[u8]) {
 struct ParsedRequest {
     method: String,
     path: String,
-    /// All headers except last event ids.
+    /// All headers except `Last-Event-ID`, with their names in lower case.
     headers: Vec<(String, Vec<u8>)>,
-    /// The last event ids in headers and query, before they are parsed.
+    /// The last event ids in headers and query, as received.
     ids: Vec<Vec<u8>>,
-    /// The parsed query, without and with the parameters of older Mercure versions.
+    /// The parameters in the query, parsed twice: without and with those of older Mercure versions. Or the
+    /// text of the error.
     asked: [Result<StreamParameters, String>; 2],
 }
 
 impl ParsedRequest {
-    /// Returns `None` if the request is incomplete or invalid.
+    /// Parses the first request in these bytes. Returns `None` if it is incomplete or invalid.
     fn of(bytes: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 96];
         let mut request = httparse::Request::new(&mut headers);
@@ -314,7 +319,8 @@ impl ParsedRequest {
             let from =
                 |asked: &StreamParameters| asked.last_event_id.as_deref().map(ResumeFrom::parse);
             match (from(left), from(whole)) {
-                // The original id is too long to be valid, and so is the shortened id. They may differ.
+                // Both ids are invalid. They may differ, because the scan shortens an id that is too long to
+                // be valid.
                 (Some(ResumeFrom::Unknown(_)), Some(ResumeFrom::Unknown(_))) if !is_whole => {}
                 (left, whole) => assert_eq!(left, whole),
             }

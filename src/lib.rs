@@ -2,7 +2,7 @@
 //!
 //! Every subscriber is a cursor in one log. [`Hub::publish`] appends an event to the log, where it is encoded
 //! once. The log then signals each worker thread, and the thread writes the same bytes to all its live
-//! subscribers. A slow subscriber is not disconnected, and nothing is queued for it: it catches up from the
+//! subscribers. A slow subscriber does not delay others, and nothing is queued for it: it catches up from the
 //! log. If a subscriber needs events that the log no longer has, it receives an event named `gap`. A
 //! [`Broadcaster`] actor registers subscribers and runs the timer of the ticker, which publishes numbered
 //! messages.

@@ -21,28 +21,31 @@ pub(crate) const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail
 /// What the bearer of a token may do.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    /// When the token expires, in seconds since 1970. `None`: never.
+    /// When the token expires, in seconds since 1970, rounded down. `None`: never, which only tokens of older
+    /// Mercure versions may do.
     pub(crate) expires_at: Option<u64>,
-    /// Hash of the token's signed part. Identifies the token in this process.
+    /// Hash of the token without its signature. Identifies the token in this process.
     pub(crate) token: u64,
     /// The fingerprint (`Key::fingerprint`) of the key that signed the token.
     pub(super) key: u64,
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,
-    /// Reserved memory for the token's patterns, from the budget for the patterns of all tokens.
+    /// The memory reservation for the token's matchers (topics and patterns). `None` until the verifier sets
+    /// it.
     pub(super) compiled: Option<Arc<Reservation>>,
 }
 
-/// The payload that the hub shows with each active subscription to certain topics.
+/// The payload of one detail: JSON that the hub shows with each active subscription that `topics` match.
 #[derive(Debug)]
 struct Payload {
     topics: Vec<Matcher>,
-    /// JSON as text, because a parsed object may need about fifty times as much memory.
+    /// Stored as text, because a parsed object may need about fifty times as much memory. `None`: the detail
+    /// has no payload.
     payload: Option<Arc<str>>,
 }
 
-/// Why authorization details are refused.
+/// Why authorization details, or the claim `mercure` of older versions, make a token invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum InvalidDetails {
     #[error("authorization_details is not a list of objects with a type")]
@@ -64,8 +67,9 @@ pub(crate) enum InvalidDetails {
 }
 
 impl Access {
-    /// Parses the claim `authorization_details`. If `details` is `None`, the token has no such claim and
-    /// allows nothing.
+    /// Parses the claim `authorization_details`, and returns what its details for Mercure allow. If `details`
+    /// is `None`, the token has no such claim and allows nothing. Fails if a detail is malformed, exceeds a
+    /// limit of `rules`, or has an invalid topic.
     pub(crate) fn parse(
         details: Option<&Value>,
         compiling: &mut Compiling<'_>,
@@ -130,7 +134,8 @@ impl Access {
     }
 
     /// Adds a payload that the hub shows with each active subscription to these topics. If the topics of
-    /// several calls match a subscription, the payload of the first call is shown.
+    /// several calls match a subscription, only the first of these calls counts, even if its payload is
+    /// `None`.
     pub(super) fn add_payload(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
     }
@@ -145,32 +150,32 @@ impl Access {
         !self.publish.is_empty()
     }
 
-    /// Whether the bearer may read private events on a topic. The path of a list of active subscriptions is
-    /// checked like a topic.
+    /// Whether the bearer may read private events on a topic. For the path of a list of active subscriptions:
+    /// whether it may read this list.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)
     }
 
-    /// The memory reservation for the token's patterns. Code that keeps a copy of the patterns must also keep
+    /// The memory reservation for the token's matchers. Code that keeps a copy of the matchers must also keep
     /// the reservation, so that their memory stays counted.
     pub(crate) fn compiled(&self) -> Option<Arc<Reservation>> {
         self.compiled.clone()
     }
 
-    /// The topics whose private events the bearer may read.
+    /// Matchers for the topics whose private events the bearer may read.
     pub(crate) fn authorized(&self) -> &[Matcher] {
         &self.subscribe
     }
 
-    /// The payload of an active subscription, as JSON. `subscribed` is the topic or pattern that the client
-    /// subscribed to. The payload is that of the first detail that matches this text as if it were a topic
-    /// (Mercure, chapter Payloads).
+    /// Returns the payload of an active subscription as JSON, or `None` if it has none. `subscribed` is the
+    /// topic or pattern that the client subscribed to. The payload is that of the first detail with a topic
+    /// that has this text, or that matches this text as if it were a topic (Mercure, chapter Payloads).
     pub(crate) fn payload(&self, subscribed: &str, hub: &HubUrl) -> Option<&str> {
         self.payloads
             .iter()
             .find(|detail| {
-                // A detail with the same text as `subscribed` applies, even if this text is a pattern that
-                // does not match itself as a topic.
+                // A detail with the same text as `subscribed` also applies if this text is a pattern, which
+                // may not match itself as a topic.
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })

@@ -5,8 +5,8 @@ use thiserror::Error;
 use super::access::InvalidDetails;
 use crate::matching::InvalidMatcher;
 
-/// Why a token is refused. The server logs every reason. The client receives only reasons that are found
-/// after the signature was verified.
+/// Why a token is refused. The server logs every reason at level `debug`. The client receives only reasons
+/// that were found after the signature was verified.
 #[derive(Debug, Error)]
 pub(crate) enum InvalidToken {
     #[error("it is longer than limits.token")]
@@ -52,7 +52,8 @@ pub(crate) enum InvalidToken {
 }
 
 impl InvalidToken {
-    /// Whether the signature was verified before this error, so that the client may learn the reason.
+    /// Whether this error was found after the signature was verified. Only then may the client learn the
+    /// reason.
     pub(crate) fn is_signed(&self) -> bool {
         !matches!(
             self,
@@ -66,8 +67,8 @@ impl InvalidToken {
         )
     }
 
-    /// Whether the only reason is that the memory for patterns is exhausted now. The same token may be
-    /// accepted later, when other patterns have been released.
+    /// Whether the token is refused only because the memory for the matchers of all tokens is exhausted. The
+    /// same token may be accepted later, when some of this memory has been released.
     pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
 //! Defines which issuers are trusted and where their keys are. Keys are in separate files, so that a config
-//! that is shown or printed contains no secret.
+//! that is shown or printed contains no key.
 
 use std::{
     fmt,
@@ -9,28 +9,30 @@ use std::{
 
 use thiserror::Error;
 
-/// A trusted issuer of tokens with one key, written `<issuer> <kind>:<path>`. An issuer with several keys is
-/// listed once for each key.
+/// A trusted issuer of tokens and one of its key files, written `<issuer> <kind>:<path>`. The kind is
+/// `secret`, `pem` or `jwks`. An issuer with several key files is listed once for each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerConfig {
     /// The issuer's name, as in the claim `iss`.
     pub issuer: String,
-    /// The file that contains the key.
+    /// The key file.
     pub key: KeySource,
 }
 
-/// The file that contains a key, and its format.
+/// A key file: its format, and its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A secret that the issuer also has, for HS256.
+    /// A secret that the issuer and the hub share, for HS256. Whitespace at the end of the file is not part
+    /// of it.
     Secret(PathBuf),
-    /// A public key in PEM form, for EdDSA, ES256 or RS256.
+    /// One public key in PEM form, for EdDSA, ES256 or RS256.
     Pem(PathBuf),
-    /// A JSON Web Key Set (RFC 7517).
+    /// A JSON Web Key Set (RFC 7517) with keys for EdDSA, ES256, RS256 or HS256. Keys for other algorithms
+    /// are ignored.
     Jwks(PathBuf),
 }
 
-/// The text does not have the form of an [`IssuerConfig`], `<issuer> <kind>:<path>`.
+/// Error: the text does not have the form `<issuer> <kind>:<path>` of an [`IssuerConfig`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not an issuer with a key")]
 pub struct InvalidIssuer;

@@ -14,7 +14,7 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 /// Minimum length of an HMAC secret, in bytes (RFC 7518, section 3.2). A shorter secret is refused.
 pub(super) const MIN_SECRET_BYTES: usize = 32;
 
-/// Checks that a key can verify tokens. The error text never contains the key.
+/// Checks that a key can verify tokens. Otherwise returns the reason, which never contains the key.
 pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
     match (key.family(), key.kind()) {
         (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(secret)) => {
@@ -50,12 +50,12 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
 const INVALID_RSA: &str = "it is not a valid RSA public key of 2048 to 8192 bits";
 
 fn check_rsa(der: &[u8]) -> Result<(), String> {
-    // Parsing the key also checks its size.
+    // `from_der` also checks the size of the key.
     let key = PublicEncryptingKey::from_der(der);
     key.map(drop).map_err(|_| INVALID_RSA.to_owned())
 }
 
-/// Checks the length of an HMAC secret.
+/// Checks that an HMAC secret of this length is long enough. Otherwise returns the reason.
 pub(super) fn check_secret_length(bytes: usize) -> Result<(), String> {
     if bytes >= MIN_SECRET_BYTES {
         return Ok(());

@@ -28,13 +28,13 @@ pub(super) struct Issuer {
 
 /// A key that verifies tokens.
 pub(super) struct Key {
-    /// The key's id. A token may name the key that signed it by this id, in the header `kid`. `None`: the key
-    /// has no id.
+    /// The key's id. A token may name the key that signed it by this id, in the header member `kid`. `None`:
+    /// the key has no id, so the `kid` of a token never excludes it.
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
-    /// Hash of the issuer and the key, which identifies the key. If this process loads the key again, the
-    /// hash is the same.
+    /// Identifies the issuer and the key: a hash of the name of the issuer and of the secret, the PEM file or
+    /// the JWK. If this process loads the same key again, the fingerprint is the same.
     pub(super) fingerprint: u64,
 }
 
@@ -42,7 +42,8 @@ pub(super) struct Key {
 /// fingerprint each time it is loaded.
 static FINGERPRINT_HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The key file of an issuer cannot be used. The error text contains no part of the file except key ids.
+/// Error: the key file of an issuer cannot be used. The error text contains no part of the file except the
+/// ids of keys.
 #[derive(Debug, Error)]
 #[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
 pub struct KeyError {
@@ -52,7 +53,8 @@ pub struct KeyError {
 }
 
 impl Issuer {
-    /// Loads the keys in an issuer's key file.
+    /// Loads the keys in an issuer's key file. Keys of a set that the hub does not support are skipped. Fails
+    /// if the file cannot be read, contains no supported key, or contains one that cannot be used.
     pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
         let path = config.key.path();
         let keys = read(path).and_then(|file| match &config.key {
@@ -83,11 +85,12 @@ impl Issuer {
     }
 }
 
-/// Reads a key file. A file longer than `MAX_FILE_BYTES` is refused.
+/// Reads a key file. Fails with the reason if the file cannot be read, is not a regular file, or is longer
+/// than `MAX_FILE_BYTES`.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path).map_err(|err| err.to_string())?;
     if !metadata.is_file() {
-        // For example a FIFO: opening it would block until another process writes to it.
+        // A FIFO, for example: opening it would block until another process writes to it.
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -100,7 +103,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The content of a file that contains a secret, without whitespace at the end, such as the last line break.
+/// The content of a secret file without the whitespace at its end, such as the last line break.
 fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
@@ -114,7 +117,8 @@ fn contains(file: &[u8], marker: &[u8]) -> bool {
     file.windows(marker.len()).any(|part| part == marker)
 }
 
-/// Returns the secret that a file contains.
+/// Returns the secret in a file, without whitespace at the end. Fails with the reason if the file contains a
+/// PEM block or a JSON Web Key Set, or if the secret is too short.
 pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     let secret = trimmed(file);
     // A public key must not become a secret: everyone who has the public key could then sign tokens.
@@ -168,7 +172,8 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
         let Some(algorithm) = algorithm(jwk) else {
             continue;
         };
-        let verifier = DecodingKey::from_jwk(jwk).map_err(|err| err.to_string());
+        // The error of the library is not passed on, because it quotes a byte of the malformed value.
+        let verifier = DecodingKey::from_jwk(jwk).map_err(|_| MALFORMED_JWK.to_owned());
         let checked = verifier.and_then(|key| key_check::check(&key).map(|()| key));
         let id = jwk.common.key_id.clone();
         keys.push(Key {
@@ -184,14 +189,18 @@ fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// An error text that says which key of a key set cannot be used, and why.
+/// Why [`DecodingKey::from_jwk`] refuses a key of a supported type.
+const MALFORMED_JWK: &str = "it has a value that is not valid base64url";
+
+/// The error text that says which key of a key set cannot be used, and why. `index` starts at 0.
 fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!(" (kid {id:?})"));
     format!("key {} of the set{id} cannot be used: {reason}", index + 1)
 }
 
-/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption or for
-/// an unsupported algorithm. Because each key has only one algorithm, a public key is never used as a secret.
+/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption, or
+/// its type, its curve or its `alg` is not supported. Because each key has only one algorithm, a public key
+/// is never used as a secret.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let of_kind = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

@@ -12,14 +12,15 @@ use super::{
 };
 use crate::matching::{Compiling, Matcher, MatcherText, MatcherType};
 
-/// The claim `mercure`: the topics on which the bearer may publish, and those that it may read. A missing
-/// list allows nothing.
+/// The claim `mercure` or `https://mercure.rocks/`: the topics on which the bearer may publish, and those
+/// whose private events it may read. A missing list allows nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct MercureClaim {
     publish: Option<Vec<ClaimEntry>>,
     subscribe: Option<Vec<ClaimEntry>>,
-    /// JSON that the hub shows with the active subscriptions of the token's bearer.
+    /// JSON that the hub shows with each active subscription of the token's bearer. If the first entry of
+    /// `subscribe` that matches the subscription has its own payload, that one is shown instead.
     payload: Option<Value>,
 }
 
@@ -27,14 +28,14 @@ pub(super) struct MercureClaim {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum ClaimEntry {
-    /// A topic or a URI Template.
+    /// A topic, a URI Template, or `*` for every topic.
     Text(String),
-    /// A matcher: a text, and how it is compared with a topic. Without `match_type`, the type is `exact`.
+    /// A matcher with the text `match`. Without `match_type`, its type is `exact`.
     Matcher {
         r#match: String,
         match_type: Option<String>,
-        /// JSON that the hub shows with the active subscriptions that this entry matches, instead of the
-        /// claim's payload.
+        /// JSON that the hub shows, instead of the claim's payload, with each active subscription for which
+        /// this is the first matching entry. Ignored in the list `publish`.
         payload: Option<Value>,
     },
 }

@@ -15,7 +15,7 @@ use crate::{
     matching::{HubUrl, MatcherText},
 };
 
-/// What a new token allows.
+/// What a new token allows: the topics to publish on, and those whose private events may be read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grants {
     pub(crate) publish: Vec<MatcherText>,
@@ -40,14 +40,14 @@ pub(crate) enum MintError {
         /// Why the file cannot be read.
         reason: String,
     },
-    /// The file contains no key that can sign.
+    /// The file contains neither a supported private key nor a secret that is long enough.
     #[error(
         "{0} contains neither a private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA) nor a secret of \
          at least {MIN_SECRET_BYTES} bytes"
     )]
     NoKey(String),
-    /// Signing failed: the key cannot be used with its algorithm, or the system has no randomness for the
-    /// signature.
+    /// Signing failed. For example, the key cannot be used with its algorithm, or the system has no
+    /// randomness for the signature.
     #[error("cannot sign: {0}")]
     Signing(String),
 }
@@ -62,7 +62,8 @@ impl Signer {
         }
     }
 
-    /// Creates a signer with the private key or the secret in a file.
+    /// Creates a signer with the key in a file. If the file contains a PEM block, the key is its private key.
+    /// Otherwise the whole file is a secret, without whitespace at its end.
     pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
         let name = path.display().to_string();
         let file = keys::read(path).map_err(|reason| MintError::Unreadable {
@@ -90,7 +91,8 @@ impl Signer {
         })
     }
 
-    /// Creates a token for a hub. The token is valid immediately, and expires after `lifetime`.
+    /// Creates a token for a hub. The token is valid immediately, and expires after `lifetime`. Fractions of
+    /// a second are dropped.
     pub(crate) fn sign(
         &self,
         hub: &HubUrl,

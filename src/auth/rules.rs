@@ -1,19 +1,21 @@
 //! Defines which kinds of tokens are accepted, and their limits.
 
-/// The media type of access tokens. A token has it as `typ` in its header.
+/// The media type of access tokens, which is the `typ` in the header of a token. Tokens of older Mercure
+/// versions may have any `typ`.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
 
 /// Which tokens are accepted, and their limits. A token that exceeds a limit is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenRules {
-    /// Whether tokens of older protocol versions are accepted.
+    /// Whether tokens of older versions of the Mercure protocol are accepted.
     pub(crate) legacy: bool,
     /// Maximum length of a token, in bytes.
     pub(crate) bytes: usize,
-    /// Maximum number of Mercure authorization details in a token.
+    /// Maximum number of authorization details for Mercure in a token.
     pub(crate) details: usize,
-    /// Maximum number of topics in each detail.
+    /// Maximum number of topics in each authorization detail, and in each list of the claim `mercure` of
+    /// older versions.
     pub(crate) topics: usize,
-    /// Maximum length of each topic or pattern, in bytes.
+    /// Maximum length of each topic or pattern in a token, in bytes.
     pub(crate) pattern: usize,
 }

@@ -17,7 +17,7 @@ use crate::{auth::invalid_token::InvalidToken, matching::HubUrl};
 
 const HUB: &str = "https://hub.example.com/.well-known/mercure";
 const NOW: u64 = 1_800_000_000;
-/// This issuer has one key of each kind.
+/// This issuer has a P-256, an RSA and an Ed25519 key.
 const ISSUER: &str = "https://example.com";
 /// This issuer has the key `p256-other`.
 const OTHER_ISSUER: &str = "https://other.example";

@@ -34,11 +34,13 @@ use crate::matching::{Compiler, HubUrl};
 /// clocks of machines differ. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
-/// Approximate memory for the cache of verified tokens, in bytes. Beyond it, the cache evicts tokens.
+/// Approximate memory for the cache of verified tokens, in bytes. Beyond it, the cache evicts tokens, which
+/// are verified again at their next use.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// Estimated number of cached tokens, from which the cache computes its number of shards. With this estimate
-/// there are at most eight, so that each shard has room for the largest token.
+/// Estimated number of cached tokens. The cache computes its number of shards from it: at most eight. So a
+/// shard, which has an equal part of [`CACHE_BYTES`], has room for almost every token that the limits allow.
+/// A token that does not fit is not cached.
 const CACHE_TOKENS: usize = 256;
 
 /// Verifies tokens. All threads share one verifier.
@@ -54,8 +56,8 @@ pub(crate) struct TokenVerifier {
 #[derive(Clone, Default)]
 struct Trusted {
     issuers: Arc<Vec<Issuer>>,
-    /// Incremented each time the issuers change. A cached token that was verified in an earlier generation
-    /// is verified again.
+    /// Incremented each time the issuers are loaded or replaced. A cached token that was verified in an
+    /// earlier generation is verified again.
     generation: u64,
 }
 
@@ -71,8 +73,8 @@ struct BySize;
 
 impl Weighter<Arc<str>, Verified> for BySize {
     fn weight(&self, token: &Arc<str>, verified: &Verified) -> u64 {
-        // An estimate: the parsed `Access` needs several times the memory of the token's text, and the
-        // memory of its compiled patterns.
+        // An estimate. The parsed `Access` needs several times the memory of the text of the token, and in
+        // addition the memory of its compiled patterns.
         let compiled = verified
             .access
             .compiled
@@ -82,24 +84,27 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// The claims that the verifier uses. It ignores all other claims.
+/// The claims that are read after the signature is verified. The library checks `iss` and `aud`. All other
+/// claims are ignored.
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: Option<f64>,
-    /// The time before which the token is not valid, in seconds since 1970. A token without this claim has
-    /// no such time.
+    /// The time before which the token is not valid, in seconds since 1970. 0 if the token does not have this
+    /// claim.
     #[serde(default)]
     nbf: f64,
     #[serde(default)]
     authorization_details: Option<Value>,
     #[serde(default)]
     mercure: Option<Value>,
-    /// The claim `mercure` under the name that older versions of the protocol prefer.
+    /// The claim `mercure` under the name that older versions of the protocol prefer. If a token has both,
+    /// this one is used.
     #[serde(default, rename = "https://mercure.rocks/")]
     namespaced: Option<Value>,
 }
 
-/// The claims that are read before the signature is verified.
+/// The claims that are read before the signature is verified. They only select the issuer and the rules for
+/// the verification.
 #[derive(Debug, Deserialize)]
 struct UnverifiedClaims {
     iss: Option<String>,
@@ -111,7 +116,7 @@ struct UnverifiedClaims {
 }
 
 impl UnverifiedClaims {
-    /// Whether the claims are those of an older protocol version.
+    /// Whether the token has a claim `mercure` of an older protocol version and no authorization details.
     fn is_legacy(&self) -> bool {
         let details = self.authorization_details.as_ref();
         let is_empty = |details: &Value| details.as_array().is_some_and(Vec::is_empty);
@@ -121,8 +126,9 @@ impl UnverifiedClaims {
 
 /// Checks the key files of these issuers by loading them, as the server does when it starts.
 ///
-/// Returns the [`KeyError`] of the first issuer whose file cannot be read, is too long, or contains no usable
-/// key of the configured kind.
+/// Returns the [`KeyError`] of the first issuer whose file cannot be used: it cannot be read, is not a
+/// regular file, is too long, contains no supported key of the configured kind, or contains a supported key
+/// that cannot be used.
 pub fn check_issuers(issuers: &[IssuerConfig]) -> Result<(), KeyError> {
     issuers
         .iter()
@@ -141,8 +147,8 @@ impl TokenVerifier {
         }
     }
 
-    /// Loads the keys of these issuers, and from now on trusts only these issuers. If a key cannot be loaded,
-    /// the trusted issuers and keys do not change.
+    /// Loads the keys of these issuers, and from now on trusts only these issuers. If any key file cannot be
+    /// used, the trusted issuers and keys do not change.
     pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
         let mut loaded: Vec<Issuer> = Vec::new();
         for config in issuers {
@@ -183,7 +189,7 @@ impl TokenVerifier {
         self.compiler.fill()
     }
 
-    /// Verifies a token, and returns what its bearer may do.
+    /// Verifies a token at the current time, and returns what its bearer may do.
     pub(crate) fn verify(&self, token: &str) -> Result<Arc<Access>, InvalidToken> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -237,8 +243,8 @@ impl TokenVerifier {
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
             (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
-            // A token without `iss` is verified as one of the only trusted issuer. `iss` may be missing only
-            // in tokens of older Mercure versions: for all other tokens, the validation below requires it.
+            // A token without `iss` is verified with the keys of the only trusted issuer. Only a token of an
+            // older Mercure version may lack `iss`. Any other token without `iss` is refused below.
             (None, [only]) => Some(only),
             (None, _) => None,
         };
@@ -248,8 +254,8 @@ impl TokenVerifier {
         let mut validation = self.validation(header.alg, issuer);
         if is_legacy || !has_type {
             validation.required_spec_claims.clear();
-            // The library treats an `aud` that it cannot parse as missing. So an `aud` that the token has is
-            // required: a malformed one then makes the token invalid.
+            // This token has an `aud`. Requiring it makes a malformed one an error, because the library
+            // treats an `aud` that it cannot parse as missing.
             if unverified.aud.is_some() {
                 validation.set_required_spec_claims(&["aud"]);
             }
@@ -275,7 +281,7 @@ impl TokenVerifier {
             Access::parse(details, &mut compiling, &self.rules)?
         };
         access.compiled = Some(compiling.finish());
-        // Rounding down makes the token expire less than a second early, which does no harm.
+        // Rounding down makes the token expire less than a second too early, which does no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
         // The signature is not part of the hash, because the same signature can be encoded in several ways.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
@@ -284,8 +290,8 @@ impl TokenVerifier {
         Ok((access, claims.nbf))
     }
 
-    /// What the library checks in tokens of this issuer. The library does not check the time, because a
-    /// cached token needs that check at each use.
+    /// Returns what the library checks in tokens of this issuer. It does not check the time, because a token
+    /// in the cache needs that check at each use.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[self.compiler.hub().as_str()]);
@@ -297,15 +303,17 @@ impl TokenVerifier {
     }
 }
 
-/// The claim `mercure` of a token of an older Mercure version. It must be an object: serde would also accept an
-/// array with the values of the fields.
+/// Parses the claim `mercure` of a token of an older Mercure version. Fails if the claim is not an object:
+/// serde would also accept an array with the values of the fields.
 fn legacy_claim(claim: Option<Value>) -> Result<MercureClaim, InvalidToken> {
     let claim = claim.filter(Value::is_object);
     let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);
     claim.map_err(|_| InvalidToken::LegacyClaim)
 }
 
-/// Returns the claims and the fingerprint of the key, if one of the issuer's keys signed the token.
+/// Returns the claims, and the fingerprint of the issuer's key that signed the token. Fails if no key of the
+/// issuer signed it. Also fails if the signed token has a wrong audience or issuer, lacks a required claim,
+/// or has a claim of a wrong type.
 fn claims(
     token: &str,
     header: &Header,
@@ -314,8 +322,8 @@ fn claims(
 ) -> Result<(Claims, u64), InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
-        // If the token names a key id (`kid`), keys with another id are skipped. Keys without an id are
-        // always tried.
+        // If the token names a key id (`kid`), keys with another id are skipped. A key without an id is not
+        // skipped.
         let is_meant = match (&key.id, &header.kid) {
             (Some(id), Some(meant)) => id == meant,
             _ => true,
@@ -333,8 +341,8 @@ fn claims(
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));
                 }
-                // The library finds these errors, and the two errors above, only after it has verified the
-                // signature. All other errors occur before that.
+                // The library finds these two errors only after it has verified the signature, like a wrong
+                // audience and a missing claim. All other errors occur before that.
                 ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
                     return Err(InvalidToken::Invalid(err));
                 }
@@ -351,8 +359,8 @@ impl fmt::Debug for TokenVerifier {
     }
 }
 
-/// Whether `typ` in a token's header is the media type of access tokens. The prefix `application/` may be
-/// omitted (RFC 7515, section 4.1.9).
+/// Whether the `typ` in a header is the media type of access tokens, in any letter case. The prefix
+/// `application/` may be omitted (RFC 7515, section 4.1.9).
 fn is_token_type(named: &str) -> bool {
     const PREFIX: &str = "application/";
     let prefix = named.get(..PREFIX.len());

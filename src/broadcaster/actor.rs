@@ -1,7 +1,7 @@
-//! The central actor. It owns the ticking timer and the registry of client channels, and appends numbered
-//! messages and presence events to the log. With a Redis log, tasks of the log append numbered messages and
-//! epochs instead. The actor never waits for a socket, and sends one signal for all subscribers of a worker
-//! thread.
+//! The central actor. It owns the ticking timer and the registry of subscribers. It appends the ticker's
+//! messages and the presence events (about active subscriptions) to the log; a log in Redis appends the
+//! ticker's messages itself. The actor never waits for a socket. It signals the worker threads when settings
+//! change or the server drains; the log signals them when there are new events.
 
 use std::{
     convert::Infallible,
@@ -19,8 +19,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Maximum number of the ticker's numbered messages that the log has not acknowledged yet. At this limit, the
-/// ticker waits for an acknowledgement.
+/// Maximum number of ticker messages that wait for the log's response. At this limit, the ticker waits.
 const MAX_TICKS_IN_FLIGHT: usize = 64;
 
 /// The central actor, which registers subscribers and runs the ticker. Start it with
@@ -29,22 +28,23 @@ const MAX_TICKS_IN_FLIGHT: usize = 64;
 pub struct Broadcaster {
     pub(super) log: Arc<MemoryLog>,
     pub(super) appender: Arc<dyn Appender>,
-    /// Sends the ticker's settings to a log that appends the numbered messages itself; sending `None` stops
-    /// them. The field is `None` for all other logs: this actor then appends the messages.
+    /// For a log that appends the ticker's messages itself (Redis): passes it the ticker's settings, or
+    /// `None` while this server requests no messages. For all other logs, this field is `None`, and this
+    /// actor appends the messages.
     pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
     pub(super) clients: ClientRegistry,
     pub(super) ticker: Ticker,
-    /// Number of numbered messages that were passed to the log and are not acknowledged yet.
+    /// Number of ticker messages that were passed to the log and are not acknowledged or refused yet.
     pub(super) ticks_in_flight: usize,
-    /// How often the ticker was reset because the log refused a numbered message. The log then also refuses
-    /// all messages in flight. Each message remembers the value of this counter when it was sent, so that
-    /// only the first of these refusals resets the ticker.
+    /// How often the ticker was reset because the log refused one of its messages. The log then also refuses
+    /// all messages that wait for its response. Each message remembers the value of this counter when it was
+    /// sent, so that only the first of these refusals resets the ticker.
     pub(super) refusals: u64,
-    /// Handle of the timer that fires when the next numbered message is due.
+    /// Handle of the timer that fires when the ticker's next message is due.
     pub(super) ticking: SpawnHandle,
     pub(super) metrics: Arc<Metrics>,
-    /// Resolves when the log's thread has ended. `None` for a log without a thread, which is only in memory,
-    /// and after the actor has started, because it then waits on the receiver.
+    /// Resolves when the log's thread has ended. `None` for a log in memory, which has no thread, and after
+    /// the actor has started, because it then waits on the receiver.
     pub(super) log_gone: Option<oneshot::Receiver<Infallible>>,
     /// Dropped when the actor ends for any reason. The drop resolves [`Gone`](super::Gone), which tells the
     /// process that the actor has ended.
@@ -113,8 +113,8 @@ impl Broadcaster {
         }
     }
 
-    /// Appends a numbered message. If the log refuses the message, it also refuses the later messages in
-    /// flight, and the ticker continues with the number that the log expects next.
+    /// Appends a message of the ticker. If the log refuses it, the log also refuses the later messages that
+    /// wait for its response. The ticker then continues with the number that the log expects next.
     fn publish_tick(&mut self, tick: Tick, ctx: &mut Context<Self>) {
         let (done, appended) = oneshot::channel();
         let event = Event::tick(tick.number, tick.message);
@@ -145,7 +145,8 @@ impl Actor for Broadcaster {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(gone) = self.log_gone.take() {
-            // Without its thread, the log accepts no events. So the actor ends, which ends the process.
+            // Without its thread, the log accepts no events. So the actor ends, which tells the process to
+            // end.
             ctx.spawn(gone.into_actor(self).map(|_, _, ctx| ctx.terminate()));
         }
         self.wait_for_tick(ctx);
@@ -175,8 +176,8 @@ impl Handler<Reconfigure> for Broadcaster {
     }
 }
 
-/// Message to the actor: drain the server. It then rejects new subscribers and publish requests, and ends
-/// each stream.
+/// Message to the actor: drain the server. It then rejects new subscribers and publish requests, stops the
+/// ticker, and ends each stream. The reply does not wait for the streams to end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain;
@@ -190,7 +191,8 @@ impl Handler<Drain> for Broadcaster {
     }
 }
 
-/// Message to the actor: end, and so end the process, because the fan-out of a worker thread has panicked.
+/// Message to the actor: end, which tells the process to end, because the fan-out of a worker thread has
+/// panicked.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GiveUp;

@@ -1,6 +1,6 @@
-//! The registry of client channels. It owns the channel that signals every worker thread, and stores each
-//! connected subscriber with its token and its active subscriptions. It limits the number of subscribers, in
-//! total and for each token. Cursors and sockets are not here: they stay on the worker threads.
+//! The registry of connected subscribers, with the access token and the active subscriptions of each. It
+//! limits the number of subscribers, in total and for each token. It also sends the [`HubState`] to all
+//! worker threads. Cursors and sockets are not here: they stay on the worker threads.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,11 +24,12 @@ struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientId(usize);
 
-/// All connected subscribers, and the channel that signals the worker threads.
+/// All connected subscribers, and the sender of the state that worker threads follow.
 #[derive(Debug)]
 pub(crate) struct ClientRegistry {
-    /// Publishes the [`HubState`] to the worker threads, each of which has a receiver.
-    channels: Arc<watch::Sender<HubState>>,
+    /// Sends the [`HubState`] to the worker threads. Every fan-out, every stream and every
+    /// [`Hub`](super::Hub) has a receiver. The log uses the same channel to signal new events.
+    state_sender: Arc<watch::Sender<HubState>>,
     clients: Slab<Client>,
     max_clients: usize,
     /// Number of connected subscribers for each access token. A token is removed when its last subscriber
@@ -42,13 +43,13 @@ pub(crate) struct ClientRegistry {
 
 impl ClientRegistry {
     pub(crate) fn new(
-        channels: Arc<watch::Sender<HubState>>,
+        state_sender: Arc<watch::Sender<HubState>>,
         max_clients: usize,
         max_with_token: usize,
         presence: Option<Presence>,
     ) -> Self {
         Self {
-            channels,
+            state_sender,
             clients: Slab::new(),
             max_clients,
             with_token: HashMap::new(),
@@ -71,16 +72,16 @@ impl ClientRegistry {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.channels.borrow().draining
+        self.state_sender.borrow().draining
     }
 
     /// Changes the state that every worker thread reads, and wakes the threads.
     pub(super) fn send(&self, change: impl FnOnce(&mut HubState)) {
-        self.channels.send_modify(change);
+        self.state_sender.send_modify(change);
     }
 
     /// Registers a subscriber. Returns its id and the presence events to publish, one for each subscription
-    /// that became active. Fails if the subscriber is rejected.
+    /// that became active. Returns the reason if the subscriber is rejected.
     pub(super) fn register(
         &mut self,
         selection: &Selection,
@@ -147,12 +148,12 @@ mod tests {
 
     #[test]
     fn subscribers_are_limited_in_total_and_per_token_and_leaving_frees_a_permit() {
-        let (channels, _) = watch::channel(HubState {
+        let (state_sender, _) = watch::channel(HubState {
             heartbeat: Duration::from_secs(1),
             checkpoints: false,
             draining: false,
         });
-        let mut registry = ClientRegistry::new(Arc::new(channels), 3, 2, None);
+        let mut registry = ClientRegistry::new(Arc::new(state_sender), 3, 2, None);
         let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
         let selection = Selection::new(hub, Vec::new(), Vec::new());
         let with_token = |token| {

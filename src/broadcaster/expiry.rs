@@ -1,5 +1,6 @@
-//! Decides when a stream ends: when its access token expires, or at its maximum lifetime. A subscriber whose
-//! token expires receives the event `expiring` some seconds before, so that its page can get a new token.
+//! Decides when a stream ends: when its access token expires, or at its maximum lifetime, whichever is
+//! earlier. A subscriber whose token ends the stream receives the event `expiring` some seconds before, so
+//! that its page can get a new token.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ struct Notice {
 
 impl Expiry {
     /// The expiry of a stream whose access token expires `left` after `now`. The subscriber receives the
-    /// event `expiring` about `notice` before the stream ends.
+    /// event `expiring` about `notice` before the stream ends, or immediately if less time is left.
     pub(crate) fn of_token(
         expires_at: u64,
         left: Duration,
@@ -43,7 +44,8 @@ impl Expiry {
         Self { end, notice: None }
     }
 
-    /// The next deadline: when to send the `expiring` event or, if that was sent, when to end the stream.
+    /// The next deadline: when to send the `expiring` event or, if that was sent or there is none, when to
+    /// end the stream.
     pub(crate) fn due(&self) -> Instant {
         self.notice.map_or(self.end, |notice| notice.at)
     }

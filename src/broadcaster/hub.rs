@@ -31,8 +31,8 @@ use crate::{
 
 const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// Settings of a [`Hub`]. By default, the ticker, which appends numbered messages, is off, and only published
-/// events are delivered.
+/// Settings of a [`Hub`]. By default, the ticker, which appends numbered messages at an interval, is off, and
+/// only published events are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
     /// The settings that can change while the hub runs.
@@ -43,16 +43,17 @@ pub struct HubSettings {
     pub max_subscribers: usize,
     /// Maximum number of subscribers with the same access token. Beyond it, subscribing returns 429.
     pub max_with_token: usize,
-    /// Time that clients wait before they reconnect, at most 1 h. Each client receives a random time of 50 to
-    /// 150 % of this value, so that they do not all reconnect together.
+    /// Time that clients wait before they reconnect. Values above 1 h are reduced to 1 h. Each client
+    /// receives a random time of 50 to 150 % of this value, so that they do not all reconnect together.
     pub retry: Duration,
-    /// The default topic: the topic of events that name none, such as the numbered messages, and of
+    /// The default topic: the topic of events that name none, such as the ticker's messages, and of
     /// subscribers that ask for none.
     pub topic: Topic,
     /// Whether the hub publishes events about active subscriptions, to subscribers whose token allows it.
     pub subscriptions: bool,
-    /// Memory budget for the topic matchers of all subscribers, in bytes. When it is exhausted, new
-    /// subscribers receive a `retry:` and are disconnected.
+    /// Memory budget for the topic matchers of all subscribers, in bytes. When it is exhausted, subscribers
+    /// that need more receive a `retry:` and are disconnected, or 503 if they use QUERY. If `subscriptions`
+    /// is on, the documents about active subscriptions have a second budget of the same size.
     pub matcher_bytes: usize,
     /// The hub's URL as clients know it. Relative topics and patterns are resolved against it.
     pub url: HubUrl,
@@ -96,16 +97,19 @@ pub struct BroadcasterGone;
 /// Why publishing an event failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// Too many publish requests are in flight, or the log's queue is full. Retry a little later.
+    /// Too many publish requests are in flight, or the log's queue is full. Retry a little later. Not
+    /// returned by [`Hub::publish`].
     #[error("too many updates are being published: try again later")]
     Busy,
-    /// The server is draining. Retry at another server, or after the restart.
+    /// The server is draining. Retry at another server, or after the restart. Not returned by
+    /// [`Hub::publish`].
     #[error("the server is draining")]
     Draining,
-    /// The log has no space or cannot be reached. Retry later.
+    /// The log has no space, has failed or cannot be reached. Retry later. With Redis, the event may be in
+    /// the log nevertheless.
     #[error(transparent)]
     Unavailable(#[from] LogUnavailable),
-    /// The Broadcaster has stopped. The process should end.
+    /// The Broadcaster or the thread of the log has stopped. The process should end.
     #[error(transparent)]
     Gone(#[from] BroadcasterGone),
 }
@@ -119,16 +123,17 @@ pub struct Hub {
     broadcaster: Addr<Broadcaster>,
     log: Arc<MemoryLog>,
     appender: Arc<dyn Appender>,
-    /// Permits that limit the publish requests in flight. An application that embeds the hub and calls
-    /// [`Hub::publish`] needs no permit.
+    /// Permits that limit the publish requests in flight. [`Hub::publish`], which an application that embeds
+    /// the hub calls, needs no permit.
     publish_permits: Arc<Semaphore>,
-    /// Reads retained events that are no longer in memory. `None`: the log retains no such events.
+    /// Reads events older than those in memory. Only a log in Redis has such events; otherwise `None`.
     archive: Option<Archive>,
     metrics: Arc<Metrics>,
     state: watch::Receiver<HubState>,
     retry: Duration,
     selections: Arc<Selections>,
-    /// What a subscriber that asks for no topic receives: the events on the default topic.
+    /// What a subscriber receives that asks for no topic and has no token: the public events on the default
+    /// topic.
     default_selection: Arc<Selection>,
 }
 
@@ -136,7 +141,7 @@ pub struct Hub {
 pub type Gone = oneshot::Receiver<std::convert::Infallible>;
 
 impl Hub {
-    /// Starts a Broadcaster on its own thread. It requires a running actix `System`.
+    /// Starts a Broadcaster on its own thread, with a log in memory. It requires a running actix `System`.
     ///
     /// The second value resolves when the Broadcaster has stopped. The process should then end: without the
     /// Broadcaster, a server would accept connections and deliver nothing.
@@ -146,11 +151,11 @@ impl Hub {
         Self::start_with_log(settings, LogKind::Memory).expect("a log in memory always opens")
     }
 
-    /// Starts a Broadcaster with a log of the given kind, and loads the events that the log has stored.
-    /// Blocks the calling thread, for about 10 s if Redis cannot be reached.
+    /// Like [`Self::start`], with a log of the given kind. Loads the newest events that the log has stored,
+    /// and blocks the calling thread meanwhile: for 10 s or a little longer if Redis cannot be reached.
     ///
-    /// Returns a [`LogError`] if the file cannot be created, read or locked, or is not a log, or if Redis
-    /// cannot be reached or used, or has other data under the log's keys.
+    /// Returns a [`LogError`] if the file cannot be created, read or locked, is damaged or is not a log, or
+    /// if Redis cannot be reached or used, or has other data under the log's keys.
     pub fn start_with_log(
         mut settings: HubSettings,
         log: LogKind,
@@ -159,15 +164,15 @@ impl Hub {
         let topic = vec![Matcher::exact(&settings.topic)];
         let default_selection = Selection::new(settings.url.clone(), topic, Vec::new());
         let metrics = Arc::new(Metrics::default());
-        let (channels, state) = watch::channel(HubState {
+        let (state_sender, state) = watch::channel(HubState {
             heartbeat: settings.live.heartbeat,
             checkpoints: settings.live.checkpoints,
             draining: false,
         });
-        let channels = Arc::new(channels);
+        let state_sender = Arc::new(state_sender);
         let notify = {
-            let channels = channels.clone();
-            move || channels.send_modify(|_| ())
+            let state_sender = state_sender.clone();
+            move || state_sender.send_modify(|_| ())
         };
         let listener = Listener {
             metrics: metrics.clone(),
@@ -181,7 +186,7 @@ impl Hub {
         let presence =
             presence.then(|| Presence::new(settings.url.clone(), settings.matcher_bytes));
         let (max, max_with_token) = (settings.max_subscribers, settings.max_with_token);
-        let clients = ClientRegistry::new(channels, max, max_with_token, presence);
+        let clients = ClientRegistry::new(state_sender, max, max_with_token, presence);
         let broadcaster = Broadcaster::new(opened, clients, settings.live, metrics.clone(), alive);
         let hub = Self {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),
@@ -208,17 +213,18 @@ impl Hub {
         &self.broadcaster
     }
 
-    /// The metric counters since the process started.
+    /// The metric counters since the hub started.
     pub fn totals(&self) -> Totals {
         self.metrics.totals()
     }
 
     /// Publishes an event, even during a drain or when the log's queue is full. Returns the event's id when
-    /// the log has stored the event, as durably as the log kind allows.
+    /// the log has stored the event, as durably as the log is configured.
     ///
-    /// Fails with [`PublishError::Unavailable`] if the log has no space or cannot be reached, and with
-    /// [`PublishError::Gone`] if the Broadcaster has stopped. With Redis, `Unavailable` can also mean that
-    /// only the response was lost. The event is then delivered despite the error.
+    /// Fails with [`PublishError::Unavailable`] if the log has no space, has failed or cannot be reached, and
+    /// with [`PublishError::Gone`] if the Broadcaster or the thread of the log has stopped. With Redis,
+    /// `Unavailable` can also mean that only the response was lost. The event is then delivered despite the
+    /// error.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
         if !self.broadcaster.connected() {
             return Err(BroadcasterGone.into());
@@ -256,8 +262,8 @@ impl Hub {
         self.appender.is_writable()
     }
 
-    /// Waits until the log has flushed all events so far, including the presence events that end the
-    /// subscriptions of subscribers that left.
+    /// Waits until the log has flushed or refused all events so far, including the presence events that
+    /// report the end of the subscriptions of subscribers that left.
     pub(crate) async fn flush(&self) {
         // The actor handles messages in order. When it answers this message, it has handled all earlier ones,
         // such as those of subscribers that left.
@@ -272,15 +278,16 @@ impl Hub {
         self.ask(Reconfigure { settings }).await
     }
 
-    /// Drains the hub: rejects new streams, and ends each existing stream with a random `retry:` and the id
-    /// to resume from. A stream that reads from memory first sends every event up to the head.
+    /// Starts the drain, without waiting for the streams to end: rejects new streams, and ends each existing
+    /// stream with a random `retry:` and the id to resume from. Streams in memory end after every event up to
+    /// the head; streams in the archive end at once.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
     }
 
     /// Returns the selection (compiled matchers and rights) for these matchers and this token. If a
     /// subscriber already has the same matchers and rights, its selection is shared instead of compiled
-    /// again.
+    /// again. Fails if a matcher is invalid or the memory for matchers is exhausted.
     pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,
@@ -291,7 +298,8 @@ impl Hub {
         self.selections.select(matchers, authorized, granted).await
     }
 
-    /// The selection of a subscriber that asks for no topic and has these rights: the topic of the ticker.
+    /// The selection of a subscriber that asks for no topic and has these rights: the events on the default
+    /// topic.
     pub(crate) async fn select_default(
         &self,
         access: Option<&Access>,
@@ -302,7 +310,8 @@ impl Hub {
         self.select(self.default_selection.written(), access).await
     }
 
-    /// The selection of a subscriber without a token that asks for no topic. It is always in memory.
+    /// The selection of a subscriber that asks for no topic and has no token. It needs no memory for
+    /// matchers.
     pub(crate) fn default_selection(&self) -> Arc<Selection> {
         self.default_selection.clone()
     }
@@ -312,7 +321,7 @@ impl Hub {
         &self.log
     }
 
-    /// The events that are older than memory. `None` if the log keeps none.
+    /// Reads events older than those in memory. `None`: the log has no such events.
     pub(crate) fn archive(&self) -> Option<&Archive> {
         self.archive.as_ref()
     }
@@ -321,7 +330,8 @@ impl Hub {
         &self.metrics
     }
 
-    /// Looks up where a subscriber starts.
+    /// Looks up in memory where a subscriber starts. If memory cannot tell, the result has what is needed to
+    /// find it in the archive.
     pub(crate) fn look_up(&self, from: &ResumeFrom, selection: &Selection) -> ResumeLookup {
         event_log::look_up(&self.log, self.archive.as_ref(), from, selection)
     }
@@ -337,7 +347,7 @@ impl Hub {
         self.state.clone()
     }
 
-    /// Ends the Broadcaster, which ends the process.
+    /// Ends the Broadcaster, which tells the process to end.
     pub(crate) fn give_up(&self) {
         self.broadcaster.do_send(GiveUp);
     }

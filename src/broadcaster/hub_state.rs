@@ -1,4 +1,4 @@
-//! The settings and the drain flag that worker threads need while they serve subscribers.
+//! The settings and the drain flag that worker threads need while they serve streams.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use std::time::Duration;
 /// signals this channel, to wake the threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HubState {
-    /// An idle subscriber receives a heartbeat, which is a comment line, when it was sent nothing for this
-    /// long.
+    /// An idle subscriber receives a heartbeat (a comment line, or a checkpoint) when it was sent nothing for
+    /// this long.
     pub(crate) heartbeat: Duration,
     /// Whether an idle subscriber receives a checkpoint, an event that only sets its last event id, instead
     /// of a comment. This happens if its last event id is in the older half of the history and so may soon be

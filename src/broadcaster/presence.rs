@@ -1,4 +1,4 @@
-//! Lists the active subscriptions, and creates the event for each change (Mercure, chapter Active
+//! Lists the active subscriptions, and creates the presence event for each change (Mercure, chapter Active
 //! Subscriptions). It does no I/O.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,12 +19,14 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Limits of one list of subscriptions: their number, and the size of their JSON documents in bytes. A list
-/// that would exceed either limit omits the remaining subscriptions and contains `"truncated":true`.
+/// Maximum number of subscriptions in one list, and (`MAX_LIST_BYTES`) maximum size of their JSON documents
+/// in bytes. A list that would exceed either limit omits the remaining subscriptions and contains
+/// `"truncated":true`.
 const MAX_LISTED: usize = 10_000;
 const MAX_LIST_BYTES: usize = 4 << 20;
 
-/// All active subscriptions, and the subscribers that have them.
+/// Active subscriptions, and the subscribers that have them: those of this server or, if created with
+/// [`Presence::of`], those of all servers without their subscribers.
 #[derive(Debug)]
 pub(crate) struct Presence {
     hub: HubUrl,
@@ -43,7 +45,7 @@ pub(crate) struct Presence {
 #[derive(Debug, Default)]
 struct Subscriber {
     paths: Vec<String>,
-    /// Bytes of the memory budget that these subscriptions use.
+    /// Bytes of the memory budget that the subscriptions of this subscriber use.
     bytes: usize,
 }
 
@@ -86,7 +88,7 @@ impl Presence {
     }
 
     /// Adds a subscriber and its subscriptions. Returns the new subscriber's name, which [`Self::leave`]
-    /// needs, and the presence events to publish.
+    /// needs, and the presence events to publish. Fails if the memory budget would be exceeded.
     pub(crate) fn join(
         &mut self,
         matchers: &[MatcherText],
@@ -159,7 +161,7 @@ impl Presence {
 
     /// The JSON document at a path: one subscription, the list of all subscriptions, or the list of those
     /// with one matcher. With `legacy`, also the list of those with one topic, as in older protocol versions.
-    /// `None`: the path is none of these.
+    /// `None`: the path is none of these, or it is that of a subscription that is not active.
     pub(crate) fn at(&self, path: &str, legacy: bool) -> Option<String> {
         if let Some(document) = self.active.get(path) {
             return Some(document.to_string());
@@ -181,9 +183,8 @@ impl Presence {
         let below = self.active.range(prefix.clone()..);
         let below =
             below.map_while(|(path, document)| Some((path.strip_prefix(&prefix)?, document)));
-        // When listing one topic, skip paths that have one more segment. Such paths match the prefix if the
-        // topic is named `exact`: they are the subscriptions with exact matchers, below
-        // `/subscriptions/exact/`.
+        // If a topic has the name of a matcher type (`exact`, `urlpattern`), the prefix also covers the
+        // subscriptions of that type. Their paths have one more segment; skip them.
         let listed = below.filter(|(rest, _)| !is_of_topic || !rest.contains('/'));
         Some(list(path, listed.map(|(_, document)| &**document)))
     }

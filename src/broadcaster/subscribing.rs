@@ -78,7 +78,8 @@ impl Handler<Leave> for Broadcaster {
     }
 }
 
-/// Message to the actor: return the active subscriptions at a path.
+/// Message to the actor: return the active subscriptions at a path. If servers share the log, those of all
+/// servers.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<SubscriptionList, LogUnavailable>")]
 pub(crate) struct List {
@@ -87,12 +88,13 @@ pub(crate) struct List {
     pub(crate) legacy: bool,
 }
 
-/// The reply to [`List`]: the active subscriptions at a path, and the newest event at that moment.
+/// The reply to [`List`]: the active subscriptions at a path, and an id from which to follow their changes.
 #[derive(Debug)]
 pub(crate) struct SubscriptionList {
     /// The subscriptions as a JSON document. `None`: there is no document at the requested path.
     pub(crate) document: Option<String>,
-    /// The id of the newest event at that moment. `None`: no such id is known.
+    /// The id of the newest event in memory when the list was requested. The list is at least as new, so a
+    /// client that resumes after this id misses no change. `None`: no id is known.
     pub(crate) last: Option<EventId>,
 }
 

@@ -1,4 +1,4 @@
-//! Makes from the config what the other folders need.
+//! Converts the config to the types that the other folders use.
 
 use super::Config;
 use crate::{
@@ -22,14 +22,14 @@ impl Config {
         }
     }
 
-    /// The hub's URL: `hub.url`, or a URL made from `server.bind`. If the port in `server.bind` is 0, this
-    /// URL has port 0: only the running server knows the real port.
+    /// The hub's URL: `hub.url`, or else a URL made from `server.bind`. A made URL has the port in
+    /// `server.bind`, even if this is 0, because only the running server knows its real port.
     pub fn hub_url(&self) -> HubUrl {
         self.hub_url_at(None)
     }
 
-    /// The hub's URL: `hub.url`, or a URL made from the host in `server.bind` and `bound`, the port on which
-    /// the server listens. `None`: the port in `server.bind`.
+    /// The hub's URL: `hub.url`, or else a URL made from the host in `server.bind` and `bound`, the port on
+    /// which the server listens. If `bound` is `None`, the URL has the port in `server.bind`.
     pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
         self.hub.url.clone().unwrap_or_else(|| {
             let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
@@ -54,7 +54,8 @@ impl Config {
         }
     }
 
-    /// The whole config as TOML. Loading this text gives an equal config.
+    /// The whole config as TOML. Loading this text gives an equal config, except that `***` replaces the
+    /// password in `log.url`.
     ///
     /// # Panics
     ///

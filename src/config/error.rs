@@ -1,5 +1,5 @@
-//! Describes why a config is refused, in one line of bounded length: the source, the key, the value found and
-//! the allowed values.
+//! Describes why a config is refused, in one line: the source, the key, the value found and the allowed
+//! values. Keys and values are quoted only up to `MAX_QUOTED_CHARS`.
 
 use std::{
     fmt,
@@ -9,7 +9,8 @@ use std::{
 use thiserror::Error;
 use toml::Value;
 
-/// Maximum number of characters that an error message quotes of a key or value. `…` replaces the rest.
+/// Maximum number of characters that an error message quotes of a key or value, with control characters
+/// escaped. `…` replaces the rest.
 const MAX_QUOTED_CHARS: usize = 80;
 
 /// Why a config is refused.
@@ -35,15 +36,15 @@ pub enum ConfigError {
         /// The error message of the TOML parser, shortened and in one line.
         reason: String,
     },
-    /// A key is before the first section of the config file.
+    /// A key is outside of any section of the config file: it is before the first one.
     #[error("{origin}: {} is outside of a section; it belongs under one of: {}", shorten(key), sections.join(", "))]
     OutsideOfSection {
-        /// The file, variable or flag that contains the key.
+        /// The config file.
         origin: Origin,
         /// Name of the key.
         key: String,
-        /// The sections that have a key with this name, or all sections if there is none. Each name is in
-        /// brackets.
+        /// The sections that may contain this key. If no section has such a key: all sections. Each is
+        /// written as `[name]`.
         sections: Vec<String>,
     },
     /// The section does not exist.
@@ -61,13 +62,13 @@ pub enum ConfigError {
     UnknownKey {
         /// The file, variable or flag that contains the key.
         origin: Origin,
-        /// Name of the unknown key.
+        /// The unknown key, written as `section.key`.
         key: String,
-        /// Names of all keys in the section.
+        /// All keys of this section, each written as `section.key`.
         known: Vec<String>,
     },
-    /// The name of an environment variable begins with `BROADCASTER__`, but does not name a section and a
-    /// key.
+    /// The name of an environment variable begins with `BROADCASTER__`, but does not contain a section and a
+    /// key after that.
     #[error("{origin}: this does not name a key; allowed is a section and a key, as in {example}")]
     NoKey {
         /// The environment variable.
@@ -75,12 +76,12 @@ pub enum ConfigError {
         /// An example of a valid name.
         example: String,
     },
-    /// The value of a key is not allowed.
+    /// The value of a key is not allowed, or a value stands where a section must be.
     #[error("{origin}: {key}: {message}")]
     Value {
         /// The file, variable or flag that contains the value.
         origin: Origin,
-        /// Name of the key.
+        /// The key, written as `section.key`, or the name of the section.
         key: String,
         /// The value found, and the allowed values.
         message: String,
@@ -90,11 +91,11 @@ pub enum ConfigError {
 /// The source that sets a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A config file.
+    /// A config file, by its path.
     File(PathBuf),
-    /// An environment variable.
+    /// An environment variable, by its name.
     Variable(String),
-    /// A command-line flag.
+    /// A command-line flag, as written.
     Flag(&'static str),
 }
 
@@ -109,10 +110,10 @@ impl fmt::Display for Origin {
 }
 
 impl ConfigError {
-    /// Converts an error of the TOML parser. Omits the lines of the file that the parser quotes in its full
-    /// error text.
+    /// Converts an error of the TOML parser. Keeps its message, without the lines of the file that its full
+    /// text would quote.
     pub(super) fn syntax(path: PathBuf, text: &str, err: &toml::de::Error) -> Self {
-        // An error without a position is about the whole file, such as nesting that is too deep. It is
+        // An error without a position is about the whole file. For example, the nesting is too deep. It is
         // reported at the first line.
         let at = err.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or(text);
@@ -131,8 +132,8 @@ pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string()).collect()
 }
 
-/// Quotes at most the first `MAX_QUOTED_CHARS` characters of a text, in one line, with control characters
-/// escaped.
+/// Escapes the control characters of a text, so that it is one line, and quotes at most the first
+/// `MAX_QUOTED_CHARS` characters of the result. `…` replaces the rest.
 pub(super) fn shorten(text: &str) -> String {
     let mut all = escape(text);
     let mut start: String = all.by_ref().take(MAX_QUOTED_CHARS).collect();
@@ -142,7 +143,7 @@ pub(super) fn shorten(text: &str) -> String {
     start
 }
 
-/// Formats a value as it is written in a config file, but shortened and in one line.
+/// Formats a value as it is written in a config file, but in one line and shortened as by [`shorten`].
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("\"{}\"", shorten(text)),

@@ -31,7 +31,7 @@ pub(super) fn bind_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
         })
 }
 
-/// A setting whose value is an address, or `off`.
+/// Reads and writes a setting whose value is an address (a host and a port), or `off`.
 pub(super) mod optional_address {
     use super::*;
     pub(in crate::config) use crate::config::value::write_or_off as serialize;
@@ -44,8 +44,8 @@ pub(super) mod optional_address {
     }
 }
 
-/// Whether the text has the form of a host and a port. The host need not exist: only binding to the address
-/// shows whether it does.
+/// Whether the text has the form of a host and a port. Whether the host exists is not checked: only binding
+/// to the address shows this.
 fn is_address(text: &str) -> bool {
     if text.starts_with('[') {
         return text.parse::<SocketAddrV6>().is_ok();
@@ -57,7 +57,7 @@ fn is_address(text: &str) -> bool {
 }
 
 fn is_port(text: &str) -> bool {
-    // The number parser accepts a leading `+`, which a port must not have.
+    // The number parser alone would also accept a leading `+`.
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
@@ -90,7 +90,8 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     origins.iter().map(origin).collect()
 }
 
-/// Whether the text is `*`, or a value that a browser can send in the header `Origin`.
+/// Whether the text is `*`, or a value that a browser can send in the header `Origin`: `null`, or a scheme
+/// and a host, with the port unless it is the default.
 fn is_origin(text: &str) -> bool {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let serialized = || {

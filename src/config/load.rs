@@ -1,5 +1,5 @@
 //! Loads the settings from their sources: defaults, file, environment and flags, where each overrides those
-//! before it. Every value is checked in the source that sets it, even if a later source overrides it, so an
+//! before it. Every value is checked in the source that sets it, even if a later source overrides it. So an
 //! error names the place to fix.
 
 use std::{
@@ -49,8 +49,8 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
-/// The result of looking for the config file and reading it. If two results are equal, the file did not
-/// change in between.
+/// The result of looking for the config file and reading it. The server compares two results to notice that
+/// the file has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The user named no file, and [`DEFAULT_PATH`] does not exist.
@@ -62,7 +62,7 @@ pub enum Found {
 }
 
 impl Found {
-    /// Reads the config file at `path`.
+    /// Reads the config file at `path`. If this fails, the result is [`Found::Unreadable`].
     pub fn at(path: PathBuf) -> Self {
         match read(&path) {
             Ok(text) => Self::Text(path, text),
@@ -70,7 +70,7 @@ impl Found {
         }
     }
 
-    /// The path of the file, even if it cannot be read. `None`: no file is used.
+    /// The path of the config file, even if it cannot be read. `None`: there is no config file.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Nothing => None,
@@ -80,15 +80,15 @@ impl Found {
 }
 
 impl Sources {
-    /// Looks for the config file and reads it.
+    /// Reads the config file that the user named, or else [`DEFAULT_PATH`] if it exists.
     pub fn look(&self) -> Found {
         let named = self.path.clone();
         let default = || is_there(DEFAULT_PATH).then(|| DEFAULT_PATH.into());
         named.or_else(default).map_or(Found::Nothing, Found::at)
     }
 
-    /// Merges the content of the config file with the variables and flags. Fails if a value in any of these
-    /// sources is wrong.
+    /// Merges the content of the config file with the variables and flags. Fails if the file cannot be read
+    /// or is not TOML, or if any of these sources has an unknown key or a wrong value.
     pub fn load(&self, found: &Found) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
         match found {
@@ -101,7 +101,7 @@ impl Sources {
         }
         for (name, value) in &self.environment {
             // Bytes of a name that are not Unicode are replaced. Such a name keeps its prefix, so it is
-            // refused as an unknown key.
+            // refused as an unknown section or key.
             let name = name.to_string_lossy();
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 let origin = Origin::Variable(name.clone().into_owned());
@@ -116,7 +116,8 @@ impl Sources {
     }
 }
 
-/// The keys whose values differ between two configs.
+/// The keys whose values differ between two configs, each as `section.key`. A change of only the password in
+/// `log.url` is not noticed, because passwords are compared as `***`.
 pub fn changed_keys(old: &Config, new: &Config) -> Vec<String> {
     let (old, new) = (leaves(old), leaves(new));
     old.into_iter()
@@ -125,7 +126,7 @@ pub fn changed_keys(old: &Config, new: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Every key in the form `section.key`, with its value.
+/// Every key in the form `section.key`, with its value as it is printed.
 fn leaves(config: &Config) -> BTreeMap<String, Value> {
     as_table(config)
         .into_iter()
@@ -148,7 +149,8 @@ fn parse(settings: &Table) -> Result<Config, toml::de::Error> {
     Config::deserialize(Value::Table(settings.clone()))
 }
 
-/// Whether anything exists at a path, even a broken symbolic link or a file without read permission.
+/// Whether anything exists at a path, even a broken symbolic link or a file without read permission. If this
+/// cannot be found out, returns `true`, so that reading the file reports the reason.
 fn is_there(path: &str) -> bool {
     !matches!(
         std::fs::symlink_metadata(path).map_err(|err| err.kind()),
@@ -180,10 +182,12 @@ fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-/// The merged settings of all sources that were added so far. A later source overrides earlier ones.
+/// The merged settings of the sources that were added so far. A source that is added later overrides earlier
+/// ones.
 struct Layers {
-    /// Every key that exists, with its default value. The type of the default is the type of the key.
+    /// All sections with their keys and default values. The type of a default is the type of its key.
     known: Table,
+    /// The keys that a source has set, by section.
     settings: Table,
 }
 
@@ -241,7 +245,8 @@ impl Layers {
         }
     }
 
-    /// Sets a key from text, which is parsed as the type of the key.
+    /// Sets a key from the text of a variable or flag, which is parsed as the type of the key. A list is
+    /// separated by commas.
     fn set_text(
         &mut self,
         section: &str,
@@ -249,8 +254,8 @@ impl Layers {
         text: &str,
         origin: Origin,
     ) -> Result<(), ConfigError> {
-        // Text that is not of the key's type is kept as a string. `set` then refuses the string and names the
-        // allowed values.
+        // Text that cannot be parsed as the type of the key is kept as a string. `set` then refuses the
+        // string and names the allowed values.
         let as_text = Value::String(text.to_owned());
         let value = match self.known_key(section, key, &origin)? {
             Value::Boolean(_) => text.parse().map_or(as_text, Value::Boolean),
@@ -292,7 +297,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The default of a key, or an error if the key does not exist.
+    /// The default value of a key, or an error if the section or the key does not exist.
     fn known_key(&self, section: &str, key: &str, origin: &Origin) -> Result<&Value, ConfigError> {
         let known = self.known_in(section, origin)?;
         known.get(key).ok_or_else(|| ConfigError::UnknownKey {
@@ -302,7 +307,7 @@ impl Layers {
         })
     }
 
-    /// The keys of a section, or an error if the section does not exist.
+    /// The keys of a section with their default values, or an error if the section does not exist.
     fn known_in(&self, section: &str, origin: &Origin) -> Result<&Table, ConfigError> {
         match self.known.get(section) {
             Some(Value::Table(keys)) => Ok(keys),
@@ -314,8 +319,8 @@ impl Layers {
         }
     }
 
-    /// The error for a value outside of a section: either its key belongs into a section, or its key is the
-    /// name of a section.
+    /// The error for a value outside of any section of the config file. If `key` is the name of a section,
+    /// the value should be a section. Otherwise the key should be in a section.
     fn misplaced(&self, key: String, value: &Value, origin: Origin) -> ConfigError {
         if self.known.contains_key(&key) {
             let message = format!("found {}, allowed is a section: [{key}]", found(value));

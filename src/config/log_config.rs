@@ -18,27 +18,27 @@ pub struct LogConfig {
         serialize_with = "value::write_choice"
     )]
     pub kind: LogKindName,
-    /// The log file, if `kind` is `file`.
+    /// The log file. Used if `kind` is `file`.
     #[serde(deserialize_with = "value::file")]
     pub path: PathBuf,
-    /// If `kind` is `file`: whether events are synced to the disk before or after they are acknowledged.
+    /// Whether events are synced to the disk before or after they are acknowledged. Used if `kind` is `file`.
     #[serde(
         deserialize_with = "value::choice",
         serialize_with = "value::write_choice"
     )]
     pub sync: SyncPolicy,
     /// With [`SyncPolicy::Interval`]: maximum time from the acknowledgement of an event to its sync. A crash
-    /// can lose the events that were acknowledged within this time.
+    /// can lose the events that were acknowledged within this time before it.
     #[serde(with = "value::sync_interval")]
     pub sync_interval: Duration,
-    /// The URL of Redis, if `kind` is `redis`. When the config is printed, `***` replaces the password in the
-    /// URL.
+    /// The URL of Redis or of its Sentinels. Used if `kind` is `redis`. When the config is printed, `***`
+    /// replaces the password.
     #[serde(with = "value::redis_url")]
     pub url: RedisUrl,
     /// Prefix of the log's keys in Redis. Servers with the same prefix share a log.
     #[serde(deserialize_with = "value::prefix")]
     pub prefix: String,
-    /// Approximate number of events that Redis retains.
+    /// Approximate maximum number of events in Redis. When it is exceeded, the oldest events are evicted.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000_000>")]
     pub history: usize,
     /// Maximum age of an event in Redis. `None`, written `"off"`: unlimited.
@@ -51,7 +51,7 @@ pub struct LogConfig {
 pub enum LogKindName {
     /// Only in memory: a restart loses the events.
     Memory,
-    /// In a file, and the newest events also in memory.
+    /// In a file, and the newest events also in memory. A restart continues with the events in the file.
     File,
     /// In Redis: several servers can share the events.
     Redis,
@@ -65,12 +65,13 @@ impl Choice for LogKindName {
     ];
 }
 
-/// When an event in a log file is synced to the disk, so that it survives a crash.
+/// When an event is synced to the disk, if the log is a file. A crash cannot lose a synced event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// The event is synced before it is acknowledged and delivered.
     Always,
-    /// The event is synced at most `log.sync_interval` after it was acknowledged.
+    /// The event is acknowledged first and synced at most `log.sync_interval` later, so a crash in between
+    /// can lose it.
     Interval,
 }
 

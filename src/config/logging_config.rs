@@ -9,7 +9,7 @@ use super::value;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LoggingConfig {
-    /// The minimum level of the messages that the process logs.
+    /// The least important level that the process logs. The variable `RUST_LOG` overrides it.
     #[serde(
         deserialize_with = "value::level",
         serialize_with = "value::write_level"

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{auth::IssuerConfig, event::Topic, matching::HubUrl};
 
-/// Keys whose changes take effect while the server runs. A change of any other key needs a restart. See
-/// [`Config::live_settings`].
+/// Keys whose changes take effect while the server runs. A change of any other key needs a restart.
 pub const RELOADABLE: [&str; 6] = [
     "auth.issuers",
     "stream.checkpoints",
@@ -32,7 +31,7 @@ pub const RELOADABLE: [&str; 6] = [
 pub struct Config {
     /// Sockets, threads and timeouts.
     pub server: ServerConfig,
-    /// The ticker, which publishes numbered messages.
+    /// The ticker, which publishes a numbered message at a fixed interval.
     pub ticker: TickerConfig,
     /// Event streams and the history in memory.
     pub stream: StreamConfig,
@@ -65,25 +64,26 @@ pub struct ServerConfig {
     /// Number of threads that serve connections. 0: one thread for each CPU core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
-    /// The folder whose files are served at `/`. If it does not exist, the server logs a warning.
+    /// The folder whose files are served at `/`. If it does not exist, the server logs a warning and serves
+    /// everything else.
     #[serde(deserialize_with = "value::folder")]
     pub static_dir: PathBuf,
     /// The header Content-Security-Policy of the files in `static_dir`. `None`, written `"off"`: they have no
     /// such header.
     #[serde(with = "value::content_security_policy")]
     pub static_csp: Option<String>,
-    /// Maximum number of subscribers. 0: as many as the limit on open files allows. When the maximum is
-    /// reached, new subscribers receive a `retry:` and are disconnected.
+    /// Maximum number of subscribers. If it is 0 or exceeds what the limit on open files allows, that limit
+    /// applies. When the maximum is reached, new subscribers receive a `retry:` and are disconnected.
     #[serde(deserialize_with = "value::number::<_, 0, 10_000_000>")]
     pub max_subscribers: usize,
-    /// The server closes a connection without an event stream when it is idle for this long, or when a
-    /// request is not complete and answered this long after its first byte.
+    /// The server closes a connection without an event stream when it is idle for this long. It also closes
+    /// the connection if a request is not complete and answered this long after its first byte.
     #[serde(with = "value::timeout")]
     pub request_timeout: Duration,
     /// The server closes a connection whose socket accepts no bytes for this long.
     #[serde(with = "value::timeout")]
     pub write_timeout: Duration,
-    /// Maximum duration of a graceful shutdown.
+    /// Maximum duration of a graceful shutdown. Streams that have not ended by then are cut off.
     #[serde(with = "value::drain_timeout")]
     pub drain_timeout: Duration,
 }
@@ -94,7 +94,8 @@ const STRICT_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self
                           frame-ancestors 'none'";
 
 impl ServerConfig {
-    /// The Content-Security-Policy header of the files in `static_dir`.
+    /// The header Content-Security-Policy of the files in `static_dir`, or `None` if they have no such
+    /// header.
     pub(crate) fn content_security_policy(&self) -> Option<HeaderValue> {
         let policy = self.static_csp.as_deref()?;
         Some(HeaderValue::from_str(policy).expect("a policy is visible ASCII"))
@@ -117,7 +118,8 @@ impl Default for ServerConfig {
     }
 }
 
-/// Section `[ticker]`: the ticker, which publishes numbered messages. All keys except `topic` are reloadable.
+/// Section `[ticker]`: the ticker, which publishes a numbered message at a fixed interval. All keys except
+/// `topic` are reloadable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -128,7 +130,8 @@ pub struct TickerConfig {
     /// Time from one message of the ticker to the next.
     #[serde(with = "value::interval")]
     pub interval: Duration,
-    /// Text of the ticker's messages. `{n}` is replaced by the number of the message, which begins with 0.
+    /// Text of the messages of the ticker. `{n}` is replaced by the number of the message. The first message
+    /// of a log has number 0.
     #[serde(deserialize_with = "value::message")]
     pub message: String,
     /// Topic of the ticker's messages. A subscriber of `/events/sse` that asks for no topic receives this
@@ -162,26 +165,28 @@ pub struct StreamConfig {
     #[serde(with = "value::timeout")]
     pub heartbeat: Duration,
     /// Whether idle subscribers receive checkpoints. A checkpoint is an event that only gives the client a
-    /// newer id to resume after. It is sent instead of the heartbeat comment if the client's last event id is
-    /// in the older half of the history. Reloadable.
+    /// newer id to resume after. It replaces the heartbeat comment if the last event id of the client is in
+    /// the older half of the history. Reloadable.
     #[serde(deserialize_with = "value::boolean")]
     pub checkpoints: bool,
-    /// Maximum duration of a stream. `None`, written `"off"`: a stream lasts until its client leaves, its
-    /// token expires or the server stops.
+    /// Maximum duration of a stream. Each stream ends after a random 80 to 100 % of it. `None`, written
+    /// `"off"`: no limit.
     #[serde(with = "value::optional_duration")]
     pub max_lifetime: Option<Duration>,
-    /// Maximum number of events that are retained in memory. The oldest events are evicted first.
+    /// Maximum number of retained events in memory, without those about active subscriptions. The oldest
+    /// events are evicted first.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
     /// Maximum number of retained events about active subscriptions, in addition to `history`.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
     pub presence_history: usize,
-    /// Memory for all retained events, in bytes. When this memory is full, events about active subscriptions
-    /// are evicted first if they use more than a quarter of it.
+    /// Maximum memory of all retained events, in bytes. The newest event stays even if it needs more. When
+    /// the memory is full, events about active subscriptions are evicted first if they use more than a
+    /// quarter of it.
     #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
     pub history_bytes: usize,
-    /// Maximum age of a retained event. Older events are evicted when the next event is appended. `None`,
-    /// written `"off"`: no limit.
+    /// Maximum age of a retained event in memory. Older events are evicted when the next event is appended.
+    /// `None`, written `"off"`: no limit.
     #[serde(with = "value::optional_duration")]
     pub history_age: Option<Duration>,
     /// Number of the newest events that stay in memory for connected subscribers even if `history` or
@@ -211,11 +216,11 @@ impl Default for StreamConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// The hub's URL as its clients know it. `None`, written `"auto"`: made from `server.bind`.
+    /// The hub's URL as its clients know it. `None`, written `"auto"`: a URL made from `server.bind`.
     #[serde(with = "value::optional_hub_url")]
     pub url: Option<HubUrl>,
-    /// Whether the hub publishes events about active subscriptions and lists these subscriptions, for clients
-    /// whose token allows it.
+    /// Whether the hub publishes events about active subscriptions and lists these subscriptions. Only a
+    /// client whose token allows it receives them.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
     /// Whether clients of older Mercure versions are also accepted.
@@ -234,14 +239,16 @@ pub struct AuthConfig {
         serialize_with = "value::write_choice"
     )]
     pub subscribe: SubscribePolicy,
-    /// Name of the cookie that may carry a token. `None`, written `"off"`: no cookie is read.
+    /// Name of the cookie that may carry a token. `None`, written `"off"`: no such cookie. With `hub.legacy`,
+    /// the cookie `mercureAuthorization` may also carry one.
     #[serde(with = "value::cookie")]
     pub cookie: Option<String>,
-    /// A subscriber receives the event `expiring` this long before its token expires.
+    /// A subscriber receives the event `expiring` about this long before its token expires and its stream
+    /// ends.
     #[serde(with = "value::expiring")]
     pub expiring: Duration,
-    /// The trusted issuers and their key files. Reloadable; each reload also reads the key files. Empty: at
-    /// each start, the server creates a key and prints a token that is signed with it.
+    /// The trusted issuers and their key files. Reloadable: each reload also reads the key files again.
+    /// Empty: at each start, the server creates a key and prints a token that is signed with it.
     #[serde(with = "value::issuers")]
     pub issuers: Vec<IssuerConfig>,
 }
@@ -276,11 +283,13 @@ impl Default for AuthConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct LimitsConfig {
-    /// Maximum length of a request body. A longer body returns 413, or 400 for `QUERY`.
+    /// Maximum length of a request body. A longer body returns 413. For `QUERY`, it returns 400, and the
+    /// maximum is lower if `matchers` and `pattern` need less.
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
-    /// Maximum length of each field of an update (a publish request). Each line break in `data` is counted as
-    /// 7 bytes, because each line is sent with the field name `data: `. A longer field returns 413.
+    /// Maximum length of each field of an update (a publish request). A longer field returns 413. In `data`,
+    /// a line break counts as 7 bytes (CRLF as 8), because each further line is sent with the field name
+    /// `data: `.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
     /// Maximum number of topics of an update. More topics return 413.
@@ -290,24 +299,26 @@ pub struct LimitsConfig {
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub matchers: usize,
     /// Memory for the matchers (topics and patterns) of all subscribers, in bytes. When it is exhausted, new
-    /// subscribers receive a `retry:` and are disconnected.
+    /// subscribers receive a `retry:` and are disconnected, or 503 for `QUERY`. Subscribers with only a few
+    /// topics are still accepted.
     #[serde(deserialize_with = "value::number::<_, 65_536, 1_099_511_627_776>")]
     pub matcher_bytes: usize,
     /// Maximum length of each topic or pattern that a subscriber asks for or that a token contains. A longer
     /// one returns 400, or 401 if it is in a token.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
-    /// Maximum number of streams that are open with the same token. A further stream returns 429.
+    /// Maximum number of streams of one server that are open with the same token. A further stream returns
+    /// 429.
     #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
     pub subscriptions: usize,
     /// Maximum length of a token. A longer token returns 401.
     #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
     pub token: usize,
-    /// Maximum number of Mercure entries in a token's claim `authorization_details`. More return 401.
+    /// Maximum number of authorization details for Mercure in a token. A token with more returns 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_details: usize,
-    /// Maximum number of topics in each Mercure entry of a token's claim `authorization_details`. More return
-    /// 401.
+    /// Maximum number of topics in each authorization detail for Mercure in a token, and in each list of its
+    /// older claim `mercure`. A token with more returns 401.
     #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
     pub token_topics: usize,
 }
@@ -334,8 +345,9 @@ impl Default for LimitsConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CorsConfig {
-    /// Origins whose pages may read the stream, `/status` and `/metrics`. `*`: all origins, but without
-    /// credentials. Empty: only the server's own origin.
+    /// Origins whose pages may use the server with credentials, such as the cookie of a user, which then also
+    /// allows publishing. `*`: pages of all origins, but without credentials. Empty: only pages of the
+    /// server's own origin.
     #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,
 }

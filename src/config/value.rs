@@ -1,5 +1,6 @@
-//! Decides which values are allowed for each kind of setting. Every error contains the value found and the
-//! values that are allowed. The caller adds the source and the key.
+//! Decides which values are allowed for each kind of setting. Every error contains the values that are
+//! allowed and the value found, except that of a Redis URL, which may contain a password. The caller adds the
+//! source and the key.
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -60,8 +61,8 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D, what: &str) -> Result<PathBu
         })
 }
 
-/// The prefix of the log's keys in Redis. Braces are not allowed, because they would select the hash slot in
-/// a Redis Cluster.
+/// Reads the prefix of the keys in Redis. Braces are not allowed: in a Redis Cluster, they would determine
+/// where a key is stored.
 pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = Value::deserialize(deserializer)?;
     let is_good = |text: &&str| {
@@ -77,7 +78,8 @@ pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     })
 }
 
-/// The URL of Redis. It may contain a password, so error messages do not show the value found.
+/// Reads and writes the URL of Redis. It may contain a password, so error messages do not show the value
+/// found.
 pub(super) mod redis_url {
     use super::*;
 
@@ -115,10 +117,12 @@ pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
     }
 }
 
-/// The word that means `None` in the config: the setting is switched off, or unlimited.
+/// The word that means `None` in the config. For most settings, the feature is then switched off, or there is
+/// no limit.
 const OFF: &str = "off";
 
-/// Reads a text that satisfies `is_good`, or `off`. `allowed` describes such texts in the error message.
+/// Reads a text that satisfies `is_good`, or `off`, which gives `None`. `allowed` describes the good texts in
+/// the error message.
 pub(super) fn text_or_off<'de, D: Deserializer<'de>>(
     deserializer: D,
     is_good: impl Fn(&str) -> bool,
@@ -170,7 +174,7 @@ pub(super) mod optional_hub_url {
     }
 }
 
-/// A setting whose value is a topic.
+/// Reads and writes a setting whose value is a topic.
 pub(super) mod topic {
     use super::*;
 
@@ -227,7 +231,7 @@ pub(super) fn write_choice<S: Serializer, C: Choice>(
     serializer.serialize_str(word.expect("every choice has a word").0)
 }
 
-/// The name of a cookie (RFC 6265, section 4.1.1), or `off`.
+/// Reads and writes a setting whose value is the name of a cookie (RFC 6265, section 4.1.1), or `off`.
 pub(super) mod cookie {
     pub(in crate::config) use super::write_or_off as serialize;
     use super::*;
@@ -245,12 +249,12 @@ pub(super) mod cookie {
     }
 }
 
-/// The value of a Content-Security-Policy header, or `off`.
+/// Reads and writes a setting whose value is that of a Content-Security-Policy header, or `off`.
 pub(super) mod content_security_policy {
     pub(in crate::config) use super::write_or_off as serialize;
     use super::*;
 
-    /// Maximum length of a policy, in bytes.
+    /// Maximum length of a Content-Security-Policy, in bytes.
     const MAX_BYTES: usize = 4096;
 
     fn is_policy(text: &str) -> bool {
@@ -266,11 +270,11 @@ pub(super) mod content_security_policy {
     }
 }
 
-/// A list of issuers, each with its key file.
+/// Reads and writes a list of issuers, each with its key file.
 pub(super) mod issuers {
     use super::*;
 
-    /// Maximum number of issuers. A longer list is refused.
+    /// Maximum number of issuers in `auth.issuers`. A longer list is refused.
     const MAX_ISSUERS: usize = 100;
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
@@ -330,8 +334,8 @@ fn duration<'de, D: Deserializer<'de>>(
     duration_of(&found, bounds, "")
 }
 
-/// Parses a duration from `min` to `max`, both included. `or` begins the list of allowed values in the error
-/// message; it names what the caller also allows, such as `off`.
+/// Parses a duration from `min` to `max`, both included. In the error message, `or` precedes the allowed
+/// durations: it names other values that the caller allows, such as `"off", or `.
 fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
     let parse = |text: &str| humantime::parse_duration(text);
     let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
@@ -347,7 +351,7 @@ fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> R
         })
 }
 
-/// A setting whose value is a duration, or `off`.
+/// Reads and writes a setting whose value is a duration from one second to ten years, or `off`.
 pub(super) mod optional_duration {
     use super::*;
 

@@ -1,7 +1,8 @@
-//! A subscriber's cursor in the archive, for events that are no longer in memory.
+//! A subscriber's cursor in the archive, for events that are no longer in memory. The archive is the whole
+//! log in Redis.
 //!
-//! The cursor is an event id and not a position, because only memory has positions. The subscriber requests
-//! a batch of events, sends it, and then requests the next batch.
+//! The cursor is an event id and not a position, because only memory has positions. The subscriber requests a
+//! batch of events, sends it, and then requests the next batch.
 
 use std::collections::VecDeque;
 
@@ -13,12 +14,13 @@ use crate::{
     matching::Selection,
 };
 
-/// A subscriber's cursor in the archive, which has the events that are no longer in memory: the id after
-/// which the subscriber continues, and the items that were fetched for it.
+/// How far a subscriber has read the archive (the whole log in Redis): the id after which it continues, and
+/// the items that were fetched but not processed yet.
 #[derive(Debug)]
 pub(crate) struct ArchiveCursor {
     after: Option<Reached>,
-    /// Whether the client knows the id in `after`. If not, the client's last event id is an older one.
+    /// Whether the client knows the id of the last event before the cursor. If not, that event was not for
+    /// this client, and the client's last event id is older.
     is_announced: bool,
     /// Receives the response to the pending request for items. `None`: no request is pending.
     response: Option<ArchiveResponse<Vec<Item>>>,
@@ -37,7 +39,8 @@ pub(crate) struct ArchiveBatch {
 }
 
 impl ArchiveCursor {
-    /// Starts after the id `after`, which the client must know, or at the oldest event if `after` is `None`.
+    /// Starts after the id `after`, or at the oldest event if `after` is `None`. Assumes that the client
+    /// knows the id `after`.
     pub(crate) fn new(after: Option<Reached>) -> Self {
         Self {
             after,
@@ -51,9 +54,9 @@ impl ArchiveCursor {
         self.after.map(|after| after.id)
     }
 
-    /// Requests the next items from the archive, unless fetched ones are left, and waits for them. Returns
-    /// whether there are any items. If this future is dropped while it waits for items, their request stays
-    /// pending, and the next call waits for the same response.
+    /// Waits until there are fetched items to process, and requests them from the archive if none are left.
+    /// Returns `false` if the archive has no further items. If this future is dropped while it waits for the
+    /// items, the request stays pending, and the next call waits for the same response.
     pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
         if self.items.is_empty() {
             if let Some(after) = self.after.filter(|after| after.others.is_none()) {
@@ -68,15 +71,16 @@ impl ArchiveCursor {
         Ok(!self.items.is_empty())
     }
 
-    /// Returns the id of the cursor if the client does not know it yet. The caller must send this id to the
-    /// client, because from now on the client is assumed to know it.
+    /// Returns the id of the cursor, or `None` if the client knows the id of the last event before it. The
+    /// caller must send the returned id to the client, because from now on the client is assumed to know it.
     pub(crate) fn announce(&mut self) -> Option<EventId> {
         let was_announced = std::mem::replace(&mut self.is_announced, true);
         self.after().filter(|_| !was_announced)
     }
 
-    /// Encodes the fetched items for the subscriber, until at least `most` topics were matched against its
-    /// selection or no item is left. The next call continues with the remaining items.
+    /// Encodes fetched items for the subscriber, and moves the cursor past them. Stops when at least `most`
+    /// topics were matched against its selection, or when no fetched item is left. The next call continues
+    /// with the remaining items.
     pub(crate) fn take(
         &mut self,
         most: usize,

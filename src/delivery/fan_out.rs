@@ -1,7 +1,7 @@
 //! The fan-out of a worker thread: one task that writes new events to all live subscribers of the thread.
 //!
 //! It sends events in rounds. A round is a batch of events that is encoded once and written with one system
-//! call for each subscriber. No task of a subscriber is woken.
+//! call for each subscriber. Writing wakes no task of a subscriber.
 
 use std::{
     cell::RefCell,
@@ -35,19 +35,20 @@ const MAX_ROUND_BYTES: usize = 16 * 1024;
 const MATCH_BUDGET: usize = 32 * 1024;
 
 /// After serving this many slots, each for one subscriber, the fan-out yields its CPU core to other threads.
-/// Otherwise, a round for 10,000 subscribers would keep the Broadcaster's thread waiting so long that its
-/// numbered messages are late. With 5,000 subscribers and 1,000 events per second on two cores, yielding
-/// raised the share of numbered messages that arrived within 5 ms from 98.3 % to 99.8 %.
+/// Otherwise, a round for 10,000 subscribers would delay the thread that publishes the ticker's messages.
+/// With 5,000 subscribers and 1,000 events per second on two cores, yielding raised the share of these
+/// messages that arrived within 5 ms from 98.3 % to 99.8 %.
 const SLOTS_PER_CHUNK: usize = 256;
 
 /// After serving this many slots, each for one subscriber, the fan-out yields to the other tasks of its
 /// thread: requests, and subscribers that are catching up.
 const SLOTS_PER_TURN: usize = 4 * SLOTS_PER_CHUNK;
 
-/// Pause after a round, as a multiple of the time that the round took. Events that arrive during the pause
-/// share the next round: one system call for each subscriber sends all of them. With 1,000 events per second
-/// and 1,000 subscribers, the pause reduced the CPU time of a delivery from 1.3 to 0.4 µs, and the time until
-/// the last subscriber has an event from 50 to 35 ms (docs/explain/performance.md).
+/// Pause after a round that reached the head of the log, as a multiple of the time that the round took.
+/// Events that arrive during the pause share the next round: one system call for each subscriber sends all of
+/// them. With 1,000 events per second and 1,000 subscribers, the pause reduced the CPU time of a delivery
+/// from 1.3 to 0.4 µs, and the time until the last subscriber has an event from 50 to 35 ms
+/// (docs/explain/performance.md).
 const PAUSE_FACTOR: u32 = 4;
 
 /// Maximum pause after a round, even if [`PAUSE_FACTOR`] gives a longer one.
@@ -68,7 +69,8 @@ struct Inner {
 }
 
 impl FanOut {
-    /// Starts the fan-out on this thread, which must run an actix `Arbiter` or a `LocalSet`.
+    /// Starts the fan-out on this thread, which must run an actix `Arbiter` or a `LocalSet`. It delivers the
+    /// events that are appended from now on.
     pub(crate) fn start(hub: Hub) -> Self {
         let head = hub.log().next();
         let registry = Registry::new(hub.url().clone(), head);
@@ -81,9 +83,11 @@ impl FanOut {
     }
 
     /// Makes a subscriber live: the fan-out then writes new events to its socket. The subscriber must be at
-    /// the head. Returns when the subscriber is no longer live: its socket did not accept everything, it must
-    /// read the log itself, or something is [due](Subscriber::due). The result is what must be sent next. The
-    /// inner error is an error of the socket.
+    /// the head.
+    ///
+    /// Returns what must be sent next when the subscriber is no longer live. This is so if its socket did not
+    /// accept everything, if it must read the log itself, or if something is [due](Subscriber::due). Fails if
+    /// the Broadcaster has stopped; the inner error is that of the socket.
     pub(crate) async fn live(
         &self,
         socket: Rc<TcpStream>,
@@ -108,7 +112,8 @@ impl FanOut {
         }
     }
 
-    /// Sends all events from position `cursor` on to the live subscribers, until the Broadcaster ends.
+    /// Sends new events, from position `cursor` on, and heartbeats to the live subscribers, until the
+    /// Broadcaster ends.
     async fn run(self, cursor: u64) {
         let _guard = Guard(&self.0.hub);
         let registry = &self.0.registry;
@@ -134,7 +139,7 @@ impl FanOut {
                 self.keep_alive(from.cursor, heartbeat, checkpoints, now)
                     .await;
                 // With this interval between checks, a heartbeat is late by at most a tenth of its own
-                // interval, and by at most a second.
+                // interval, and by at most a second, plus the time of a round.
                 next_idle_check = now + (heartbeat / 10).min(Duration::from_secs(1));
             }
             if sent.is_none()
@@ -146,8 +151,9 @@ impl FanOut {
         registry.borrow_mut().clear();
     }
 
-    /// Sends one round, a batch of new events, to the live subscribers, starting at `from`. Returns where the
-    /// next round starts, or `None` if there is nothing new.
+    /// Sends one round, a batch of new events, to the live subscribers, starting at `from`. If events are
+    /// missing, removes the subscribers that may need them. Returns where the next round starts, or `None` if
+    /// there is nothing new.
     async fn send_round(&self, from: ReadFrom) -> Option<ReadFrom> {
         let log = self.0.hub.log();
         let registry = &self.0.registry;
@@ -187,7 +193,7 @@ impl FanOut {
             }
             // The next events were evicted before delivery, or this log never received them. Remove all
             // subscribers from the registry: each of them then reads the log itself, and receives a `gap`
-            // event if it missed anything.
+            // event if it cannot get the missing events.
             Read::Evicted { .. } | Read::Missing => {
                 let end = log.next();
                 registry.borrow_mut().take_off_all();
@@ -241,9 +247,9 @@ impl FanOut {
         self.0.hub.metrics().count_deliveries(&stats);
     }
 
-    /// Calls `deliver` for all slots of a group, one part after another. Between parts, it yields to other
-    /// threads and tasks. `turn` is the number of slots since the last yield to other tasks; the caller
-    /// passes the same variable for each group.
+    /// Calls `deliver` for all slots of a group, one part after another, and returns the sum of the results.
+    /// Between parts, it yields to other threads and tasks. `turn` is the number of slots since the last
+    /// yield to other tasks; the caller passes the same variable for each group.
     async fn each_part(
         &self,
         group: GroupId,
@@ -291,15 +297,15 @@ async fn pause_after(round: Duration) {
     }
 }
 
-/// Removes a live subscriber from the registry when it is dropped.
+/// A subscriber in the registry. Dropping this value removes the subscriber.
 struct Membership<'a> {
     id: LiveId,
     registry: &'a RefCell<Registry<Rc<TcpStream>>>,
 }
 
 impl Membership<'_> {
-    /// Removes the subscriber from the registry and returns its position. Fails if the subscriber is no
-    /// longer in the registry, which is cleared when the Broadcaster ends.
+    /// Removes the subscriber from the registry and returns its position. Fails if the Broadcaster has ended,
+    /// because the registry is then cleared.
     fn leave(self) -> Result<Lagging, BroadcasterGone> {
         let position = self.registry.borrow_mut().leave(self.id);
         let position = position.ok_or(BroadcasterGone)?;

@@ -1,8 +1,9 @@
 //! Moves events from the log to sockets.
 //!
-//! Each subscriber is a cursor, in memory or in the archive. A subscriber whose cursor is at the head is
-//! live, and the fan-out of its worker thread writes each round of events to it. All others read the log
-//! themselves.
+//! Each subscriber has a cursor: its position in the log in memory or, for older events, in the archive (the
+//! whole log in Redis). A subscriber whose cursor is at the head is live: the fan-out of its worker thread
+//! writes new events to its socket. All other subscribers read the log themselves. HTTP/1.0 clients and the
+//! streams of an embedding application always do.
 
 mod archive_cursor;
 mod fan_out;

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 /// The socket of a live client (one to which the fan-out writes new events), or a substitute in tests and
 /// benchmarks.
 pub(crate) trait Outlet {
-    /// Writes without waiting, and returns how many bytes were accepted. If the socket's buffer is full, this
-    /// is only a part of `bytes`, or the result is the error `WouldBlock`.
+    /// Writes without waiting, and returns how many bytes were accepted: fewer than all if the socket's
+    /// buffer becomes full. If it is full already, the error is `WouldBlock`.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
@@ -18,7 +18,7 @@ impl Outlet for Rc<TcpStream> {
     }
 }
 
-/// Writes to an outlet and returns how many bytes it accepted: 0 if its buffer is full.
+/// Writes to an outlet without waiting, and returns how many bytes it accepted. 0: its buffer is full.
 pub(super) fn write(outlet: &impl Outlet, bytes: &[u8]) -> io::Result<usize> {
     match outlet.try_write(bytes) {
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),

@@ -1,26 +1,28 @@
 //! The position of a subscriber in the log in memory.
 //!
-//! The cursor and the last id that the client knows are stored separately, because events that are not
-//! for the subscriber move only the cursor.
+//! The cursor and the last id that the client knows are stored separately. An event that is not for the
+//! subscriber moves only the cursor.
 
 /// A subscriber's cursor in the log, and the position up to which its client knows event ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// The subscriber has received every event before this position that its selection includes.
+    /// The position of the next event to read. The subscriber needs no earlier event: each was sent, was
+    /// reported by a gap, or was not requested.
     pub(crate) cursor: u64,
-    /// The position after the event whose id is the client's last event id. A client that reconnects resumes
-    /// here. Smaller than `cursor` if the events in between were not for this subscriber.
+    /// Where a client that reconnects now would resume: the position after the event with its last event id.
+    /// Less than `cursor` if the events in between were not for this subscriber. 0 if this position is
+    /// unknown, because the client's last event id came from the archive (the whole log in Redis).
     pub(crate) announced: u64,
 }
 
 impl Position {
-    /// The position of a client that knows the id of the event right before `cursor`.
+    /// A position at which the client knows the id of the event before `cursor`. Both fields are `cursor`.
     pub(crate) fn announced_at(cursor: u64) -> Self {
         let announced = cursor;
         Self { cursor, announced }
     }
 
-    /// Returns this position with the cursor moved forward to `cursor`, but never back.
+    /// Returns this position with the later of its own cursor and `cursor`. `announced` stays the same.
     pub(crate) fn at_least(self, cursor: u64) -> Self {
         Self {
             cursor: self.cursor.max(cursor),
@@ -28,9 +30,9 @@ impl Position {
         }
     }
 
-    /// Whether the client should receive a checkpoint, an event that sets its last event id to the one before
-    /// `cursor`. That is the case if the client's last event id is an older one from before `newer_half`,
-    /// where the newer half of the history begins. That older event may soon be evicted.
+    /// Whether the client should receive a checkpoint, an event that only sets its last event id. It should
+    /// if its present id is from before position `newer_half`, where the newer half of the history begins,
+    /// and so may soon be evicted. The id before `cursor` must be newer than its present id.
     pub(crate) fn is_at_risk(self, cursor: u64, newer_half: u64) -> bool {
         self.announced < cursor.min(newer_half)
     }

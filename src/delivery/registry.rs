@@ -31,10 +31,10 @@ use crate::{
 /// What must be sent next to a client that is no longer live, and where it continues to read the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lagging {
-    /// The unsent rest of a frame that was written in part. It must be sent before anything else. May be
-    /// empty.
+    /// The unsent bytes of an event or heartbeat that was not written completely. They must be sent before
+    /// anything else. May be empty.
     pub(crate) rest: Bytes,
-    /// The client's position in the log when `rest` is sent.
+    /// The client's position in the log after `rest` is sent.
     pub(crate) position: Position,
 }
 
@@ -94,15 +94,15 @@ pub(crate) struct Part {
     pub(crate) slots: Range<usize>,
 }
 
-/// What idle clients receive.
+/// What the fan-out sends to idle clients: the comment, or the checkpoint.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) comment: Frame,
-    /// An event that only sets the client's last event id, to the id of the last delivered event. `None` if
+    /// An event that only sets the client's last event id: to that of the newest delivered event. `None` if
     /// checkpoints are off or this id is unknown.
     pub(crate) checkpoint: Option<Frame>,
-    /// The position where the newer half of the history begins. A client whose last event id is older than
-    /// this position receives the checkpoint instead of the comment.
+    /// The position where the newer half of the history begins. A client whose last event id is older
+    /// receives the checkpoint, if there is one, instead of the comment.
     pub(crate) newer_half: u64,
 }
 
@@ -122,9 +122,10 @@ impl<O: Outlet> Registry<O> {
         self.next_serial
     }
 
-    /// Makes a client live. The client must have received every event of its selection before `position`. The
-    /// returned receiver resolves when the registry removes the client: to what must be sent to it next, or
-    /// to the error of its outlet. The receiver fails if the client leaves or the registry is cleared.
+    /// Makes a client live. It must be at the head: it has received every event before the cursor of
+    /// `position` that its selection includes. When the registry removes the client, the returned receiver
+    /// resolves to what must be sent next, or to the error of the outlet. The receiver fails if the client
+    /// leaves or the registry is cleared.
     pub(crate) fn join(
         &mut self,
         selection: &Arc<Selection>,
@@ -228,8 +229,8 @@ impl<O: Outlet> Registry<O> {
         self.delivered_to = next;
     }
 
-    /// Upper limit of the cost to match one topic against the patterns of all groups. The unit is the match
-    /// of a simple pattern.
+    /// Upper estimate of the cost to match one topic against the patterns of all groups. The unit is the
+    /// match of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.router.match_cost()
     }
@@ -250,8 +251,8 @@ impl<O: Outlet> Registry<O> {
         self.find(group).map_or(0, |group| group.clients.capacity())
     }
 
-    /// Writes a round to the clients in one part of a group. Each client receives only the events that it
-    /// lacks.
+    /// Writes a round to the clients in one part of a group: to each only the events that it lacks. Removes a
+    /// client if its outlet fails or does not accept everything. Returns what was accepted.
     pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
             let (events, start) = round.lacked(client.position.cursor);
@@ -282,8 +283,9 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Sends a heartbeat to the clients in `part` that were sent nothing for `idle`. It is a checkpoint if
-    /// the client's last event id may soon be evicted, otherwise a comment.
+    /// Sends a heartbeat to the clients in `part` that were sent nothing for `idle`. It is the checkpoint, if
+    /// there is one and the client's last event id may soon be evicted. Otherwise it is the comment. Removes
+    /// clients like [`Self::deliver`].
     pub(crate) fn keep_alive(
         &mut self,
         frames: &KeepAlive,
@@ -313,8 +315,8 @@ impl<O: Outlet> Registry<O> {
         })
     }
 
-    /// Calls `act` for each client in `part`. Removes the client if `act` fails or if bytes for it remain
-    /// unsent.
+    /// Calls `act` for each client in `part`. Removes the client if `act` fails or returns what must be sent
+    /// to the client next. Returns the numbers that `act` has counted.
     fn each(
         &mut self,
         part: Part,
@@ -342,7 +344,7 @@ impl<O: Outlet> Registry<O> {
         result
     }
 
-    /// Removes every client, so that each one reads the log from its own cursor.
+    /// Removes every client, so that each one then reads the log from its own cursor.
     pub(crate) fn take_off_all(&mut self) {
         let delivered_to = self.delivered_to;
         for client in self.drain() {
@@ -350,9 +352,9 @@ impl<O: Outlet> Registry<O> {
         }
     }
 
-    /// Removes the clients that may receive presence events (events about active subscriptions). Some
-    /// presence events were evicted before delivery, so each of these clients must read the log and receive a
-    /// gap.
+    /// Removes the clients that may receive presence events (events about active subscriptions). Some of
+    /// these events may have been evicted before delivery. So each of these clients must read the log, which
+    /// tells it what is missing.
     pub(crate) fn take_off_presence(&mut self) {
         let delivered_to = self.delivered_to;
         let wants = |group: &Group<O>| group.selection.may_select_presence();
@@ -382,8 +384,8 @@ impl<O: Outlet> Registry<O> {
     }
 }
 
-/// Tells a client that the registry has removed it. Nothing is left to send, so the client continues in the
-/// log from its cursor.
+/// Tells a client that the registry has removed it. No event was written in part, so the client reads the log
+/// from its cursor on.
 fn remove_lagging<O>(client: Live<O>, delivered_to: u64) {
     let lagging = Lagging {
         rest: Bytes::new(),

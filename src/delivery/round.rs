@@ -1,7 +1,7 @@
-//! A round: the events that the fan-out writes to a group of subscribers together.
+//! A round: the new events that the fan-out writes to the live subscribers together.
 //!
-//! The bytes are encoded once. A subscriber that lacks only some of the events gets the end of the same
-//! bytes.
+//! The bytes are encoded once for each group of subscribers. A subscriber that lacks only some of the events
+//! receives the end of the same bytes.
 
 use std::time::Instant;
 
@@ -12,12 +12,13 @@ use crate::{
     event_log::Entry,
 };
 
-/// A batch of encoded events that is written to all live clients of a group, in log order.
+/// The encoded events of a round for one group of live clients, which have the same matchers and rights. In
+/// log order.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// When the oldest of the events was appended to the log.
+    /// When the oldest of the events was appended to the log, or when the round began if that was earlier.
     arrived: Instant,
-    /// For each event, its position in the log, and the offset in `bytes` where it ends.
+    /// For each event: its position in the log, and the offset in `bytes` where it ends.
     events: Vec<(u64, usize)>,
     bytes: Bytes,
 }
@@ -61,13 +62,13 @@ impl RoundBuilder {
 }
 
 impl Round {
-    /// When the oldest of the events was appended to the log.
+    /// When the oldest of the events was appended to the log, or when the round began if that was earlier.
     pub(crate) fn arrived(&self) -> Instant {
         self.arrived
     }
 
-    /// What a client still needs if it has every event before `cursor`: the number of events, and the offset
-    /// in the bytes at which they begin.
+    /// Returns how many events of the round a client lacks if it has every event before position `cursor`,
+    /// and the offset at which their bytes begin.
     pub(crate) fn lacked(&self, cursor: u64) -> (usize, usize) {
         let has = self.events.partition_point(|(seq, _)| *seq < cursor);
         (self.events.len() - has, self.end_of_first(has))
@@ -91,20 +92,21 @@ impl Round {
         events.checked_sub(1).map_or(0, |last| self.events[last].1)
     }
 
-    /// What a client must still receive if its socket accepted the bytes of the round only up to offset
-    /// `position`. This offset must be before the end of the bytes.
-    pub(crate) fn left_after(&self, position: usize) -> Remainder {
-        let whole = self.events.partition_point(|(_, end)| *end <= position);
+    /// Returns what a client must still receive if it has only the bytes of the round before `offset`.
+    /// `offset` must be less than the length of the bytes.
+    pub(crate) fn left_after(&self, offset: usize) -> Remainder {
+        let whole = self.events.partition_point(|(_, end)| *end <= offset);
         let (seq, end) = self.events[whole];
-        if position == self.end_of_first(whole) {
+        if offset == self.end_of_first(whole) {
             return Remainder {
                 rest: Bytes::new(),
                 cursor: seq,
                 taken: whole,
             };
         }
-        // Copy a small rest: a slice would keep the bytes of the whole round in memory. Share a large rest.
-        let rest = position..end;
+        // Copy a small rest, because a slice would keep the bytes of the whole round in memory. Share a large
+        // rest.
+        let rest = offset..end;
         let rest = if rest.len() < self.bytes.len() / 2 {
             Bytes::copy_from_slice(&self.bytes[rest])
         } else {
@@ -118,14 +120,13 @@ impl Round {
     }
 }
 
-/// What a client must still receive of a round after its socket accepted only a part.
+/// What a client must still receive after its socket accepted only a part of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remainder {
     /// The unsent bytes of the event that was written in part. Empty if the write ended between two events.
     pub(crate) rest: Bytes,
-    /// The log position of the event after `rest`, where the client continues to read.
+    /// The log position from which the client must read after it has received `rest`.
     pub(crate) cursor: u64,
-    /// Number of events of the round before `cursor`, including those that the client already had before the
-    /// round.
+    /// Number of events of the round before `cursor`, including those that the client had before this round.
     pub(crate) taken: usize,
 }

@@ -20,17 +20,16 @@ use crate::{
     metrics::{Close, GaugeGuard},
 };
 
-/// Maximum bytes of events in one read from the log, except that a larger event is read whole. The bytes stay
-/// in memory until the client's socket accepts them.
+/// Maximum size of the events that one read from memory returns, in bytes. A larger event is returned alone.
+/// The bytes stay in memory until the client's socket accepts them.
 pub(crate) const BATCH_BYTES: usize = 4096;
 
-/// Limit on the work of matching topics in one read from the log, counted in matches of a simple matcher.
-/// Such a match takes up to a microsecond, and no event can be appended to the log in memory during a read.
-/// At the limit, the read ends, and the next read continues.
+/// Approximate limit on topic matching in one read, because an append to memory waits until the read ends.
+/// The unit is one match by a simple matcher, which takes up to 1 µs. The next read continues where this one
+/// ended.
 const MATCH_BUDGET: usize = 256;
 
-/// One subscriber: its selection (the events that it receives) and its cursor in the log, before which every
-/// event of the selection was sent.
+/// One subscriber: which events it receives (its selection), and how far it has read the log (its cursor).
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     hub: Hub,
@@ -39,26 +38,27 @@ pub(crate) struct Subscriber {
     state: watch::Receiver<HubState>,
     framing: Framing,
     selection: Arc<Selection>,
-    /// When the stream must end; `None` if it has no time limit. Boxed, because few streams have a time
-    /// limit.
+    /// When the stream must end, and when to warn the client of that. `None`: no time limit. Boxed, because
+    /// few streams have one.
     expiry: Option<Box<Expiry>>,
     position: Position,
-    /// Missing presence events (about active subscriptions) before this position cause no gap: a gap was
-    /// already sent, or the archive was read instead. `u64::MAX` if the subscriber receives no presence
-    /// events.
+    /// If presence events (events about active subscriptions) before this position are missing, no gap is
+    /// sent: one was already sent, or the archive was read instead. `u64::MAX` if the subscriber cannot
+    /// receive presence events.
     presence: u64,
-    /// The cursor in the archive. `None` while the subscriber reads from memory.
+    /// The cursor in the archive, the whole log in Redis. `None` while the subscriber reads from memory.
     archive_cursor: Option<ArchiveCursor>,
-    /// Whether the subscriber was live, at the head, until just now. The events that it reads next are then
-    /// new, so reading them does not count as catching up.
+    /// Set when the subscriber becomes live, at the head. Cleared when it falls behind, or when it next
+    /// receives events: these were new, so reading them does not count as catching up.
     was_live: bool,
-    /// Whether the subscriber has read old events since it was last live. If so, the metrics count a catch-up
-    /// when it becomes live.
+    /// Whether the subscriber has read events that it missed, since it was last live or since its stream
+    /// began. If so, the metrics count a catch-up when it becomes live.
     is_catching_up: bool,
-    /// Bytes that must be sent before anything else.
+    /// Bytes to send before those of the next read: the response head and the greeting, or a batch that was
+    /// too large to join with them.
     opening: Option<Bytes>,
     /// When the subscriber began to wait after it was last sent something. A heartbeat is due one interval
-    /// later.
+    /// later. `None`: it has not waited since then.
     quiet_since: Option<Instant>,
 }
 
@@ -76,12 +76,13 @@ pub(crate) struct Subscription {
 pub(crate) enum Next {
     /// Send these bytes. They are never empty, and may be longer than [`BATCH_BYTES`].
     Bytes(Bytes),
-    /// There is nothing to send yet, but there is more to read. Let other tasks run, then call
+    /// There is nothing to send yet, but there may be more to read. Let other tasks run, then call
     /// [`Subscriber::next`] again.
     Nothing,
-    /// Call [`Subscriber::fetch`], because the next events are in the archive.
+    /// Call [`Subscriber::fetch`], because the subscriber reads from the archive.
     Archive,
-    /// The cursor is at the head. Wait until there is another event or something is [due](Subscriber::due).
+    /// The cursor is at the head. Wait with `FanOut::live` or [`Subscriber::wait`] until there is something
+    /// to do, then call [`Subscriber::next`] again.
     Wait,
     /// Send these bytes, then end the stream.
     End(Bytes),
@@ -144,8 +145,7 @@ impl Subscriber {
         &self.selection
     }
 
-    /// Records that the subscriber is no longer live: the fan-out has sent it every event before `position`,
-    /// and it must read the log from there.
+    /// Records that the fan-out no longer writes to this subscriber. It must read the log from `position` on.
     pub(crate) fn fell_behind(&mut self, position: Position) {
         self.position = position;
         self.was_live = false;
@@ -177,7 +177,7 @@ impl Subscriber {
         self.hub.metrics().count_close(reason);
     }
 
-    /// Sends `bytes`, for example the response head, before everything else.
+    /// Puts `bytes`, such as the response head, before everything that [`Self::next`] returns.
     pub(crate) fn begin_with(&mut self, bytes: Bytes) {
         self.opening = Some(match self.opening.take() {
             Some(opening) => join(&bytes, &opening),
@@ -185,7 +185,7 @@ impl Subscriber {
         });
     }
 
-    /// Decides what the transport must do next, and moves the cursor past the events that it returns.
+    /// Returns what the transport must do next, and moves the cursor past the events that it returns.
     pub(crate) fn next(&mut self) -> Next {
         let next = self.read();
         if self.opening.is_some() || matches!(next, Next::Bytes(_)) {
@@ -207,8 +207,8 @@ impl Subscriber {
         }
     }
 
-    /// Reads the next batch from memory. It reads nothing if the stream must end, if its expiry warning is
-    /// due, or if the next events are in the archive.
+    /// Returns what comes next, without the opening: the end of the stream, the warning that the token
+    /// expires soon, the archive, or the next batch from memory.
     fn read(&mut self) -> Next {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
@@ -223,8 +223,8 @@ impl Subscriber {
         // event that was appended before the drain, so the subscriber receives all of them.
         let draining = self.state.borrow_and_update().draining;
         if self.archive_cursor.is_some() {
-            // During a drain, end the stream instead of reading the rest of the archive. The client resumes
-            // at another server.
+            // During a drain, end the stream instead of reading more of the archive. The client can resume at
+            // another server.
             return if draining {
                 self.end_stream()
             } else {
@@ -234,7 +234,8 @@ impl Subscriber {
         self.read_memory(draining)
     }
 
-    /// Reads the next batch from memory. At the head, the stream ends if the server drains.
+    /// Returns the next batch from memory. If events are missing in memory, switches to the archive or
+    /// returns a gap. At the head, ends the stream if the server is draining.
     fn read_memory(&mut self, draining: bool) -> Next {
         let cursor = self.position.cursor;
         let mut batch = Batch::new(self.framing);
@@ -244,7 +245,8 @@ impl Subscriber {
             topics: self.topics_at_a_time(),
         };
         // Successive events often have the same audience (topics, and whether the event is private), for
-        // example numbered messages. Keep the last result, so that the same audience is matched only once.
+        // example the ticker's messages. Keep the last result, so that an audience is not matched again for
+        // the next event.
         let mut same: Option<(*const Audience, bool)> = None;
         let from = ReadFrom {
             cursor,
@@ -291,14 +293,13 @@ impl Subscriber {
         }
     }
 
-    /// How many topics one read may match: [`MATCH_BUDGET`] divided by the cost to match one topic, and
-    /// always at least one.
+    /// How many topics one read may match: 1, plus [`MATCH_BUDGET`] divided by the cost to match one topic.
     fn topics_at_a_time(&self) -> usize {
         1 + MATCH_BUDGET / self.selection.match_cost().max(1)
     }
 
-    /// Moves the cursor to a later position, past missing events. Sends a gap, unless none of these events
-    /// was for this subscriber.
+    /// Moves the cursor to `position`, past missing events. Returns a gap to send, or [`Next::Nothing`] if it
+    /// is certain that none of these events was for this subscriber.
     fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
         self.position.cursor = position;
@@ -310,8 +311,8 @@ impl Subscriber {
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
-    /// Continues in the archive, after the last event before the cursor. Returns `false` if there is no
-    /// archive, or if the id of that event is unknown.
+    /// Continues in the archive, after the event before the cursor. Returns `false` if there is no archive
+    /// (only a log in Redis has one), or if the id of that event is unknown.
     fn switch_to_archive(&mut self) -> bool {
         let last = self.hub.log().id_before(self.position.cursor);
         let last = last.filter(|_| self.hub.archive().is_some());
@@ -319,7 +320,8 @@ impl Subscriber {
         self.archive_cursor.is_some()
     }
 
-    /// Sends a gap, because presence events after the cursor were evicted.
+    /// Returns a gap to send, because presence events (events about active subscriptions) after the cursor
+    /// may have been evicted. The cursor does not move.
     fn skip_presence_gap(&mut self) -> Next {
         let gap = self.hub.log().gap_of_presence(self.position.cursor);
         self.position.announced = self.position.cursor;
@@ -337,8 +339,8 @@ impl Subscriber {
         Next::End(goodbye.bytes(self.framing))
     }
 
-    /// Counts the subscriber as live in the metrics until the returned guard is dropped. Call this after
-    /// [`Next::Wait`], when the cursor is at the head.
+    /// Counts the subscriber as live in the metrics until the returned guard is dropped. If it was catching
+    /// up, also counts one catch-up. Call this after [`Next::Wait`], when the cursor is at the head.
     pub(crate) fn live(&mut self) -> GaugeGuard {
         self.was_live = true;
         if std::mem::take(&mut self.is_catching_up) {
@@ -348,8 +350,8 @@ impl Subscriber {
     }
 }
 
-/// The id that the client should have as its last event id: that of the archive cursor if there is one,
-/// otherwise that of the event before `cursor`.
+/// The id after which the client would resume: that of the archive cursor, or else that of the event before
+/// `cursor` in memory. `None`: neither id is known.
 fn last_id(hub: &Hub, cursor: u64, archive_cursor: Option<&ArchiveCursor>) -> Option<EventId> {
     let archive_cursor = archive_cursor.and_then(ArchiveCursor::after);
     archive_cursor.or_else(|| hub.log().id_before(cursor))

@@ -1,14 +1,16 @@
-//! Events and their names. A field is validated when it is created, so no other code checks it again.
+//! Events and their names. Names, ids and topics are validated when they are created, so no other code checks
+//! them again.
 
 use thiserror::Error;
 
 use super::given_id::GivenId;
 use super::topic::{Topic, has_invisible};
 
-/// The name of presence events: the hub publishes one whenever a subscription starts or ends.
+/// The name of presence events, which report that a subscription has started or ended. The hub publishes them
+/// only if `hub.subscriptions` is on.
 pub(crate) const OF_HUB: &str = "mercure";
 
-/// The type of an event, which is sent in the `event:` field. A page receives events of this type with
+/// The name of an event, sent in the `event:` field. A page receives events with this name through
 /// `addEventListener(name, ...)`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(String);
@@ -21,13 +23,13 @@ pub enum InvalidEventName {
     /// see them.
     #[error("an event name cannot contain control or format characters")]
     Invisible,
-    /// The name is one that only the server uses, for example `gap`.
+    /// The name, without surrounding spaces, is one that only the server uses, for example `gap`.
     #[error(
         "the event names \"checkpoint\", \"gap\", \"expiring\" and \"mercure\" are reserved for the \
          server"
     )]
     Reserved,
-    /// Longer than [`EventName::MAX_BYTES`].
+    /// The name is longer than [`EventName::MAX_BYTES`].
     #[error("an event name is at most {} bytes long", EventName::MAX_BYTES)]
     TooLong,
 }
@@ -36,7 +38,7 @@ impl EventName {
     /// Maximum length of an event name in bytes. Longer names are refused.
     pub const MAX_BYTES: usize = 256;
 
-    /// Names of events that only the server sends.
+    /// The names that publishers cannot use, because only the server sends events with these names.
     const RESERVED: [&str; 4] = ["checkpoint", "gap", "expiring", OF_HUB];
 
     /// Validates an event name. An empty name is allowed: a browser treats the event as one without a name.
@@ -56,12 +58,12 @@ impl EventName {
         Ok(Self(name))
     }
 
-    /// The name of presence events.
+    /// Creates the name of presence events, which [`Self::parse`] refuses.
     fn of_hub() -> Self {
         Self(OF_HUB.to_owned())
     }
 
-    /// Restores a name that was read from the log. It was validated before it was stored.
+    /// Creates a name from the log without validation, because it was validated before it was stored.
     pub(crate) fn stored(name: String) -> Self {
         Self(name)
     }
@@ -85,8 +87,8 @@ pub(crate) struct Audience {
 /// event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The topics, and whether the event is private. `None`: a public event on the hub's own topic, for
-    /// example a numbered message (the ticker sends these at a fixed interval).
+    /// The topics, and whether the event is private. `None`: a public event on the hub's default topic, for
+    /// example a message of the ticker.
     pub(crate) audience: Option<Audience>,
     /// The id that the publisher chose. `None`: subscribers receive the [`EventId`] instead.
     given_id: Option<GivenId>,
@@ -94,14 +96,15 @@ pub struct Event {
     data: String,
     /// Reconnect delay for clients, in milliseconds. `None`: clients keep their current delay.
     retry: Option<u64>,
-    /// The number of the message if the ticker sent it, counted from 0. `None` for any other event.
+    /// The number of the message, counted from 0, if the ticker of this process created the event. `None` for
+    /// all other events, for those read from a log, and for messages that Redis appends itself.
     tick: Option<u64>,
 }
 
 impl Event {
-    /// An event without a name, which a page receives in `onmessage`. `data` can be any text, but the page
-    /// receives each CR, LF and CRLF as one `\n`. Unless a topic is added with [`on`](Self::on), the event is
-    /// public and on the hub's own topic.
+    /// Creates a public event without a name. A page receives it in `onmessage`. `data` can be any text, but
+    /// the page receives each CR, LF and CRLF as one `\n`. Unless a topic is added with [`on`](Self::on), the
+    /// event is on the hub's default topic.
     pub fn message(data: impl Into<String>) -> Self {
         Self {
             audience: None,
@@ -113,7 +116,7 @@ impl Event {
         }
     }
 
-    /// A numbered message of the ticker. The first number is 0.
+    /// Creates a message of the ticker. Its number is counted from 0.
     pub(crate) fn tick(number: u64, message: String) -> Self {
         Self {
             tick: Some(number),
@@ -121,25 +124,27 @@ impl Event {
         }
     }
 
-    /// The number of the message if the ticker sent it, counted from 0. `None` for any other event.
+    /// The number of the message, counted from 0, if the ticker of this process created the event. `None` for
+    /// all other events, for those read from a log, and for messages that Redis appends itself.
     pub(crate) fn tick_number(&self) -> Option<u64> {
         self.tick
     }
 
-    /// Whether this is a presence event. The name is proof, because publishers cannot use it.
+    /// Whether this is a presence event, which reports that a subscription has started or ended. The name
+    /// proves it, because publishers cannot use this name.
     pub(crate) fn is_presence(&self) -> bool {
         self.name
             .as_ref()
             .is_some_and(|name| name.as_str() == OF_HUB)
     }
 
-    /// Approximate memory of the topics, the given id and the name, in bytes.
+    /// Approximate memory of the topics, the name and the id that the publisher chose, in bytes.
     pub(crate) fn bytes_beside_data(&self) -> usize {
         /// Approximate memory of an `Arc<str>` in addition to its text: the pointer and the reference counts.
         const ARC_BYTES: usize = 48;
         let topics = self.topics().iter();
         let topics: usize = topics.map(|topic| ARC_BYTES + topic.as_str().len()).sum();
-        // Four times `ARC_BYTES`, because the log also stores the given id in an index.
+        // Four times `ARC_BYTES`, because the log also stores this id in an index.
         let given = self.given_id.as_ref();
         let given = given.map_or(0, |given| 4 * ARC_BYTES + given.as_str().len());
         let name = self.name.as_ref().map_or(0, |name| name.as_str().len());
@@ -151,7 +156,7 @@ impl Event {
         size_of::<Self>() + self.data.len() + self.bytes_beside_data()
     }
 
-    /// A presence event with this data.
+    /// Creates a presence event, which reports that a subscription has started or ended, with this data.
     pub(crate) fn of_hub(data: String) -> Self {
         Self::message(data).named(EventName::of_hub())
     }
@@ -166,6 +171,7 @@ impl Event {
     }
 
     /// Adds a topic. A subscriber receives the event if it subscribes to at least one of the event's topics.
+    /// An event with a topic is not on the hub's default topic unless that is added too.
     #[must_use]
     pub fn on(mut self, topic: Topic) -> Self {
         let audience = self.audience.get_or_insert(Audience {
@@ -210,7 +216,7 @@ impl Event {
         self.retry
     }
 
-    /// The topics. Empty if the event is on the hub's own topic.
+    /// The topics. Empty if the event is on the hub's default topic because no topic was added.
     pub(crate) fn topics(&self) -> &[Topic] {
         let audience = self.audience.as_ref();
         audience.map_or(&[], |audience| &audience.topics)

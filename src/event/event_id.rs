@@ -6,24 +6,25 @@ use thiserror::Error;
 
 /// The id that the log assigns to an event: `#<epoch>-<seq>`, for example `#1763856000000-42`.
 ///
-/// Ids are short, ASCII, and ordered by epoch, then by `seq`. A client can distinguish a restart or a loss of
-/// events in the log (another epoch) from events that it did not receive (a jump in `seq`). The `#`
-/// distinguishes these ids from those that publishers choose.
+/// Ids are short, ASCII, and ordered by epoch, then by `seq`. If the epoch changes, the log may have lost
+/// events. If `seq` jumps within an epoch, the client did not receive the events in between, for example
+/// because they have other topics. The `#` distinguishes these ids from those that publishers choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// When the event's epoch began, in milliseconds since 1970. An epoch is a period in which the log loses
-    /// no event. The first one begins when the log is created; a new one begins when events may have been
-    /// lost: by Redis, or in a crash before the log file was synced.
+    /// The epoch of the event: a period in which the log loses no event. The number is about the time at
+    /// which the epoch began, in milliseconds since 1970. A log in memory begins a new epoch at each start. A
+    /// log in a file or in Redis begins one when it is created, and whenever it may have lost events that
+    /// publishers were told are stored.
     pub epoch: u64,
     /// The number of the event. Numbers start at 1 and increase by one; 0 is the position before the first
     /// event. In Redis, each epoch starts again at 1. In a file, a new epoch continues the numbers.
     pub seq: u64,
 }
 
-/// A client that sends this word as its last event id requests every event that is retained.
+/// The word that a client sends as its last event id to request every retained event.
 pub(crate) const EARLIEST: &str = "earliest";
 
-/// The text is not an [`EventId`].
+/// Error: the text is not a valid [`EventId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not an event id: expected #<epoch>-<seq>, with two decimal numbers")]
 pub struct InvalidEventId;

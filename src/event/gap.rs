@@ -1,5 +1,6 @@
-//! The gap: what a subscriber learns when events are missing from its stream. It is an event in the stream,
-//! because a browser's `EventSource` shows a page no status and no header.
+//! The gap event: it tells a subscriber why events are missing from its stream, and where the stream
+//! continues. It is part of the stream, because a browser's `EventSource` shows a page neither status nor
+//! headers.
 
 use serde::Serialize;
 
@@ -8,16 +9,18 @@ use super::{event_id::EventId, given_id::GivenId};
 /// The name of the event that reports a [`Gap`] to a client.
 pub(crate) const EVENT_NAME: &str = "gap";
 
-/// Why the events after the requested id are not available.
+/// Why events are missing from a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GapReason {
-    /// The events were in this log and have been evicted.
+    /// The events are no longer in the log. Usually they were evicted; in Redis, another program may also
+    /// have deleted them.
     Evicted,
-    /// The requested id was assigned in another epoch: before a restart of a server that keeps its log in
-    /// memory, before the log lost events, or by another server.
+    /// The last event id of the client has another epoch than the events that follow, so events may have been
+    /// lost. The id is from before a restart of a log in memory, from before a loss of events, or from
+    /// another server.
     Epoch,
-    /// The requested id names no event that the log knows: the event does not exist yet, no retained event
-    /// has this given id (an id chosen by a publisher), or the text is not an id.
+    /// The log knows no event with the requested id. The event does not exist yet, no retained event has this
+    /// id that a publisher chose, or the text is not an id.
     Unknown,
 }
 
@@ -40,18 +43,19 @@ impl Serialize for GapReason {
     }
 }
 
-/// Reports that a subscriber does not receive some events. Its stream continues right after `resumed_after`.
+/// Reports that events are missing from a stream, which continues right after the id `resumed_after`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gap {
     /// Why the events are missing.
     pub(crate) reason: GapReason,
-    /// The id after which the subscriber wanted to resume, with characters outside ASCII
+    /// The last event id that the client sent. For a gap within a stream: the id of the last event before the
+    /// gap, or `earliest` if that id is unknown. Characters outside ASCII are
     /// [percent-encoded](crate::event::given_id::to_uri). Truncated to [`Gap::MAX_REQUESTED`] characters.
     pub(crate) requested: String,
-    /// The id after which the stream continues. `None`: the stream continues with the oldest retained event,
-    /// and the id before that event is unknown.
+    /// The id after which the stream continues. `None`: this id is unknown, and the stream continues with the
+    /// oldest retained event.
     pub(crate) resumed_after: Option<EventId>,
-    /// How many events are missing. `None`: unknown.
+    /// How many of the missing events this subscriber would have received. `None`: unknown.
     pub(crate) missed: Option<u64>,
 }
 
@@ -59,7 +63,8 @@ impl Gap {
     /// Maximum length of `requested`, in characters. No valid id is longer.
     pub(crate) const MAX_REQUESTED: usize = GivenId::MAX_BYTES;
 
-    /// A gap in a stream that continues after `resumed_after`. Truncates `requested`.
+    /// Creates a gap for a stream that continues after `resumed_after`. Truncates `requested` to
+    /// [`Self::MAX_REQUESTED`] characters.
     pub(crate) fn new(
         reason: GapReason,
         requested: &dyn ToString,

@@ -1,4 +1,5 @@
-//! The ids that publishers choose for their events. None of them can be mistaken for an id of the hub.
+//! The ids that publishers choose for their events. None of them can be mistaken for an id that the log
+//! assigns.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -36,19 +37,19 @@ pub enum InvalidGivenId {
     /// resumes would send another id.
     #[error("an id cannot begin or end with a space")]
     Space,
-    /// Longer than [`GivenId::MAX_BYTES`].
+    /// The id in its URI form is longer than [`GivenId::MAX_BYTES`].
     #[error("an id is at most {} bytes long", GivenId::MAX_BYTES)]
     TooLong,
 }
 
 impl GivenId {
-    /// Maximum length of an id, in bytes of its URI form. Longer ids are refused. Even if a client
-    /// percent-encodes every byte of the URI form again, the result is shorter than 1,024 bytes, the length
-    /// to which the last event id of a request is truncated.
+    /// Maximum length of an id, in bytes of its URI form. Longer ids are refused. A client may percent-encode
+    /// every byte of the URI form again. The server accepts this too: it reads at least 1,020 bytes of a last
+    /// event id, and the result has at most 765.
     pub const MAX_BYTES: usize = 255;
 
     /// Validates an id and percent-encodes its characters outside ASCII (RFC 3987, section 3.1). Clients send
-    /// the id back in a header, and without this encoding different clients would encode such characters
+    /// the id back in a header. Without this encoding, different clients would encode such characters
     /// differently.
     pub fn parse(id: &str) -> Result<Self, InvalidGivenId> {
         if id.is_empty() {
@@ -80,7 +81,7 @@ impl GivenId {
         Ok(Self(uri.into()))
     }
 
-    /// Restores an id that was read from the log. It was validated before it was stored.
+    /// Creates an id from the log without validation, because it was validated before it was stored.
     pub(crate) fn stored(id: &str) -> Self {
         Self(id.into())
     }
@@ -97,7 +98,7 @@ impl std::borrow::Borrow<str> for GivenId {
     }
 }
 
-/// Whether an id has the form `<digits>-<digits>`, with any number of digits.
+/// Whether an id has the form `<digits>-<digits>`, with at least one digit on each side.
 fn is_two_numbers(id: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     id.split_once('-')

@@ -1,6 +1,6 @@
 //! The vocabulary of all other modules: events with their ids, names, topics and audience, the gap that
-//! reports missing events, where a client resumes, and the bytes of a `text/event-stream`. Each field is
-//! validated when it is created. This module imports nothing else from this crate.
+//! reports missing events, where a client resumes, and the bytes of a `text/event-stream`. Names, ids and
+//! topics are validated when they are created. This module imports nothing else from this crate.
 
 #[allow(
     clippy::module_inception,

@@ -1,5 +1,5 @@
-//! The start or end of one active subscription: the presence event that the hub publishes, and the document
-//! that the log stores.
+//! The start or end of one active subscription: the presence event that reports it, and the JSON document
+//! that describes the subscription.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use super::{
     topic::Topic,
 };
 
-/// The start or end of one active subscription: of one topic matcher of a connected subscriber.
+/// The start or end of one active subscription. Each topic matcher of a connected subscriber is one
+/// subscription.
 #[derive(Debug)]
 pub(crate) struct PresenceChange {
     is_active: bool,
@@ -18,8 +19,8 @@ pub(crate) struct PresenceChange {
 }
 
 impl PresenceChange {
-    /// `document` describes the subscription. It must be a JSON object whose member `id` is the path of the
-    /// subscription. This function sets its member `active` to `is_active`.
+    /// Creates the change and its presence event. `document` describes the subscription: a JSON object whose
+    /// member `id` is the path of the subscription. Its member `active` is set to `is_active`.
     pub(crate) fn new(mut document: Value, is_active: bool) -> Self {
         document["active"] = Value::Bool(is_active);
         let path = document["id"].as_str().unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Parses the last event id of a request: where a subscriber wants its stream to start. A client can send any
-//! bytes, so the value is bounded and parsed once, in this file.
+//! bytes, so the value is truncated to a maximum length and parsed once, in this file.
 
 use std::fmt;
 
@@ -16,23 +16,26 @@ pub(crate) enum ResumeFrom {
     Now,
     /// The stream starts with the oldest event that is retained.
     Earliest,
-    /// The stream starts after this id of the hub. `is_bare`: the client sent the id without its `#`.
+    /// The stream starts after the event to which the log assigned this id. `is_bare`: the client sent the id
+    /// without its `#`.
     After { id: EventId, is_bare: bool },
     /// The stream starts after the event for which a publisher chose this id.
     AfterGiven(GivenId),
-    /// The client sent a text that is not a valid id. It is stored in its [URI form](to_uri), truncated to
-    /// [`Gap::MAX_REQUESTED`] characters.
+    /// The client sent a text that is not a valid id, so the stream starts with the oldest retained event,
+    /// after a gap. The text is stored in its [URI form](to_uri), truncated to [`Gap::MAX_REQUESTED`]
+    /// characters.
     Unknown(String),
 }
 
 impl ResumeFrom {
-    /// Parses the last event id that a client sent. An empty value means [`ResumeFrom::Now`], because clients
-    /// without an id send an empty one.
+    /// Parses the last event id that a client sent. An empty value means [`ResumeFrom::Now`], because some
+    /// clients without an id send an empty one.
     ///
     /// A value that is not UTF-8 is decoded as Latin-1, which some clients use for characters outside ASCII.
     /// Both encodings result in the same [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // The limit is longer than any valid id, so a value that is truncated here becomes `Unknown`.
+        // A value longer than this limit is too long to be a valid id. After truncation it still is, so it
+        // becomes `Unknown`.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),
@@ -61,7 +64,8 @@ impl From<EventId> for ResumeFrom {
     }
 }
 
-/// Writes the last event id in its URI form. An id of the hub has its `#` only if the client sent it.
+/// Writes the last event id in its URI form, and nothing for [`Self::Now`]. An id that the log assigned has
+/// its `#` only if the client sent it.
 impl fmt::Display for ResumeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

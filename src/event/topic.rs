@@ -1,12 +1,13 @@
-//! Topics: an event has one or more, and subscribers ask for them. They are validated when they are
-//! created, by the rules of the Mercure protocol (chapter Terminology).
+//! Topics, which events have and subscribers ask for. They are validated when they are created, by the rules
+//! of the Mercure protocol (chapter Terminology).
 
 use std::{fmt, sync::Arc};
 
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 use thiserror::Error;
 
-/// The subject of an event. It can be any text, and is usually a URL. Topics are compared byte by byte.
+/// The subject of an event, usually a URL. It can be any text except `*`, without control and format
+/// characters. Two topics are equal only if all their bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
@@ -23,7 +24,7 @@ pub enum InvalidTopic {
     /// topics could look the same.
     #[error("a topic cannot contain control or format characters")]
     Invisible,
-    /// Longer than [`Topic::MAX_BYTES`].
+    /// The topic is longer than [`Topic::MAX_BYTES`].
     #[error("a topic is at most {} bytes long", Topic::MAX_BYTES)]
     TooLong,
 }
@@ -50,8 +51,8 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
-    /// Creates a topic without validation, from a text of the hub itself (which may exceed the maximum
-    /// length) or from a text that was validated before it was stored.
+    /// Creates a topic without validation. The text is from the hub itself, and may then exceed the maximum
+    /// length, or it was validated before it was stored.
     pub(crate) fn of_hub(text: &str) -> Self {
         Self(text.into())
     }

@@ -1,5 +1,5 @@
 //! Encodes a `text/event-stream` as the WHATWG HTML standard defines it (section 9.2, "Server-sent events").
-//! All bytes of a stream are created here.
+//! All bytes of a stream after the response head are created here.
 
 use std::{io::Write as _, ops::Range, time::Duration};
 
@@ -14,9 +14,10 @@ use super::{
 /// The last chunk of a chunked HTTP body, which ends the body.
 pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
-/// A part of an event stream, such as one event, encoded once for all subscribers that receive it. It is
-/// stored inside an HTTP chunk (RFC 9112, section 7.1), because most subscribers receive it in that form. The
-/// default frame is empty and never sent; the log stores it where events are missing.
+/// A part of an event stream, such as one event, in encoded form. Subscribers that receive it share its
+/// bytes. It is stored inside an HTTP chunk (RFC 9112, section 7.1), because most subscribers receive it in
+/// that form. The default frame is empty and never sent; the log in memory uses it to mark where events are
+/// missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Frame {
     chunk: Bytes,
@@ -29,8 +30,8 @@ pub(crate) struct Frame {
 pub(crate) enum Framing {
     /// Each frame is sent inside its HTTP chunk.
     Chunked,
-    /// Frames are sent without their HTTP chunks: the stream ends with the connection, or another layer adds
-    /// chunks.
+    /// Frames are sent without their HTTP chunks: the end of the connection ends the stream (HTTP/1.0), or
+    /// another layer adds chunks.
     Plain,
 }
 
@@ -53,7 +54,7 @@ impl Frame {
         self.chunk.slice(self.range(framing))
     }
 
-    /// Length of the whole chunk in bytes, which is also the memory that the log needs for the frame.
+    /// Length of the frame and its HTTP chunk in bytes, which is also the memory that the log needs for them.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
     }
@@ -66,8 +67,8 @@ impl Frame {
     }
 }
 
-/// Frames that are sent together, in order. If there is only one, its bytes are shared; several frames are
-/// copied into one buffer.
+/// Frames that are sent together, in order. A single frame is not copied; several frames are copied into one
+/// buffer.
 #[derive(Debug)]
 pub(crate) struct Batch {
     framing: Framing,
@@ -110,9 +111,9 @@ impl Batch {
     }
 }
 
-/// A comment line that keeps a silent stream open through proxies and lets the server detect early that a
-/// client is gone. It ends without a blank line: common clients call the application at each blank line, even
-/// if no data came before it.
+/// Creates a heartbeat: a comment line that keeps a silent stream open through proxies and lets the server
+/// detect early that a client is gone. It ends without a blank line, because common clients call the
+/// application at each blank line, even if no data came before it.
 pub(crate) fn heartbeat() -> Frame {
     Frame::new(b":\n")
 }
@@ -120,27 +121,28 @@ pub(crate) fn heartbeat() -> Frame {
 /// The name of checkpoints: events whose only purpose is to set a client's last event id.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
-/// A checkpoint, which sets the client's last event id to `id`. The client must already have received all of
-/// its events up to `id`. The data is `{}`, because some clients parse the data of every event as JSON.
+/// Creates a checkpoint, an event that sets the client's last event id to `id`. The client must already have
+/// received all of its events up to `id`. The data is `{}`, because some clients parse the data of every
+/// event as JSON.
 pub(crate) fn checkpoint(id: EventId) -> Frame {
     let mut text = BytesMut::new();
     put_checkpoint(&mut text, Some(id));
     Frame::new(&text)
 }
 
-/// Warns a client that its access token expires soon and that its stream then ends. `expires_at` is in
-/// seconds since 1970. The event has no id, because it is not in the log.
+/// Creates the event that warns a client that its access token expires at `expires_at`, in seconds since
+/// 1970. The stream ends in `in_seconds`. The event has no id, because it is not in the log.
 pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
     let data = format!("{{\"expires_at\":{expires_at},\"in_seconds\":{in_seconds}}}");
     Frame::new(format!("event: expiring\ndata: {data}\n\n").as_bytes())
 }
 
-/// The beginning of a stream: the reconnect delay, and a comment. The comment makes proxies forward the
-/// headers and makes `onopen` fire before the first event.
+/// Creates the beginning of a stream: the reconnect delay, and a comment. The comment makes proxies forward
+/// the headers and makes `onopen` fire before the first event.
 ///
-/// `last_id` is the id after which the stream starts; `None` if the client already knows it. It is sent as a
-/// checkpoint, so a client that is disconnected before its first event loses nothing. If events are missing,
-/// `gap` is sent last.
+/// `last_id` is the id after which the stream starts. It is sent as a checkpoint, so a client that is
+/// disconnected before its first event loses nothing. `None`: the client already knows this id, or it is
+/// unknown. If events are missing, `gap` is sent last.
 pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -154,8 +156,9 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
     Frame::new(&text)
 }
 
-/// The last block of a stream that the server ends: the reconnect delay, and a checkpoint with the id after
-/// which the client must resume. If `last_id` is `None`, the client keeps its last event id.
+/// Creates the last block of a stream that the server ends: the reconnect delay, and a checkpoint with the id
+/// after which the client must resume. `last_id` is `None` if this id is unknown, or if the client was
+/// rejected; the client then keeps its last event id.
 pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -163,7 +166,7 @@ pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     Frame::new(&text)
 }
 
-/// Encodes an event of the log. If its publisher chose an id, subscribers receive that one instead of `id`.
+/// Encodes an event of the log. If its publisher chose an id, subscribers receive that id instead of `id`.
 pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     let mut text = BytesMut::with_capacity(event.data().len() + 64);
     match event.given_id() {
@@ -183,15 +186,17 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     Frame::new(&text)
 }
 
-/// Size of `data` in an encoded stream, in bytes, without the field name of the first line. Each further line
-/// adds its own field name, `data: `. A CRLF counts as two bytes, although only an LF is sent.
+/// Size of `data` in an encoded stream, in bytes, without the field name of the first line and without the
+/// last line break. Each further line adds its field name, `data: `. A CRLF counts as two bytes, although
+/// only an LF is sent.
 pub(crate) fn data_bytes(data: &str) -> usize {
     const FIELD: usize = "data: ".len();
     data.len() + FIELD * (lines(data).count() - 1)
 }
 
-/// A gap event. Its id is the id after which the stream continues. So a client that is disconnected right
-/// after the gap resumes there and does not receive the same gap again.
+/// Creates a gap event, which tells the client that events are missing. Its id is the id after which the
+/// stream continues. So a client that is disconnected right after the gap resumes there and does not receive
+/// the same gap again. If that id is unknown, the event has none.
 pub(crate) fn gap(gap: &Gap) -> Frame {
     let mut text = BytesMut::new();
     put_gap(&mut text, gap);

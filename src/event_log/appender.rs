@@ -19,41 +19,44 @@ use crate::{
 /// Appends events to a log. Subscribers read them from the [`MemoryLog`] that every log kind has.
 pub(crate) trait Appender: Send + Sync + fmt::Debug {
     /// Appends an event, immediately or after it waited in a queue. Sends the event's id to `ack` when the
-    /// event is in the log, or an error if it is refused.
+    /// event is in the log. If the log does not confirm that, `ack` receives an error or is dropped.
     fn append(&self, event: Event, ack: Option<AckSender>);
 
-    /// Announces, with a presence event, that a subscription became active or ended.
+    /// Appends a presence event, which tells subscribers that a subscription became active or ended. A log in
+    /// Redis also updates its list of active subscriptions.
     fn announce(&self, change: PresenceChange) {
         self.append(change.event, None);
     }
 
-    /// The active subscriptions of all servers that share the log. `None` if the log is not shared.
+    /// Requests the active subscriptions of all servers that share the log. `None` if the log is not shared.
     fn subscriptions(&self) -> Option<Subscriptions> {
         None
     }
 
-    /// Approximate size of the events that wait to be appended, in bytes. 0 if the log kind has no queue.
+    /// Approximate memory of the events that are not appended yet, in bytes. 0 if the log kind has no queue.
     fn queued_bytes(&self) -> usize {
         0
     }
 
-    /// Whether the queue of waiting events has reached [`MAX_QUEUED_BYTES`]. If so, callers refuse requests
-    /// that clients can retry later.
+    /// Whether the events that wait to be appended have reached [`MAX_QUEUED_BYTES`]. If so, callers refuse
+    /// publish requests, and new subscribers whose subscriptions would be published. Their clients can retry
+    /// later.
     fn is_full(&self) -> bool {
         self.queued_bytes() >= MAX_QUEUED_BYTES
     }
 
-    /// Minimum time between two appends of numbered messages, which are the server's test messages.
+    /// Minimum time from one append of the ticker's numbered messages to the next. Only used if the server,
+    /// and not the log, schedules these messages.
     fn tick_pause(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Whether the log accepts events. False after a failure of the file or of Redis, until the failure is
-    /// over.
+    /// Whether the log accepts events, as far as is known. False from a failed write to the file or to Redis,
+    /// or a failed read from Redis, until the log works again.
     fn is_writable(&self) -> bool;
 
-    /// Resolves when every event that was appended before this call is stored as durably as the log can, or
-    /// was refused.
+    /// Resolves when every event that was appended before this call is refused, or stored as durably as the
+    /// log kind allows. If a log file cannot be written, resolves without a sync.
     fn flush(&self) -> oneshot::Receiver<()>;
 }
 
@@ -61,21 +64,21 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
 /// read.
 pub(crate) type Subscriptions = oneshot::Receiver<Vec<(String, String)>>;
 
-/// Minimum time between two appends of numbered messages to a file or Redis. Messages that become due
-/// meanwhile are appended together, in one transaction. With one transaction for each message, at 1,000
-/// messages a second to 1,000 subscribers, a delivery cost 0.50 to 0.55 µs of CPU instead of 0.38
-/// (docs/explain/performance.md).
+/// Minimum time from one append of the ticker's numbered messages to a file to the next; half of it in Redis.
+/// Messages that become due meanwhile are appended together, in one transaction. With one transaction for
+/// each message, at 1,000 messages a second to 1,000 subscribers, a delivery cost 0.50 to 0.55 µs of CPU
+/// instead of 0.38 (docs/explain/performance.md).
 pub(super) const TICK_PAUSE: Duration = Duration::from_millis(4);
 
-/// An open log.
+/// An open log, with everything that the server needs to use it.
 pub(crate) struct Opened {
-    /// The newest events of the log. Subscribers read them here.
+    /// The newest events of the log. Subscribers read events from this memory.
     pub(crate) memory: Arc<MemoryLog>,
     pub(crate) appender: Arc<dyn Appender>,
-    /// `Some` if the log appends the numbered messages itself, once for all servers that share it. The sender
-    /// passes the ticker's settings to the log, or `None` while this server requests no messages.
+    /// Only for a log that appends the ticker's numbered messages itself, once for all servers that share it
+    /// (Redis). Passes it the ticker's settings, or `None` while this server requests no messages.
     pub(crate) ticking: Option<watch::Sender<Option<TickerSettings>>>,
-    /// Reads events that are older than those in memory. `None` for logs in memory or in a file, which have
+    /// Reads events that are older than those in memory. `None` for logs in memory or in a file: they retain
     /// no older events.
     pub(crate) archive: Option<Archive>,
     /// Resolves when the log's thread has ended. From then on, no event can be appended. `None` if the log
@@ -86,7 +89,8 @@ pub(crate) struct Opened {
 /// Counts appended events in the metrics, and signals that subscribers can read them.
 pub(crate) struct Listener {
     pub(crate) metrics: Arc<Metrics>,
-    /// Called after events became readable, or after something else changed in the log, such as its epoch.
+    /// Called after subscribers can read new events, or after something else changed in the log, such as its
+    /// epoch.
     pub(crate) notify: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -97,8 +101,8 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// Reports that this number of events became readable. The number is 0 if only something else changed,
-    /// such as the epoch.
+    /// Reports that subscribers can read this number of new events. 0 if only something else changed, such as
+    /// the epoch.
     pub(super) fn appended(&self, events: usize) {
         self.metrics.events.inc_by(events as u64);
         (self.notify)();

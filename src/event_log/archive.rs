@@ -9,15 +9,17 @@ use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
 /// The position of a reader in the archive, which is the whole log in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// The id of the last item that the reader has read.
+    /// The reader continues after this id. It is usually the id of the last item that was read, but need not
+    /// be the id of an item.
     pub(crate) id: EventId,
-    /// How many events of the same epoch, up to and including `id`, are not presence events. If two positions
-    /// in an epoch have the same number, only presence events lie between them. `None` if unknown.
+    /// How many events of the same epoch, up to and including `id`, are not presence events (events about
+    /// active subscriptions). If two positions in an epoch have the same number, only presence events lie
+    /// between them. `None` if unknown.
     pub(crate) others: Option<u64>,
 }
 
 impl Reached {
-    /// Whether `self` and `other` are in the same epoch and only presence events lie between them.
+    /// Whether `self` and `other` are known to be in the same epoch with only presence events between them.
     fn is_level_with(self, other: Self) -> bool {
         self.id.epoch == other.id.epoch && self.others.is_some() && self.others == other.others
     }
@@ -30,18 +32,18 @@ impl From<EventId> for Reached {
     }
 }
 
-/// Which events are missing between two items of the archive.
+/// Which events are missing before an item of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Only presence events are missing.
+    /// Only presence events (events about active subscriptions) are missing.
     Presence,
     /// Events other than presence events may be missing too, for this reason.
     Events(GapReason),
 }
 
 impl Missing {
-    /// The reason for the gap that a subscriber must receive. `None` if the subscriber needs no gap, because
-    /// it does not want the missing events.
+    /// The reason in the gap that a subscriber must receive. `None` if it needs no gap, because only presence
+    /// events are missing and it does not want them.
     pub(crate) fn reason(self, wants_presence: bool) -> Option<GapReason> {
         match self {
             Self::Presence => wants_presence.then_some(GapReason::Evicted),
@@ -50,20 +52,22 @@ impl Missing {
     }
 }
 
-/// An entry of the log in Redis, which several servers write.
+/// An entry of the log in Redis, to which several servers append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Item {
     Event {
         id: EventId,
         event: Event,
-        /// How many earlier events of the same epoch are not presence events. `None` if unknown.
+        /// How many earlier events of the same epoch are not presence events (events about active
+        /// subscriptions). `None` if unknown.
         others: Option<u64>,
     },
-    /// The start of a new epoch. The first value is the id before the first event of the new epoch. The
-    /// second value is the position in an earlier epoch after which the new one continues. If it is `None`,
-    /// events may have been lost, and every subscriber that reads past this item receives a gap.
+    /// The start of a new epoch (the first number of each event id). The first value is the id before the
+    /// first event of the new epoch. The second value is the position in an earlier epoch after which the new
+    /// epoch continues. If it is `None`, events may have been lost, and every subscriber that reads past this
+    /// item receives a gap.
     Begins(EventId, Option<Reached>),
-    /// An entry that another program wrote and that is not an event.
+    /// An entry that is neither an event nor the start of an epoch, so another program wrote it.
     Unreadable(EventId),
 }
 
@@ -74,7 +78,7 @@ impl Item {
         }
     }
 
-    /// The position of a reader that has just read this item.
+    /// The position of a reader that has just read this item and continues after it.
     pub(crate) fn reached(&self) -> Reached {
         let id = self.id();
         let others = match self {
@@ -87,7 +91,8 @@ impl Item {
         Reached { id, others }
     }
 
-    /// The position of a reader that will read this item next.
+    /// A position from which a reader misses nothing of this item: right before an event, or at the item
+    /// itself if it contains no event.
     pub(crate) fn before(&self) -> Reached {
         match self {
             Self::Event { id, others, .. } => Reached {
@@ -97,14 +102,14 @@ impl Item {
                 },
                 others: *others,
             },
-            // These items contain no event, so a reader misses nothing if it starts after them.
+            // Neither item contains an event, so a reader that starts after it misses nothing.
             Self::Begins(..) | Self::Unreadable(_) => self.reached(),
         }
     }
 
-    /// Which events are missing between the position `last` and this item, and why. `None` if nothing is
-    /// missing. The number of missing events is not returned, because it is unknown how many of them a
-    /// subscriber would have received.
+    /// Which events are missing between the position `last` and this item, and why. `None` if none is
+    /// missing. Does not tell how many, because it is unknown how many of them a subscriber would have
+    /// received.
     pub(crate) fn missing_after(&self, last: Reached) -> Option<Missing> {
         let any = |reason| Some(Missing::Events(reason));
         match self {
@@ -124,20 +129,21 @@ impl Item {
 
 /// A request to the archive.
 pub(super) enum ArchiveRequest {
-    /// Read a batch of items after the id `from`, or from the oldest item on if `from` is `None`.
+    /// Read items from the id `from` on, or from the oldest item on if `from` is `None`.
     Read {
         from: Option<EventId>,
-        /// If true, read only one item: the first whose id is at least `from`. If false, read a batch after
-        /// `from`.
+        /// True: read only one item, the first whose id is at least `from`. False: read a batch of items
+        /// whose ids are after `from`.
         first: bool,
         done: Reply<Vec<Item>>,
     },
-    /// Read the newest item whose id is at most `id`.
+    /// Read the newest item whose id is at most `id`, if there is one.
     UpTo {
         id: EventId,
         done: Reply<Option<Item>>,
     },
-    /// Look up the id that the log assigned to an event, from its given id, which the publisher chose.
+    /// Look up the id that the log assigned to an event. `id` is the one that the publisher chose for the
+    /// event.
     Given {
         id: GivenId,
         done: Reply<Option<EventId>>,
@@ -157,15 +163,15 @@ impl ArchiveRequest {
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LogUnavailable>>;
 
-/// Resolves to the response of the archive to a request.
+/// Resolves to the response of the archive to a request, or to an error if the archive cannot be read.
 pub(crate) type ArchiveResponse<T> = oneshot::Receiver<Result<T, LogUnavailable>>;
 
-/// A handle that sends requests to the archive. Cloning it is cheap.
+/// Sends requests to the archive, which is the whole log in Redis. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive(mpsc::UnboundedSender<ArchiveRequest>);
 
 impl Archive {
-    /// Creates a handle, and the receiver of the requests that it sends.
+    /// Creates an `Archive`, and the receiver of the requests that it sends.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<ArchiveRequest>) {
         let (requests, received) = mpsc::unbounded_channel();
         (Self(requests), received)
@@ -179,13 +185,15 @@ impl Archive {
         answer
     }
 
-    /// Requests a batch of items after the id `from`, or from the oldest item on if `from` is `None`.
+    /// Requests a batch of items after the id `from`, or from the oldest item on if `from` is `None`. The
+    /// response is empty if there are no such items yet.
     pub(crate) fn after(&self, from: Option<EventId>) -> ArchiveResponse<Vec<Item>> {
         let first = false;
         self.request(|done| ArchiveRequest::Read { from, first, done })
     }
 
-    /// Reads the first item whose id is at least `from`, or the oldest item if `from` is `None`.
+    /// Reads the first item whose id is at least `from`, or the oldest item if `from` is `None`. Returns
+    /// `None` if there is no such item.
     async fn first(&self, from: Option<EventId>) -> Result<Option<Item>, LogUnavailable> {
         let first = true;
         let items = self
@@ -195,13 +203,14 @@ impl Archive {
         Ok(items.into_iter().next())
     }
 
-    /// The position of a reader whose last event had this id, even if the event is evicted.
+    /// The position of a reader whose last event had this id, even if the event was evicted or lost.
     pub(crate) async fn reached(&self, id: EventId) -> Result<Reached, LogUnavailable> {
         let newest = self.request(|done| ArchiveRequest::UpTo { id, done }).await;
         let newest = newest.map_err(|_| LogUnavailable)??;
-        // `newest` may be before `id`. If an event between them is lost that is not a presence event, the
-        // number of `newest` is too low for `id`. It then differs from the number in the next item, and the
-        // subscriber receives a gap.
+        // `newest`, the newest retained item up to `id`, may be before `id`. If only presence events are
+        // missing between them, the count `others` is the same for both. If another event is missing there,
+        // the count is too low for `id`. It then differs from the count in the next item, and the subscriber
+        // receives a gap.
         let reached = newest.map(|item| item.reached());
         let others = reached.filter(|reached| reached.id.epoch == id.epoch);
         Ok(Reached {
@@ -218,8 +227,8 @@ impl Archive {
     }
 
     /// Finds where a subscriber starts. If the log does not know the requested id, the subscriber starts at
-    /// the oldest event, after a gap. If the requested event was evicted or lost, the subscriber starts at
-    /// the next retained event, after a gap if it misses any event.
+    /// the oldest event, after a gap. If the requested event was evicted or lost, it starts at the next
+    /// retained event. It receives a gap only if it misses an event.
     pub(crate) async fn resume(
         &self,
         from: &ResumeFrom,
@@ -261,7 +270,7 @@ impl Archive {
         })
     }
 
-    /// The resume point at the oldest event, after a gap, because the log does not know the requested id.
+    /// The start at the oldest event, after a gap, because the log does not know the requested id.
     async fn all(&self, from: &ResumeFrom) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         let after = self.first(None).await?.map(|first| first.before());
         Ok(with_gap(GapReason::Unknown, from, after))

@@ -81,7 +81,7 @@ fn a_subscriber_that_resumes_receives_a_gap_only_if_events_are_missing() {
         (id(6, 1), (Some(id(6, 1)), None)),
         (id(8, 1), (Some(id(8, 1)), None)),
         (id(5, 6), gap(id(5, 9), GapReason::Evicted)),
-        // These two were delivered, and lost when the next epoch began.
+        // 5-13 and 6-2 were delivered, and then lost when the next epoch began.
         (id(5, 13), gap(id(6, 0), epoch)),
         (id(6, 2), gap(id(8, 0), epoch)),
         (id(4, 100), gap(id(5, 9), epoch)),
@@ -122,8 +122,8 @@ fn missing_presence_events_cause_a_gap_only_for_subscribers_that_may_want_them()
         others: Some(others),
     };
     let presence = || Event::of_hub("{}".to_owned());
-    // The events 1, 2, 9, 11 and 13 are not presence events. All between 2 and 9 are presence events, but
-    // only 7 and 8 are retained. 10 is an evicted presence event. 12 is an event that is lost.
+    // The events 1, 2, 9, 11 and 13 are not presence events. All events between 2 and 9 are presence events,
+    // but only 7 and 8 are retained. 10 is an evicted presence event. 12 is a lost event of another kind.
     let items = [
         item(1, Event::message(""), 0),
         item(2, Event::message(""), 1),

@@ -30,7 +30,8 @@ fn append(log: &MemoryLog, event: &Event) -> u64 {
     log.append(event, Instant::now()).seq
 }
 
-/// Reads from here until no more events can be read. Returns their positions and the result of the last read.
+/// Reads from this start until no more events can be read. Returns their positions and the result of the last
+/// read.
 fn read_from(log: &MemoryLog, from: ReadFrom) -> (Vec<u64>, Read) {
     let (mut from, mut positions) = (from, Vec::new());
     let portion = Portion {
@@ -69,7 +70,7 @@ fn the_byte_bound_covers_topics_ids_and_names() {
             "{one} {at_least}"
         );
 
-        // Evicted events that connected subscribers may still read are within the bound in bytes, too.
+        // The bound in bytes includes evicted events that connected subscribers may still read.
         let retention = Retention {
             bytes: 5 * one,
             queue: 100,

@@ -76,13 +76,13 @@ fn images() -> Vec<Image> {
     vec![crashed, closed]
 }
 
-/// Damages one of the files. Returns a description of the damage.
+/// Damages one file of the image in this folder. Returns a description of the damage.
 fn damage(image: &Image, folder: &Path, random: &mut fastrand::Rng) -> String {
     const PAGE: usize = 4096;
     let (name, content) = &image.files[random.usize(..image.files.len())];
     let mut damaged = content.clone();
     let what = match random.u8(0..10) {
-        // The start of the file says which of two commits is the newer one, so damage it more often.
+        // The start of the file says which of two commits is newer, so damage the start more often.
         0..=3 => flip(&mut damaged, random.usize(..content.len().min(512)), random),
         4..=6 => flip(&mut damaged, random.usize(..content.len()), random),
         7 => {

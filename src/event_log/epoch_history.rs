@@ -1,45 +1,49 @@
-//! Maps positions to event ids and back. Within a span, both increase by one from event to event. A log that
-//! several servers write can continue in another epoch, or after events that this server never received. A
-//! new span begins at each such point.
+//! Maps positions in memory to event ids and back. An event id is an epoch and a number. Within a span,
+//! position and number both increase by one from event to event. A log that several servers write can
+//! continue in another epoch, or after events that this server never received. A new span begins at each such
+//! point.
 
 use std::collections::VecDeque;
 
 use crate::event::EventId;
 
-/// The newest spans (series of events with consecutive ids), up to this number, are always kept, even if none
-/// of their events is in memory: the cursor of a connected subscriber may still be in them. Older spans are
-/// forgotten when their events are no longer in memory.
+/// Minimum number of spans (series of events with consecutive ids) to remember. The cursor of a connected
+/// subscriber may be in a span whose events are no longer in memory. Such spans are forgotten only beyond
+/// this number.
 const MIN_KEPT_SPANS: usize = 256;
 
-/// A series of events whose ids and positions both increase by one from event to event.
+/// A series of events whose positions and ids both increase by one from event to event.
 #[derive(Debug, Clone, Copy)]
 struct EpochSpan {
-    /// The position of the first event of the span.
+    /// The position of the first event in this series.
     from: u64,
     first: EventId,
-    /// Whether no event is missing between the previous span and this one.
+    /// Whether no event is missing between the previous series of events and this one, except evicted
+    /// presence events.
     follows: bool,
 }
 
 impl EpochSpan {
-    /// The position after the event with this id. `None` if the id has another epoch, or a number below that
-    /// of the id right before `first`. The caller must check whether the id is after the end of the span.
+    /// The position after the event with this id, which is either in this span or the id right before
+    /// `first`. `None` for an earlier id or another epoch. The caller must check that the id is not after the
+    /// end of the span.
     fn after(&self, id: EventId) -> Option<u64> {
         let since = id.seq.saturating_add(1).checked_sub(self.first.seq)?;
         (id.epoch == self.first.epoch).then_some(self.from.saturating_add(since))
     }
 }
 
-/// The spans of a log, oldest first. In a span, ids and positions both increase by one from event to event.
+/// The spans of a log, oldest first. A span is a series of events whose positions and ids both increase by
+/// one from event to event.
 #[derive(Debug)]
 pub(super) struct EpochHistory {
     spans: VecDeque<EpochSpan>,
-    /// Whether spans older than those in `spans` were forgotten.
+    /// Whether older spans were removed from `spans`.
     has_forgotten: bool,
 }
 
 impl EpochHistory {
-    /// The history of a log in which the event at position `from` has the id `first`.
+    /// The history of a log whose first event is at position `from` and has the id `first`.
     pub(super) fn new(from: u64, first: EventId) -> Self {
         let follows = false;
         let span = EpochSpan {
@@ -53,8 +57,8 @@ impl EpochHistory {
         }
     }
 
-    /// Begins a span: the event at position `from` has the id `first`. If `follows` is false, events before
-    /// it are missing, and the position before `from` is a hole that represents them.
+    /// Begins a new series of consecutive ids: the event at position `from` has the id `first`. If `follows`
+    /// is false, events before `first` are missing, and the position before `from` represents them (a hole).
     pub(super) fn begin_span(&mut self, from: u64, first: EventId, follows: bool) {
         let mut span = EpochSpan {
             from,
@@ -62,15 +66,16 @@ impl EpochHistory {
             follows,
         };
         if self.newest().from == from {
-            // The newest span has no events, so the new span replaces it. The new span follows the previous
-            // one without missing events only if the replaced span did so too.
+            // The newest span has no events, so the new span replaces it. Events are missing before the new
+            // span if they are missing before either of the two.
             span.follows &= self.newest().follows;
             self.spans.pop_back();
         }
         self.spans.push_back(span);
     }
 
-    /// Forgets the oldest spans that end before this position, but keeps at least [`MIN_KEPT_SPANS`] spans.
+    /// Forgets the oldest spans whose events are all before this position. Keeps at least [`MIN_KEPT_SPANS`]
+    /// spans.
     pub(super) fn forget_before(&mut self, position: u64) {
         while self.spans.len() > MIN_KEPT_SPANS && self.spans[1].from <= position {
             self.spans.pop_front();
@@ -82,7 +87,7 @@ impl EpochHistory {
         self.spans.back().expect("a log has a span")
     }
 
-    /// The current epoch, which the id of the next event will have.
+    /// The current epoch: the first number in the id of the next event.
     pub(super) fn epoch(&self) -> u64 {
         self.newest().first.epoch
     }
@@ -93,7 +98,8 @@ impl EpochHistory {
         found.or(self.spans.front()).expect("a log has a span")
     }
 
-    /// The id of the event at this position.
+    /// The id of the event at this position. For a position before all known spans, counts back from the
+    /// oldest known id.
     pub(super) fn id(&self, position: u64) -> EventId {
         let EpochSpan { from, first, .. } = *self.span(position);
         EventId {
@@ -105,8 +111,9 @@ impl EpochHistory {
         }
     }
 
-    /// The id of the event before this position: the last event id of a subscriber whose cursor is at this
-    /// position. `None` if no event came before, or if the span of this event was forgotten.
+    /// The id right before this position, which a subscriber with its cursor there has as its last event id.
+    /// There need not be an event with this id: before the first event of a log, its number is usually 0.
+    /// `None` if no lower number exists, or if the id was forgotten.
     pub(super) fn id_before(&self, position: u64) -> Option<EventId> {
         let span = self.span(position);
         if self.has_forgotten && position < span.from {
@@ -144,8 +151,8 @@ mod tests {
         EventId { epoch, seq }
     }
 
-    /// A log with the events 5-10 to 5-19 at positions 10 to 19, then 6-1 to 6-5 without a hole, then 6-9
-    /// after a hole, then 7-1 after another hole.
+    /// A log with the events 5-10 to 5-19 at positions 10 to 19, then 6-1 to 6-5 without missing events, then
+    /// 6-9 to 6-12 after missing events, then 7-1 after other missing events.
     fn epoch_history() -> EpochHistory {
         let mut epoch_history = EpochHistory::new(10, id(5, 10));
         epoch_history.begin_span(20, id(6, 1), true);
@@ -239,7 +246,8 @@ mod tests {
         );
         assert_eq!(epoch_history.after(id(4, 10)), None);
         assert_eq!(epoch_history.after(id(8, 1)), None);
-        // The position after 6-5, the last event before a hole, is the hole.
+        // 6-5 is the last event before missing ones, so the position after 6-5 is the hole, which represents
+        // them.
         assert_eq!(epoch_history.after(id(6, 5)), Some(25));
         assert_eq!(epoch_history.after(id(6, 6)), None, "6-6 is missing");
     }

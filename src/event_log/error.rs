@@ -1,5 +1,5 @@
 //! The error of a log that cannot be used. Its text tells the operator where the log is, what is wrong, and
-//! what to do.
+//! often what to do.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use super::redis_url::RedisUrl;
 
-/// Why a log cannot be used, and what to do.
+/// Why a log cannot be used. The text names the log and the reason, and often says what to do.
 #[derive(Debug, Error)]
 #[error("the log in {location} {reason}")]
 pub struct LogError {
-    /// The log's path or URL, and the config key that sets it.
+    /// Where the log is: its path or URL, then the config key in parentheses, as in `events.redb (log.path)`.
     location: String,
     reason: String,
 }
@@ -39,7 +39,7 @@ impl LogError {
     }
 }
 
-/// The reason text for a damaged log file. Also tells the operator what to do.
+/// The part of the error text for a damaged log file: what is damaged, and what the operator can do.
 pub(super) fn damaged(what: &str) -> String {
     format!("is damaged: {what}. Put a backup in its place, or move it away to start a new log")
 }

@@ -28,17 +28,17 @@ use super::{
 const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 
-/// Key of the version of the file format in the table `about`, which has the metadata of the log. The
-/// constants below are the other keys of this table.
+/// The constants up to `UNSYNCED` are keys of the table `about`, the log's metadata. This one is the key of
+/// the file format's version.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
-/// Key of the number from which on events are retained. The first event in the file may have a larger number,
-/// because presence events may be evicted earlier than others.
+/// Key of the number from which on events are in the file, except evicted presence events (those about active
+/// subscriptions). The oldest event may have a larger number. The key is absent until an event is evicted.
 const FIRST: &str = "first";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
-/// Key of the number before which events may be missing in the file: they were presence events that were
-/// evicted.
+/// Key of a number before which presence events (those about active subscriptions) may be missing, because
+/// they were evicted. The key is absent until the first of them is evicted.
 const PRESENCE_FROM: &str = "presence_from";
 /// Key of a flag: 1 while acknowledged events may not be synced to disk yet, otherwise 0.
 const UNSYNCED: &str = "unsynced";
@@ -54,43 +54,46 @@ const CACHE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileMetadata {
     pub(super) epoch: u64,
-    /// Every event from this number on is in the file, except evicted presence events.
+    /// Every event from this number on is in the file, except evicted presence events (those about active
+    /// subscriptions).
     pub(super) first: u64,
     /// The number that the next event will have.
     pub(super) next: u64,
-    /// How many numbered messages were appended so far. The server publishes them at an interval, for tests.
+    /// How many numbered messages of the ticker, which publishes them for tests, were appended so far.
     pub(super) ticks: u64,
-    /// Whether acknowledged events may not be synced to disk yet. If this is true when the file is opened,
-    /// the last process did not end cleanly, and such events may be lost.
+    /// Whether acknowledged events may not be synced to disk yet. If this is true when the server starts, the
+    /// last process did not end cleanly, and such events may be lost.
     pub(super) unsynced: bool,
 }
 
 /// The changes that one transaction makes to the file.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The number of the first event in `records`. The numbers of the others follow.
+    /// The number of the first event in `records`. The others have the numbers that follow.
     pub(super) first: u64,
     pub(super) records: &'a [Record],
-    /// Numbers of the events that the transaction removes, because they are no longer retained.
+    /// Numbers of the events that the transaction removes, because they are no longer retained. Some may be
+    /// removed already.
     pub(super) evicted: Range<u64>,
-    /// Numbers of evicted presence events that the transaction removes in addition. All are after the range
-    /// `evicted`, in ascending order.
+    /// Numbers of evicted presence events that the transaction also removes, in ascending order. All are
+    /// after the range `evicted`.
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
 }
 
-/// An open log file. It is locked, so no other process can use it.
+/// An open log file. It is locked, so no other server can open it.
 #[derive(Debug)]
 pub(super) struct FileStore {
     path: PathBuf,
     db: Database,
-    /// Device, inode and length of the file at `path` after the last commit. If they differ before the next
-    /// commit, another program has changed or replaced the file.
+    /// Device, inode and length of the file at `path` when it was opened or after the last commit. If they
+    /// differ before the next commit, another program has moved, replaced or truncated the file.
     identity: Identity,
     epoch: u64,
     acknowledged: AcknowledgedFile,
-    /// The last acknowledged event according to the `.acknowledged` file, as it was when the log was opened.
+    /// Which events were acknowledged, according to the `.acknowledged` file when the log was opened. For a
+    /// new log: none. `Err`: the file was missing or damaged.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
 }
 
@@ -117,10 +120,10 @@ pub(super) enum Loss {
 }
 
 impl FileStore {
-    /// Opens the file, or creates it if it does not exist. `now`, in milliseconds since 1970, is the epoch of
-    /// a new log. If a left-over `.acknowledged` file has this epoch or a later one, the new epoch is later.
-    /// The folder is not created: a missing folder means that something else is wrong, for example an
-    /// unmounted disk, and a new log would hide the problem.
+    /// Opens the file, or creates it if it does not exist. A new log gets the epoch `now`, in milliseconds
+    /// since 1970, or a later one if a left-over `.acknowledged` file has `now` or a later epoch. Does not
+    /// create the folder: if it is missing, something else is wrong, for example an unmounted disk, and a new
+    /// log would hide the problem.
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
@@ -135,7 +138,7 @@ impl FileStore {
         }
     }
 
-    /// Creates the log file. Only the owner of the file can read it, because some events are private.
+    /// Creates the log file. Only its owner can read and write it, because some events are private.
     fn make(path: &Path, now: u64) -> Result<Self, LogError> {
         let error =
             |err: &dyn Display| LogError::in_file(path, format!("cannot be created: {err}"));
@@ -145,7 +148,8 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // An earlier log at this path may have left its `.acknowledged` file behind.
+            // An earlier log at this path may have left its `.acknowledged` file behind. The new log needs an
+            // epoch after that of the earlier one.
             let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             if let Ok(Acknowledged { next, .. }) = acknowledged_at_open {
@@ -168,20 +172,21 @@ impl FileStore {
             store.epoch = store.new_epoch(now);
             store.prepare()?;
             store.identity = Identity::of(path)?;
-            // Ignore a left-over `.acknowledged` file from now on: the log is new, so no event can be
-            // missing.
+            // Replace what an older `.acknowledged` file said by the start of this log. Otherwise `loss`
+            // would report missing events.
             let (epoch, next) = (store.epoch, 1);
             store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
             Ok(store)
         });
         made.map_err(|err| {
-            // Remove the incomplete file. The next start would refuse it as damaged.
+            // Remove the incomplete file, because the next start would refuse it.
             fs::remove_file(path).ok();
             error(&err)
         })
     }
 
-    /// Opens an existing log file. Fails if it is damaged, in use, or has another format.
+    /// Opens an existing log file. Fails if it is damaged, in use, unreadable, or in another format, or if
+    /// the `.acknowledged` file beside it cannot be opened.
     pub(super) fn open_again(path: &Path) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         let db = builder().open(path);
@@ -246,8 +251,8 @@ impl FileStore {
         })
     }
 
-    /// Begins a new epoch. The events stay in the file with their numbers, and their ids now have the new
-    /// epoch.
+    /// Begins a new epoch, the first number of each event id. The events stay in the file with their numbers,
+    /// and their ids now have the new epoch.
     pub(super) fn begin_epoch(&mut self, epoch: u64) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
@@ -261,7 +266,7 @@ impl FileStore {
         self.record_acknowledged(number(&self.db, NEXT)?)
     }
 
-    /// Returns why acknowledged events may be missing from the file, or `None` if none can be missing.
+    /// Returns why acknowledged events may be missing from the file, or `None` if there is no sign of that.
     pub(super) fn loss(&self, path: &Path) -> Result<Option<Loss>, redb::Error> {
         let FileMetadata { next, unsynced, .. } = self.about()?;
         let beside = || acknowledged::path(path).display().to_string();
@@ -281,8 +286,8 @@ impl FileStore {
             .max(known.saturating_add(1))
     }
 
-    /// All events in the file, oldest first, with their numbers. Fails if any event is missing, except
-    /// evicted presence events.
+    /// All events in the file, oldest first, with their numbers. Fails if any cannot be decoded, or if any is
+    /// missing that is not an evicted presence event.
     pub(super) fn events(&self) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();
@@ -303,8 +308,9 @@ impl FileStore {
         Ok(records)
     }
 
-    /// Appends the events of the batch and removes evicted ones, in one transaction: after a failure, none of
-    /// these changes is made. If `synced`, the changes are on disk on return, so a crash cannot undo them.
+    /// Appends the events of the batch and removes evicted ones, in one transaction: all of it or nothing. If
+    /// `synced`, the changes are on disk on return, so a crash cannot undo them. After an error, the
+    /// transaction may have been committed nevertheless.
     pub(super) fn commit(&mut self, batch: Batch<'_>, synced: bool) -> Result<(), redb::Error> {
         let Batch {
             first,
@@ -334,8 +340,8 @@ impl FileStore {
             let mut about = txn.open_table(ABOUT)?;
             if !evicted.is_empty() {
                 about.insert(FIRST, evicted.end)?;
-                // `retain_in` visits only rows that exist. Visiting every number in the range would be slow:
-                // most of them may belong to presence events that are already removed.
+                // `retain_in` visits only rows that exist. A loop over all numbers of the range would be
+                // slow, because most of them may belong to presence events that are already removed.
                 events.retain_in(evicted, |_, _| false)?;
             }
             if let Some(newest) = evicted_presence.last() {
@@ -351,8 +357,8 @@ impl FileStore {
     }
 }
 
-/// Makes redb check the whole file when it is opened. Damage is then an error at that time and cannot cause a
-/// panic later.
+/// Settings with which redb checks the whole file when it opens it. Damage is then an error and cannot cause
+/// a panic later.
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);

@@ -22,7 +22,7 @@ fn tick_later(log: &Opened, number: u64) -> oneshot::Receiver<Result<EventId, Lo
     appended
 }
 
-/// Appends the numbered message with this number. Returns whether it was accepted.
+/// Appends the ticker's message with this number. Returns whether the log accepted it.
 fn tick(log: &Opened, number: u64) -> bool {
     tick_later(log, number).blocking_recv().unwrap().is_ok()
 }
@@ -113,7 +113,8 @@ fn evicted_events_are_removed_from_the_file_and_the_numbers_continue() {
 
     let wider = opened(&kind, keeping(100));
 
-    // The file has one event more than is retained: an evicted event is removed with the next append.
+    // The file has one event more than is retained, because an evicted event is removed only with the next
+    // append.
     assert_eq!(wider.memory.extent().oldest, 47);
     assert_eq!(append_numbers(&wider, 50..51)[0].seq, 51);
     let gap = wider.memory.resume(&wider.memory.id(10).into(), &own()).gap;

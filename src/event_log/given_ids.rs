@@ -1,30 +1,32 @@
-//! Finds events by their given id, which the publisher chose. If several retained events have the same given
-//! id, the oldest of them is found.
+//! Finds events by the ids that publishers chose for them (given ids). If several retained events have the
+//! same given id, the oldest of them is found.
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use crate::event::GivenId;
 
-/// The given ids (ids that publishers chose) of the retained events, with the positions of these events.
+/// The ids that publishers chose (given ids) for retained events, and the positions of these events.
 #[derive(Debug, Default)]
 pub(super) struct GivenIds {
-    /// For each given id, the position of the oldest retained event that has it.
+    /// For each id that a publisher chose, the position of the oldest retained event with this id.
     oldest: HashMap<GivenId, u64>,
-    /// Every retained event that has a given id, as its position and this id, oldest event first.
+    /// Position and id of every retained event whose publisher chose an id, oldest event first.
     events: VecDeque<(u64, GivenId)>,
-    /// For each given id that several retained events have: the positions of all these events except the
-    /// oldest, in ascending order.
+    /// For each id that several retained events have: the positions of all these events except the oldest, in
+    /// ascending order.
     younger: HashMap<GivenId, VecDeque<u64>>,
 }
 
 impl GivenIds {
-    /// The position of the event with this given id. If several events have it, the position of the oldest,
-    /// as Mercure requires (chapter Reconnection).
+    /// The position of the retained event with this id, which its publisher chose. If several have it, the
+    /// position of the oldest, as Mercure requires (chapter Reconnection). `None` if no retained event has
+    /// it.
     pub(super) fn get(&self, id: &str) -> Option<u64> {
         self.oldest.get(id).copied()
     }
 
-    /// Adds an event, which must be newer than all events that were added before.
+    /// Adds an event with an id that its publisher chose. The event must be newer than all that were added
+    /// before.
     pub(super) fn add(&mut self, id: GivenId, position: u64) {
         self.events.push_back((position, id.clone()));
         match self.oldest.entry(id) {
@@ -39,7 +41,7 @@ impl GivenIds {
     }
 
     /// Removes the event at this position, which must be older than all events that remain. Does nothing if
-    /// the event has no given id.
+    /// its publisher chose no id.
     pub(super) fn evict(&mut self, position: u64) {
         if self
             .events

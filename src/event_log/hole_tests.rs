@@ -9,7 +9,7 @@ fn event_id(epoch: u64, seq: u64) -> EventId {
     EventId { epoch, seq }
 }
 
-/// A log with the events 5-3 and 5-4, then 6-1 without a hole before it, then 6-9 after a hole.
+/// A log with the events 5-3 and 5-4, then 6-1 without missing events, then 6-9 after missing events.
 fn log_with_a_hole(retention: Retention) -> MemoryLog {
     let log = MemoryLog::starting_at(event_id(5, 3), retention, topic("own"));
     let append = |n: u64| log.append(&Event::message(n.to_string()), Instant::now());

@@ -17,30 +17,33 @@ pub enum LogKind {
     File {
         /// The path of the file. Its folder must exist.
         path: PathBuf,
-        /// A crash of the machine can lose the events that were acknowledged within this time before it.
-        /// `None`: each event is synced to disk before it is acknowledged, and survives.
+        /// Maximum time from the acknowledgement of an event to its sync to disk. A crash can lose the events
+        /// that were acknowledged within this time before the crash. `None`: each event is synced to disk
+        /// before it is acknowledged.
         sync_interval: Option<Duration>,
     },
-    /// In Redis. Any number of processes can share the log.
+    /// In Redis, with the newest events also in memory. Any number of processes can share the log.
     Redis(RedisSettings),
 }
 
 /// Settings of a log in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// Address of Redis.
+    /// URL of the Redis server, or of the Sentinels that know it.
     pub url: RedisUrl,
     /// Prefix of all Redis keys of the log. Servers with the same prefix share one log.
     pub prefix: String,
-    /// Approximate maximum number of events in Redis. When it is exceeded, the oldest events are evicted.
+    /// Approximate maximum number of events in Redis, not counting presence events (those about active
+    /// subscriptions). When it is exceeded, the oldest events are evicted.
     pub events: usize,
-    /// Maximum age of an event in Redis, with a precision of one second. `None` means no limit.
+    /// Approximate maximum age of an event in Redis. Eviction may be late by a thousandth of this age, or by
+    /// a few seconds if that is longer. The newest event is kept. `None`: no limit.
     pub age: Option<Duration>,
 }
 
 impl LogKind {
-    /// Fails if the folder of the log file does not exist, or if `path` exists and is not a regular file.
-    /// Does not open or create the file. Logs in memory or in Redis always pass.
+    /// Fails if the folder of the log file does not exist, or if something other than a regular file is at
+    /// `path`. Does not open or create the file. Always succeeds for a log in memory or in Redis.
     pub fn check(&self) -> Result<(), LogError> {
         let Self::File { path, .. } = self else {
             return Ok(());

@@ -69,7 +69,7 @@ pub(super) fn opened(kind: &LogKind, retention: Retention) -> Opened {
     open(kind.clone(), retention, topic("own"), listener).unwrap()
 }
 
-/// Appends an event and waits until it can be read from memory.
+/// Appends an event, waits until it can be read from memory, and returns its id.
 pub(super) fn append(log: &Opened, event: Event) -> EventId {
     let (done, later) = tokio::sync::oneshot::channel();
     log.appender.append(event, Some(done));
@@ -163,7 +163,7 @@ fn an_appended_event_is_notified_counted_and_readable() {
         let (notify, notified) = std::sync::mpsc::channel();
         let metrics = Arc::<Metrics>::default();
         let listener = Listener {
-            // Sending fails if the test no longer listens. This is no error.
+            // Sending fails if the test no longer listens, which is not an error.
             notify: Box::new(move || notify.send(()).unwrap_or_default()),
             metrics: metrics.clone(),
         };

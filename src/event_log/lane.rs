@@ -1,5 +1,6 @@
-//! Keeps the events of one kind in log order, oldest first. There is one lane for presence events and one for
-//! all others. Positions between two events of a lane may belong to events of the other lane.
+//! Keeps the events of one kind in log order, oldest first. There is one lane for presence events (events
+//! about active subscriptions) and one for all others. Positions between two events of a lane may belong to
+//! events of the other lane.
 //!
 //! A *retained* event is available to every subscriber. An *evicted* event is still in memory, but only
 //! connected subscribers may read it. A *dropped* event is no longer in memory. *Held* events are the
@@ -12,34 +13,39 @@ use std::{
 
 use super::read::Entry;
 
-/// The events of one kind that are in memory, oldest first: either presence events or all others.
+/// The events of one kind that are in memory, oldest first. The two kinds are presence events (events about
+/// active subscriptions) and all others.
 #[derive(Debug)]
 pub(super) struct Lane {
     entries: VecDeque<Entry>,
-    /// Number of evicted entries. They are at the front of `entries`, and connected subscribers may still
-    /// read them.
+    /// Number of evicted entries, which only connected subscribers may still read. They are at the front of
+    /// `entries`.
     evicted: usize,
-    /// Every event of this lane's kind from this position on is in memory, retained or evicted.
+    /// Every event of this kind from this position on is in memory: retained, or evicted but still readable
+    /// for connected subscribers.
     first_held: u64,
-    /// Every event of this lane's kind from this position on is retained, which means not evicted.
+    /// Every event of this kind from this position on is retained, so that new subscribers can read it too.
     first_retained: u64,
-    /// Size of the retained entries in memory, in bytes.
+    /// Memory of the retained entries, in bytes. Does not include evicted entries.
     retained_bytes: usize,
-    /// Size of all entries in memory, in bytes, both retained and evicted.
+    /// Memory of all entries, retained and evicted, in bytes.
     held_bytes: usize,
     newer: NewerHalf,
 }
 
-/// The newer half of a lane: the newest retained events that fit into half of its bounds.
+/// Where the newest events begin that fit into half of the bounds. [`Lane::newer_half`] updates it; until
+/// then, new events are simply added to this half.
 #[derive(Debug, Clone, Copy, Default)]
 struct NewerHalf {
-    /// Index in `entries` of the oldest event in the newer half.
+    /// Index in `entries` of the oldest event of the newer half, the newest events that fit into half of the
+    /// bounds.
     from: usize,
-    /// Size in memory of all entries from this index on, in bytes.
+    /// Memory of all entries from index `from` on, in bytes.
     bytes: usize,
 }
 
-/// Upper bounds of a history: number of events, bytes of memory, and age. `None`: the age is not limited.
+/// Limits of a history: number of events, memory in bytes, and age of the oldest event. `age: None` means no
+/// limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) events: usize,
@@ -56,8 +62,8 @@ impl Bounds {
         }
     }
 
-    /// Whether a history with this number of events, this size in bytes and this oldest event exceeds the
-    /// bounds.
+    /// Whether a history with this number of events, this memory in bytes and this oldest event exceeds any
+    /// limit.
     fn are_exceeded(self, events: usize, bytes: usize, oldest: &Entry, now: Instant) -> bool {
         let age = now.saturating_duration_since(oldest.appended);
         let is_too_old = self.age.is_some_and(|most| age > most);
@@ -66,7 +72,7 @@ impl Bounds {
 }
 
 impl Lane {
-    /// Creates an empty lane. No event of its kind before this position is in memory.
+    /// Creates an empty lane for events from this position on.
     pub(super) fn starting_at(position: u64) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -79,7 +85,7 @@ impl Lane {
         }
     }
 
-    /// Adds an event. Its position must be after those of all events in the lane.
+    /// Adds an event. Its position must be greater than those of all events in the lane.
     pub(super) fn push(&mut self, entry: Entry) {
         self.retained_bytes += entry.bytes;
         self.held_bytes += entry.bytes;
@@ -87,12 +93,13 @@ impl Lane {
         self.entries.push_back(entry);
     }
 
-    /// The position from which on every event of this lane's kind is in memory, retained or evicted.
+    /// The position from which on every event of this kind is in memory, retained or evicted.
     pub(super) fn first_held(&self) -> u64 {
         self.first_held
     }
 
-    /// The position from which on every event of this lane's kind is retained, which means not evicted.
+    /// The position from which on every event of this kind is retained, so that new subscribers can read it
+    /// too.
     pub(super) fn first_retained(&self) -> u64 {
         self.first_retained
     }
@@ -102,17 +109,18 @@ impl Lane {
         self.entries.len() - self.evicted
     }
 
-    /// Number of events in memory, both retained and evicted.
+    /// Number of events in memory: the retained ones, and the evicted ones that connected subscribers may
+    /// still read.
     pub(super) fn held(&self) -> usize {
         self.entries.len()
     }
 
-    /// Size of all events in memory, in bytes, both retained and evicted.
+    /// Memory of all events, retained and evicted, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Size of the retained events in memory, in bytes.
+    /// Memory of the retained events, in bytes. Does not include evicted events.
     pub(super) fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
@@ -125,21 +133,22 @@ impl Lane {
         self.entries.get(self.evicted)
     }
 
-    /// The entry at this position, if it is in memory.
+    /// The entry at this position. `None` if it is not in memory, or if the position belongs to the other
+    /// lane.
     pub(super) fn get(&self, position: u64) -> Option<&Entry> {
         let entry = self.entries.get(self.index(position))?;
         (entry.position == position).then_some(entry)
     }
 
-    /// The entries in memory, retained and evicted, from this position on.
+    /// The entries from this position on, retained and evicted, oldest first.
     pub(super) fn from(&self, position: u64) -> Iter<'_, Entry> {
         self.entries.range(self.index(position)..)
     }
 
-    /// The index of the first entry at or after this position.
+    /// The index of the first entry at or after this position, or the number of entries if there is none.
     fn index(&self, position: u64) -> usize {
-        // If no position in between belongs to the other lane, the index is the distance from `first_held`.
-        // This is tried first, because it needs no search.
+        // If all positions since `first_held` belong to this lane, the index is the distance from
+        // `first_held`. Try it first, because it needs no search.
         let dense = position.saturating_sub(self.first_held) as usize;
         match self.entries.get(dense) {
             Some(entry) if entry.position == position => dense,
@@ -149,7 +158,8 @@ impl Lane {
         }
     }
 
-    /// Evicts the oldest retained event. It stays in memory until it is [dropped](Self::drop_oldest).
+    /// Evicts the oldest retained event and returns it. The event stays in memory for connected subscribers
+    /// until it is [dropped](Self::drop_oldest). Returns `None` if no event is retained.
     pub(super) fn evict_oldest(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.evicted)?;
         self.retained_bytes -= entry.bytes;
@@ -158,12 +168,13 @@ impl Lane {
         Some(entry)
     }
 
-    /// Whether any event in memory is evicted.
+    /// Whether some events in memory are evicted.
     pub(super) fn has_evicted(&self) -> bool {
         self.evicted > 0
     }
 
-    /// Removes the oldest event from memory. It must be evicted.
+    /// Removes the oldest event from memory. The caller must have evicted it. Does nothing if there is no
+    /// event.
     pub(super) fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.evicted = self.evicted.saturating_sub(1);
@@ -176,16 +187,16 @@ impl Lane {
         }
     }
 
-    /// Whether the retained events exceed these bounds. Always false for a single event, so that the newest
-    /// event is kept.
+    /// Whether the retained events exceed these limits. Always false if at most one event is retained, so
+    /// that the newest event is kept.
     pub(super) fn exceeds(&self, bounds: Bounds, now: Instant) -> bool {
         let exceeds =
             |oldest| bounds.are_exceeded(self.retained(), self.retained_bytes, oldest, now);
         self.retained() > 1 && self.oldest_retained().is_some_and(exceeds)
     }
 
-    /// The position of the oldest event in the newer half, which is the newest retained events that fit into
-    /// `half_bounds`. If the lane is empty, returns `next`, the position of the next event.
+    /// The position of the oldest of the newest retained events that fit into `half_bounds`. The newest event
+    /// always counts as one that fits. If the lane is empty, returns `next`, the position of the next event.
     pub(super) fn newer_half(&mut self, half_bounds: Bounds, next: u64, now: Instant) -> u64 {
         let newest = self.entries.len().saturating_sub(1);
         while self.newer.from < newest {

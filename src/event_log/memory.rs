@@ -1,6 +1,6 @@
-//! The log in memory. Subscribers read events from it, whatever the log kind is. It is bounded by its
-//! [`Retention`] and lost when the process ends. A read-write lock serializes appends and lets subscribers
-//! read in parallel.
+//! The log in memory. Subscribers of every log kind read events from it. It is bounded by its [`Retention`]
+//! and lost when the process ends. A read-write lock serializes appends and lets subscribers read in
+//! parallel.
 
 use std::{
     ops::Range,
@@ -24,29 +24,30 @@ use crate::{
     matching::Selection,
 };
 
-/// Approximate memory of an entry in addition to its frame, topics, given id and name, in bytes: the struct
-/// itself, and the overhead of the allocator and of reference counts.
+/// Approximate memory of an entry in addition to its encoded event, topics, id chosen by the publisher, and
+/// name, in bytes: the struct itself, and the overhead of the allocator and of reference counts.
 const ENTRY_BYTES: usize = 192;
 
 /// An event log in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryLog {
     retention: Retention,
-    /// Half of the bounds of the log. The newest events that fit into these bounds are called the newer half
-    /// of the history. They will not be evicted soon.
+    /// Half of the limits for the number, memory and age of events. The newest events that fit into it (the
+    /// newer half of the history) will not be evicted soon.
     half: Bounds,
-    /// The audience of events without a topic: public, on the log's own topic.
+    /// The audience of events without a topic: everybody who selects the log's own topic. Such events are
+    /// public.
     own: Arc<Audience>,
     retained: RwLock<Retained>,
-    /// How many numbered messages (the server's test messages) this log has had. Not updated for a log in
-    /// Redis, which counts them itself.
+    /// The number of the ticker's next message, starting at 0. Not maintained for a log in Redis, which
+    /// counts these messages itself.
     ticks: AtomicU64,
 }
 
 impl MemoryLog {
-    /// Creates an empty log. `epoch` is its creation time in milliseconds since 1970. It must be greater than
-    /// every epoch that clients have seen from earlier logs, so that no id is assigned twice. Events without
-    /// a topic are on `topic`.
+    /// Creates an empty log. `epoch`, the first number of each event id, is the log's creation time in
+    /// milliseconds since 1970. It must be greater than every epoch that clients have seen, so that no id is
+    /// assigned twice. Events without a topic are on `topic`.
     pub(crate) fn new(epoch: u64, retention: Retention, topic: Topic) -> Self {
         Self::starting_at(EventId { epoch, seq: 1 }, retention, topic)
     }
@@ -66,7 +67,8 @@ impl MemoryLog {
         }
     }
 
-    /// The number that the next numbered message will have, counted from 0.
+    /// The number of the ticker's next message, starting at 0. Always 0 for a log in Redis, which counts
+    /// these messages itself.
     pub(crate) fn ticks(&self) -> u64 {
         self.ticks.load(Ordering::Acquire)
     }
@@ -75,8 +77,8 @@ impl MemoryLog {
         self.ticks.store(ticks, Ordering::Release);
     }
 
-    /// Makes the newer half of the history, which will not be evicted soon, respect the bounds of the archive
-    /// (the whole log, in Redis) too: half of the smaller bound, of memory or of the archive, limits it.
+    /// Limits the newer half of the history, the events that will not be evicted soon. If `events` or `age`,
+    /// the limits of the log in Redis, are lower than those of memory, half of them applies.
     pub(super) fn with_archive_bounds(mut self, events: usize, age: Option<Duration>) -> Self {
         let Bounds {
             events: own_events,
@@ -92,14 +94,14 @@ impl MemoryLog {
         self
     }
 
-    /// The current epoch, which the id of the next event will have.
+    /// The current epoch: the first number in the id of the next event.
     pub(crate) fn epoch(&self) -> u64 {
         self.retained.read().epoch_history.epoch()
     }
 
-    /// Sets the id of the next event to `first`. Later events count up from there. If `follows` is false,
-    /// events before `first` are missing: a hole, which is an entry without an event, then takes the next
-    /// position, and a subscriber that reads it receives a gap.
+    /// Sets the id of the next event to `first`. Later ids count up from there. If `follows` is false, events
+    /// before `first` are missing. The next position then becomes a hole, an entry without an event, unless
+    /// the newest entry is one. A subscriber that reads a hole receives a gap.
     pub(crate) fn begin_span(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
@@ -122,8 +124,8 @@ impl MemoryLog {
     }
 
     /// Advances the position of the next event to `next`. The skipped positions belong to presence events
-    /// that the file or Redis has already evicted. So all older presence events are evicted too, and are
-    /// removed.
+    /// (events about active subscriptions) that the file or Redis has evicted. Presence events are evicted
+    /// oldest first, so all of them are removed from memory. Does nothing if `next` is not ahead.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -135,13 +137,13 @@ impl MemoryLog {
     }
 
     /// Encodes an event, appends it, and returns its id. Then evicts the oldest events if the log exceeds its
-    /// bounds.
+    /// bounds. The age of the event is measured from `now`.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
         self.append_to(&mut self.retained.write(), event, now)
     }
 
-    /// Appends events in order and returns their ids. The `Instant` of an event is the time from which its
-    /// age is measured.
+    /// Encodes events, appends them in order, and returns their ids. The age of each event is measured from
+    /// its `Instant`.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
@@ -151,7 +153,8 @@ impl MemoryLog {
         events.into_iter().map(append).collect()
     }
 
-    /// The audience of an event. An event without a topic has the audience of the log's own topic.
+    /// The audience of an event: its topics, and whether it is private. An event without a topic is public
+    /// and on the log's own topic.
     pub(crate) fn audience(&self, event: &Event) -> Arc<Audience> {
         let audience = event.audience.clone().map(Arc::new);
         audience.unwrap_or_else(|| self.own.clone())
@@ -181,7 +184,7 @@ impl MemoryLog {
         self.retained.read().next
     }
 
-    /// The current positions, size and age of the log.
+    /// Positions, memory and age of the log in memory at this moment.
     pub(crate) fn extent(&self) -> Extent {
         let retained = self.retained.read();
         Extent {
@@ -196,12 +199,12 @@ impl MemoryLog {
         }
     }
 
-    /// The position from which on all presence events are retained. Earlier ones were evicted.
+    /// The position from which on all presence events (events about active subscriptions) are retained.
     pub(crate) fn oldest_presence(&self) -> u64 {
         self.retained.read().presence.first_retained()
     }
 
-    /// The bounds of this log.
+    /// The bounds of this log in memory.
     pub(crate) fn retention(&self) -> Retention {
         self.retention
     }
@@ -211,20 +214,22 @@ impl MemoryLog {
         self.retained.read().epoch_history.id(position)
     }
 
-    /// The id of the event before this position: the last event id of a subscriber whose cursor is at this
-    /// position. `None` if no event came before, or if the id is no longer known.
+    /// The id right before this position, which a subscriber with its cursor there has as its last event id.
+    /// There need not be an event with this id: before the first event of a log, its number is usually 0.
+    /// `None` if no lower number exists, or if the id was forgotten.
     pub(crate) fn id_before(&self, position: u64) -> Option<EventId> {
         self.retained.read().epoch_history.id_before(position)
     }
 
-    /// The position where the newer half of the history begins. Events before it may soon be evicted.
+    /// The position from which on no event will be evicted soon: where the newer half of the history begins.
     pub(crate) fn newer_half(&self, now: Instant) -> u64 {
         let mut retained = self.retained.write();
         retained.newer_half(self.half, self.retention.presence, now)
     }
 
-    /// Finds where a subscriber starts. `None` if memory cannot tell, or if it may lack a later event that
-    /// the subscriber selects. Then the archive must decide.
+    /// Tries to find in memory where a subscriber starts. Succeeds for [`ResumeFrom::Now`], and for
+    /// [`ResumeFrom::After`] if memory retains every later event that the subscriber may select. Otherwise
+    /// returns `None`, and the archive must decide.
     pub(crate) fn find(
         &self,
         from: &ResumeFrom,
@@ -234,20 +239,20 @@ impl MemoryLog {
         retained.find(from, selection.may_select_presence())
     }
 
-    /// The position after the event with this id. `None` if memory does not know the id, or if it may lack a
-    /// later event that the subscriber selects.
+    /// The position after the event with this id. `None` if memory does not know the id, or does not retain
+    /// every later event that the subscriber may select.
     pub(crate) fn cursor_after(&self, id: EventId, selection: &Selection) -> Option<u64> {
         let retained = self.retained.read();
         retained.cursor_after(id, selection.may_select_presence())
     }
 
-    /// Finds where a subscriber starts. If the log does not have the requested event, the subscriber starts
-    /// at the oldest retained event and first receives a gap with the reason. There is no gap if the log
-    /// knows that none of the missing events was for this subscriber.
+    /// Finds where a subscriber starts. If the log does not know the requested event, or does not retain
+    /// every later one, the subscriber starts at the oldest retained event. It first receives a gap with the
+    /// reason, unless the log knows that it missed nothing.
     pub(crate) fn resume(&self, from: &ResumeFrom, selection: &Selection) -> ResumePoint<u64> {
         let retained = self.retained.read();
-        // `false`: ignore missing presence events here. A subscriber that wants them receives a gap for them
-        // when it reads.
+        // `false`: evicted presence events do not matter for the start. If the subscriber wants them, a later
+        // `read` reports them as missing, and it then receives a gap.
         if let Some(point) = retained.find(from, false) {
             return point;
         }
@@ -274,9 +279,9 @@ impl MemoryLog {
         }
     }
 
-    /// Reads events from a cursor until a limit of `portion` is reached. Calls `accept` with each event; it
-    /// returns whether the reader accepts the event. `accept` must be quick, because appends wait until the
-    /// read ends.
+    /// Reads events from a cursor until the head, a hole, or a limit of `portion`. Calls `accept` with each
+    /// event. If it returns false, the event does not count towards `portion.bytes`. Keep `accept` quick:
+    /// appends wait meanwhile.
     pub(crate) fn read(
         &self,
         from: ReadFrom,
@@ -314,8 +319,8 @@ impl MemoryLog {
                 events.next()
             };
             let Some(entry) = next else {
-                // No entry is left. Continue at `next`, not right after the last entry: the positions after
-                // it may belong to presence events that are evicted.
+                // No entry is left, so the next read continues at the head. The head may be several positions
+                // after the last entry, because evicted presence events leave none.
                 return Read::Events { end: retained.next };
             };
             let is_too_much = bytes > 0 && bytes + entry.frame.len() > portion.bytes;
@@ -331,8 +336,8 @@ impl MemoryLog {
         }
     }
 
-    /// The gap for a subscriber that missed the events at the positions `lost`. `None` if none of these
-    /// events was for its selection.
+    /// The gap for a subscriber that missed the events at the positions `lost`. `None` if the log knows that
+    /// none of these events was for it.
     pub(crate) fn gap(&self, lost: Range<u64>, selection: &Selection) -> Option<Gap> {
         let retained = self.retained.read();
         let missed = self.missed(&retained, lost.clone(), selection);
@@ -347,15 +352,16 @@ impl MemoryLog {
         (missed != Some(0)).then(|| Gap::new(reason, &requested, after, missed))
     }
 
-    /// The gap for a subscriber at this cursor that missed presence events but no other events.
+    /// The gap for a subscriber at this cursor that missed only presence events (events about active
+    /// subscriptions).
     pub(crate) fn gap_of_presence(&self, cursor: u64) -> Gap {
         let last = self.retained.read().epoch_history.id_before(cursor);
         let requested = last.map_or_else(|| EARLIEST.to_owned(), |id| id.to_string());
         Gap::new(GapReason::Evicted, &requested, last, None)
     }
 
-    /// How many of the missing events, which had the positions `gone`, were for this selection. `None` if
-    /// unknown: the log knows the number only if all of them were on its own topic.
+    /// How many of the events at the missing positions `gone` this selection selects. Known only if all of
+    /// them were on the log's own topic, otherwise `None`.
     fn missed(&self, retained: &Retained, gone: Range<u64>, selection: &Selection) -> Option<u64> {
         if gone.start < retained.unknown_audience_before {
             return None;

@@ -1,6 +1,6 @@
-//! The event log: owns the events, their ids, retention, resume, and the schedule of the numbered messages
-//! (the server's test messages). Subscribers receive only events that are in the log. The newest events are
-//! in memory. Depending on `log.kind`, events are also stored in a file or in Redis.
+//! The event log: owns the events, their ids, retention, resume, and the schedule of the ticker's numbered
+//! test messages. Subscribers receive only events that are in the log. The newest events are in memory.
+//! Depending on `log.kind`, events are also stored in a file or in Redis.
 
 mod appender;
 mod archive;

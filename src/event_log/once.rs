@@ -1,8 +1,9 @@
 //! Chooses the log level of a failure that repeats.
 
-/// `Error` for the first failure, and `Debug` for each repetition, which would otherwise fill the log output.
-pub(crate) fn level(is_first: bool) -> log::Level {
-    if is_first {
+/// The log level for one occurrence of a failure that repeats. `Error` if `is_reported`, which the caller
+/// usually sets for the first occurrence. `Debug` for each other one, because they would fill the log output.
+pub(crate) fn level(is_reported: bool) -> log::Level {
+    if is_reported {
         log::Level::Error
     } else {
         log::Level::Debug

@@ -1,5 +1,5 @@
-//! Opens a log of the kind that the config selects. A log in a file begins a new epoch if acknowledged events
-//! may have been lost.
+//! Opens a log of the kind that the config selects. A log in a file begins a new epoch (the first number of
+//! each event id) if acknowledged events may have been lost.
 
 use std::{
     path::Path,
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::event::{Event, EventId, Topic};
 
-/// Opens a log of this kind. If a file or Redis already has events, loads the newest of them into memory.
+/// Opens a log of this kind. If the file or Redis already has events, loads the newest of them into memory,
+/// as many as `retention` allows.
 pub(crate) fn open(
     kind: LogKind,
     retention: Retention,
@@ -89,7 +90,8 @@ fn read_file(
     Ok((memory, stored, store))
 }
 
-/// Begins a new epoch if acknowledged events may have been lost. Then returns the metadata of the file.
+/// If acknowledged events may be missing from the file, logs a warning and begins a new epoch (the first
+/// number of each event id). Returns the metadata of the file.
 fn begin_epoch_after_loss(
     store: &mut FileStore,
     now: u64,
@@ -105,7 +107,8 @@ fn begin_epoch_after_loss(
     store.about()
 }
 
-/// Creates a log in memory with all events of the file. Also returns which event numbers the file has.
+/// Creates a log in memory with the newest events of the file, as many as `retention` allows. Also returns
+/// which events the file has, so that the writer can remove evicted ones.
 fn read(
     store: &FileStore,
     about: FileMetadata,
@@ -147,7 +150,7 @@ impl Appender for MemoryAppender {
             self.log.set_ticks(number + 1);
         }
         self.listener.appended(1);
-        // Sending fails if the publisher no longer waits for the id. This is no error.
+        // Sending fails if the publisher no longer waits for the id, which is not an error.
         done.map(|done| done.send(Ok(id)));
     }
 

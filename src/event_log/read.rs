@@ -10,25 +10,25 @@ use std::{
 
 use crate::event::{Audience, Frame};
 
-/// How much a log retains. If it exceeds any of these bounds, it evicts the oldest events. The newest event
-/// is always kept.
+/// How much a log retains in memory, and in a file if it has one. If it exceeds any of these bounds, it
+/// evicts the oldest events. The newest event is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Maximum number of events, not counting presence events.
     pub events: usize,
     /// Maximum number of presence events, which announce that subscriptions become active or end.
     pub presence: usize,
-    /// Memory limit for all events together, in bytes: data, topics, ids and names.
+    /// Memory limit for all events together, in bytes: data, topics, ids, names, and overhead.
     pub bytes: usize,
     /// Maximum age of an event, checked when the next event is appended. `None` means no limit.
     pub age: Option<Duration>,
-    /// Connected subscribers may read this number of the newest events even if the other bounds have evicted
-    /// them, so that a slow subscriber receives no gap. The number applies to presence events and to all
-    /// other events separately. If `bytes` is exceeded, fewer events are kept.
+    /// Number of the newest events that connected subscribers may read even after their eviction. A slow
+    /// subscriber then receives no gap. Presence events and other events are counted separately. If `bytes`
+    /// is exceeded, fewer evicted events are kept.
     pub queue: usize,
 }
 
-/// An event in memory, or a hole: an entry without an event, at a point where the log never received some
+/// An event in memory, or a hole. A hole is an entry without an event, where this log never received some
 /// events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -49,15 +49,15 @@ impl Entry {
 /// Where a reader starts to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadFrom {
-    /// The position of the first event to read.
+    /// The position at which the read starts.
     pub(crate) cursor: u64,
-    /// Missing presence events before this position are not reported, because the reader already knows that
-    /// they are missing, or does not want presence events.
+    /// Missing presence events before this position are not reported: the reader already knows that they are
+    /// missing, or does not want presence events (`u64::MAX`).
     pub(crate) presence: u64,
 }
 
 impl ReadFrom {
-    /// Reads all events from this position on, and reports all missing presence events.
+    /// Starts at `cursor` and reports all missing presence events from there on.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn everything(cursor: u64) -> Self {
         let presence = 0;
@@ -65,30 +65,34 @@ impl ReadFrom {
     }
 }
 
-/// Limits of one read.
+/// Limits of one read. The next read continues where this one ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portion {
-    /// Maximum size of the accepted events in encoded form, in bytes. A read that accepts only one event may
-    /// exceed it.
+    /// Maximum size of the accepted events in encoded form, in bytes. Exceeded only if the first accepted
+    /// event is larger.
     pub(crate) bytes: usize,
-    /// The read ends when this number of topics was checked, which bounds its CPU time. Topics of events that
-    /// the reader does not accept are included. The topics of one event are always checked together, so the
-    /// number can be exceeded.
+    /// The read ends when this number of topics was matched, which bounds its CPU time. Includes the topics
+    /// of events that the reader does not accept. The topics of one event are matched together, so the number
+    /// can be exceeded.
     pub(crate) topics: usize,
 }
 
 /// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// All events from the cursor up to this position, excluding it, were read. The next read continues here.
+    /// All events from the cursor up to the position `end`, excluding it, were read. The next read must start
+    /// at `end`.
     Events { end: u64 },
     /// Nothing was read, because the cursor is at the head: the log has no newer event.
     Head,
-    /// The events from the cursor up to the position `oldest`, excluding it, are no longer in memory.
+    /// Nothing was read, because events from the cursor up to the position `oldest`, excluding it, are no
+    /// longer in memory.
     Evicted { oldest: u64 },
-    /// Presence events between the cursor and this position may be missing. No other events are missing.
+    /// Nothing was read, because presence events between the cursor and the position `before` may be missing.
+    /// No other events are missing.
     PresenceEvicted { before: u64 },
-    /// The cursor is at a hole: this log never received some events. Reading continues at the next position.
+    /// Nothing was read, because the cursor is at a hole: this log never received some events. The next read
+    /// must start one position later.
     Missing,
 }
 
@@ -99,11 +103,11 @@ pub(crate) struct Extent {
     pub(crate) oldest: u64,
     /// The position that the next appended event will have.
     pub(crate) next: u64,
-    /// Number of retained events, including presence events.
+    /// Number of retained events, including presence events. Each hole, where this log never received some
+    /// events, counts as one more.
     pub(crate) events: usize,
-    /// Size of all events in memory, in bytes, including evicted ones that connected subscribers may still
-    /// read.
+    /// Memory of all events, in bytes, including evicted ones that connected subscribers may still read.
     pub(crate) bytes: usize,
-    /// When the oldest retained event was appended, ignoring presence events. `None` if there is none.
+    /// When the oldest retained event that is not a presence event was appended. `None` if there is none.
     pub(crate) since: Option<Instant>,
 }

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Audience, Event, EventName, GivenId, OF_HUB, Topic};
 
-/// An event as it is stored, without the id that the log assigned. Its fields were validated when it was
-/// published and are not validated again.
+/// An event as it is stored, without the id that the log assigned. Its fields were validated before it was
+/// appended, so they are not validated when they are read back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// When the event was appended, in milliseconds since 1970. 0 in Redis, where the entry has its own
-    /// field for the time.
+    /// When the event was appended, in milliseconds since 1970. 0 in Redis, which stores the time in another
+    /// field of the entry.
     #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
-    /// Topics of the event. Empty means the topic of the log itself.
+    /// Topics of the event. Empty for an event on the topic of the log itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     topics: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     private: bool,
-    /// The given id, which the publisher chose. `None`: the publisher chose no id.
+    /// The id that the publisher chose for the event. `None`: the publisher chose none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ fn is_zero(at: &u64) -> bool {
     *at == 0
 }
 
-/// Milliseconds since 1970, as used in epochs and records.
+/// Converts a time to milliseconds since 1970, the unit of epochs and of stored times. 0 for earlier times.
 pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
@@ -54,12 +54,13 @@ impl Record {
         }
     }
 
-    /// Whether this is a presence event. The name is proof, because it is reserved for the server.
+    /// Whether this is a presence event, which is about an active subscription. Only the server can use the
+    /// name of these events, so the name is proof.
     pub(super) fn is_presence(&self) -> bool {
         self.name.as_deref() == Some(OF_HUB)
     }
 
-    /// The record of an event without its data and time, which Redis stores in fields of their own.
+    /// The record of an event without its data and time, because Redis stores them in separate fields.
     pub(super) fn without_data(event: &Event) -> Self {
         let topics = event.topics().iter();
         Self {
@@ -80,7 +81,7 @@ impl Record {
         Self { data, ..self }
     }
 
-    /// Time since the event was appended. Zero if the clock was set back since then.
+    /// Time since the event was appended. Zero if that time is in the future, because the clock was set back.
     pub(super) fn age(&self, now: SystemTime) -> Duration {
         let at = UNIX_EPOCH + Duration::from_millis(self.at);
         now.duration_since(at).unwrap_or_default()

@@ -1,5 +1,5 @@
 //! Parses the URL of Redis and creates the client for it. Refuses some URLs that the `redis` crate accepts,
-//! such as those of TLS without certificate checks.
+//! for example those that turn off the certificate checks of TLS.
 
 use std::{fmt, str::FromStr};
 
@@ -16,11 +16,12 @@ const SENTINEL_PORT: u16 = 26379;
 /// The URL of a Redis server, or of Sentinels that know the current master:
 /// `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or
 /// `redis+sentinel://[user:password@]host[:port],...[/database]/master` (`rediss+sentinel://` with TLS),
-/// where the hosts are the Sentinels. `Display` and `Debug` hide the password.
+/// where the hosts are the Sentinels. User and password are sent to Redis only, not to the Sentinels.
+/// `Display` and `Debug` hide the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
-/// The text is not a valid [`RedisUrl`].
+/// Error: the text is not a valid [`RedisUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "not a Redis URL: expected redis://host:port/database or rediss://, or \
@@ -64,7 +65,7 @@ impl RedisUrl {
 
 /// Parses the URL of a single Redis server. Refuses URLs that the redis crate would also accept: Unix
 /// sockets, TLS without certificate checks, and another version of the protocol, whose responses have a
-/// different format.
+/// different format. For that, it refuses every `#` and `?`; a password must have them percent-encoded.
 fn info(text: &str) -> Result<ConnectionInfo, RedisError> {
     let is_known = text.starts_with("redis://") || text.starts_with("rediss://");
     if !is_known || text.contains(['#', '?']) {
@@ -183,7 +184,7 @@ impl FromStr for RedisUrl {
     }
 }
 
-/// Shows `***` instead of a password.
+/// If the URL has a user or password, shows `***` in place of the password.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();

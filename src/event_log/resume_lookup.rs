@@ -1,5 +1,5 @@
-//! Finds where a new subscriber starts. The answer is in memory if memory has every event that the subscriber
-//! needs, and otherwise in the archive.
+//! Finds where a new subscriber starts. Memory decides if it has every event that the subscriber needs, or if
+//! there is no archive. Otherwise the archive decides.
 
 use super::{
     archive::{Archive, Reached},
@@ -9,16 +9,17 @@ use super::{
 };
 use crate::{event::ResumeFrom, matching::Selection};
 
-/// Where a subscriber reads next, in memory or in the archive (the whole log, in Redis).
+/// Where a subscriber reads next: in memory, or in the archive, which is the whole log in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cursor {
-    /// The subscriber reads the event at this position in memory next.
+    /// The position in memory of the event that the subscriber reads next.
     Memory(u64),
-    /// The subscriber reads the event after this position in the archive next. `None`: the oldest event.
+    /// The position in the archive after which the subscriber reads next. `None`: it starts at the oldest
+    /// event.
     Archive(Option<Reached>),
 }
 
-/// The result of a lookup in memory: the resume point, or what is needed to find it in the archive.
+/// The result of a lookup in memory: the resume point, or what is needed to ask the archive for it.
 #[derive(Debug)]
 pub(crate) enum ResumeLookup {
     Found(ResumePoint<u64>),
@@ -28,7 +29,8 @@ pub(crate) enum ResumeLookup {
     },
 }
 
-/// Looks for a resume point in memory, without waiting for the archive.
+/// Looks up in memory where a subscriber starts. Does not wait: if only the archive can tell,
+/// [`ResumeLookup::finish`] asks it.
 pub(crate) fn look_up(
     memory: &MemoryLog,
     archive: Option<&Archive>,
@@ -48,7 +50,8 @@ pub(crate) fn look_up(
 }
 
 impl ResumeLookup {
-    /// Returns the resume point. Finds it in the archive if memory did not have it.
+    /// Returns where the subscriber starts. Asks the archive if memory could not tell, and fails if the
+    /// archive cannot be read.
     pub(crate) async fn finish(
         self,
         from: &ResumeFrom,

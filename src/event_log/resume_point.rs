@@ -2,15 +2,15 @@
 
 use crate::event::{EventId, Gap, GapReason, ResumeFrom};
 
-/// Where a new subscriber starts.
+/// Where a new subscriber starts, and the gap that it receives first, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResumePoint<C> {
     pub(crate) cursor: C,
-    /// Whether the client already knows the id of the event before `cursor`, because it sent this id or
-    /// because the gap contains it. If not, the greeting (the first bytes of the stream) tells the client
-    /// this id.
+    /// Whether the client already knows an id of the event right before `cursor`: it sent one, or the gap
+    /// contains one. If not, the first bytes of the stream (the greeting) tell the client the id.
     pub(crate) is_announced: bool,
-    /// The gap that the subscriber receives first. `None` if everything that it requested is retained.
+    /// The gap that the subscriber receives first. `None` if it misses no event, as far as is known when it
+    /// starts.
     pub(crate) gap: Option<Gap>,
 }
 
@@ -24,8 +24,8 @@ impl<C> ResumePoint<C> {
         }
     }
 
-    /// A resume point with a gap. `from` is what the client requested. `last` is the id before `cursor`, if
-    /// any event came before. `missed` is how many events for this subscriber are missing, if known.
+    /// A resume point with a gap. `from` is what the client requested. `last` is the id right before
+    /// `cursor`, if known. `missed` is how many events for this subscriber are missing, if known.
     pub(super) fn after_gap(
         cursor: C,
         reason: GapReason,

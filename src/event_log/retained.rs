@@ -1,4 +1,5 @@
-//! Decides which events of the log in memory are retained, evicted and dropped.
+//! Decides which events of the log in memory are retained, which are evicted but still readable for connected
+//! subscribers, and which are dropped.
 //!
 //! Presence events, which announce that subscriptions become active or end, have a separate lane. Any client
 //! can cause any number of them, and they must not evict other events.
@@ -14,27 +15,27 @@ use super::{
 };
 use crate::event::{Audience, EventId, ResumeFrom};
 
-/// The entries of the log in memory, with their positions, their ids, and the ids that publishers gave them.
+/// The entries of the log in memory, with their positions, their ids, and the ids that publishers chose.
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) epoch_history: EpochHistory,
-    /// All events except presence events. Where this log never received some events, a hole takes their
-    /// place: an entry without an event.
+    /// All events except presence events. Where this log never received some events, it has a hole: an entry
+    /// without an event.
     pub(super) events: Lane,
-    /// Presence events, which announce that a subscription became active or ended.
+    /// Presence events, each of which announces that a subscription became active or ended.
     pub(super) presence: Lane,
     /// The position that the next appended event will have.
     pub(super) next: u64,
     pub(super) given: GivenIds,
-    /// Evicted events from this position on were all on the topic of the log itself, so the log knows how
-    /// many of them a subscriber missed. The topics of evicted events before this position are unknown.
+    /// Evicted events from this position on were all on the log's own topic, so the log knows how many of
+    /// them a subscriber missed. The topics of earlier events are unknown once they are evicted.
     pub(super) unknown_audience_before: u64,
 }
 
 impl Retained {
-    /// Creates an empty log whose first event will have the id `first`. The `seq` of this id is also the
-    /// position of the event, up to half of `u64::MAX`, so that counting up cannot overflow: another program
-    /// may have written large numbers to a log in Redis.
+    /// Creates an empty log whose first event will have the id `first`. The `seq` of this id is also its
+    /// position, but at most half of `u64::MAX`, so that counting up cannot overflow. A larger `seq` can come
+    /// from another program that writes to Redis.
     pub(super) fn starting_at(first: EventId) -> Self {
         let position = first.seq.min(u64::MAX / 2);
         Self {
@@ -52,7 +53,7 @@ impl Retained {
         self.events.first_retained()
     }
 
-    /// Memory of all events that were not dropped, in bytes, including evicted ones.
+    /// Memory of all events, in bytes, including evicted ones that connected subscribers may still read.
     pub(super) fn bytes(&self) -> usize {
         self.events.held_bytes() + self.presence.held_bytes()
     }
@@ -64,8 +65,8 @@ impl Retained {
     pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
         match from {
             ResumeFrom::Now => Some(ResumePoint::at(self.next, false)),
-            // `MemoryLog::resume` or the archive decides these cases. If several events have the same given
-            // id, the subscriber resumes after the oldest of them, which may no longer be in memory.
+            // `MemoryLog::resume` or the archive decides these cases. For an id that a publisher chose, the
+            // subscriber resumes after the oldest event that has it, which may be in the archive only.
             ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id, wants_presence)?;
@@ -74,8 +75,8 @@ impl Retained {
         }
     }
 
-    /// The position after the event with this id. `None` if the log does not know the id, or if a later event
-    /// that the subscriber may want is not retained.
+    /// The position after the event with this id. `None` if the log does not know the id, or does not retain
+    /// every later event that the subscriber may want.
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let position = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
@@ -87,7 +88,7 @@ impl Retained {
         is_here.then_some(position)
     }
 
-    /// Adds an event at the next position.
+    /// Adds an event at the next position: to the presence events if `is_presence`, otherwise to the others.
     pub(super) fn push(&mut self, entry: Entry, is_presence: bool) {
         self.next += 1;
         if is_presence {
@@ -97,9 +98,10 @@ impl Retained {
         }
     }
 
-    /// Evicts the oldest events until the log is within its bounds. Presence events and other events have
-    /// separate maximum numbers. If all events together need too much memory, presence events are evicted
-    /// first, until they use at most a quarter of the memory.
+    /// Evicts the oldest events until the log is within its bounds. The maximum number applies to presence
+    /// events and to other events separately. If all of them together use too much memory, presence events
+    /// are evicted first, down to a quarter of the memory. A single event of either kind may exceed the
+    /// bounds.
     pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         let any_size = |events| Bounds {
             events,
@@ -116,8 +118,9 @@ impl Retained {
             self.evict_event(own);
         }
         while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
-            // Evict presence events only while they use more than a quarter of the memory, and other events
-            // after that. So neither kind can evict all events of the other kind.
+            // Evict presence events while they use more than a quarter of the memory, then other events.
+            // Evict further presence events only if a single other event is left. The newest event of each
+            // kind stays.
             let is_much_presence = self.presence.retained_bytes() > retention.bytes / 4;
             match (self.presence.retained(), self.events.retained()) {
                 (2.., _) if is_much_presence => self.evict_presence(),
@@ -126,7 +129,7 @@ impl Retained {
                 _ => break,
             }
         }
-        // No subscriber can start before the position `oldest`, so presence events before it are useless.
+        // No new subscriber can start before the position `oldest`, so evict all earlier presence events.
         let oldest = self.oldest();
         let is_before = |entry: &Entry| entry.position < oldest;
         while self.presence.oldest_retained().is_some_and(is_before) {
@@ -150,8 +153,9 @@ impl Retained {
         }
     }
 
-    /// Drops the oldest evicted events while a lane has more than `queue` events or the log uses too much
-    /// memory. Connected subscribers may still read the evicted events that remain.
+    /// Removes the oldest evicted events from memory, while more than `queue` events of their kind are in
+    /// memory or the log uses too much memory. Connected subscribers may still read the evicted events that
+    /// remain.
     fn drop_evicted(&mut self, retention: Retention) {
         while self.presence.has_evicted()
             && (self.presence.held() > retention.queue || self.bytes() > retention.bytes)
@@ -166,8 +170,9 @@ impl Retained {
         self.epoch_history.forget_before(self.events.first_held());
     }
 
-    /// The position where the newer half of the history begins. `bounds` are half of the bounds of the log,
-    /// and `presence` is the full maximum number of presence events.
+    /// The position from which on no event will be evicted soon: the newer half of the history. `bounds` are
+    /// half of the bounds of the log. `presence` is the full maximum number of presence events, of which half
+    /// is used.
     pub(super) fn newer_half(&mut self, bounds: Bounds, presence: usize, now: Instant) -> u64 {
         let of_presence = Bounds {
             events: presence / 2,

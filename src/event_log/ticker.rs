@@ -1,5 +1,5 @@
-//! Decides when the next numbered message, a test message of the server, is due. Pure: the time is an
-//! argument.
+//! Decides when the ticker's next message is due. The ticker publishes numbered messages for tests and demos.
+//! Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,17 @@ pub struct TickerSettings {
     pub message: String,
 }
 
-/// If the ticker is late by at most this time, it publishes every missed message immediately. If it is later,
-/// it skips the missed deadlines. The time is longer than the usual delay of a timer (1 or 2 ms), because the
-/// shortest interval is 1 ms.
+/// Maximum lateness of the ticker at which it still publishes every missed message. If it is later, it
+/// publishes one message and skips the other missed deadlines. Timers are usually late by 1 or 2 ms, so with
+/// the shortest interval, 1 ms, a lower limit would skip deadlines all the time.
 pub(crate) const MAX_LATENESS: Duration = Duration::from_millis(20);
 
-/// A numbered message that is due.
+/// A message of the ticker that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tick {
     pub(crate) number: u64,
     pub(crate) message: String,
-    /// Time since the message was due.
+    /// How long after its deadline the message was produced.
     pub(crate) lateness: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Ticker {
     settings: TickerSettings,
     /// The number of the next message.
     next: u64,
-    /// The last deadline that has passed, even if it was skipped. Before the first deadline: when the ticker
+    /// The last deadline whose message was produced or skipped. Before the first deadline: when the ticker
     /// was created or switched on.
     last: Instant,
 }
@@ -63,8 +63,8 @@ impl Ticker {
 
     /// Returns the next message if it is due at `now`. Call this until it returns `None`, because several
     /// messages may be due. A late call does not delay later deadlines. If a call is more than 20 ms late
-    /// ([`MAX_LATENESS`]), the missed deadlines are skipped, so that there is no burst. Numbers are never
-    /// skipped.
+    /// ([`MAX_LATENESS`]), it returns one message for all missed deadlines, so that there is no burst.
+    /// Numbers are never skipped.
     pub(crate) fn fire(&mut self, now: Instant) -> Option<Tick> {
         let due = self.due().filter(|due| *due <= now)?;
         let lateness = now - due;
@@ -84,7 +84,8 @@ impl Ticker {
         self.next = number;
     }
 
-    /// How much of the lateness to skip: nothing up to [`MAX_LATENESS`], otherwise all whole intervals in it.
+    /// By how much the next deadline moves because of the lateness: nothing up to [`MAX_LATENESS`], otherwise
+    /// all whole intervals in it.
     fn skipped(&self, late: Duration) -> Duration {
         if late <= MAX_LATENESS {
             return Duration::ZERO;
@@ -93,8 +94,9 @@ impl Ticker {
         late - Duration::from_nanos(into_interval as u64)
     }
 
-    /// Changes the settings. The numbers continue. A new interval starts at the last deadline, so the ticker
-    /// does not wait for the end of an old, longer interval.
+    /// Changes the settings. The numbers continue. If the ticker was off, the first interval starts at `now`.
+    /// Otherwise the new interval starts at the last deadline, even if the old, longer interval has not
+    /// ended.
     pub(crate) fn change(&mut self, settings: TickerSettings, now: Instant) {
         if settings.enabled && !self.settings.enabled {
             self.last = now;

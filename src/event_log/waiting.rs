@@ -1,4 +1,4 @@
-//! Holds events that wait to be appended to a store, and counts their memory.
+//! Holds events that wait to be appended to a file or to Redis, and counts their memory.
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -15,15 +15,17 @@ use crate::{
 pub struct LogUnavailable;
 
 /// Sends a publisher the id of its event when the event is in the log, or an error if the log did not confirm
-/// it.
+/// the event.
 pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
-/// Counts the memory of all events that wait to be appended, even if their publisher no longer waits.
+/// Counts the memory of all events that wait to be appended. An event counts even if its publisher no longer
+/// waits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(MemoryBudget);
 
-/// Maximum size of the queue of events that wait to be appended, in bytes. When it is reached, publishing
-/// returns 503.
+/// Limit for the memory of the events that wait to be appended, in bytes. Once it is reached, publish
+/// requests are refused with status 503. Events of the server itself still enter the queue, so the limit can
+/// be exceeded.
 pub(super) const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// Approximate memory that an event in the queue needs in addition to its content, in bytes.
@@ -44,15 +46,16 @@ impl Queue {
 /// An event that waits to be appended.
 pub(super) struct Waiting {
     pub(super) event: Event,
-    /// Sends the event's id, or an error, to the publisher. `None` if nobody waits for it.
+    /// Sends the publisher the id of the event, or an error. `None` if nobody waits for it.
     pub(super) done: Option<AckSender>,
-    /// While this reservation exists, the [`Queue`] counts the memory of the event.
+    /// While this reservation exists, the memory of the event counts as queued.
     pub(super) _queued: Reservation,
 }
 
-/// Separates out the numbered messages (test messages of the server) that do not have the next number,
-/// because an earlier message was refused or the message is already in the log. `ticks` is the next number.
-/// Returns the events to append, the messages to refuse, and the next number after the append.
+/// Splits events into those to append and those to refuse. An event is refused if it is a numbered message of
+/// the ticker and its number is not the next one. This happens if an earlier message was refused, or if the
+/// message is already in the log. `ticks` is the next number. The third result is the next number after the
+/// append.
 pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
     let mut next = ticks;
     let is_in_turn = |waiting: &Waiting| match waiting.event.tick_number() {

@@ -1,6 +1,5 @@
 //! Appends events to a file on a separate thread, and then to memory, where subscribers read them. Events
-//! that arrive while the thread waits for the disk form the next batch, so all of them together need only one
-//! more wait.
+//! that arrive while the thread writes to the disk form the next batch, so they need only one more write.
 
 use std::{
     collections::VecDeque,
@@ -31,8 +30,8 @@ use super::{
 };
 use crate::event::Event;
 
-/// Limits of a batch: number of events here, and their approximate memory in bytes in the next constant.
-/// Events beyond these limits wait for the next batch.
+/// A batch ends with the event that reaches one of two limits: this number of events, or the memory in bytes
+/// in the next constant. Later events wait for the next batch.
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -43,16 +42,18 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// that they can be written again if the file fails. A commit that would reach the limit is synced.
 const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
-/// How long the thread waits for a command if neither a sync nor an attempt to reopen the file is due.
+/// How long the thread waits for a command if it has neither a sync nor an attempt to reopen the file to
+/// make.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
     Append(Waiting),
-    /// Sync all events of earlier commands, then reply. If the file has failed, reply without a sync.
+    /// Sync all events of earlier commands, then reply. If the file cannot be written, reply without a sync.
     Flush(oneshot::Sender<()>),
 }
 
-/// Sends commands to the writer thread. The thread ends when the last clone of this handle is dropped.
+/// Sends commands to the writer thread. When the last clone of this handle is dropped, the thread syncs the
+/// events and ends.
 #[derive(Clone)]
 pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
@@ -61,7 +62,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer thread. The returned receiver resolves when the thread ends.
+    /// Starts the writer thread. The returned receiver resolves, with an error, when the thread has ended.
     pub(super) fn start(
         path: &Path,
         (store, stored): (FileStore, Stored),
@@ -140,20 +141,20 @@ struct Thread {
     path: PathBuf,
     /// The open log file. `None` after a failure, until the file is reopened.
     store: Option<FileStore>,
-    /// When to try again to open a log file that failed.
+    /// When to try again to open the log file. Used only while `store` is `None`.
     retry_at: Instant,
     stored: Stored,
     memory: Arc<MemoryLog>,
     sync_interval: Option<Duration>,
     sync_state: SyncState,
-    /// Whether a write failed and no commit has succeeded since. Then, further failures are logged at level
-    /// debug.
+    /// Whether a write failed and no commit has succeeded since. Further failures are then logged as debug,
+    /// not as errors.
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
 }
 
-/// Which event numbers the file has. From this, the writer knows which evicted events it must remove.
+/// Which events the file has, as far as needed to find the evicted events that must be removed from it.
 #[derive(Debug)]
 pub(super) struct Stored {
     /// The file has no events before this number.
@@ -163,9 +164,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Numbers of the presence events to remove from the file because they are before `oldest_presence`, the
-    /// oldest retained one. Those before `oldest` are not listed: the commit removes all events before that
-    /// number anyway.
+    /// Numbers of the presence events (those about active subscriptions) that a commit must remove
+    /// individually: from `oldest` on, before `oldest_presence`. Earlier ones are not listed, because the
+    /// commit removes all events before `oldest`.
     fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
         let numbers = self.presence.iter().copied();
         numbers
@@ -182,14 +183,14 @@ impl Stored {
         }
     }
 
-    /// Notes that the event with the number `seq` was added to the file.
+    /// Notes that the event with the number `seq` is now in the file.
     pub(super) fn add(&mut self, seq: u64, record: &Record) {
         if record.is_presence() {
             self.presence.push_back(seq);
         }
     }
 
-    /// The event numbers in a file with this metadata and these records.
+    /// Which events are in a file with this metadata and these records.
     pub(super) fn of(about: FileMetadata, records: &[(u64, Record)]) -> Self {
         let presence = records.iter().filter(|(_, record)| record.is_presence());
         Self {
@@ -247,7 +248,8 @@ impl Thread {
         }
     }
 
-    /// How long to wait for the next command: until a sync or an attempt to reopen the file is due.
+    /// How long to wait for the next command: until a sync or an attempt to reopen the file is due, or
+    /// [`IDLE_TIMEOUT`].
     fn command_timeout(&self) -> Duration {
         match (self.sync_interval, self.sync_state.since()) {
             _ if self.store.is_none() => self.retry_at.saturating_duration_since(Instant::now()),
@@ -256,8 +258,8 @@ impl Thread {
         }
     }
 
-    /// Appends events to the file and, if that succeeds, to memory, and acknowledges them. Otherwise refuses
-    /// them.
+    /// Appends events to the file, then to memory, and acknowledges them. If the file cannot be written,
+    /// refuses them. Without events, it only carries out the sync that `goal` requires.
     fn commit(&mut self, waiting: Vec<Waiting>, goal: Goal) {
         if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;
@@ -308,14 +310,14 @@ impl Thread {
         let appended = self.memory.append_all(events);
         self.appended(waiting.len());
         for (id, Waiting { done, .. }) in appended.into_iter().zip(waiting) {
-            // Sending fails if the publisher no longer waits for the id. This is no error.
+            // Sending fails if the publisher no longer waits for the id, which is not an error.
             done.map(|done| done.send(Ok(id)));
         }
         self.refuse(out_of_turn);
     }
 
-    /// Reports that events became readable. Does nothing if there are none: a commit without events only
-    /// syncs earlier events.
+    /// Reports that subscribers can read new events. Does nothing if there are none, as after a commit that
+    /// only synced earlier events.
     fn appended(&self, events: usize) {
         if events > 0 {
             self.listener.appended(events);

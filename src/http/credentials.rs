@@ -36,11 +36,13 @@ pub(crate) enum Credentials<'a> {
     Cookie(&'a str),
 }
 
-/// The request presents its token in an invalid way, or more than one token.
+/// The request has more than one `Authorization` header, more than one token in its query, or a token that is
+/// empty or has invalid characters.
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
-/// Returns the rights that the request's token grants, or `None` if the request has no token.
+/// Returns the rights that the request's token grants, or `None` if the request has no token. Fails if the
+/// token is invalid.
 pub(super) fn access(
     request: &HttpRequest,
     hub: &Hub,
@@ -102,8 +104,9 @@ fn of_request<'a>(
 }
 
 /// Extracts the token of a request from the `Authorization` header. If there is no such header, takes the
-/// token from the query, or else from the first of the named `cookies` that is not empty. If the header has a
-/// scheme other than `Bearer`, the request has no token, and the query and the cookies are ignored.
+/// token from the query, or else from the first of the named `cookies` that is not empty. `query` is `None`
+/// if tokens in queries are not allowed. If the header has a scheme other than `Bearer`, the request has no
+/// token, and the query and the cookies are ignored.
 pub(crate) fn presented<'a, 'n>(
     headers: &'a HeaderMap,
     query: Option<&str>,
@@ -143,8 +146,8 @@ pub(crate) fn presented<'a, 'n>(
     Ok(Credentials::Header(token))
 }
 
-/// Returns the token in the query parameter `authorization`. Empty parameters are ignored; more than one
-/// token is an error.
+/// Returns the token in the query parameter `authorization`. Empty parameters are ignored. Fails if there is
+/// more than one token, or if it is not UTF-8.
 fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     let mut tokens = form::pairs(query.as_bytes())
         .filter(|(name, value)| name == LEGACY_PARAMETER && !value.is_empty());
@@ -155,8 +158,9 @@ fn of_query(query: &str) -> Result<Option<String>, Malformed> {
     token.transpose().map_err(|_| Malformed)
 }
 
-/// Returns the value of the cookie `name`, if this `Cookie` header contains such a cookie and its value is
-/// not empty (RFC 6265, section 5.4). Other cookies may contain any bytes, even invalid UTF-8.
+/// Returns the value of the first cookie `name` in this `Cookie` header, without quotation marks (RFC 6265,
+/// section 5.4). `None` if there is no such cookie, or if its value is empty or not UTF-8. Other cookies may
+/// contain any bytes.
 fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     let cookies = header.as_bytes().split(|byte| *byte == b';');
     let mut values = cookies.filter_map(|cookie| {
@@ -167,8 +171,10 @@ fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Returns whether the page that sent the request has the hub's own origin or one of the `trusted` origins,
-/// according to the header `Origin`, or else `Referer`. Without either header, the page is not trusted.
+/// Returns whether the page that sent the request has the hub's own origin or one of the `trusted` origins.
+/// The hub's scheme with the host of the request is also its own origin. The origin of the page is in the
+/// header `Origin`, or else in `Referer`. Without either header, or with the origin `null`, the page is not
+/// trusted.
 pub(crate) fn comes_from_a_trusted_page(
     headers: &HeaderMap,
     hub: &Url,

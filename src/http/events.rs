@@ -32,17 +32,20 @@ use crate::{
     metrics::Rejection,
 };
 
-/// Path of the event stream that contains the ticker's numbered messages if the request selects no topics.
+/// Path of event streams for which a request need not select topics. The default topic is that of the
+/// ticker's numbered messages.
 pub(super) const PATH: &str = "/events/sse";
 
 /// Responds with the event stream of the application's [`Hub`], which must be registered as `web::Data<Hub>`.
 ///
-/// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the ticker's
-/// numbered messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
-/// `last_event_id` or `lastEventId`. Without an id it begins with the next event. If the `Accept` header
-/// excludes `text/event-stream`, the response is 406. HEAD returns the headers only. If a limit is reached,
-/// the response is a stream that contains only a `retry:`, because a browser never reconnects after an error
-/// status.
+/// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the events on
+/// the hub's default topic ([`HubSettings::topic`](crate::HubSettings)), such as the ticker's numbered
+/// messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
+/// `last_event_id` or `lastEventId`. Without an id it begins with the next event.
+///
+/// If the `Accept` header excludes `text/event-stream`, the response is 406. HEAD returns the headers only.
+/// If the hub cannot accept a subscriber now, for example because it is full, the response is a stream that
+/// contains only a `retry:`, because a browser never reconnects after an error status.
 pub async fn subscribe(
     request: HttpRequest,
     payload: web::Payload,
@@ -116,7 +119,7 @@ async fn answer(
 }
 
 /// Reads the matchers and the last event id from the query of the URL and, if the method is QUERY, from the
-/// body.
+/// body. Fails if a request with another method has a body.
 async fn stream_parameters(
     request: &HttpRequest,
     payload: web::Payload,
@@ -160,8 +163,8 @@ async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<
     }
 }
 
-/// Reads the body of a `QUERY`. The body may have the size of the largest allowed matchers with every byte
-/// percent-encoded, plus 4096 bytes, but at most `limits.body`.
+/// Reads the body of a `QUERY`. Its maximum length is `limits.body`, but not more than the largest allowed
+/// matchers need with every byte percent-encoded, plus 4096 bytes.
 async fn query_body(
     request: &HttpRequest,
     payload: web::Payload,
@@ -175,8 +178,8 @@ async fn query_body(
     form::read(request, payload, queries, longest, Problem::QueryTooLong).await
 }
 
-/// Returns the rights that the request's token grants. Fails if there is no token and the policy requires
-/// one.
+/// Returns the rights that the request's token grants, or `None` if it has no token. Fails if the token is
+/// invalid, or if there is none and the policy requires one.
 fn access(
     request: &HttpRequest,
     hub: &Hub,
@@ -189,8 +192,9 @@ fn access(
     Ok(access)
 }
 
-/// The problem of a matcher that does not compile: a URI template (parameter `topic`) or a URL Pattern. All
-/// other errors were found when the matchers were parsed.
+/// The problem to report for a matcher that was not compiled. Either the memory for matchers is exhausted, or
+/// a URI template (parameter `topic`) or URL Pattern is invalid. All other errors were found when the
+/// matchers were parsed.
 fn matcher_problem(reason: InvalidMatcher) -> Problem {
     let problem = |name| Problem::Matcher { name, reason };
     match reason {
@@ -201,7 +205,7 @@ fn matcher_problem(reason: InvalidMatcher) -> Problem {
 }
 
 /// Returns when the stream must end: when its token expires or its maximum lifetime is over, whichever is
-/// earlier. `None` means never.
+/// earlier. `None`: it has no time limit.
 fn expiry(access: Option<&Access>, policy: &Policy) -> Option<Expiry> {
     // Longest time from now to the end of a stream: ten years. Adding this time to the clock cannot overflow.
     const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -9,8 +9,9 @@ use crate::matching::{MemoryBudget, Reservation};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Maximum memory in bytes for the request bodies that are being read or used. It applies separately to
-/// publish requests and to `QUERY` requests. Beyond it, requests receive 503.
+/// Memory limit in bytes for request bodies that are being read or used, and for events that are being
+/// published. It applies separately to publish requests and to `QUERY` requests. Beyond it, requests receive
+/// 503.
 const BODIES_BUDGET: usize = 64 << 20;
 
 /// The body of a request, with its reservation in the memory budget.
@@ -22,6 +23,7 @@ pub(super) struct Body {
 
 /// Reads the request's body, which must be a form of at most `max_bytes`. A longer body fails with the
 /// problem that `too_long` returns. The memory budget `bodies` includes the body until the body is dropped.
+/// If more than [`BODIES_BUDGET`] is reserved there, this fails with [`Problem::Busy`].
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: web::Payload,

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::problem::Problem;
 use crate::broadcaster::{Hub, Inspect, Inspection};
 
-/// If the Broadcaster, the central actor, does not answer within this time, the server reports that it is
-/// unhealthy.
+/// How long a request waits for the Broadcaster, the central actor. After this time, `/healthz`, `/readyz`
+/// and `/status` return 503, and `/metrics` omits what the Broadcaster knows.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Responds with 200 if the Broadcaster answers in time, else 503.
@@ -29,7 +29,8 @@ pub(super) async fn readyz(hub: web::Data<Hub>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
 }
 
-/// Asks the Broadcaster for its state. Fails after [`RESPONSE_TIMEOUT`].
+/// Asks the Broadcaster for its state. Fails if it does not answer within [`RESPONSE_TIMEOUT`] or has
+/// stopped.
 pub(super) async fn inspect(hub: &Hub) -> Result<Inspection, Problem> {
     match tokio::time::timeout(RESPONSE_TIMEOUT, hub.ask(Inspect)).await {
         Ok(Ok(inspection)) => Ok(inspection),

@@ -25,7 +25,7 @@ use super::{permitted::WithPermit, problem::Problem};
 /// The file that is served for the URL of a folder.
 const INDEX: &str = "index.html";
 
-/// How static files are served: the folder, the Content-Security-Policy, and the limit on open files.
+/// How static files are served.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) folder: PathBuf,
@@ -48,9 +48,9 @@ pub(super) fn files(page: &Page) -> impl HttpServiceFactory + 'static {
         .service(files)
 }
 
-/// Returns whether this path leads to a regular file or a folder inside `folder`. Other paths are refused: a
-/// symbolic link may lead out of the folder, opening a FIFO would block the worker thread, and a device may
-/// never end.
+/// Returns whether this path leads to a regular file inside `folder`, or to a folder in it whose index file,
+/// if any, is such a file. Other paths are refused. A symbolic link may lead out of the folder, opening a
+/// FIFO would block the worker thread, and a device may never end.
 fn can_be_served(folder: &Path, path: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else {
         return false;
@@ -99,7 +99,7 @@ async fn page_rules(
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST
     ) {
         // actix-files responds with 400 to a path that it does not allow, such as the path of a hidden file.
-        // For clients, such a file does not exist.
+        // Respond as if there were no such file.
         return Ok(response.into_response(Problem::NotFound.error_response()));
     }
     let headers = response.headers_mut();

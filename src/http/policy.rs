@@ -23,7 +23,7 @@ pub(crate) struct Policy {
     /// Whether requests of older Mercure versions are accepted.
     pub(crate) legacy: bool,
     pub(crate) expiring: Duration,
-    /// Maximum duration of a stream; `None`: unlimited.
+    /// Maximum duration of a stream; each stream gets a random 80 to 100 % of it. `None`: no limit.
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: LimitsConfig,
     /// Whether clients can list active subscriptions.
@@ -31,10 +31,11 @@ pub(crate) struct Policy {
     /// Permits for lists of active subscriptions. A request holds one while its list is built and sent. If no
     /// permit is free, the request receives 503.
     pub(crate) lists: Arc<Semaphore>,
-    /// Memory of the bodies of `QUERY` requests while they are read. It is counted separately from `updates`,
-    /// because clients can send `QUERY` without a token.
+    /// Memory of the bodies of `QUERY` requests while they are read and parsed. It is counted separately from
+    /// `updates`, because clients may be able to send `QUERY` without a token.
     pub(crate) queries: MemoryBudget,
-    /// Memory of publish requests: of each body while it is read, and of each event until it is in the log.
+    /// Memory of publish requests: of each body while it is read and parsed, and of each event until its
+    /// request ends.
     pub(crate) updates: MemoryBudget,
     /// Origins whose pages may authorize changes with a cookie, besides the hub's own origin.
     pub(crate) origins: Vec<String>,

@@ -100,7 +100,8 @@ pub(crate) enum Problem {
     #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
     Token {
         challenge: Challenge,
-        /// Why the token was refused; `None` if the client must not know.
+        /// Why the token was refused. `None`: there is no token, the client must not know why, or there is
+        /// nothing to add.
         reason: Option<String>,
         /// URL of the metadata that says how to present a token.
         metadata: String,
@@ -135,7 +136,8 @@ impl Challenge {
         self.because(hub, None)
     }
 
-    /// Returns the problem document for this challenge, with the reason for which the token was refused.
+    /// Returns the problem document for this challenge. `reason` says why the token was refused; `None`: the
+    /// client is not told.
     pub(super) fn because(self, hub: &Hub, reason: Option<String>) -> Problem {
         Problem::Token {
             challenge: self,
@@ -237,8 +239,8 @@ impl ResponseError for Problem {
     }
 }
 
-/// Refuses WebSocket upgrades, because a WebSocket client accepts no other response. Other upgrades that a
-/// client offers, such as `h2c`, are ignored.
+/// Fails if the request asks for WebSocket, because such a client cannot use any other response. Other
+/// upgrades that a client offers, such as `h2c`, are ignored.
 pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     let upgrades = request.headers().get_all(UPGRADE);
     let mut upgrades = upgrades.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

@@ -14,7 +14,8 @@ use crate::{
     event::Topic,
 };
 
-/// Responds with the id that subscribers receive, as soon as the event is in the log.
+/// Publishes an event. Responds, as soon as the event is in the log, with the id that subscribers receive:
+/// the one that the publisher chose, or else the one that the log assigned.
 pub(super) async fn publish(
     request: HttpRequest,
     payload: web::Payload,
@@ -26,7 +27,7 @@ pub(super) async fn publish(
     let (updates, most) = (&policy.updates, policy.limits.body);
     let form = form::read(&request, payload, updates, most, Problem::BodyTooLong).await?;
     let event = update::parse(&form.bytes, &policy.limits).map_err(Problem::InvalidUpdate)?;
-    // From here on, the memory budget includes the event instead of the body, until the event is in the log.
+    // From here on, the memory budget includes the event instead of the body, until this request ends.
     let _waiting = updates.reserve(event.bytes());
     drop(form);
     let topics = event.topics();

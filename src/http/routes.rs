@@ -18,7 +18,7 @@ use super::{
 };
 use crate::matching::HubUrl;
 
-/// Values of the header `Allow`: of most resources, of `/events/sse`, and of the hub's path.
+/// Values of the header `Allow`: for most resources, for `/events/sse`, and for the hub's path.
 const READ: &str = "GET, HEAD, OPTIONS";
 const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
 const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
@@ -26,8 +26,8 @@ const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 /// The resources that a listener serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Resources {
-    /// Streams and publishing, and the static files of `page`. `page: None` means that no static files are
-    /// served.
+    /// What clients use: streams, publishing, the metadata of the hub, and `/healthz`. Also the static files
+    /// of `page`, unless it is `None`.
     Public {
         page: Option<Page>,
         /// Whether this listener also serves `/metrics`, `/status` and `/readyz`, the resources for
@@ -44,8 +44,10 @@ pub(crate) enum Resources {
 ///
 /// - always `/healthz`;
 /// - for operators: `/metrics`, `/status` and `/readyz`;
-/// - for the public: `/events/sse`, the hub's path, the active subscriptions below it, the hub's metadata
-///   (`/.well-known/oauth-protected-resource` followed by the hub's path), and the files of the page at `/`.
+/// - for clients: `/events/sse`, the hub's path, and the hub's metadata
+///   (`/.well-known/oauth-protected-resource` followed by the hub's path);
+/// - for clients, if `resources` includes them: the active subscriptions below the hub's path, and the static
+///   files at `/`.
 ///
 /// All other paths return 404.
 pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
@@ -95,8 +97,8 @@ fn read(path: &str, handler: impl Fn() -> Route) -> Resource {
     resource(path, READ, handler)
 }
 
-/// A resource that answers GET, HEAD and OPTIONS. Any other method receives 405 with `Allow`, unless the
-/// caller adds a route for it.
+/// A resource that answers GET, HEAD and OPTIONS. Any other method receives 405, unless the caller adds a
+/// route for it. `methods` is the value of the header `Allow`.
 fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> Resource {
     web::resource(path)
         .route(handler().method(Method::GET))

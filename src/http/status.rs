@@ -20,7 +20,7 @@ struct Status {
     version: &'static str,
     uptime_seconds: f64,
     subscribers: Subscribers,
-    /// Id of the newest event; `null` before the first event.
+    /// Id of the newest event. `null`: there is no event yet, or none since the log may have lost events.
     last_id: Option<EventId>,
     history: History,
     ticker: Ticker,

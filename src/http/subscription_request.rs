@@ -42,20 +42,23 @@ pub(super) struct SubscriptionRequest {
 }
 
 impl SubscriptionRequest {
-    /// Looks up the position in the log at which the stream would begin now.
+    /// Looks up in memory where in the log the stream would begin now. If memory does not have the answer,
+    /// [`ResumeLookup::finish`] finds it in the archive (the whole log in Redis).
     fn look_up(&self, hub: &Hub) -> ResumeLookup {
         hub.look_up(&self.from, &self.selection)
     }
 
-    /// Returns whether the stream would begin with a `gap` event, because events that the client needs are no
-    /// longer retained. Returns `false` if the events that are older than memory cannot be read now.
+    /// Returns whether the stream would begin with a `gap` event, because the log does not know the requested
+    /// id or lacks events after it. Returns `false` if the log in Redis is needed to decide this but cannot
+    /// be read now.
     async fn would_have_gap(&self, hub: &Hub) -> bool {
         let start = self.look_up(hub).finish(&self.from).await;
         start.is_ok_and(|start| start.gap.is_some())
     }
 
-    /// Adds the header `Mercure-Last-Event-ID` if the client asked to resume. Its value is the requested id,
-    /// or `earliest` if the stream does not continue exactly after this id (Mercure, chapter Reconnection).
+    /// Adds the header `Mercure-Last-Event-ID` if the client asked to resume, and with `legacy` also
+    /// `Last-Event-ID`. The value is the requested id, or `earliest` if the stream does not continue exactly
+    /// after this id (Mercure, chapter Reconnection).
     fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let has_preceding = match &self.from {
             ResumeFrom::Now => return,
@@ -79,8 +82,9 @@ impl SubscriptionRequest {
         head.body(actix_web::body::None::new())
     }
 
-    /// Responds with a stream that only tells the client when to reconnect. Looks up the position in memory
-    /// only, not in the archive, because many clients may be rejected at the same time.
+    /// Responds with a stream that only contains a random `retry:`. To set `Mercure-Last-Event-ID`, looks up
+    /// the requested id in memory only: many clients may be rejected at once, and reading the archive (the
+    /// whole log in Redis) for each would overload it.
     pub(super) fn reject(&self, hub: &Hub) -> HttpResponse {
         let mut head = event_stream();
         let has_gap = !self.look_up(hub).is_found_without_gap();
@@ -89,7 +93,8 @@ impl SubscriptionRequest {
         head.body(goodbye.bytes(Framing::Plain))
     }
 
-    /// Registers the subscriber with the Broadcaster and responds with its stream.
+    /// Registers the subscriber with the Broadcaster, and responds with its stream. If the subscriber is
+    /// rejected, responds like [`Self::reject`], or fails if the client can handle an error status.
     pub(super) async fn open(
         mut self,
         request: &HttpRequest,
@@ -105,8 +110,8 @@ impl SubscriptionRequest {
         let shared = request.app_data::<web::Data<Shared>>();
         // From here on, a graceful shutdown waits until this stream has ended.
         let token = shared.map(|shared| shared.streams.token());
-        // Looks up the position before the subscriber is registered, because registering publishes events
-        // about its new subscriptions, and the stream must include them.
+        // Look up the position before the subscriber is registered. Registering publishes events about its
+        // new subscriptions, and the stream must include them.
         let lookup = self.look_up(hub);
         let permit = match self.register(request, hub).await? {
             Ok(permit) => permit,
@@ -144,15 +149,17 @@ impl SubscriptionRequest {
         let framing = framing(version, &mut head);
         let subscriber = Subscriber::new(hub.clone(), subscription, framing);
         connection.begin_stream(subscriber, self.revocation, token);
-        // actix-http sends only the response head. `Connection` sends the stream after it, in its own HTTP chunks.
+        // actix-http sends only the response head. The module `transport` then sends the stream, with its own
+        // HTTP chunks if the framing is chunked.
         let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
         let mut response = head.body(BodyStream::new(nothing));
         response.head_mut().no_chunking(true);
         Ok(response)
     }
 
-    /// Registers the subscriber. Returns a rejection as a `Problem` only if the client can handle an error
-    /// status: if a token has too many streams, or if the method is QUERY and the memory for matchers is
+    /// Registers the subscriber. The inner error is a rejection that the client must learn from a `retry:` in
+    /// a stream. The outer error gives the response an error status. It is used if the token has too many
+    /// streams, the Broadcaster does not answer, or the method is QUERY and the memory for matchers is
     /// exhausted.
     async fn register(
         &self,
@@ -185,8 +192,8 @@ fn embedded(
     response
 }
 
-/// Selects how the end of the stream is marked. HTTP/1.0 has no chunked encoding, so there the stream ends
-/// with the connection.
+/// Returns how the end of the stream is marked, and adds the header for it. HTTP/1.1: with a last chunk.
+/// HTTP/1.0 has no chunked encoding, so there the stream ends with the connection.
 fn framing(version: Version, head: &mut HttpResponseBuilder) -> Framing {
     if version < Version::HTTP_11 {
         return Framing::Plain;

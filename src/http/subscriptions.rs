@@ -20,7 +20,7 @@ use crate::{
     matching::{HubUrl, SUBSCRIPTIONS_PATH},
 };
 
-/// The paths of all lists and of all single subscriptions, as patterns for the router.
+/// The paths of all lists of subscriptions and of all single subscriptions, as route patterns of actix-web.
 pub(super) fn paths(hub: &HubUrl) -> [String; 2] {
     let list = format!("{}{SUBSCRIPTIONS_PATH}", hub.path());
     let below = format!("{list}/{{below:.*}}");

@@ -11,7 +11,8 @@ use crate::{
     transport::form,
 };
 
-/// The prefix of all parameter names about matchers. Unknown names with this prefix are refused.
+/// The prefix of all parameter names about matchers. Unknown names with this prefix, in any letter case, are
+/// refused.
 const RESERVED: &[u8] = b"match";
 
 /// The method QUERY: like GET, but with a body.
@@ -23,7 +24,8 @@ pub(super) fn query() -> Method {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamParameters {
     pub(crate) matchers: Vec<MatcherText>,
-    /// The id to resume after, as received. It is not validated.
+    /// The id to resume after, from the query or the body, decoded but not validated. `None` if absent or
+    /// empty.
     pub(crate) last_event_id: Option<Vec<u8>>,
 }
 

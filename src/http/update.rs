@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::event::to_uri;
 
-    /// Fields that may occur only once and whose value is used unchanged.
+    /// Fields that may occur only once.
     const FIELDS: [&str; 3] = ["data", "id", "type"];
 
     proptest! {

@@ -11,7 +11,8 @@ use regex_syntax::ast::{self, Ast, parse::ParserBuilder};
 use thiserror::Error;
 
 /// Maximum size of the cached automaton states of one expression, in bytes, for each direction of matching
-/// (forward and reverse). A full cache is cleared.
+/// (forward and reverse). A full cache is cleared. If one search fills it several times, a slower method
+/// without this cache may finish the search.
 const CACHE_BYTES: usize = 16 * 1024;
 
 /// Compiled size in bytes up to which an expression is matched without cached automaton states. A small
@@ -32,15 +33,16 @@ pub(crate) struct BoundedRegex {
     text: Box<str>,
 }
 
-/// The expression is malformed, too large or too deeply nested, or has flags.
+/// Error: the expression is malformed, too large or too deeply nested, has flags, or uses a Unicode class
+/// such as `\p{L}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a regular expression, or one that is too complex")]
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles an expression into an automaton of at most `max_bytes`. An expression that needs more is
-    /// refused. Classes such as `\w` match only ASCII, because compiling the Unicode tables would be about a
-    /// hundred times slower.
+    /// Compiles an expression. Refuses it if its automaton for one direction of matching would be larger than
+    /// `max_bytes`. Classes such as `\w` match only ASCII, because compiling the Unicode tables would be
+    /// about a hundred times slower.
     pub(crate) fn parse(pattern: &str, max_bytes: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
             .nest_limit(MAX_DEPTH)
@@ -86,7 +88,8 @@ impl BoundedRegex {
         found.is_some()
     }
 
-    /// Approximate maximum memory of the expression in bytes, including a full cache and the source text.
+    /// Approximate maximum memory of the expression in bytes, including its source text and, if it has a
+    /// cache, the full cache.
     pub(crate) fn bytes(&self) -> usize {
         let cache = self.cache.as_ref().map_or(0, |_| 2 * CACHE_BYTES);
         self.regex.memory_usage() + cache + self.text.len()

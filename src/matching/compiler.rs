@@ -1,6 +1,6 @@
 //! Compiles matchers within a memory budget. Any client can send matchers, and compiling them requires time
-//! and memory. So there is a limit for the matchers of one request or token, and a budget for all matchers
-//! together.
+//! and memory. So there is a limit for the patterns of one request or token, and a budget for all matchers of
+//! one compiler: one compiler is for tokens, another for subscribers.
 
 use std::sync::Arc;
 
@@ -10,28 +10,31 @@ use super::{
     memory_budget::{MemoryBudget, Reservation},
 };
 
-/// Maximum compiled size of the patterns of one request or of one token, in bytes. Beyond this limit, the
-/// request or token is refused and its remaining patterns are not compiled, so that one client can neither
-/// occupy a worker thread for long nor exhaust the memory.
+/// Maximum compiled size of the patterns of one request or of one token, in bytes. When it is exceeded, the
+/// request or token is refused and its remaining patterns are not compiled. So one client can neither occupy
+/// a worker thread for long nor exhaust the memory.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Memory budget for the matchers of all cached tokens, in bytes. When it is exhausted, a request with a
-/// new token receives 503, unless the token has only a few topics (see [`FREE_BYTES`]).
+/// Memory budget for the matchers of all tokens that are cached or have open streams, in bytes. When it is
+/// exhausted, a request with a new token receives 503. A token with only a few exact topics is still accepted
+/// (see [`FREE_BYTES`]).
 const TOKEN_MATCHERS_BUDGET: usize = 128 << 20;
 
-/// Approximate memory of a matcher in bytes, without its text and its compiled form: the struct itself and
-/// its entries in an index.
+/// Approximate memory of a matcher in bytes, in addition to its text and its compiled form: the struct itself
+/// and its entries in an index.
 const MATCHER_OVERHEAD: usize = 192;
 
-/// For each request or token, this many bytes of matcher text and [`MATCHER_OVERHEAD`] are not counted in the
-/// budget. They are enough for a few topics. The compiled form of patterns is always counted.
+/// For each request or token, this many bytes of its matchers are not counted in the budget. They are enough
+/// for a few topics with their [`MATCHER_OVERHEAD`]. The compiled form of patterns is always counted.
 const FREE_BYTES: usize = 1024;
 
-/// Compiles matchers, and refuses them while its memory budget is exhausted.
+/// Compiles matchers. While its memory budget is exhausted, refuses all of them except a few exact topics of
+/// each request or token.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     hub: HubUrl,
-    /// Counts the memory of all matchers that are still in use, in bytes.
+    /// Counts the memory of all matchers that are still in use, in bytes, without the [`FREE_BYTES`] of each
+    /// request or token.
     in_use: MemoryBudget,
     /// Limit on `in_use`, in bytes.
     budget: usize,
@@ -49,12 +52,13 @@ pub(crate) struct Compiling<'a> {
 }
 
 impl Compiler {
-    /// A compiler for the matchers of tokens. Relative patterns are resolved against `hub`.
+    /// A compiler for the matchers of all tokens. Relative patterns are resolved against `hub`.
     pub(crate) fn new(hub: HubUrl) -> Self {
         Self::with_budget(hub, TOKEN_MATCHERS_BUDGET)
     }
 
-    /// A compiler with a memory budget of `budget` bytes.
+    /// A compiler whose matchers in use may need at most `budget` bytes. Relative patterns are resolved
+    /// against `hub`.
     pub(crate) fn with_budget(hub: HubUrl, budget: usize) -> Self {
         let in_use = MemoryBudget::default();
         Self {

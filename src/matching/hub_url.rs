@@ -1,12 +1,12 @@
-//! The URL of the hub. Relative topics and patterns are resolved against this URL, tokens have it as
-//! audience, and only the hub itself publishes on its path and the paths below.
+//! The URL of the hub. Relative topics and patterns are resolved against this URL, and tokens name it as
+//! their audience. Only the hub itself publishes on its path and the paths below.
 
 use std::{str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::Url;
 
-/// Path of a hub in the Mercure protocol. It is also the default of this server.
+/// Path of a hub in the Mercure protocol, and the default path of this server.
 pub(crate) const WELL_KNOWN: &str = "/.well-known/mercure";
 
 /// Path of the list of active subscriptions, relative to the path of the hub.
@@ -23,7 +23,7 @@ struct Inner {
     path: String,
 }
 
-/// The text is not valid as a [`HubUrl`].
+/// Error: the text is not a valid [`HubUrl`] (see [`HubUrl::parse`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "a hub's URL is an http or https URL with a path that is not /, without query and fragment"
@@ -31,7 +31,8 @@ struct Inner {
 pub struct InvalidHubUrl;
 
 impl HubUrl {
-    /// Validates a URL.
+    /// Parses an `http` or `https` URL. Fails if its path is `/` or ends with `/`, or if it has a user, a
+    /// password, a query or a fragment.
     pub fn parse(text: &str) -> Result<Self, InvalidHubUrl> {
         let url = Url::parse(text).map_err(|_| InvalidHubUrl)?;
         let is_plain = matches!(url.scheme(), "http" | "https")
@@ -46,12 +47,13 @@ impl HubUrl {
         Ok(Self(Arc::new(Inner { url, path })))
     }
 
-    /// The default URL of a server that listens on this address and port. `address` must be valid in the
-    /// config. If clients cannot connect to the host in `address`, the URL has the host `localhost`.
+    /// The default URL of a server that listens on `address`, which is a host and a port as in `server.bind`.
+    /// The URL has this host but the port `port`. If the host is `0.0.0.0` or `[::]`, or is not valid in a
+    /// URL, the URL has the host `localhost`.
     pub(crate) fn at(address: &str, port: u16) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = match host {
-            // A server can listen on these addresses, but a client cannot connect to them.
+            // A server can listen on these hosts, but a client cannot connect to them.
             "0.0.0.0" | "[::]" | "" => "localhost",
             host => host,
         };
@@ -80,13 +82,13 @@ impl HubUrl {
     }
 
     /// The topic as an absolute URL. A relative topic is resolved against the URL of the hub. `None`: the
-    /// topic is not a URL.
+    /// topic cannot be parsed as a URL, even as a relative one.
     pub(crate) fn resolve(&self, topic: &str) -> Option<Url> {
         self.0.url.join(topic).ok()
     }
 
-    /// Whether a topic has the path of the hub or a path below it, on any host. Only the hub may publish on
-    /// such topics.
+    /// Whether a topic has the path of the hub or a path below it, with any scheme and host, and in any
+    /// spelling such as percent-encoding. Only the hub may publish on such topics.
     pub(crate) fn reserves(&self, topic: &str) -> bool {
         let Some(url) = self.resolve(topic) else {
             return false;
@@ -105,9 +107,9 @@ impl FromStr for HubUrl {
     }
 }
 
-/// A path with its unreserved characters (RFC 3986, section 2.3) decoded, so that equal paths have equal
-/// text. The URL parser has already removed dot segments (`.` and `..`). Decoding can produce more of them,
-/// so this function removes those, too.
+/// Returns a path with its unreserved characters (RFC 3986, section 2.3) decoded and without dot segments
+/// (`.` and `..`), so that equal paths have equal text. The URL parser removes most dot segments, but not
+/// those in a path without a leading slash.
 fn comparable(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
@@ -136,7 +138,8 @@ fn without_dot_segments(path: &str) -> String {
         match segment {
             "." => {}
             ".." => {
-                // The first segment is the text before the first slash. It is never removed.
+                // The first segment is the text before the first slash, which is usually empty. It is never
+                // removed.
                 if kept.len() > 1 {
                     kept.pop();
                 }

@@ -20,12 +20,13 @@ use crate::event::{Topic, has_invisible};
 /// A matcher with this text matches every topic, whatever the type of the matcher.
 const WILDCARD: &str = "*";
 
-/// The type of a matcher, which determines how the text of the matcher is compared with a topic.
+/// The type of a matcher, which determines how the text of the matcher is compared with a topic. Whatever the
+/// type, the text `*` matches every topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum MatcherType {
     /// Matches the topic that is equal to the text.
     Exact,
-    /// The text of the matcher is a URL Pattern. Matches each topic that this pattern matches as a URL.
+    /// The text of the matcher is a URL Pattern. Matches each topic that, as a URL, matches this pattern.
     UrlPattern,
     /// A *topic selector* of older versions of Mercure: matches the topic that is equal to the text. If the
     /// text is a URI Template, it also matches the topics to which the template can expand.
@@ -33,10 +34,11 @@ pub(crate) enum MatcherType {
 }
 
 impl MatcherType {
-    /// The types that the current version of the protocol defines.
+    /// The types that the current version of the Mercure protocol defines.
     pub(crate) const REGISTERED: [Self; 2] = [Self::Exact, Self::UrlPattern];
 
-    /// The name of the type in the protocol. Only `selector` is not in the protocol, but our own name.
+    /// The name of the type in the Mercure protocol. The protocol has no name for [`Self::Selector`];
+    /// `selector` is our own.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -45,7 +47,7 @@ impl MatcherType {
         }
     }
 
-    /// The type in `REGISTERED` with this name. Names are case-sensitive.
+    /// The type in `REGISTERED` with this name, or `None`. Names are case-sensitive.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let mut registered = Self::REGISTERED.into_iter();
         registered.find(|kind| kind.name() == name)
@@ -79,7 +81,8 @@ pub(crate) enum InvalidMatcher {
 }
 
 impl MatcherText {
-    /// Checks the text of a matcher as far as this needs no compilation. `max_bytes` is its maximum length.
+    /// Checks a matcher as far as this needs no compilation. Fails if `text` is empty, longer than
+    /// `max_bytes`, or contains invisible characters.
     pub(crate) fn parse(
         kind: MatcherType,
         text: &str,
@@ -98,7 +101,7 @@ impl MatcherText {
         Ok(Self { kind, text })
     }
 
-    /// A matcher that matches every topic.
+    /// A matcher that matches every topic: the text `*`.
     pub(crate) fn wildcard() -> Self {
         Self {
             kind: MatcherType::Exact,
@@ -106,7 +109,7 @@ impl MatcherText {
         }
     }
 
-    /// Whether this matcher matches every topic.
+    /// Whether the text is `*`, which matches every topic. Other texts are not examined.
     fn is_wildcard(&self) -> bool {
         &*self.text == WILDCARD
     }
@@ -125,6 +128,7 @@ pub(crate) enum MatchRule {
     All,
     /// Matches the topic that is equal to the text.
     Exact,
+    /// Matches each topic that, as a URL, matches the pattern. A topic that is not a URL never matches.
     Pattern(Arc<UrlPattern>),
     /// Matches the topic that is equal to the text, and each topic to which the template can expand.
     Template(Arc<UriTemplate>),
@@ -168,7 +172,7 @@ impl Matcher {
     }
 
     /// Memory of the compiled form in bytes, including the state that matching caches. 0 for a matcher that
-    /// needs no compilation.
+    /// needs no compilation: an exact one, or `*`.
     pub(crate) fn bytes(&self) -> usize {
         match &self.rule {
             MatchRule::All | MatchRule::Exact => 0,
@@ -177,10 +181,11 @@ impl Matcher {
         }
     }
 
-    /// Upper estimate of the cost to match one topic. The unit is the cost of a simple pattern.
+    /// Estimate of the cost to match one topic. 1 is the cost of an exact matcher or a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
-        // In the worst case, the time for each byte of a topic is proportional to the compiled size. Most
-        // real patterns need far less time.
+        // A compiled size up to this counts as simple. For a larger pattern, the worst case counts: the time
+        // for each byte of a topic is in proportion to the compiled size. Most real patterns need far less
+        // time.
         const MAX_SIMPLE_BYTES: usize = 8 << 10;
         const BYTES_PER_UNIT: usize = 256;
         match self.bytes() {
@@ -235,8 +240,7 @@ impl Hash for Matcher {
     }
 }
 
-/// A topic to match. Its text is parsed as a URL only when the first URL Pattern needs the URL, and at most
-/// once.
+/// A topic to match. Its text is parsed as a URL only if a URL Pattern needs the URL, and at most once.
 pub(crate) struct Subject<'a> {
     text: &'a str,
     hub: &'a HubUrl,

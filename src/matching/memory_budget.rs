@@ -10,13 +10,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts the bytes that are reserved for one purpose. All clones share one count.
+/// Counts the bytes that are reserved for one purpose. All clones share one count. There is no limit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryBudget(Arc<AtomicUsize>);
 
 impl MemoryBudget {
-    /// Reserves bytes until the returned reservation is dropped. This never fails, because the budget itself
-    /// has no limit.
+    /// Reserves bytes until the returned reservation is dropped. Never fails.
     pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
         self.0.fetch_add(bytes, Ordering::Relaxed);
         Reservation {
@@ -39,7 +38,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Sets the size of this reservation, in bytes.
+    /// Changes the size of this reservation to `bytes`.
     pub(crate) fn set(&mut self, bytes: usize) {
         self.budget.0.fetch_add(bytes, Ordering::Relaxed);
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);

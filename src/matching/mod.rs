@@ -1,6 +1,6 @@
 //! Decides which subscribers receive an event. Subscribers and tokens name topics with matchers (exact
 //! topics, URL Patterns, URI Templates), which are compiled within a memory budget. Subscribers with the same
-//! matchers and the same rights share one selection, and the router finds the selections for an event.
+//! matchers and the same rights share one selection. The router finds the selections that receive an event.
 
 mod bounded_regex;
 mod compiler;

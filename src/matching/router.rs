@@ -10,20 +10,21 @@ use super::{
 };
 use crate::event::Audience;
 
-/// Finds groups of subscribers by the topics that they asked for and by the topics that they may read.
+/// Finds the groups of subscribers that receive an event. A group consists of the subscribers of one worker
+/// thread that share one selection: the same matchers and the same rights.
 #[derive(Debug)]
 pub(crate) struct Router {
-    /// The group of each selection. The key is the address of the selection. Subscribers with equal matchers
-    /// and rights share one selection, so they have the same address.
+    /// The group of each selection. The key is the address of the selection: equal selections have the same
+    /// address, because subscribers with equal matchers and rights share one selection.
     groups: HashMap<*const Selection, Group>,
+    /// Finds the groups that asked for a topic.
     asked: TopicIndex,
     /// Finds the groups that may read the private events on a topic.
     authorized: TopicIndex,
-    /// For each group, the number of the last private event that the group was found to be authorized to
-    /// read. `private_events` is the number of the newest private event. 0 means that there was no such
-    /// event.
+    /// For each group, the number of the last private event that it was authorized to read. Private events
+    /// are counted from 1 (`private_events`). 0: there was no such event.
     readers: Vec<u64>,
-    /// Number of private events that were routed.
+    /// Number of private events for which groups were searched. It is the number of the newest one.
     private_events: u64,
 }
 
@@ -38,7 +39,8 @@ impl Router {
         }
     }
 
-    /// The group of this selection. Selections are compared by address, not by content.
+    /// The number of the group with this selection, or `None` if no such group was added. Selections are
+    /// compared by address, not by content.
     pub(crate) fn group_of(&self, selection: &Arc<Selection>) -> Option<Group> {
         self.groups.get(&Arc::as_ptr(selection)).copied()
     }
@@ -48,13 +50,13 @@ impl Router {
         self.groups.capacity() + self.readers.capacity()
     }
 
-    /// Upper estimate of the cost to match one topic against all patterns. The unit is the cost of a simple
+    /// Estimate of the cost to match one topic against the patterns of all groups. 1 is the cost of a simple
     /// pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.asked.match_cost() + self.authorized.match_cost()
     }
 
-    /// Adds a group. `group` is its number, and no other group may have the same number.
+    /// Adds a group. `group` is its number, which no other group may have at the same time.
     pub(crate) fn add(&mut self, group: Group, selection: &Arc<Selection>) {
         self.groups.insert(Arc::as_ptr(selection), group);
         self.asked.add(group, selection.matchers());
@@ -77,7 +79,8 @@ impl Router {
         }
     }
 
-    /// Calls `each` with each group that receives an event, possibly more than once with the same group.
+    /// Calls `each` with each group that receives an event with this audience (its topics, and whether it is
+    /// private). May call it more than once with the same group.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         let Self { asked, readers, .. } = self;
         if !audience.private {

@@ -19,18 +19,19 @@ use super::{
 use crate::event::Audience;
 
 /// The matchers and rights of one or more subscribers. Subscribers with the same matchers and rights share
-/// one selection. So their matchers are compiled once, and each worker thread handles these subscribers as
+/// one selection. Their matchers are compiled only once, and each worker thread handles these subscribers as
 /// one group.
 #[derive(Debug)]
 pub(crate) struct Selection {
     hub: HubUrl,
-    /// The topics that the subscribers asked for.
+    /// Matchers for the topics that the subscribers asked for.
     matchers: Vec<Matcher>,
-    /// The topics whose private events these subscribers may read.
+    /// Matchers for the topics whose private events the subscribers may read.
     authorized: Vec<Matcher>,
-    /// Sum of the [match costs](Matcher::match_cost) of all matchers.
+    /// Sum of the [match costs](Matcher::match_cost) of `matchers` and `authorized`.
     match_cost: usize,
-    /// The memory reservations for `matchers` and for `authorized`. They end when the selection is dropped.
+    /// The memory reservations for `matchers` and for `authorized`. The selection holds them until it is
+    /// dropped, so that the memory stays counted.
     memory: [Option<Arc<Reservation>>; 2],
     may_select_presence: bool,
 }
@@ -53,17 +54,17 @@ impl Selection {
         }
     }
 
-    /// The topics that the subscribers asked for.
+    /// Matchers for the topics that the subscribers asked for.
     pub(crate) fn matchers(&self) -> &[Matcher] {
         &self.matchers
     }
 
-    /// The topics whose private events the subscribers may read.
+    /// Matchers for the topics whose private events the subscribers may read.
     pub(crate) fn authorized(&self) -> &[Matcher] {
         &self.authorized
     }
 
-    /// The matchers as they were before compilation: type and text.
+    /// Type and text of the matchers that the subscribers asked for (not those of their tokens).
     pub(crate) fn written(&self) -> Vec<MatcherText> {
         let written = |matcher: &Matcher| matcher.written().clone();
         self.matchers.iter().map(written).collect()
@@ -74,8 +75,8 @@ impl Selection {
         any(&self.matchers, audience, &self.hub) && self.may_read(audience)
     }
 
-    /// Whether the subscribers may read an event, even if they did not ask for it: it is public, or they are
-    /// authorized for one of its topics (Mercure, chapter Subscribers).
+    /// Whether the subscribers may read an event, even if they did not ask for it. They may if the event is
+    /// public, or if they are authorized for one of its topics (Mercure, chapter Subscribers).
     pub(crate) fn may_read(&self, audience: &Audience) -> bool {
         !audience.private || any(&self.authorized, audience, &self.hub)
     }
@@ -87,8 +88,8 @@ impl Selection {
         self.may_select_presence
     }
 
-    /// Upper estimate of the cost to match one topic against all matchers. The unit is the cost of a simple
-    /// pattern.
+    /// Estimate of the cost to match one topic against all matchers, including those of the token. 1 is the
+    /// cost of an exact matcher or a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.match_cost
     }
@@ -99,29 +100,30 @@ fn any(matchers: &[Matcher], audience: &Audience, hub: &HubUrl) -> bool {
     topics.any(|topic| any_matches(matchers, topic.as_str(), hub))
 }
 
-/// All selections in use, and the compiler for new ones.
+/// All selections that [`Self::select`] returned and that are still in use, and the compiler for new ones.
 #[derive(Debug)]
 pub(crate) struct Selections {
     compiler: Compiler,
     cache: Mutex<SelectionCache>,
 }
 
-/// Selections by the hash of their matchers and rights. The references are weak, so an unused selection is
-/// freed immediately. Its entry in the map remains until the next cleanup.
+/// Selections by the hash of their matchers and rights. The references are weak: a selection is dropped when
+/// its last subscriber leaves. Its entry in the map remains until the next cleanup.
 #[derive(Debug, Default)]
 struct SelectionCache {
     selections: HashMap<u64, Weak<Selection>>,
     hasher: RandomState,
-    /// Number of entries at which the next cleanup starts. It removes the entries of unused selections.
+    /// When the map has this many entries, the next [`SelectionCache::add`] first removes the entries of
+    /// dropped selections.
     next_cleanup: usize,
 }
 
-/// Minimum number of entries for a cleanup. With fewer entries, a cleanup is not worth its time.
+/// Minimum value of `next_cleanup`. With fewer entries, a cleanup is not worth its time.
 const MIN_CLEANUP: usize = 64;
 
 impl Selections {
-    /// `budget` is the memory for the matchers of all subscribers, in bytes. When it is exhausted, a new
-    /// selection is refused.
+    /// `budget` is the memory for the matchers of all subscribers, in bytes. When it is exhausted, new
+    /// selections are refused, except those with only a few exact topics.
     pub(crate) fn new(hub: HubUrl, budget: usize) -> Self {
         Self {
             compiler: Compiler::with_budget(hub, budget),
@@ -140,8 +142,9 @@ impl Selections {
         self.compiler.fill()
     }
 
-    /// Returns the selection with these matchers and rights, and creates it if it does not exist. `granted`
-    /// is the memory reservation for `authorized`, which was made when the token was verified.
+    /// Returns the selection with these matchers and rights, and creates it if it does not exist. Order and
+    /// duplicates do not matter. `granted` is the memory reservation for `authorized`, which was made when
+    /// the token was verified. Fails if a matcher is invalid or the memory for matchers is exhausted.
     pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
@@ -156,8 +159,8 @@ impl Selections {
         if let Some(selection) = self.cache.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
-        // Compiling a pattern may require a millisecond. So this task does not hold the lock meanwhile, and
-        // lets other tasks run after each pattern.
+        // Compiling a pattern may require a millisecond. This task does not hold the lock meanwhile, and lets
+        // other tasks run after each pattern.
         let mut compiling = self.compiler.begin();
         let mut compiled = Vec::with_capacity(matchers.len());
         for written in matchers {
@@ -195,8 +198,8 @@ impl SelectionCache {
         is_it.then_some(selection)
     }
 
-    /// Adds a selection and returns it. If another task has added an equal selection meanwhile, returns that
-    /// one.
+    /// Adds a selection and returns it. If another task added an equal selection while this one was compiled,
+    /// returns that one instead.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
         if let Some(existing) = self.find(&selection.written(), &selection.authorized) {
             return existing;

@@ -1,8 +1,8 @@
 //! Finds groups of subscribers by topic, without testing each group. The index does no I/O and reads no
 //! clock.
 //!
-//! Exact matchers are in a hash map. Each pattern is matched against a topic once, and the result is
-//! cached. When a topic is looked up again, only the patterns that were added since then are matched.
+//! Exact matchers are in a hash map. The patterns that match a topic are cached. When a topic is looked up
+//! again, only the patterns that were added since the last lookup are matched.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,15 +17,16 @@ use super::{
 };
 use crate::event::Audience;
 
-/// Maximum memory of the cache of match results, in bytes (an estimate). Beyond this limit, the cache evicts
-/// topics. A flood of topics that occur once does not evict the topics that occur often.
+/// Maximum memory of the cache of match results in one index, in bytes (an estimate). Beyond this limit, the
+/// cache evicts topics. A flood of topics that occur once does not evict the topics that occur often.
 const CACHE_BYTES: u64 = 8 << 20;
 
-/// Expected number of topics in the cache of match results. The cache computes its layout from this number,
-/// which is not a limit.
+/// Expected number of topics in the cache of match results. It is not a limit: only the layout of the cache
+/// is computed from this number.
 const TOPICS: usize = 16 * 1024;
 
-/// The number of a group of subscribers that share one set of matchers. The caller of the index assigns it.
+/// The number of a group of subscribers that share one selection (matchers and rights). The caller chooses
+/// the number when it adds the group.
 pub(crate) type Group = usize;
 
 /// Finds the groups whose matchers match a topic.
@@ -34,20 +35,21 @@ pub(crate) struct TopicIndex {
     hub: HubUrl,
     /// Groups with a matcher that matches every topic.
     all: Vec<Group>,
+    /// Groups with an exact matcher, by its text.
     exact: HashMap<Arc<str>, Vec<Group>>,
     patterns: Patterns,
 }
 
 #[derive(Debug)]
 struct Patterns {
-    /// All patterns, by number. A new pattern gets a greater number than all earlier patterns, and no number
-    /// is used twice.
+    /// All patterns, by number. Each new pattern gets the number `next`, so no number is used twice.
     known: BTreeMap<u64, Pattern>,
+    /// The number of each pattern, by its type and text.
     numbers: HashMap<MatcherText, u64>,
     next: u64,
     /// Sum of the [match costs](Matcher::match_cost) of all patterns.
     match_cost: usize,
-    /// Cached match results by topic. `None` while there is no pattern.
+    /// Cached match results by topic. `None` before the first lookup, and after the last pattern was removed.
     results: Option<Cache<Arc<str>, MatchResults, ByMemory>>,
 }
 
@@ -60,9 +62,9 @@ struct Pattern {
 /// Which patterns match one topic.
 #[derive(Debug, Clone, Default)]
 struct MatchResults {
-    /// All patterns whose number is smaller than this have been matched against the topic.
+    /// All patterns with a smaller number than this have been matched against the topic.
     before: u64,
-    /// Numbers of the patterns that match the topic. Some of these patterns may have been removed since.
+    /// Numbers of the patterns that match the topic. Some of these patterns may since have been removed.
     matching: Vec<u64>,
 }
 
@@ -129,14 +131,13 @@ impl TopicIndex {
         }
     }
 
-    /// Upper estimate of the cost to match one topic against all patterns. The unit is the cost of a simple
-    /// pattern.
+    /// Estimate of the cost to match one topic against all patterns. 1 is the cost of a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
         self.patterns.match_cost
     }
 
-    /// Calls `each` with each group whose matchers match one of these topics, possibly more than once with
-    /// the same group.
+    /// Calls `each` with each group that has a matcher for one of these topics. May call it more than once
+    /// with the same group. Does not check whether the group may read the event.
     pub(crate) fn find(&mut self, audience: &Audience, mut each: impl FnMut(Group)) {
         self.all.iter().copied().for_each(&mut each);
         for topic in &audience.topics {

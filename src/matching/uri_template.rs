@@ -8,20 +8,21 @@ use thiserror::Error;
 
 use super::bounded_regex::BoundedRegex;
 
-/// Matches a text that is a template (RFC 6570, section 2) with at least one expression (in braces). Unlike
-/// in the RFC, the text outside the braces may contain all other characters, because it is compared byte by
-/// byte.
+/// Matches a text that is a template (RFC 6570, section 2) with at least one expression in braces. Outside
+/// the braces, the RFC allows only some characters. Here, any character except a brace may occur, because it
+/// is compared byte by byte.
 static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     let variable = "(?:[A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(?::[1-9][0-9]{0,3}|[*])?";
     let template = format!("^(?:[^{{}}]*[{{][+#./;?&]?{variable}(?:,{variable})*[}}])+[^{{}}]*$");
     BoundedRegex::parse(&template, MAX_BYTES).expect("this is a regular expression")
 });
 
-/// Maximum compiled size of a template in bytes. A larger template is refused. Even a short text can have a
-/// large compiled size: `{id:100}` needs about 40 KiB.
+/// Maximum compiled size of a template in bytes. A larger template is refused. Even a short text can need
+/// much: `{id:100}` compiles to about 40 KiB.
 const MAX_BYTES: usize = 128 << 10;
 
-/// A compiled template: a regular expression that matches each text to which the template can expand.
+/// A compiled template: a regular expression that matches each text to which the template can expand, and a
+/// few others (see [`values_of`]).
 pub(crate) struct UriTemplate(BoundedRegex);
 
 /// Why a text is not compiled as a template.
@@ -33,10 +34,10 @@ pub(crate) enum NoTemplate {
     TooComplex,
 }
 
-/// How the operator of an expression, such as `?` in `{?x,y}`, expands the variables (RFC 6570, section 3.2.1
-/// and appendix A).
+/// How the operator of an expression expands the variables (RFC 6570, section 3.2.1 and appendix A). In
+/// `{?x,y}`, the operator is `?`.
 struct Operator {
-    /// Text before the first value, such as `?`.
+    /// Text before the first value, such as `?`. Some operators have none.
     first: &'static str,
     /// Text between two values, such as `&`.
     separator: &'static str,
@@ -47,7 +48,8 @@ struct Operator {
 }
 
 impl Operator {
-    /// Splits an expression into its operator and the rest, which is the list of variables.
+    /// Splits an expression into its operator and the list of variables after it. Without an operator, values
+    /// are separated by commas.
     fn of(expression: &str) -> (Self, &str) {
         let (first, separator, named, reserved) = match expression.as_bytes().first() {
             Some(b'+') => ("", ",", false, true),
@@ -73,7 +75,7 @@ impl Operator {
 /// A variable in an expression, with its modifiers (`*` or `:` and a number).
 struct Variable<'a> {
     name: &'a str,
-    /// Whether the variable has the modifier `*`, with which each element of a list becomes a separate value.
+    /// Whether the variable has the modifier `*`, which writes each element of a list as a separate value.
     exploded: bool,
     /// Maximum number of characters of the value, as decimal text. `None`: no limit.
     prefix: Option<&'a str>,
@@ -124,15 +126,16 @@ impl UriTemplate {
         self.0.bytes()
     }
 
-    /// Whether the template can expand to this text.
+    /// Whether the template can expand to this text. Also `true` for some texts to which it cannot expand
+    /// (see [`values_of`]).
     pub(crate) fn matches(&self, topic: &str) -> bool {
         self.0.is_match(topic)
     }
 }
 
 /// A regular expression that matches what an expression can expand to: the empty text, or the values of some
-/// of its variables. It also matches texts to which the expression cannot expand: those with the variables in
-/// another order, or with a variable more than once.
+/// of its variables. It also matches other texts: those with the variables in another order, or with a
+/// variable more than once.
 fn values_of(expression: &str) -> String {
     let (operator, variables) = Operator::of(expression);
     let [first, separator] = [operator.first, operator.separator].map(regex_syntax::escape);
@@ -159,7 +162,7 @@ fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> St
     // Without `*`, commas separate the elements of lists and associations (key-value pairs). With `*`, an
     // association has `=` between key and value.
     let value = match variable.prefix {
-        // `max` counts characters, and one character may be up to four percent-encoded bytes.
+        // `max` counts characters, and one character may need up to four percent-encoded bytes.
         Some(max) => format!("(?:[{class}]|(?:{ENCODED}){{1,4}}){{0,{max}}}"),
         None => format!("(?:[{class},]|{ENCODED})*"),
     };
@@ -167,7 +170,7 @@ fn value_of(variable: &Variable<'_>, operator: &Operator, separator: &str) -> St
     match (operator.named, variable.exploded) {
         (true, false) => format!("{name}(?:={value})?"),
         // The value may be an association (key-value pairs), whose keys replace the name of the variable. So
-        // any name is accepted.
+        // the expression accepts any name.
         (true, true) => {
             let pair = format!("{character}*(?:={character}*)?");
             format!("{pair}(?:{separator}{pair})*")
@@ -300,8 +303,8 @@ mod tests {
         }
     }
 
-    // Values have only ASCII characters without `%`: with others, the library panics when it expands an
-    // operator that keeps reserved characters.
+    // Values have only ASCII characters without `%`. With other characters, `iri_string` panics when it
+    // expands an operator that keeps reserved characters.
     fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             "[ -$&-~]{0,6}".prop_map(Value::String),
@@ -321,7 +324,7 @@ mod tests {
                 context.insert(name, value.clone());
             }
             let expanded = UriTemplateStr::new(&template).unwrap().expand::<UriSpec, _>(&context);
-            // The library refuses a prefix modifier on a list or an association.
+            // `iri_string` refuses a prefix modifier on a list or an association.
             if let Ok(expanded) = expanded {
                 let topic = expanded.to_string();
                 prop_assert!(matches(&template, &topic), "{} {}", template, topic);

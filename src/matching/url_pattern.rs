@@ -13,7 +13,8 @@ use urlpattern::{
 
 use super::{bounded_regex::BoundedRegex, hub_url::HubUrl};
 
-/// Maximum compiled size of one part of a pattern (such as the path), in bytes. A larger pattern is refused.
+/// Maximum compiled size of the regular expression for one part of a pattern (such as the path), in bytes. A
+/// pattern that needs more is refused.
 const PART_BYTES: usize = 32 << 10;
 
 /// A compiled pattern, with one matcher for each part of a URL.
@@ -28,14 +29,14 @@ pub(crate) struct UrlPattern {
     hash: Matcher<Bounded>,
 }
 
-/// The text is not a URL Pattern, or the pattern exceeds a bound.
+/// Error: the text is not a URL Pattern, or the pattern is too complex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a URL Pattern, or one that is too complex")]
 pub(crate) struct InvalidUrlPattern;
 
 impl UrlPattern {
     /// Compiles a pattern. A relative pattern is resolved against the URL of the hub. Matching is
-    /// case-sensitive, except for the host.
+    /// case-sensitive, except for scheme and host, which a URL has in lower case.
     pub(crate) fn parse(text: &str, hub: &HubUrl) -> Result<Self, InvalidUrlPattern> {
         // The text is untrusted. If the parser panics on it, the pattern is refused and the server continues.
         let parsed = catch_unwind(|| {
@@ -58,8 +59,8 @@ impl UrlPattern {
         })
     }
 
-    /// Memory of the compiled pattern in bytes, including the state that matching caches, but without the
-    /// text of the matcher.
+    /// Approximate memory of the compiled pattern in bytes, including the state that matching caches. The
+    /// text of the matcher is not included.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,
@@ -88,8 +89,8 @@ impl UrlPattern {
             && is_match(&self.port, quirks::port(url))
     }
 
-    /// Whether this pattern matches a URL. The method of the `urlpattern` crate would also collect the values
-    /// of groups, which are not needed here.
+    /// Whether this pattern matches a URL. Replaces the method of the `urlpattern` crate, which would also
+    /// collect the values of groups.
     pub(crate) fn matches(&self, url: &Url) -> bool {
         is_match(&self.pathname, url.path())
             && is_match(&self.hostname, url.host_str().unwrap_or_default())
@@ -102,7 +103,7 @@ impl UrlPattern {
     }
 }
 
-/// Heap memory of a matcher in bytes.
+/// Approximate heap memory of the matcher for one part of a URL, in bytes.
 fn bytes(matcher: &Matcher<Bounded>) -> usize {
     let inner = match &matcher.inner {
         InnerMatcher::Literal { literal } => literal.len(),
@@ -157,7 +158,7 @@ impl RegExp for Bounded {
     }
 }
 
-/// Whether some text can begin with both `one` and `other`, which means that one is a prefix of the other.
+/// Whether some text can begin with both `one` and `other`: one of them must be a prefix of the other.
 pub(crate) fn may_begin_both(one: &str, other: &str) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn too_expensive_patterns_are_refused() {
-        // `urlpattern` puts each group into an expression that itself has four levels of nesting.
+        // The `urlpattern` crate puts each group into an expression that itself has four levels of nesting.
         let nested = |groups| format!("/({}a{})", "(?:".repeat(groups), ")".repeat(groups));
         for pattern in ["/((?:a{10}){10})", &nested(20)] {
             assert!(UrlPattern::parse(pattern, &hub()).is_ok(), "{pattern}");
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn character_classes_match_as_in_the_standard() {
-        // In the standard, too, classes such as `\w` match only ASCII characters. All other characters are
+        // As in the standard, classes such as `\w` match only ASCII characters. All other characters are
         // percent-encoded in a URL.
         assert!(matches("/(\\w+)", "/books_1"));
         assert!(!matches("/(\\w+)", "/b%C3%BCcher"));

@@ -1,5 +1,5 @@
-//! Owns the counters, gauges and histograms of the process. Deliveries are added up for each batch of events,
-//! not counted one by one, so that counting stays cheap.
+//! Owns the counters, gauges and histograms of the hub. Deliveries are added up for each batch of events, not
+//! counted one by one, so that counting stays cheap.
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -22,20 +22,21 @@ const BUCKET_BOUNDS: [f64; 16] = [
     5.0, 10.0,
 ];
 
-/// All metrics that are updated when something happens. Each is updated on its own: a reader may see an event
+/// The metrics that are updated when something happens. Each is updated on its own: a reader may see an event
 /// in one metric and not yet in another.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Events appended to the log, in a cluster by any of its servers.
+    /// Events appended to the log since the hub started. If servers share a log, those of all servers.
     pub(crate) events: Counter,
     /// Events sent to subscribers, counted once for each subscriber.
     pub(crate) deliveries: Counter,
-    /// Bytes of event streams that sockets accepted.
+    /// Bytes of event streams that sockets accepted, including response heads and HTTP chunk headers. For the
+    /// streams of an application that embeds the hub: the bytes that their response bodies yielded.
     pub(crate) sent_bytes: Counter,
     /// Times that a subscriber that was reading older events reached the newest event and became live.
     pub(crate) catch_ups: Counter,
-    /// Times that the socket of a live subscriber did not accept everything that was written to it.
+    /// Times that the socket of a live subscriber did not accept all bytes of new events or of a heartbeat.
     fell_behind: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
@@ -49,14 +50,15 @@ pub(crate) struct Metrics {
     mailbox: Gauge,
 }
 
-/// What the sockets of subscribers accepted when events were written to them.
+/// What the sockets of live subscribers accepted when events or heartbeats were written to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DeliveryStats {
     /// Events that sockets accepted, counted once for each subscriber.
     pub(crate) delivered: u64,
     /// Bytes that sockets accepted.
     pub(crate) bytes: u64,
-    /// Live subscribers whose socket did not accept everything. They read what they lack from the log.
+    /// Live subscribers whose socket did not accept everything. They are no longer live: they are sent the
+    /// remaining bytes, and then read from the log.
     pub(crate) fell_behind: u64,
 }
 
@@ -217,7 +219,7 @@ impl Metrics {
         self.fan_out.observe(took.as_secs_f64());
     }
 
-    /// Records the duration of one append to the file or to Redis.
+    /// Records the duration of one append to the file or to Redis, of all events that were appended together.
     pub(crate) fn observe_commit(&self, took: Duration) {
         self.log_commit.observe(took.as_secs_f64());
     }
@@ -265,11 +267,11 @@ impl Metrics {
     }
 }
 
-/// Sums of the counters since the process started.
+/// Sums of the counters since the hub started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Events appended to the log, in a cluster by any of its servers.
+    /// Events appended to the log since the hub started. If servers share a log, those of all servers.
     pub events: u64,
     /// Events sent to subscribers, counted once for each subscriber. Includes events from the history.
     pub delivered: u64,
@@ -278,7 +280,7 @@ pub struct Totals {
     /// Gap events sent to subscribers, which report that events are missing.
     pub gaps: u64,
     /// Event streams closed because the socket accepted no bytes for `server.write_timeout`, or because the
-    /// host of the client sent no TCP acknowledgement for twice that time.
+    /// kernel found the client unreachable: on Linux, after twice that time without a TCP acknowledgement.
     pub timed_out: u64,
     /// Event streams that were rejected, for any reason.
     pub rejected: u64,

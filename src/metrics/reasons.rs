@@ -17,25 +17,29 @@ pub(crate) enum Close {
     /// The server was shutting down.
     #[error("the server is draining")]
     Drained,
-    /// The access token expired, or the stream reached `stream.max_lifetime`.
+    /// The access token was about to expire, or the stream reached its maximum lifetime
+    /// (`stream.max_lifetime`).
     #[error("its access token has expired, or stream.max_lifetime is over")]
     Expired,
     /// The key that signed the access token is no longer trusted.
     #[error("the key that signed its access token is no longer trusted")]
     Revoked,
-    /// The client closed the connection.
+    /// The client closed the connection, or its sending half. In an application that embeds the hub: the
+    /// response ended before the stream, for any reason.
     #[error("the client closed it")]
     Left,
     /// The socket accepted no bytes for `server.write_timeout`.
     #[error("its socket accepted nothing for server.write_timeout")]
     Stalled,
-    /// The host of the client sent no TCP acknowledgement for twice `server.write_timeout`.
+    /// The client acknowledged nothing over TCP for twice `server.write_timeout` (on Linux), or did not
+    /// answer TCP keepalive probes. The time also runs while a slow but reachable client has no room for more
+    /// bytes.
     #[error("its host acknowledges nothing")]
     Vanished,
     /// The client sent more than 1,024 bytes after its request.
     #[error("the client sent something")]
     Intruded,
-    /// The connection failed in a way that no other variant describes.
+    /// The connection failed in a way that no other variant describes, or the Broadcaster stopped.
     #[error("the connection failed")]
     Failed,
 }
@@ -70,16 +74,17 @@ impl Close {
 /// Why a subscriber was rejected: the label `reason` of the metric `broadcaster_rejections_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// `server.max_subscribers` is reached. Or `hub.subscriptions` is on and the queue of the log is full, so
-    /// that the event about the new subscription cannot be appended.
+    /// `server.max_subscribers`, or the number that the limit on open files allows, is reached. Or
+    /// `hub.subscriptions` is on and the queue of the log is full; the event about the new subscription would
+    /// make it longer.
     Full,
     /// `limits.subscriptions` is reached for the token of the subscriber.
     Token,
-    /// `limits.matcher_bytes` is exhausted.
+    /// `limits.matcher_bytes` is exhausted, for matchers or for the documents about active subscriptions.
     Matchers,
     /// The server is shutting down.
     Draining,
-    /// The subscriber asked for events that are not in memory, and the log cannot be read.
+    /// The subscriber asked for events that are not in memory, and Redis cannot be read.
     Log,
 }
 

@@ -15,12 +15,12 @@ const MIN_CLIENT_DESCRIPTORS: u64 = 32;
 /// Maximum numbers of connections and files that are open at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DescriptorBudget {
-    /// Maximum number of connections to the public listener.
+    /// Maximum number of connections to the public listener. Each worker gets an equal part, rounded up.
     pub(crate) connections: usize,
-    /// Maximum number of subscribers. It is lower than `connections`, so that other requests are still
-    /// answered, including those of subscribers that are rejected because the server is full.
+    /// Maximum number of subscribers. Lower than `connections`, so that some connections are left to answer
+    /// other requests, and to tell further subscribers that the server is full.
     pub(crate) subscribers: usize,
-    /// Maximum number of static files that are open.
+    /// Maximum number of static files that are open at the same time.
     pub(crate) files: usize,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct TooFewDescriptors {
 }
 
 /// Raises the limit on open files of this process as far as the system allows, and divides it. Reserves
-/// `admin` file descriptors for connections to the listener for operators.
+/// `admin` file descriptors for connections to the listener for operators. Fails if the limit is too low.
 pub(crate) fn descriptor_budget(
     workers: usize,
     admin: usize,

@@ -31,7 +31,7 @@ pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     }
 }
 
-/// Reads the number at `index` from a file that contains numbers.
+/// Reads the number at `index` from a file that contains numbers. `None`: it cannot be read.
 fn read(path: &str, index: usize) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.split_whitespace().nth(index)?.parse().ok()

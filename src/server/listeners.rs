@@ -31,12 +31,12 @@ use crate::{
     transport::{ClientIo, NewStream, Shared, Stream, track_response},
 };
 
-/// Number of threads per worker that read static files.
+/// Maximum number of threads per worker that read static files.
 const FILE_THREADS: usize = 8;
 
-/// How far the cached clock of actix-http may lag. Its request timeout is longer by this time, because
-/// otherwise actix-http could respond with 408 to a request that arrived within `server.request_timeout`. The
-/// module `transport` enforces this timeout exactly.
+/// How far the cached clock of actix-http may lag. The request timeout of actix-http is longer by this time.
+/// Otherwise it could respond with 408 to a request that arrived within `server.request_timeout`. The module
+/// `transport` enforces this timeout exactly.
 const CLOCK_LATENESS: Duration = Duration::from_millis(500);
 
 /// Size in bytes of the write buffer of actix-http. Small, because every connection may have such a buffer.
@@ -178,7 +178,7 @@ impl Services {
     }
 }
 
-/// Serves one connection until it closes.
+/// Serves the requests on one connection, and then its event stream if a request has begun one.
 fn serve<H>(
     http: &H,
     socket: TcpStream,
@@ -203,7 +203,7 @@ where
             return Ok(());
         };
         drop(connection);
-        // `begun` is only borrowed here, because it must be dropped after the socket is closed: it contains
+        // `begun` is only borrowed here, because it must be dropped after the socket is closed. It contains
         // the tracker token that makes a graceful shutdown wait for this stream.
         let NewStream {
             subscriber,

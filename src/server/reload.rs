@@ -22,12 +22,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// parts.
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// Like `DEBOUNCE`, but for a file that is missing or empty. It is longer, because some programs remove or
-/// empty a file for a moment while they save it.
+/// How long a file that is missing, unreadable or empty must stay so before it is loaded. This is longer than
+/// `DEBOUNCE`, because some programs remove or empty a file for a moment while they save it.
 const EMPTY_DEBOUNCE: Duration = Duration::from_secs(2);
 
-/// Maximum wait for a file that keeps changing. After this time, the file is applied, unless it is missing or
-/// empty.
+/// Maximum wait for a file that keeps changing. After this time, the file is applied, unless it is missing,
+/// unreadable or empty.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(5);
 
 /// Applies changes of the config to the running server.
@@ -41,7 +41,7 @@ pub struct Reloader {
     hang_up: Signal,
     /// The content of the config file when it was last applied or refused.
     seen: Found,
-    /// Whether the last config was refused because a key file in `auth.issuers` could not be loaded.
+    /// Whether the last config was refused because the keys in `auth.issuers` could not be loaded.
     lacks_key: bool,
 }
 
@@ -66,7 +66,7 @@ impl Reloader {
         })
     }
 
-    /// Applies changes until the Broadcaster has stopped.
+    /// Watches the config, and applies changes until the Broadcaster has stopped.
     pub async fn run(mut self) {
         loop {
             let found = self.look();
@@ -76,8 +76,8 @@ impl Reloader {
             } else {
                 tokio::select! {
                     Some(()) = self.hang_up.recv() => (Cause::HangUp, self.look()),
-                    // If a key file could not be loaded, the same config is applied again, because the key
-                    // file may be good now.
+                    // If the keys could not be loaded, try the same config again, because the key files may
+                    // be good now.
                     () = sleep(POLL_INTERVAL) => if self.lacks_key {
                         (Cause::Change, found)
                     } else {
@@ -106,8 +106,8 @@ impl Reloader {
         }
     }
 
-    /// Waits until a changed file is likely to be complete. SIGHUP ends the wait, because its sender states
-    /// that the file is complete.
+    /// Waits until a changed file is likely to be complete, and returns it. SIGHUP ends the wait, because its
+    /// sender states that the file is complete.
     async fn settle(&mut self, mut found: Found) -> (Cause, Found) {
         let begin = Instant::now();
         let mut changed = begin;
@@ -162,7 +162,8 @@ impl Reloader {
         self.apply_changes(cause, changed, &unlike_started).await
     }
 
-    /// Applies the changed keys that are reloadable, and logs which of the others need a restart.
+    /// Applies the changed keys that are reloadable. Logs which of the other changed keys need a restart, and
+    /// which no longer do.
     async fn apply_changes(
         &self,
         cause: Cause,
@@ -217,8 +218,8 @@ struct State {
 }
 
 impl State {
-    /// Whether the file has stayed the same for long enough, or changed for too long, so that it is applied
-    /// now.
+    /// Whether the file must be applied now: it has stayed the same for long enough, or has text and has kept
+    /// changing for too long.
     fn is_settled(self) -> bool {
         let debounce = if self.has_text {
             DEBOUNCE

@@ -37,7 +37,8 @@ const BACKLOG: i32 = 65_535;
 const MIN_BACKLOG: u64 = 4096;
 
 /// Maximum time to flush the log after the streams have ended. If `server.drain_timeout` is shorter, it
-/// applies instead. After this time, the server exits, and events that are not acknowledged may be lost.
+/// applies instead. After this time, the server exits. Events that are not acknowledged, or not synced to
+/// disk, may then be lost.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server that is bound to its addresses but does not run yet.
@@ -72,9 +73,8 @@ impl Server {
     /// Binds the addresses and starts the Broadcaster. Requires a running actix `System`, and blocks like
     /// [`Hub::start_with_log`].
     ///
-    /// Fails if an address cannot be bound, the limit on open files is too low for subscribers, the keys of
-    /// an issuer cannot be read ([`KeyError`](crate::KeyError)), or the log cannot be used
-    /// ([`LogError`](crate::LogError)).
+    /// Fails if an address cannot be bound, the limit on open files is too low, the keys of an issuer cannot
+    /// be loaded ([`KeyError`](crate::KeyError)), or the log cannot be used ([`LogError`](crate::LogError)).
     pub fn build(config: &Config) -> anyhow::Result<Self> {
         let listener = bind(&config.server.bind, "server.bind")?;
         let addr = listener.local_addr()?;
@@ -150,8 +150,8 @@ impl Server {
         &self.hub
     }
 
-    /// A token that allows everything for a day, signed with a key that was generated at the start. The token
-    /// exists only if no issuer is configured. Then it is the only token with which clients can publish.
+    /// A token that allows everything for a day, signed with a key that was generated at the start. `None` if
+    /// the config has an issuer. Without an issuer, this is the only token that the server accepts.
     pub fn first_token(&self) -> Option<&str> {
         self.first_token.as_deref()
     }
@@ -164,9 +164,8 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` resolves, then drains: refuses connections, ends the streams, and returns when
-    /// all streams are closed or after `server.drain_timeout`. An error means that the server failed while it
-    /// ran.
+    /// Serves until `shutdown` resolves. Then refuses new connections, ends the streams, waits for them for
+    /// at most `server.drain_timeout`, and flushes the log. Fails if the server or the Broadcaster fails.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             hub,
@@ -194,8 +193,8 @@ impl Server {
                 Err(err) => anyhow!(err).context("the HTTP server died"),
             }),
         }
-        // Closes the listener, so that new connections are refused instead of left waiting in the backlog.
-        // Existing connections continue until the server is dropped.
+        // Close the public listener, so that new connections are refused instead of left waiting in the
+        // backlog. Existing connections continue until the server is dropped.
         let _stopping = handle.stop(true);
         let streams = &shared.streams;
         log::info!(
@@ -242,7 +241,8 @@ fn hub_settings(config: &Config, max_subscribers: usize, url: HubUrl) -> HubSett
     }
 }
 
-/// Generates a key that is lost when the process ends, and signs with it a token that allows everything.
+/// Generates a key that is lost when the process ends, trusts it, and returns a token that it has signed. The
+/// token allows everything.
 fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<String> {
     const LIFETIME: Duration = Duration::from_secs(24 * 3600);
     let mut secret = [0; 32];

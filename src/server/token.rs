@@ -21,9 +21,9 @@ pub struct TokenRequest {
     pub subscribe: Vec<String>,
     /// Patterns of topics whose private events the token may read.
     pub subscribe_patterns: Vec<String>,
-    /// Lifetime in whole seconds: 1 s to 10 years.
+    /// Lifetime, 1 s to 10 years; fractions of a second are dropped.
     pub lifetime: Duration,
-    /// The key that signs the token; `None`: the secret of the first issuer in the config that has one.
+    /// The key that signs the token. `None`: the secret of the first issuer in the config that has a secret.
     pub key: Option<SigningKey>,
 }
 
@@ -53,7 +53,8 @@ pub enum TokenError {
         /// Why the topic or pattern is invalid.
         reason: String,
     },
-    /// The token would exceed a limit of this config, so the hub with this config would refuse the token.
+    /// The token exceeds a limit of this config, so a hub with this config would refuse it. Contains the key
+    /// of the limit.
     #[error("the hub would refuse the token, because it exceeds a limit ({0})")]
     TooLarge(&'static str),
     /// No key was given, and the config has no secret.

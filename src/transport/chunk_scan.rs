@@ -10,7 +10,7 @@ const SIZE_DIGITS: u32 = 8;
 /// Where the scan is in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChunkScan {
-    /// In a chunk size, after `digits` digits with the value `size`.
+    /// In a chunk size. `digits` is the number of its digits so far, and `size` their value.
     Size {
         digits: u32,
         size: u64,
@@ -19,7 +19,7 @@ pub(crate) enum ChunkScan {
     SizeEnd {
         size: u64,
     },
-    /// In the data of a chunk, with this many bytes left.
+    /// In the data of a chunk. Holds the number of its bytes that are still to come.
     Data(u64),
     /// After the data of a chunk, before its line break.
     DataEnd,
@@ -48,7 +48,8 @@ impl Default for ChunkScan {
 }
 
 impl ChunkScan {
-    /// Reads the next byte of the body. Do not call this after [`Step::End`] or [`Step::Unknown`].
+    /// Scans the next byte of the body and classifies it. Do not call this after [`Step::End`] or
+    /// [`Step::Unknown`].
     pub(crate) fn read(&mut self, byte: u8) -> Step {
         let digit = char::from(byte).to_digit(16).map(u64::from);
         *self = match (*self, byte, digit) {

@@ -36,7 +36,7 @@ use super::request_scan::RequestScan;
 use crate::matching::{MemoryBudget, Reservation};
 
 /// Maximum bytes of pipelined requests that are held back while the current request is unanswered. If a
-/// client sends more, the connection is closed. Without holding them back, actix-http would start all
+/// client sends more, the connection is closed. If they were not held back, actix-http would start all
 /// requests together, even those after a response that closes the connection.
 const MAX_AHEAD: usize = 16 * 1024;
 
@@ -44,16 +44,16 @@ const MAX_AHEAD: usize = 16 * 1024;
 /// exceeded, a connection is closed when more bytes of an incomplete head longer than [`MAX_AHEAD`] arrive.
 const UNFINISHED_BUDGET: usize = 64 << 20;
 
-/// Maximum bytes that actix-http receives before it must process them. Without this limit, its buffer grows
-/// to 128 KiB and stays that large until the connection is closed.
+/// After receiving about this many bytes, actix-http must process them before it receives more. Without this
+/// limit, its buffer grows to 128 KiB and stays that large until the connection is closed.
 const MAX_READ_AT_ONCE: usize = 8 * 1024;
 
 /// Maximum size of the response head of an event stream, in bytes. A real head is far smaller. If actix-http
 /// writes more than this, the write fails.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Maximum unsent bytes in the kernel's buffer for a socket. Further events for a slow client wait in the
-/// log, which stores them once for all clients.
+/// Approximate maximum of unsent bytes in the kernel's buffer for a socket (only on Linux). Further events
+/// for a slow client wait in the log, which stores them once for all clients.
 const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
 
 /// The kernel disconnects a peer that acknowledges nothing for `write_timeout` times this factor. The factor
@@ -69,11 +69,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a client may take before its connection is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
-    /// A connection is closed if it is idle for this long, or if a request is not answered within this time
-    /// after its first byte. This applies to every request of a connection. actix-http itself limits only the
-    /// time for the first request head.
+    /// A connection without an event stream is closed if it is idle for this long, or if a request is not
+    /// answered for this long. The time starts at the first byte of a request, and again whenever a part of
+    /// the response is written. actix-http itself limits only the time for the first request head of a
+    /// connection.
     pub(crate) request_timeout: Duration,
-    /// A connection is closed if its socket accepts nothing for this long.
+    /// A connection is closed if its socket accepts nothing that is written to it for this long.
     pub(crate) write_timeout: Duration,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct Shared {
     /// Tracks every connection that carries an event stream, until its socket is closed. A drain waits for
     /// them.
     pub(crate) streams: TaskTracker,
-    /// Bytes of the incomplete request heads on all connections. [`UNFINISHED_BUDGET`] is the limit.
+    /// Bytes of the incomplete request heads of all connections. The limit is [`UNFINISHED_BUDGET`].
     pub(crate) unfinished: MemoryBudget,
 }
 
@@ -99,7 +100,8 @@ pub(crate) struct ClientIo {
     /// Bytes of later requests, held back until the current request is answered.
     ahead: BytesMut,
     unfinished: Reservation,
-    /// Bytes read since `poll_read` last returned `Pending`. Limited by [`MAX_READ_AT_ONCE`].
+    /// Bytes read since `poll_read` last returned `Pending`. At [`MAX_READ_AT_ONCE`], it returns `Pending`
+    /// again.
     read_since_yield: usize,
     /// When `request_timeout` starts to run: when the connection was opened, when it was last written to, or
     /// when the first byte of the unanswered request arrived, whichever was last.
@@ -111,8 +113,8 @@ pub(crate) struct ClientIo {
 }
 
 impl ClientIo {
-    /// Sets the socket options. A peer that has vanished is detected in two ways: it acknowledges nothing for
-    /// twice `write_timeout` (on Linux), or it does not answer the keepalive probes.
+    /// Wraps a socket, and sets its options. They detect a peer that has vanished: it acknowledges nothing
+    /// for twice `write_timeout` (only on Linux), or it does not answer the keepalive probes.
     pub(crate) fn new(tcp: Rc<TcpStream>, shared: Arc<Shared>) -> io::Result<Self> {
         let socket = SockRef::from(&*tcp);
         socket.set_tcp_nodelay(true)?;
@@ -146,7 +148,8 @@ impl ClientIo {
         self.state.clone()
     }
 
-    /// Scans received bytes up to the end of a request. Returns the same counts as [`RequestScan::read`].
+    /// Scans received bytes up to the end of a request. Returns how many bytes were scanned and how many of
+    /// them remain, like [`RequestScan::read`]. Fails if the client has sent too much.
     fn next_request(&mut self, came: &mut [u8]) -> io::Result<(usize, usize)> {
         if !self.state.0.is_unanswered.get() && self.scan.is_between_requests() {
             self.since = Instant::now();
@@ -157,7 +160,8 @@ impl ClientIo {
         Ok(read)
     }
 
-    /// Holds back bytes of later requests until the current request is answered.
+    /// Holds back bytes of later requests until the current request is answered. Fails if they are more than
+    /// [`MAX_AHEAD`].
     fn keep_ahead(&mut self, came: &[u8]) -> io::Result<()> {
         self.ahead.extend_from_slice(came);
         self.state.0.ahead.set(self.ahead.len());
@@ -196,7 +200,8 @@ impl ClientIo {
         Ok(())
     }
 
-    /// Fails if the timeout has passed. Otherwise makes a timer wake the task at the deadline.
+    /// Fails if a write has waited for `write_timeout` or, if no write waits, if `request_timeout` has
+    /// passed. Otherwise a timer wakes the task at the deadline.
     fn check_timers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if let Some(timer) = &mut self.write_timer {
             if timer.as_mut().poll(cx).is_ready() {
@@ -233,8 +238,8 @@ fn timed_out(what: &'static str) -> io::Error {
 }
 
 impl ClientIo {
-    /// Whether there is nothing to read yet, or actix-http must first process what it has read. Then arranges
-    /// that the task is woken.
+    /// Returns `true` if there is nothing to read yet, or if actix-http must first process what it has read.
+    /// In both cases, the task will be woken when it can continue. Fails if a timeout has passed.
     fn must_wait_to_read(&mut self, cx: &mut Context<'_>, is_ahead: bool) -> io::Result<bool> {
         let must_yield = self.read_since_yield >= MAX_READ_AT_ONCE;
         if !must_yield && self.tcp.poll_read_ready(cx)?.is_ready() {
@@ -267,8 +272,8 @@ impl AsyncRead for ClientIo {
             if this.state.is_stream() {
                 return Poll::Pending;
             }
-            // Returning without data signals the end of input, so actix-http closes the connection. Otherwise
-            // it would wait for the client to close it.
+            // A refused request needs no more input. Returning without data signals the end of input, so
+            // actix-http closes the connection. Otherwise it would wait for the client to close it.
             if this.state.may_close_after_refusal() && this.write_timer.is_none() {
                 return Poll::Ready(Ok(()));
             }

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[error("a name or a value is not UTF-8")]
 pub(crate) struct NotUtf8;
 
-/// The decoded names and values of a form, in order. Empty fields are skipped.
+/// The decoded names and values of a form, in order. Empty fields, as in `a=1&&b=2`, are skipped.
 pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let fields = form.split(|byte| *byte == b'&');
     fields.filter(|field| !field.is_empty()).map(|field| {
@@ -23,7 +23,7 @@ pub(crate) fn pairs(form: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-/// Decodes a name or a value: `+` is a space, and `%XX` a byte.
+/// Decodes a name or a value: `+` is a space, and `%XX` a byte. Any other `%` stays.
 pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let spaced: Vec<u8> = text
         .iter()
@@ -32,7 +32,7 @@ pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     percent_decode(&spaced).collect()
 }
 
-/// Converts a decoded name or value to text.
+/// Converts a decoded name or value to text. Fails if it is not UTF-8.
 pub(crate) fn text(decoded: Vec<u8>) -> Result<String, NotUtf8> {
     String::from_utf8(decoded).map_err(|_| NotUtf8)
 }

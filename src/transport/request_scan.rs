@@ -13,7 +13,8 @@ use super::{
 };
 use crate::event::{LEGACY_PARAMETERS, PARAMETERS};
 
-/// Maximum length of a last event id, in bytes. The rest is dropped. All ids of this server are shorter.
+/// Maximum length of a last event id as it is received, in bytes. Further bytes are dropped. All ids of this
+/// server are shorter.
 pub(crate) const MAX_ID: usize = 1024;
 
 /// The header that carries a last event id.
@@ -31,7 +32,7 @@ const CHUNKED: &[u8] = b"chunked";
 pub(crate) struct RequestScan {
     state: ScanState,
     name: Name,
-    /// Whether the current line is not empty so far. An empty line ends a request head.
+    /// Whether the current line has any character before its line break. An empty line ends a request head.
     line_has_text: bool,
     body: Body,
     heads: usize,
@@ -45,30 +46,32 @@ enum ScanState {
     Start,
     /// In the name of a query parameter.
     ParameterName,
-    /// In the value of a parameter that is not a last event id.
+    /// In the value of a query parameter other than a last event id.
     ParameterValue,
-    /// In the value of a query parameter for a last event id, after this many bytes. Bytes beyond [`MAX_ID`]
-    /// are dropped.
+    /// In the value of a query parameter for a last event id. Holds the number of its bytes scanned so far;
+    /// those beyond [`MAX_ID`] are dropped.
     ParameterId(usize),
     /// In the name of a header.
     HeaderName,
-    /// In the rest of a line, which is not examined.
+    /// In the rest of a request line, or in the value of any other header. It is not examined.
     Rest,
-    /// In the value of a `Last-Event-ID` header, after this many bytes. Bytes beyond [`MAX_ID`] are dropped.
+    /// In the value of a `Last-Event-ID` header. Holds the number of its bytes scanned so far; those beyond
+    /// [`MAX_ID`] are dropped.
     HeaderId(usize),
     /// In the value of the header `Content-Length`.
     Length,
     /// In the value of the header `Transfer-Encoding`.
     Coding,
-    /// In a request body of known length, with this many bytes left.
+    /// In a request body of known length. Holds the number of its bytes that are still to come.
     Body(u64),
-    /// In a chunked request body.
+    /// In a chunked request body. Holds the state of the scan of its chunks.
     Chunks(ChunkScan),
     /// In or after a request body whose end the scan cannot find. The scan stays in this state.
     Unframed,
 }
 
-/// How the end of the request body can be found, according to the current head.
+/// How the request body ends, according to the head: after a known number of bytes, with its last chunk, or
+/// unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
     Bytes(u64),
@@ -86,8 +89,8 @@ impl Default for Body {
 /// percent-encoded.
 const MAX_NAME: usize = 3 * "last_event_id".len();
 
-/// The header name, parameter name or transfer coding that the scan is reading. A text longer than
-/// [`MAX_NAME`] equals no known name.
+/// The text that the scan is collecting: a header name, a parameter name or a transfer coding. A text longer
+/// than [`MAX_NAME`] equals no known name.
 #[derive(Debug)]
 struct Name {
     bytes: [u8; MAX_NAME],
@@ -136,8 +139,8 @@ impl RequestScan {
         std::mem::take(&mut self.heads)
     }
 
-    /// Number of bytes received of an incomplete head, or after a head whose body has no known end. Bodies
-    /// with a known end are not counted.
+    /// Number of bytes received of an incomplete head, or after a head whose body has no known end. Other
+    /// bodies are not counted.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
@@ -157,9 +160,9 @@ impl RequestScan {
         self.state == ScanState::Unframed
     }
 
-    /// Scans `bytes` up to the end of a request. The bytes must follow those of the previous call. Removes
-    /// the part of a last event id beyond [`MAX_ID`], and moves the remaining bytes to the front. Returns how
-    /// many bytes were scanned, and how many of them remain.
+    /// Scans `bytes` up to the end of a request, or all of them if none ends. They must follow those of the
+    /// previous call. Removes the part of a last event id beyond [`MAX_ID`], and moves the remaining bytes to
+    /// the front. Returns how many bytes were scanned, and how many of them remain.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let mut kept = 0;
         for at in 0..bytes.len() {
@@ -251,16 +254,16 @@ impl RequestScan {
             ScanState::ParameterName => self.name.push(byte),
             ScanState::HeaderName if byte == b':' => self.end_header_name(),
             ScanState::HeaderName => self.name.push(byte.to_ascii_lowercase()),
-            // The parser trims spaces before a header value, so they are not part of the id.
+            // The parser trims spaces and tabs before a header value, so they are not part of the id.
             ScanState::HeaderId(0) if byte == b' ' || byte == b'\t' => {}
-            ScanState::ParameterId(kept) | ScanState::HeaderId(kept) => {
-                *kept += 1;
-                return *kept <= MAX_ID;
+            ScanState::ParameterId(scanned) | ScanState::HeaderId(scanned) => {
+                *scanned += 1;
+                return *scanned <= MAX_ID;
             }
             ScanState::Length => self.add_to_length(byte),
             ScanState::Coding if byte == b' ' || byte == b'\t' => {}
             ScanState::Coding => self.name.push(byte.to_ascii_lowercase()),
-            // The other states need no action here, or were handled above.
+            // All other bytes need no action.
             _ => {}
         }
         true

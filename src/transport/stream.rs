@@ -28,7 +28,7 @@ use crate::{
     metrics::Close,
 };
 
-/// How long a stream that has expired may take to send its last bytes. Then the connection is closed.
+/// How long a stream may take to send its last bytes after it has expired. Then its connection is closed.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The reason for the end of a stream whose socket has failed.
@@ -54,12 +54,14 @@ pub(crate) struct Stream<'a> {
     /// Resolves when the key that signed the access token is no longer trusted. The stream then ends. `None`
     /// if there is no access token.
     pub(crate) revocation: Option<Box<Revocation>>,
-    /// The socket is closed if it accepts nothing for this long.
+    /// The stream ends if its socket accepts nothing for this long.
     pub(crate) write_timeout: Duration,
 }
 
 impl Stream<'_> {
-    /// Runs the stream until it ends. It also ends when the client closes its sending half of the connection.
+    /// Runs the stream until the server ends it, the client ends it, or the socket fails. The client ends it
+    /// by closing its sending half of the connection or by sending too much. Counts the reason in the
+    /// metrics.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
         // At this time, the stream ends even if bytes are unsent. Otherwise a slow reader could keep an
@@ -139,8 +141,8 @@ impl Stream<'_> {
     }
 }
 
-/// Returns a future that resolves when the stream must end immediately, even if bytes are unsent: at
-/// `latest`, or when the key that signed its token is no longer trusted. `None` if neither can happen. Boxed,
+/// Returns a future that resolves to the reason when the stream must end even if bytes are unsent: at
+/// `latest`, or when the key that signed its token is no longer trusted. `None`: neither can happen. Boxed,
 /// because few streams need it.
 fn over(
     latest: Option<Instant>,
@@ -159,8 +161,8 @@ fn over(
     })
 }
 
-/// Reads and discards what the client sends. Returns when the client has closed its sending half or has sent
-/// more than [`MAX_STRAY`] bytes, or when the socket fails.
+/// Reads and discards what the client sends. Returns why the stream must end: the client has closed its
+/// sending half or has sent more than [`MAX_STRAY`] bytes, or the socket has failed.
 async fn listen(socket: &TcpStream) -> Result<std::convert::Infallible, Close> {
     let mut left = MAX_STRAY;
     loop {

@@ -206,6 +206,7 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
     let no_rsa = "it is not a valid RSA public key of 2048 to 8192 bits";
     let no_point = "it is not a point on the curve P-256";
     let no_ed25519 = "it is not an Ed25519 public key, which has 32 bytes";
+    let no_base64 = "it has a value that is not valid base64url";
 
     for (key, expected) in [
         (rsa(json!({ "n": modulus(128, 1) })), no_rsa),
@@ -216,13 +217,15 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
         (rsa(json!({ "e": "" })), no_rsa),
         (rsa(json!({ "e": base64url(&[1]) })), no_rsa),
         (rsa(json!({ "e": base64url(&[2]) })), no_rsa),
-        (rsa(json!({ "n": "not base64" })), "Base64 error"),
+        (rsa(json!({ "n": "not base64" })), no_base64),
         (p256(json!({ "x": zeros(32) })), no_point),
         (p256(json!({ "x": zeros(31) })), no_point),
         (p256(json!({ "x": zeros(32), "y": zeros(32) })), no_point),
         (p256(json!({ "x": "" })), no_point),
+        (p256(json!({ "y": "not base64" })), no_base64),
         (ed25519(json!({ "x": zeros(5) })), no_ed25519),
         (ed25519(json!({ "x": "" })), no_ed25519),
+        (ed25519(json!({ "x": "not base64" })), no_base64),
         (
             secret_jwk(&SECRET[1..], json!({})),
             "a secret must have at least 32 bytes, this has 31; ",
@@ -241,6 +244,18 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
             "{nameless}"
         );
     }
+}
+
+#[test]
+fn the_error_for_a_malformed_secret_quotes_nothing_of_it() {
+    let malformed = json!({ "kty": "oct", "k": format!("{CANARY}!") });
+
+    let reason = refusal(&set(&[malformed]), KeySource::Jwks);
+
+    assert_eq!(
+        reason,
+        "key 1 of the set cannot be used: it has a value that is not valid base64url"
+    );
 }
 
 #[test]

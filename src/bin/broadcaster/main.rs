@@ -65,7 +65,7 @@ enum Failure {
     Failed(anyhow::Error),
 }
 
-/// Checks what the config refers to: the key files, and the folder of a log file.
+/// Checks the files that the config names: the key files, and the path of a log file.
 fn check(config: &Config) -> Result<(), Failure> {
     sse_broadcaster::check_issuers(&config.auth.issuers)
         .map_err(|err| Failure::Wrong(err.into()))?;

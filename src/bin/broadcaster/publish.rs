@@ -18,11 +18,11 @@ use super::{Failure, args::PublishArgs, print};
 /// Timeout for connecting to the hub.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Timeout for a whole request, from connecting to the end of the response.
+/// Timeout for a whole request: from connecting to the end of the response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Lifetime of the token that this command creates. It is long, because the token is used until standard
-/// input ends.
+/// Lifetime of the token that this command creates. It is long, because with `--data -` the token is used
+/// until standard input ends.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The value of `--data` that makes each line of standard input an event.

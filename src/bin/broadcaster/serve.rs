@@ -20,8 +20,8 @@ use super::{Failure, complain, print};
 /// The log target of every message of this binary.
 const TARGET: &str = "broadcaster";
 
-/// Script of the playground, which is a part of the demo page. If `server.static_dir` contains this file, the
-/// server prints a link to the playground when it starts.
+/// Script of the playground, which is a part of the demo page. If `server.static_dir` contains this file and
+/// the hub has its usual path, the server prints a link to the playground with the token that it created.
 const PLAYGROUND: &str = "playground.js";
 
 /// Runs the server, and returns the exit code.
@@ -118,7 +118,8 @@ fn tell(line: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Resolves on the first SIGTERM or SIGINT. A second signal ends the process immediately.
+/// Resolves on the first SIGTERM or SIGINT, or if signals can no longer be received. A second signal ends the
+/// process immediately.
 async fn first_signal(mut terminate: unix::Signal, mut interrupt: unix::Signal) {
     let (stop, stopped) = oneshot::channel();
     actix_rt::spawn(async move {
@@ -145,8 +146,8 @@ async fn either(terminate: &mut unix::Signal, interrupt: &mut unix::Signal) -> &
 }
 
 fn start_logger(config: &Config) {
-    // actix-server and actix-files log only warnings and errors. actix-http and mio log nothing: actix-http
-    // would log each bad request.
+    // Without RUST_LOG, actix-server and actix-files log only warnings and errors. actix-http and mio log
+    // nothing: actix-http would log each bad request.
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
         level = config.logging.level,
@@ -165,7 +166,7 @@ fn start_logger(config: &Config) {
 }
 
 /// The logger that the variable RUST_LOG requests. The error says what is wrong with the variable, or is
-/// `None` if the variable is not set.
+/// `None` if the variable is not set or empty.
 fn rust_log() -> Result<Logger, Option<&'static str>> {
     let given = std::env::var_os("RUST_LOG").filter(|given| !given.is_empty());
     let given = given.ok_or(None)?;

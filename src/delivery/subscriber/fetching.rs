@@ -1,4 +1,5 @@
-//! Fetches events from the archive for a subscriber whose next events are no longer in memory.
+//! Fetches events from the archive (the whole log in Redis) for a subscriber whose next events are no longer
+//! in memory.
 //!
 //! The subscriber returns to memory as soon as memory has every event after its cursor. While it waits for
 //! the archive, it receives heartbeats like any other subscriber.
@@ -21,8 +22,9 @@ use crate::{broadcaster::BroadcasterGone, event::wire};
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Subscriber {
-    /// Call this after [`Next::Archive`](super::Next::Archive). Fetches the next events from the archive, or
-    /// switches to memory if memory has them by now. Returns the bytes to send, which may be empty.
+    /// Call this after [`Next::Archive`](super::Next::Archive). Returns the next events from the archive, or
+    /// a heartbeat if the archive takes too long. Returns no bytes if there is nothing to send, for example
+    /// because the subscriber now reads from memory. Then call [`Subscriber::next`] again.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
         if self.switch_to_memory() {
             return Ok(Bytes::new());
@@ -70,7 +72,8 @@ impl Subscriber {
         }
     }
 
-    /// Switches to memory if memory has every event after the archive cursor. Returns whether it did.
+    /// Switches to memory if memory has every event after the archive cursor that the subscriber may want.
+    /// Returns whether it did.
     fn switch_to_memory(&mut self) -> bool {
         let after = self.archive_cursor.as_ref().and_then(ArchiveCursor::after);
         let here = after.and_then(|id| self.hub.log().cursor_after(id, &self.selection));
@@ -81,14 +84,15 @@ impl Subscriber {
         };
         self.position = Position {
             cursor,
-            // If the client does not know the id at the cursor, its last event id is older and no longer in
-            // memory. Position 0 makes the client look at risk, so that its next heartbeat is a checkpoint.
+            // If the client does not know the id at the cursor, its last event id is older, and its position
+            // may be unknown. With position 0, its next heartbeat is a checkpoint, an event that sets a newer
+            // id.
             announced: archive_cursor.announce().map_or(cursor, |_| 0),
         };
         true
     }
 
-    /// Encodes the fetched items for the subscriber, until about `most` topics were matched, and returns the
+    /// Encodes the items fetched from the archive, until about `most` topics were matched, and returns the
     /// bytes to send.
     fn take_older(&mut self, most: usize) -> Bytes {
         let Some(archive_cursor) = &mut self.archive_cursor else {

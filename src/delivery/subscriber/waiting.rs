@@ -1,5 +1,5 @@
 //! Waits at the head of the log until there is something to send: a new event, a heartbeat, or the end of the
-//! stream.
+//! stream. Only for subscribers to which the fan-out does not write.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::{
 };
 
 impl Subscriber {
-    /// Call this after [`Next::Wait`](super::Next::Wait). Waits until there may be more to read. Returns a heartbeat or
-    /// checkpoint to send if the subscriber was sent nothing for a heartbeat interval.
+    /// Call this after [`Next::Wait`](super::Next::Wait). Returns a heartbeat if it is due now. Otherwise
+    /// waits until there may be something to do, and returns `None`: then call [`Subscriber::next`] again.
     pub(crate) async fn wait(&mut self) -> Result<Option<Bytes>, BroadcasterGone> {
         let _live = self.live();
         // Any new event ends the wait below, even one for other subscribers. This must not delay the
-        // heartbeat, so its time runs from when this subscriber was last sent something.
+        // heartbeat, so its interval does not start again at each wait.
         let until_heartbeat = self.until_heartbeat();
         if until_heartbeat.is_zero() {
             self.quiet_since = None;
@@ -32,7 +32,7 @@ impl Subscriber {
         }
     }
 
-    /// Time until the next heartbeat is due.
+    /// Time until the next heartbeat is due. Zero: it is due now.
     pub(super) fn until_heartbeat(&mut self) -> Duration {
         let heartbeat = self.state.borrow().heartbeat;
         let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
@@ -45,7 +45,8 @@ impl Subscriber {
         self.due().map_or(most, |due| until(due).min(most))
     }
 
-    /// Returns a checkpoint if the last event id of the client may soon be evicted, otherwise a comment.
+    /// Returns the heartbeat for the client: a checkpoint, an event that only sets its last event id, if its
+    /// present id may soon be evicted. Otherwise, or if checkpoints are off, a comment.
     fn keep_alive(&mut self) -> Frame {
         let cursor = self.position.cursor;
         let log = self.hub.log();

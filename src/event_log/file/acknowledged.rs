@@ -13,23 +13,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Up to which event a log has acknowledged events to their publishers.
+/// Up to which event a log may have acknowledged events to their publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) epoch: u64,
-    /// Events before this number may have been acknowledged. Events from this number on were not.
+    /// Events with lower numbers may have been acknowledged. Events from this number on were not.
     pub(super) next: u64,
 }
 
-/// Why it is unknown which event was acknowledged last: the record is missing or damaged.
+/// Why it is unknown which event was acknowledged last: the `.acknowledged` file is missing or damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     Missing,
     Damaged,
 }
 
-/// The length of the record, in bytes: `epoch` and `next`, and both again with every bit inverted, which
-/// shows damage.
+/// Length of the `.acknowledged` file, in bytes: `epoch` and `next`, then both again with every bit inverted,
+/// so that damage is noticed.
 const BYTES: usize = 32;
 
 impl Acknowledged {
@@ -50,8 +50,8 @@ impl Acknowledged {
         (known.to_bytes() == *bytes).then_some(known)
     }
 
-    /// Reads the `.acknowledged` file of the log at this path. The inner error says that the file is missing
-    /// or damaged, the outer one that it cannot be read.
+    /// Reads the `.acknowledged` file of the log at this path. The inner error says that it is missing or
+    /// damaged. The outer error says that it cannot be read or is not a regular file.
     pub(super) fn read(log: &Path) -> io::Result<Result<Self, Unknown>> {
         match length(log) {
             Ok(length) if length == BYTES as u64 => {
@@ -70,7 +70,8 @@ impl Acknowledged {
 pub(super) struct AcknowledgedFile(File);
 
 impl AcknowledgedFile {
-    /// Opens the `.acknowledged` file of the log at this path, or creates it.
+    /// Opens the `.acknowledged` file of the log at this path, or creates it. Fails if it is not a regular
+    /// file.
     pub(super) fn open(log: &Path) -> io::Result<Self> {
         match length(log) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
@@ -84,7 +85,8 @@ impl AcknowledgedFile {
         Ok(Self(file))
     }
 
-    /// Overwrites the record: events before `acknowledged.next` may have been acknowledged.
+    /// Overwrites the file: events before the number `acknowledged.next` may have been acknowledged. Does not
+    /// sync it.
     pub(super) fn write(&self, acknowledged: Acknowledged) -> io::Result<()> {
         self.0.write_all_at(&acknowledged.to_bytes(), 0)
     }

@@ -2,7 +2,8 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-/// Identifies a file at a path. If another file replaces it, or its length changes, the identity differs.
+/// Device, inode and length of the file at a path. They change if another file replaces it, or if its length
+/// changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -21,7 +22,7 @@ impl Identity {
     }
 
     /// Fails if another program has deleted, moved, replaced or truncated the file since this identity was
-    /// recorded. Writes to the open file could then be lost.
+    /// recorded, or if its metadata cannot be read. Writes to the open file could be lost then.
     pub(super) fn check(self, path: &Path) -> io::Result<()> {
         if Self::of(path).is_ok_and(|now| now == self) {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The entries of the stream: how an event is encoded, and how entries are decoded. Any program can write
-//! to the stream, so an entry with unknown fields becomes [`Item::Unreadable`] instead of an error.
+//! The entries of the Redis stream: how an event is encoded, and how entries are decoded. Any program can
+//! write to the stream. So an entry in another format becomes [`Item::Unreadable`] instead of an error.
 
 use redis::Value;
 
@@ -9,27 +9,28 @@ use super::super::{
 };
 use crate::event::{Event, EventId};
 
-/// The largest number of a ticker message. Lua numbers are floating-point, and the scripts represent every
-/// integer up to this one exactly. An entry with a larger number is treated as unreadable.
+/// The largest number of a ticker message: 2^53. The Lua scripts store numbers as floating-point, which is
+/// exact up to this limit. An entry with a larger number is treated as unreadable.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// One entry of the Redis stream.
+/// One decoded entry of the Redis stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) item: Item,
     /// When the entry was appended, by the clock of Redis, in milliseconds since 1970. 0 if it is not an
     /// event.
     pub(super) at: u64,
-    /// The number of the message if the ticker sent it. `None` for any other entry.
+    /// The number of the message, counted from 0, if the ticker sent it. `None` for any other entry.
     pub(super) tick: Option<u64>,
 }
 
-/// The error when a response of Redis is not a list of entries with ids. Describes the value that Redis
-/// returned.
+/// Error: a response of Redis is not a list of entries with valid ids. Contains a description of what Redis
+/// returned instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Foreign(pub(super) String);
 
-/// Encodes an event for the stream: its data, and all of its other properties as JSON (the record).
+/// Returns the two texts in which the stream stores an event: the record, which is JSON with everything
+/// except the data, and the data.
 pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
     let record = serde_json::to_vec(&Record::without_data(event));
     (
@@ -38,8 +39,8 @@ pub(super) fn written(event: &Event) -> (Vec<u8>, &str) {
     )
 }
 
-/// Decodes a list of entries: the response to `XRANGE`, or the entries of one stream in a response to
-/// `XREAD`.
+/// Decodes a list of entries: the response to `XRANGE`, `XREVRANGE` or read.lua, or the entries of one stream
+/// in a response to `XREAD`.
 pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
     match value {
         Value::Array(entries) => entries.into_iter().map(entry).collect(),
@@ -48,7 +49,8 @@ pub(super) fn entries(value: Value) -> Result<Vec<Entry>, Foreign> {
     }
 }
 
-/// Decodes the response to an `XREAD` of one stream. Nil, the response after a timeout, means no entries.
+/// Decodes the response to an `XREAD` of one stream. Nil, the response after a timeout, becomes an empty
+/// list.
 pub(super) fn entries_of_only_stream(value: Value) -> Result<Vec<Entry>, Foreign> {
     let foreign = || Foreign("a value that is not a stream".to_owned());
     let stream = match value {
@@ -82,8 +84,8 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
     }))
 }
 
-/// Decodes the fields of an entry. Fails with the reason if they are not in the format of the scripts, so
-/// that another program must have written them.
+/// Decodes the fields of an entry. Fails with the reason if the fields are not in the format of the scripts.
+/// Another program must then have written them.
 fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
     let mut others = None;

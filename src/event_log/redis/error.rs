@@ -2,14 +2,15 @@
 
 use redis::RedisError;
 
-/// A call to Redis failed: no connection, no response, or an error. Redis may have executed it nevertheless.
+/// Error: a call to Redis failed, because there was no connection, no response, or an error response. Redis
+/// may have executed the call nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
 /// The error text for a Redis server that is a replica, which the log cannot use.
 pub(super) const REPLICA: &str = "it is a replica: name the master, or Sentinels that know it";
 
-/// Describes a Redis error for the operator. The text contains none of the data that was sent to Redis.
+/// Describes a Redis error for the operator. Adds what to do about errors that the operator can fix.
 pub(super) fn reason(err: &RedisError) -> String {
     match err.code() {
         Some("FORMAT") => format!(

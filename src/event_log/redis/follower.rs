@@ -1,5 +1,6 @@
-//! Copies the stream in Redis into the memory of this node, in order. Where events are missing in the
-//! stream, memory records it, and subscribers that cross that point receive a gap.
+//! Copies the stream in Redis into the memory of this node (one of the servers that share the log), in order.
+//! Where events are missing in the stream, memory records it. Subscribers that read past that point receive a
+//! gap, unless only events are missing that they do not want.
 
 use std::{
     rc::Rc,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::event::{Event, EventId, Topic};
 
-/// How long an `XREAD` blocks when there is no new entry, in milliseconds.
+/// How long an `XREAD` waits for a new entry before it returns without one, in milliseconds.
 const BLOCK: usize = 1000;
 /// Response timeout of the follower's connection. After it, the follower reconnects. It must exceed
 /// [`BLOCK`], because `XREAD` may wait that long for a new entry.
@@ -37,8 +38,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before a retry after a failed read or connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After this many failures in a row, the last of them is logged as an error. All other failures are logged
-/// as debug.
+/// The failure with this number in a row is logged as an error, unless Redis cannot be written either: that
+/// is already logged. All other failures are logged as debug.
 const FAILURES_BEFORE_ERROR: u32 = 4;
 
 /// Limits of one read by the follower. Entries beyond a limit are read by the next call.
@@ -47,17 +48,17 @@ const BATCH: ReadLimits = ReadLimits {
     entries: 1000,
 };
 
-/// Maximum jump in `seq` that missing presence events can explain: those are events about active
-/// subscriptions, which are evicted separately from all others. At a larger jump, every subscriber receives a
-/// gap.
+/// Maximum jump of `seq` that is treated as missing presence events (events about active subscriptions, which
+/// are evicted separately). Only subscribers that want presence events then receive a gap. At a larger jump,
+/// every subscriber receives one.
 const MAX_SKIPPED: u64 = 1 << 40;
 
 /// Maximum number of entries of one read at start-up, which reads from the newest entry back. It is small
 /// because `XREVRANGE` cannot limit bytes, and an older entry may be much larger than a newer one.
 const PAGE: usize = 32;
 
-/// Loads the newest part of the log from Redis, as much as memory retains. Also returns the position of the
-/// last entry, after which the follower continues.
+/// Loads the newest part of the log from Redis, as much as `retention` allows in memory. Also returns the
+/// position of the last entry, after which the follower continues. Fails with the reason as text.
 pub(super) async fn load(
     link: &Link,
     retention: Retention,
@@ -82,12 +83,13 @@ pub(super) async fn load(
     }
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
-    // A log without entries may have had events that were evicted, so memory continues after the last id.
+    // If there are no entries, all events may have been evicted. So memory continues after the last id of the
+    // log.
     let mut last = before.unwrap_or(heartbeat.last.into());
     let memory = MemoryLog::starting_at(after(last.id), retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
-    // An oldest entry that is not an event (the start of an epoch, or unreadable) has the id `last`. Drop it,
-    // because memory already starts after `last`.
+    // If the oldest entry is not an event (but the start of an epoch, or unreadable), its id is `last`. Drop
+    // it, because memory already starts after `last`.
     newest.retain(|entry| entry.item.id() != last.id);
     note_ticks(link, &newest);
     let moment = Instant::now();
@@ -98,7 +100,7 @@ pub(super) async fn load(
     Ok((memory, last))
 }
 
-/// Raises the count of numbered messages (those of the ticker) if these entries contain newer ones.
+/// Updates the count of the ticker's messages in `link` if these entries contain newer ones.
 fn note_ticks(link: &Link, entries: &[Entry]) {
     let newest = entries.iter().filter_map(|entry| entry.tick).max();
     let ticks = newest.map_or(0, |number| number.saturating_add(1));
@@ -132,8 +134,10 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// Appends entries to memory and returns how many of them are events. `last` is the position of the last
-/// entry in memory, and is updated. `when` converts the time of an entry (ms since 1970) to an `Instant`.
+/// Appends entries to memory, and returns how many of them are events. Where events are missing between
+/// entries, memory records it. `last` is the position of the last entry in memory, and is updated. `when`
+/// returns the `Instant` from which the age of an entry is measured, given its time in milliseconds since
+/// 1970.
 fn take(
     memory: &MemoryLog,
     last: &mut Reached,
@@ -148,8 +152,8 @@ fn take(
     };
     for Entry { item, at, .. } in entries {
         let missing = item.missing_after(*last);
-        // The last seq that may be missing before this entry. If the entry starts an epoch, this is a seq of
-        // the previous epoch.
+        // The last seq that may be missing before this entry. If the entry starts an epoch that continues
+        // another one, this is a seq of that other epoch.
         let until = match &item {
             Item::Begins(_, Some(after)) => after.id.seq,
             _ => item.before().id.seq,
@@ -188,7 +192,7 @@ pub(super) struct Follower {
     pub(super) listener: Arc<Listener>,
     /// The position of the last entry that was copied to memory.
     pub(super) last: Reached,
-    /// Whether this node can read the log: false after a failed read or connection, until a read succeeds.
+    /// Whether this node can read the log. False after a failed read or connection, until a read succeeds.
     pub(super) is_reading: Arc<AtomicBool>,
 }
 
@@ -204,8 +208,8 @@ impl Follower {
             let Err(failed) = read else { continue };
             failures += 1;
             self.is_reading.store(false, Ordering::Relaxed);
-            // If Redis cannot be written either, the link has already logged that as an error, so do not log
-            // a second one.
+            // If Redis cannot be written either, that is already logged as an error, so do not log a second
+            // one.
             let is_error = failures == FAILURES_BEFORE_ERROR && self.link.can_write();
             let url = self.link.url();
             log::log!(
@@ -218,8 +222,9 @@ impl Follower {
         }
     }
 
-    /// Reads new entries until a read fails, and returns the reason. Returns `Ok` if the link has replaced
-    /// write connection `number`: the master may be a different one, so the follower must reconnect too.
+    /// Reads new entries until a read fails, and returns the reason. Returns `Ok` when the link has replaced
+    /// its write connection, whose number was `number`. Redis may then have another master, so the follower
+    /// must reconnect.
     async fn follow(
         &mut self,
         mut connection: MultiplexedConnection,
@@ -227,8 +232,8 @@ impl Follower {
         failures: &mut u32,
     ) -> Result<(), String> {
         loop {
-            // Wait for a single entry, because `XREAD` cannot limit bytes. Any further entries are read with
-            // read.lua, which can.
+            // Wait for a single entry, because `XREAD` cannot limit bytes. Further entries are read with
+            // read.lua, which can limit them.
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());
@@ -241,8 +246,8 @@ impl Follower {
             }
             let mut more = !first.is_empty();
             if !more && self.last.id.epoch > MAX_EPOCH && self.link.epoch() <= MAX_EPOCH {
-                // The last id that was read came from another program, because its epoch is too large. The
-                // stream has since been replaced, and its new ids are smaller, so read it from the beginning.
+                // The last id that was read has too large an epoch, so another program wrote it. A heartbeat
+                // replaces such a stream, and the new ids are smaller. So read the stream from the beginning.
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);
@@ -260,7 +265,7 @@ impl Follower {
         }
     }
 
-    /// Appends entries to memory and notifies subscribers that there are new events.
+    /// Appends entries to memory, counts their events in the metrics, and wakes the subscribers.
     fn take(&mut self, entries: Vec<Entry>) {
         if entries.is_empty() {
             return;

@@ -1,6 +1,6 @@
-//! The heartbeat task: reports every second that this node (one of the processes that share the log) is
-//! alive, and reconnects after a failure. The response shows what needs repair: subscriptions of this
-//! node that differ from those in Redis, and nodes that are dead.
+//! The heartbeat task: reports every second that this node (one of the servers that share the log) is alive,
+//! and reconnects after a failure. The response shows what needs repair: subscriptions of this node that
+//! differ from those in Redis, and nodes that are dead.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between attempts to reconnect to Redis.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// The subscriptions of a node are ended after this many heartbeat responses in a row report it as dead. One
-/// report is not enough: after an outage of Redis, every node looks dead until it has sent a heartbeat.
+/// When this number of heartbeat responses in a row report a node as dead, this node ends its subscriptions.
+/// One report is not enough: after an outage of Redis, every node looks dead until it has sent a heartbeat.
 const DEAD_REPORTS_TO_EXPIRE: u32 = 3;
 
 pub(super) struct Heartbeats {
@@ -58,11 +58,12 @@ impl Heartbeats {
                 .replace(heartbeat.epoch)
                 .is_some_and(|before| before != heartbeat.epoch)
             {
-                // The epoch changes when Redis may have lost data. Subscription changes that this node
-                // announced may be lost too, so compare them with Redis.
+                // A new epoch means that Redis may have lost data, perhaps also changes of subscriptions that
+                // this node announced. So mark the subscriptions as unsure, which makes this node compare
+                // them with Redis.
                 self.subscriptions.doubt();
             }
-            dead = times(&dead, heartbeat.dead);
+            dead = dead_reports(&dead, heartbeat.dead);
             let gone = dead
                 .iter()
                 .filter(|(_, times)| **times >= DEAD_REPORTS_TO_EXPIRE);
@@ -80,8 +81,8 @@ impl Heartbeats {
         }
     }
 
-    /// Tries once to reconnect to Redis. If that fails, pauses, then makes [`Self::run`] try again
-    /// immediately.
+    /// Tries once to reconnect to Redis, and returns the response to the first heartbeat. If that fails,
+    /// pauses, makes [`Self::run`] try again immediately, and returns `None`.
     async fn reopen(&self) -> Option<HeartbeatResponse> {
         match self.link.open(Some(&self.memory)).await {
             Ok(heartbeat) => Some(heartbeat),
@@ -95,10 +96,10 @@ impl Heartbeats {
     }
 }
 
-/// Counts, for each dead node, how many heartbeat responses in a row have reported it. `before` has the
-/// counts up to the previous response; `now` lists the nodes in the current one. A node that is not in `now`
-/// is no longer counted.
-fn times(before: &HashMap<String, u32>, now: Vec<String>) -> HashMap<String, u32> {
+/// Returns, for each dead node, how many heartbeat responses in a row have reported it. `before` has the
+/// counts up to the previous response. `now` lists the nodes in the current response; all other nodes are no
+/// longer counted.
+fn dead_reports(before: &HashMap<String, u32>, now: Vec<String>) -> HashMap<String, u32> {
     let count = |node: String| {
         let times = before.get(&node).map_or(1, |times| times + 1);
         (node, times)
@@ -113,8 +114,8 @@ mod tests {
     #[test]
     fn a_node_that_returns_is_no_longer_counted_as_dead() {
         let dead = |nodes: &[&str]| nodes.iter().map(ToString::to_string).collect();
-        let once = times(&HashMap::new(), dead(&["a", "b"]));
-        let twice = times(&once, dead(&["b", "c"]));
+        let once = dead_reports(&HashMap::new(), dead(&["a", "b"]));
+        let twice = dead_reports(&once, dead(&["b", "c"]));
 
         assert_eq!((once["a"], once["b"]), (1, 1));
         assert_eq!((twice.get("a"), twice["b"], twice["c"]), (None, 2, 1));

@@ -1,5 +1,6 @@
-//! The write connection of a node to Redis, and what the node knows of the log: epoch, last id, numbered
-//! messages. A call that fails closes the connection. The heartbeat task then opens another.
+//! The write connection of a node (one of the servers that share the log) to Redis, and what the node knows
+//! of the log: epoch, last id, number of ticker messages. A call that fails closes the connection, unless the
+//! epoch has changed. The heartbeat task then opens another connection.
 
 use std::{
     cell::{Cell, RefCell},
@@ -36,7 +37,8 @@ use crate::event::EventId;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout of each response on the write connection.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout for finding the master, with the help of Sentinels if there are any, and connecting to it.
+/// Timeout for finding the Redis server and connecting to it. If there are Sentinels, includes the time to
+/// ask them.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of different reasons that are logged as errors during one outage. Further reasons are
@@ -49,14 +51,14 @@ pub(super) struct Link {
     finder: Mutex<Finder>,
     pub(super) scripts: Scripts,
     connection: RefCell<Option<MultiplexedConnection>>,
-    /// Number of write connections opened so far. It is also the number of the current one.
+    /// Number of write connections opened so far, which is also the number of the current one.
     connections: Cell<u64>,
-    /// The `run_id` of the Redis process to which the node is connected.
+    /// The `run_id` of the Redis process to which the node is or was last connected.
     process: RefCell<String>,
     epoch: Cell<u64>,
-    /// The id of the newest entry that Redis has acknowledged to this node.
+    /// The id of the newest entry that Redis has acknowledged to this node. `None`: no entry yet.
     acknowledged: Cell<Option<EventId>>,
-    /// How many numbered messages (those of the ticker) the log has had, as far as this node knows.
+    /// How many messages of the ticker the log has had, as far as this node knows.
     pub(super) ticks: Cell<u64>,
     /// Wakes the heartbeat task, so that it checks the write connection immediately.
     pub(super) lost: Notify,
@@ -93,13 +95,14 @@ impl Link {
         self.epoch.get()
     }
 
-    /// True while there is a write connection on which no call has failed.
+    /// A shared flag that is true while there is a write connection on which no call has failed. A call that
+    /// fails because of a new epoch does not count.
     pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
         self.is_writable.clone()
     }
 
     /// Number of write connections opened so far. If it changes, the link has reconnected, perhaps to another
-    /// master, so tasks with a connection of their own must reconnect too.
+    /// master. Tasks with their own connection must then reconnect.
     pub(super) fn connections(&self) -> u64 {
         self.connections.get()
     }
@@ -108,7 +111,8 @@ impl Link {
         self.is_writable.load(Ordering::Relaxed)
     }
 
-    /// Opens a separate connection to the master, with this response timeout.
+    /// Opens another connection to Redis, with this response timeout. With Sentinels, it is to the current
+    /// master, otherwise to the configured server, which may be a replica. Fails with the reason as text.
     pub(super) async fn connect(
         &self,
         response_timeout: Duration,
@@ -134,7 +138,8 @@ impl Link {
         }
     }
 
-    /// Opens the write connection, checks that this Redis can be used, and sends a heartbeat.
+    /// Opens the write connection, checks that this Redis can be used, sends a heartbeat, and returns the
+    /// response. Fails with the reason as text.
     pub(super) async fn open(
         &self,
         memory: Option<&MemoryLog>,
@@ -154,7 +159,8 @@ impl Link {
         Ok(heartbeat)
     }
 
-    /// The newest id that this node has read from the log or that Redis has acknowledged to it.
+    /// The newest id that this node has read from the log or that Redis has acknowledged to it. `None`: no id
+    /// yet.
     fn last_known(&self, memory: Option<&MemoryLog>) -> Option<EventId> {
         let read = memory.and_then(|memory| memory.id_before(memory.next()));
         read.max(self.acknowledged.get())
@@ -166,7 +172,7 @@ impl Link {
         self.acknowledged.set(newest);
     }
 
-    /// The current epoch, and the newest seq of this epoch that this node knows.
+    /// The epoch that this node considers current, and the newest seq of this epoch that it knows; 0 if none.
     fn head(&self, memory: &MemoryLog) -> LogHead {
         let epoch = self.epoch();
         let last = self.last_known(Some(memory));
@@ -212,8 +218,9 @@ impl Link {
         Ok((self.connections.get(), connection.ok_or(Lost)?))
     }
 
-    /// Runs a script. If the script returns `STALE` (the epoch has changed), sends a heartbeat to learn the
-    /// current epoch, and retries once.
+    /// Runs a script and returns its response. The script returns `STALE` if this node has another epoch than
+    /// the log, or if the log was replaced. Then a heartbeat, which returns the epoch or begins a new one, is
+    /// sent, and the script runs once more.
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,
@@ -230,14 +237,14 @@ impl Link {
                     self.heartbeat(memory).await?;
                     is_known = true;
                 }
-                // The epoch changed again during the retry. The connection works, so keep it.
+                // The script returned `STALE` again. The connection works, so keep it.
                 Err(err) if err.code() == Some("STALE") => return Err(Lost),
                 answer => return answer.map_err(|err| self.lose(number, &err)),
             }
         }
     }
 
-    /// Runs a command on the write connection.
+    /// Runs a command on the write connection and returns the response.
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, Lost> {
         let (number, mut connection) = self.connected()?;
         let answer = cmd.query_async(&mut connection).await;
@@ -255,8 +262,8 @@ impl Link {
         Lost
     }
 
-    /// Logs why Redis cannot be written. A reason is logged as an error once per outage, and as debug when it
-    /// repeats.
+    /// Logs why Redis cannot be written. During an outage, each reason is logged as an error once.
+    /// Repetitions, and all reasons after the first [`MAX_REASONS`], are logged as debug.
     pub(super) fn log_failure(&self, reason: &str) {
         let mut reasons = self.reasons.borrow_mut();
         let is_new = reasons.len() < MAX_REASONS && reasons.insert(reason.to_owned());

@@ -1,5 +1,6 @@
-//! Carries out the commands of a node in Redis: appends events, announces subscriptions, expires dead
-//! nodes. Commands run in order. Those that are already queued are carried out as one batch.
+//! Carries out the commands of a node (one of the servers that share the log) in Redis: appends events,
+//! announces subscriptions, ends the subscriptions of dead nodes. Commands that are already queued form a
+//! batch. In a batch, all events are appended first, then all changes of subscriptions are announced.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -21,8 +22,9 @@ use crate::{
     matching::Reservation,
 };
 
-/// Limits of one append: number of events, and (`BATCH_BYTES`) their approximate memory in bytes. They are
-/// low because Redis does nothing else while the script runs. Further events go into the next batch.
+/// A batch is complete when it has this number of events, or events with this approximate memory in bytes
+/// (`BATCH_BYTES`). The limits are low because Redis does nothing else while the script runs. Further events
+/// go into the next batch.
 const BATCH_EVENTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -32,15 +34,17 @@ const BATCH_CHANGES: usize = 256;
 /// A command to the [`LogWriter`].
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Append an event. The reservation counts the event toward the queue limit until it is appended or
-    /// refused.
+    /// Append an event, and send its id or an error to the `AckSender`. The reservation counts the event
+    /// toward the queue limit until it is appended or refused.
     Append(Event, Option<AckSender>, Reservation),
-    /// Store the start or end of an active subscription of this node, and append the presence event about it.
+    /// Store the start or end of an active subscription of this node. If Redis did not have this change yet,
+    /// append the presence event about it.
     Announce(PresenceChange, Reservation),
     Do(Task),
 }
 
-/// A task for [`Command::Do`]. It starts when all commands queued before it are done.
+/// A task for [`Command::Do`]. It starts after all events and changes that were queued before it are appended
+/// or refused.
 #[derive(Debug)]
 pub(super) enum Task {
     /// Correct the subscriptions of this node in Redis, so that they equal its active subscriptions.
@@ -50,7 +54,7 @@ pub(super) enum Task {
     /// Send the active subscriptions of all nodes, as paths and JSON documents. If they cannot be read, the
     /// sender is dropped without a value.
     List(oneshot::Sender<Vec<(String, String)>>),
-    /// Send a signal when all earlier commands are done.
+    /// Send a signal when all events and changes that were queued before are appended or refused.
     Flush(oneshot::Sender<()>),
 }
 
@@ -159,8 +163,8 @@ impl LogWriter {
         }
     }
 
-    /// Announces changes of this node's subscriptions. If that fails, the next heartbeat corrects what Redis
-    /// has ([`Task::Reconcile`]).
+    /// Announces changes of this node's subscriptions. If that fails, a heartbeat later starts
+    /// [`Task::Reconcile`], which corrects what Redis has.
     async fn announce_own(&self, changes: Vec<PresenceChange>) {
         for change in &changes {
             self.subscriptions.change(change);
@@ -183,7 +187,8 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Announces the difference between this node's subscriptions and those that Redis has stored for it.
+    /// Announces the difference between this node's subscriptions and those that Redis has stored for it. If
+    /// that fails, a later heartbeat starts this task again.
     async fn reconcile(&self) {
         self.subscriptions.doubt();
         let node = self.link.scripts.node();

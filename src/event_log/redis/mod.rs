@@ -1,5 +1,6 @@
-//! The Redis log: one Redis stream that any number of nodes append to. Each node has a copy of the newest
-//! part in memory, where subscribers read. Every step that must be atomic is a Lua script in `scripts/`.
+//! The Redis log: one Redis stream to which any number of nodes (server processes) append. Each node has a
+//! copy of the newest part in memory, which its subscribers read; older events are read from Redis. Every
+//! step that must be atomic is a Lua script in `scripts/`.
 
 mod entry;
 mod error;
@@ -52,7 +53,8 @@ use super::{
 };
 use crate::event::{Event, PresenceChange, Topic, urn};
 
-/// How long start-up retries before it fails: Redis may be starting at the same time.
+/// The start retries for this long, because Redis may be starting at the same time. If an attempt fails after
+/// this time, the start fails.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts the thread of the log. Waits until it has loaded the newest part of the log from Redis, or has
@@ -86,7 +88,8 @@ pub(super) fn open(
     opened.map_err(|reason| LogError::in_redis(&url, format!("cannot be used: {reason}")))
 }
 
-/// The handle through which the rest of the process uses the log. It sends commands to the thread of the log.
+/// Appends to the log, by commands to the log's thread. Reads do not use this handle, but [`MemoryLog`] and
+/// [`Archive`].
 struct RedisLog {
     commands: mpsc::UnboundedSender<Command>,
     queue: Queue,
@@ -95,7 +98,7 @@ struct RedisLog {
 }
 
 impl RedisLog {
-    /// Also returns the receiver of its commands.
+    /// Creates the handle, and the receiver of the commands that it sends.
     fn new(link: &Link, is_reading: Arc<AtomicBool>) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, received) = mpsc::unbounded_channel();
         let log = Self {
@@ -108,8 +111,8 @@ impl RedisLog {
     }
 
     fn send(&self, command: Command) {
-        // If the thread of the log has ended, `send` fails and drops the command. That drops the reply
-        // channel in it, so the requester receives an error.
+        // If the thread of the log has ended, the command is dropped with the reply channel in it. So the
+        // requester receives an error.
         self.commands.send(command).ok();
     }
 }
@@ -136,8 +139,8 @@ impl Appender for RedisLog {
     }
 
     fn is_writable(&self) -> bool {
-        // A node reads its own events back from Redis before it delivers them. If it cannot read, it would
-        // accept events and not deliver them here.
+        // A node reads its own events back from Redis before it delivers them. Without reading, it would
+        // accept events that its own subscribers do not receive.
         self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
@@ -191,7 +194,8 @@ impl Node {
         });
     }
 
-    /// Connects and loads the log. Retries every [`HEARTBEAT_INTERVAL`] until [`START_TIMEOUT`] has passed.
+    /// Connects and loads the log. Pauses for [`HEARTBEAT_INTERVAL`] between attempts. An attempt that fails
+    /// after [`START_TIMEOUT`] is the last one, and its reason is returned.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
         let scripts = Scripts::new(&self.settings, self.retention.presence, node);
@@ -279,8 +283,9 @@ impl Node {
     }
 }
 
-/// Waits until `main` has ended. If one of the `others` panics, the log does not work. This continues the panic, so
-/// that it ends the thread of the log, and the `Broadcaster` learns that the log is gone.
+/// Waits until `main` has ended. If one of the `others` panics first, the log no longer works. The panic then
+/// continues here and ends the thread of the log, so that the `Broadcaster` learns that the log is gone.
+/// `others` end normally only when the log is closed.
 async fn run_with_others(main: impl Future<Output = ()>, mut others: JoinSet<()>) {
     tokio::select! {
         () = main => {}

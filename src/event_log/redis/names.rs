@@ -33,9 +33,10 @@ impl Names {
     }
 
     /// Key of a hash with the state of the log:
-    /// - `format`, and `process`, the `run_id` of Redis;
+    /// - `format`: version of the format, and `process`: the `run_id` of Redis;
     /// - `epoch`: the current epoch, and `seq`: the seq of its last entry;
-    /// - `others`: number of entries of the current epoch that are not presence events;
+    /// - `others`: number of entries of the current epoch that are not presence events (events about active
+    ///   subscriptions);
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, lost events included;
     /// - `ticks`: number of the ticker's next message;
     /// - `last_tick`: the ticker's previous deadline, at first the time when the ticker began, in µs since
@@ -44,13 +45,15 @@ impl Names {
         &self.about
     }
 
-    /// Key of a sorted set: the nodes, by the time of their last heartbeat in milliseconds since 1970.
+    /// Key of a sorted set: the nodes (servers that share the log), by the time of their last heartbeat in
+    /// milliseconds since 1970.
     pub(super) fn nodes(&self) -> &str {
         &self.nodes
     }
 
     /// Key of a sorted set: some ids, by the time at which each was the last id of the log, in milliseconds
-    /// since 1970. Eviction by age uses it to find the ids of events that are too old.
+    /// since 1970. Eviction by age uses it to find the ids of events that are too old. Empty if `log.age` is
+    /// off.
     pub(super) fn times(&self) -> &str {
         &self.times
     }
@@ -60,7 +63,8 @@ impl Names {
         format!("{}{node}", self.subscriptions)
     }
 
-    /// Key of a list: the ids of the presence events, oldest first.
+    /// Key of a list: the ids of the presence events (events about active subscriptions), oldest first. May
+    /// begin with ids of evicted ones.
     pub(super) fn presence(&self) -> &str {
         &self.presence
     }

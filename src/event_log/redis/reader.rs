@@ -1,5 +1,5 @@
-//! Reads events that are older than memory, and lists active subscriptions. It uses a separate connection,
-//! so a slow read does not delay writes.
+//! Reads events that are older than memory, looks up ids that publishers chose, and lists active
+//! subscriptions. It uses a separate connection, so a slow read does not delay writes.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
@@ -19,14 +19,15 @@ use super::{
 };
 use crate::event::EventId;
 
-/// Response timeout of the reader's connection. A read that exceeds it fails, and the subscriber retries.
+/// Response timeout of the reader's connection. A request that exceeds it fails. A stream that is reading
+/// then tries again; a new stream or a list of subscriptions is refused.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of reads in flight. Further requests wait in a queue.
+/// Maximum number of requests of subscribers in flight. Further requests wait in a queue.
 const MAX_READS: usize = 16;
 
-/// Limits of one read for a subscriber. The events stay in memory until the subscriber's socket accepts them,
-/// so the limits are low.
+/// Limits of one read for a subscriber. The events stay in this server's memory until the subscriber's socket
+/// accepts them, so the limits are low.
 const BATCH: ReadLimits = ReadLimits {
     bytes: 16 * 1024,
     entries: 500,
@@ -39,8 +40,8 @@ const FIRST: ReadLimits = ReadLimits {
 
 pub(super) struct Reader {
     link: Rc<Link>,
-    /// The reader's connection, and the number of the link's write connection when it was opened. If the link
-    /// has reconnected since then, the master may be a different one, and this connection is replaced too.
+    /// The reader's connection, and [`Link::connections`] when it was opened. If that count has changed, the
+    /// link has reconnected, perhaps to another master, so this connection is replaced too.
     connection: RefCell<Option<(u64, MultiplexedConnection)>>,
     /// Locked while connecting, so that only one task connects at a time.
     connecting: Mutex<()>,
@@ -58,14 +59,14 @@ impl Reader {
         }
     }
 
-    /// Answers requests for older events until all senders of requests are dropped.
+    /// Answers requests of subscribers until all senders of requests are dropped.
     pub(super) async fn run(self: Rc<Self>, mut received: mpsc::UnboundedReceiver<ArchiveRequest>) {
         let permits = Arc::new(Semaphore::new(MAX_READS));
         while let Some(request) = received.recv().await {
             let Ok(permit) = permits.clone().acquire_owned().await else {
                 return;
             };
-            // While the request waited for a permit, the requester may have left. Skip it then.
+            // Skip the request if its requester has left while the request waited for a permit.
             if request.is_over() {
                 continue;
             }
@@ -112,7 +113,7 @@ impl Reader {
         self.items(answer)
     }
 
-    /// Reads the newest entry whose id is at most `id`.
+    /// Reads the newest entry whose id is at most `id`. `None`: there is no such entry.
     async fn newest_up_to(&self, id: EventId) -> Result<Option<Item>, LogUnavailable> {
         let mut range = redis::cmd("XREVRANGE");
         range.arg(self.link.scripts.names().log());
@@ -131,8 +132,8 @@ impl Reader {
         Ok(read.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// The active subscriptions of all nodes, as paths and JSON documents. If `is_over` returns true, nobody
-    /// waits for them any more, and the function returns an empty list early.
+    /// The active subscriptions of all servers that share the log, as paths and JSON documents. `is_over`
+    /// returns whether nobody waits for them any more. If it returns true, the result is an empty list.
     pub(super) async fn subscriptions(
         &self,
         is_over: impl Fn() -> bool,
@@ -160,7 +161,7 @@ impl Reader {
         Ok(all)
     }
 
-    /// Runs a query on the reader's connection.
+    /// Runs a query on the reader's connection and returns the response. Opens a connection if necessary.
     async fn request<T>(
         &self,
         request: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
@@ -181,7 +182,8 @@ impl Reader {
         })
     }
 
-    /// The current connection. Opens a new one if there is none, or if the link has reconnected.
+    /// The current connection. Opens a new one if there is none, or if the link has reconnected. Fails
+    /// without an attempt if Redis cannot be written.
     async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
         let connected = || {
             let connection = self.connection.borrow();

@@ -1,5 +1,6 @@
-//! The Lua scripts: their arguments and their responses. Redis runs a script atomically, so no other node
-//! can act between its steps. The order of keys and arguments here must match the head of each script.
+//! The Lua scripts: their arguments and their responses. Redis runs a script atomically, so no other server
+//! can act between its steps. The order of keys and arguments in this file must match the comment at the top
+//! of each script.
 
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ use crate::event::{Event, EventId, PresenceChange};
 /// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
 
-/// The largest epoch that the scripts create, the same as `LARGEST_EPOCH` in common.lua. An id with a larger
-/// epoch was written by another program.
+/// The largest epoch that the scripts accept as their own, the same as `LARGEST_EPOCH` in common.lua. An id
+/// with a larger epoch was written by another program.
 pub(super) const MAX_EPOCH: u64 = 1 << 52;
 
-/// A node without a heartbeat for this many milliseconds is reported as dead.
+/// A node (one of the servers that share the log) without a heartbeat for this many milliseconds is reported
+/// as dead.
 const NODE_TIMEOUT_MILLIS: u64 = 10_000;
 
-/// Maximum number of numbered messages (those of the ticker) that one call appends. The next call appends the
-/// rest.
+/// Maximum number of ticker messages that one call of tick.lua appends. If more are due, the next call
+/// appends them.
 const MAX_TICKS: usize = 64;
 
 /// Limits of one call of read.lua.
@@ -53,8 +55,9 @@ pub(super) struct Scripts {
     tick: Script,
 }
 
-/// The newest id that this node knows. If the log in Redis ends before this id, an older copy has replaced
-/// the log. A script then appends nothing and returns the error `STALE`.
+/// The epoch that this node considers current, and the newest seq of it that it knows. If Redis has another
+/// epoch, or if the log there ends before this seq because an older copy has replaced it, a script appends
+/// nothing and returns the error `STALE`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogHead {
     pub(super) epoch: u64,
@@ -72,26 +75,28 @@ pub(super) struct HeartbeatResponse {
     pub(super) subscriptions: usize,
     /// The clock of Redis, in milliseconds since 1970.
     pub(super) now: u64,
-    /// Nodes that are dead (they sent no heartbeat for too long) and still have active subscriptions in
-    /// Redis.
+    /// Nodes that are dead (they sent no heartbeat for [`NODE_TIMEOUT_MILLIS`]) and still have active
+    /// subscriptions in Redis.
     pub(super) dead: Vec<String>,
 }
 
-/// The response of tick.lua, which appends the numbered messages that are due.
+/// The response of tick.lua, which appends the ticker messages that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TickResponse {
     /// Number of messages that this call appended.
     pub(super) appended: usize,
     /// Time until the next message is due, in microseconds. 0 if it is already due.
     pub(super) wait: u64,
-    /// Lateness of the most delayed message of this call, in microseconds.
+    /// Lateness of the most delayed message of this call, which is the first one, in microseconds. 0 if no
+    /// message was due.
     pub(super) late: u64,
     /// The id of the last entry of the log.
     pub(super) last: EventId,
 }
 
 impl Scripts {
-    /// `presence` is the maximum number of presence events that Redis retains.
+    /// `presence` is the maximum number of presence events (events about active subscriptions) that Redis
+    /// retains. `node` identifies this server among those that share the log.
     pub(super) fn new(settings: &RedisSettings, presence: usize, node: String) -> Self {
         Self {
             names: Names::new(&settings.prefix),
@@ -107,9 +112,9 @@ impl Scripts {
         }
     }
 
-    /// Tells `memory` how much of the log Redis retains. Memory computes the newer half of the history from
-    /// the smaller of both retentions. A client whose last id is older than this half receives a checkpoint,
-    /// because the event with that id may soon be evicted.
+    /// Tells `memory` how much of the log Redis retains. Half of the smaller retention, of memory or of
+    /// Redis, is the newer half of the history. An idle client whose last event id is older than this half
+    /// receives a checkpoint, because the event with that id may soon be evicted.
     pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
         memory.with_archive_bounds(self.events, self.age)
     }
@@ -130,7 +135,7 @@ impl Scripts {
         call
     }
 
-    /// Appends events. The response is their ids, in the same order.
+    /// Prepares a call that appends events. The response is their ids, in the same order.
     pub(super) fn append<'a>(
         &self,
         head: LogHead,
@@ -146,8 +151,8 @@ impl Scripts {
         call
     }
 
-    /// Stores changes of the active subscriptions of a node. Appends a presence event for each change that is
-    /// new to Redis.
+    /// Prepares a call that stores changes of the active subscriptions of a node. It appends a presence event
+    /// for each change that is new to Redis. The response is the last id of the log.
     pub(super) fn announce(
         &self,
         head: LogHead,
@@ -169,9 +174,9 @@ impl Scripts {
         call
     }
 
-    /// Sends a heartbeat, which records that this node is alive. `process` is the `run_id` of the Redis
+    /// Prepares a heartbeat, which records that this node is alive. `process` is the `run_id` of the Redis
     /// process to which it is connected. `epoch`, `last` and `ticks` are the epoch, the last id and the
-    /// number of numbered messages that it knows.
+    /// number of ticker messages that the node knows. The response is a [`HeartbeatResponse`].
     pub(super) fn heartbeat(
         &self,
         process: &str,
@@ -188,14 +193,14 @@ impl Scripts {
         call
     }
 
-    /// Reads entries in order. `from` is a lower bound in the syntax of `XRANGE`.
+    /// Prepares a call that reads entries in order. `from` is a lower bound in the syntax of `XRANGE`.
     pub(super) fn read(&self, from: &str, limits: ReadLimits) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
         call.arg(from).arg(limits.bytes).arg(limits.entries);
         call
     }
 
-    /// Appends the numbered messages that are due.
+    /// Prepares a call that appends the ticker messages that are due. The response is a [`TickResponse`].
     pub(super) fn tick(&self, head: LogHead, settings: &TickerSettings) -> ScriptInvocation<'_> {
         let event = Event::message(settings.message.clone());
         let (record, message) = written(&event);

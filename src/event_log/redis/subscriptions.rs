@@ -1,5 +1,6 @@
-//! The active subscriptions of this node, and how they differ from those that Redis has. Redis may have
-//! missed a change, or lost it in a failover, so the difference is announced until both are equal.
+//! The active subscriptions of this node (one of the servers that share the log), and how they differ from
+//! those that Redis has stored for it. Redis may have missed a change, or lost it in a failover. So the
+//! difference is announced until there is none.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,21 +16,23 @@ use crate::event::PresenceChange;
 pub(super) struct Subscriptions {
     /// Maps the path of a subscription to its JSON document.
     active: RefCell<BTreeMap<String, String>>,
-    /// Whether Redis may have other subscriptions than this node, even if their number is the same.
+    /// Whether the subscriptions that Redis has stored for this node may differ from `active`, even if their
+    /// number is the same. Heartbeats then request a correction.
     pub(super) unsure: Cell<bool>,
-    /// Whether a repair that the heartbeat task requested is queued or running. Until it is done, the
-    /// heartbeat task requests no other one.
+    /// Whether a task that the heartbeat task requested, to reconcile or to expire dead nodes, is queued or
+    /// running. Meanwhile, the heartbeat task requests no other one.
     pub(super) is_busy: Cell<bool>,
 }
 
 impl Subscriptions {
-    /// Whether this node must correct its subscriptions in Redis. `known` is how many of them Redis has
-    /// stored.
+    /// Whether this node must correct its subscriptions in Redis. `known` is the number of them that Redis
+    /// has stored.
     pub(super) fn must_reconcile(&self, known: usize) -> bool {
         self.unsure.get() || self.active.borrow().len() != known
     }
 
-    /// Marks that Redis may have different subscriptions, so the next heartbeat reconciles.
+    /// Marks that Redis may have different subscriptions for this node, so that a heartbeat soon requests
+    /// their correction.
     pub(super) fn doubt(&self) {
         self.unsure.set(true);
     }
@@ -45,7 +48,7 @@ impl Subscriptions {
     }
 
     /// The changes that must be announced so that Redis has the active subscriptions of this node. `known`
-    /// has the paths and documents that Redis has now.
+    /// has the paths and documents that Redis has now. Only paths are compared.
     pub(super) fn changes_from(&self, known: Vec<(String, String)>) -> Vec<PresenceChange> {
         let active = self.active.borrow();
         let paths: BTreeSet<_> = known.iter().map(|(path, _)| path.clone()).collect();

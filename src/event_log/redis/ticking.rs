@@ -1,5 +1,6 @@
-//! Makes Redis append the numbered messages that are due. Every node requests this at each deadline. The
-//! script appends a message only for the first request, so each message is appended once.
+//! Makes Redis append the messages of the ticker that are due. Every node (server that shares the log)
+//! requests this at or soon after each deadline. The script appends a message only for the first request, so
+//! each message is appended once.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -15,8 +16,8 @@ use super::{
     scripts::TickResponse,
 };
 
-/// A node whose request appended nothing makes its next request a random delay after the deadline, of one to
-/// two times this duration. So usually only one node makes its request on time. If that node dies, another
+/// A node whose request appended nothing makes its next request after the deadline, by a random delay of one
+/// to two times this duration. So usually only one node makes its request on time. If that node dies, another
 /// one takes over, and a message may be late by the delay.
 const FOLLOWER_DELAY: Duration = Duration::from_millis(75);
 
@@ -27,7 +28,8 @@ pub(super) struct Ticking {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// The settings of the ticker. `None` while this node requests no numbered messages.
+    /// The settings of the ticker. `None` while this server requests no messages of the ticker: before its
+    /// start is complete, and during a drain.
     pub(super) settings: watch::Receiver<Option<TickerSettings>>,
 }
 

@@ -1,5 +1,6 @@
-//! Recovers from a failed write to the log file. The file is closed and opened again every
-//! [`RETRY_INTERVAL`], until the file and memory have the same events. Until then, events are refused.
+//! Recovers from a failed write to the log file. The file is closed. Every [`RETRY_INTERVAL`], the thread
+//! tries to open it again and to bring it and memory to the same events. Until that succeeds, events are
+//! refused.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -16,7 +17,7 @@ impl Thread {
     /// Closes the log file after a failed write, and schedules the next attempt to open it.
     pub(super) fn fail(&mut self, err: &redb::Error) {
         let path = self.path.display();
-        // Only the first failure is logged as an error. Failures of retries are logged at level debug.
+        // Only the first failed write of an outage is logged as an error. Later ones are logged as debug.
         let is_first = !std::mem::replace(&mut self.is_failing, true);
         log::log!(
             once::level(is_first),
@@ -27,7 +28,8 @@ impl Thread {
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
-    /// Tries to open the log file again and to bring the file and memory to the same events.
+    /// Tries to open the log file again and to bring the file and memory to the same events. If that fails,
+    /// schedules the next attempt.
     pub(super) fn reopen(&mut self) {
         let tried = FileStore::open_again(&self.path)
             .map_err(|err| err.to_string())
@@ -54,7 +56,7 @@ impl Thread {
         if epoch != self.memory.epoch() {
             return Err("the file is a different log".to_owned());
         }
-        // Read which events the file has now. It may again have events that were evicted, if their removal
+        // Read again which events the file has. Evicted events may have reappeared in it, if their removal
         // was not synced.
         let records = store.events().map_err(text)?;
         self.stored = Stored::of(about, &records);
@@ -70,7 +72,7 @@ impl Thread {
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
             // If the file has events that memory lacks, the write that reported a failure succeeded after
-            // all. Append these events to memory.
+            // all, although the publishers received an error. Append these events to memory.
             let done = records.into_iter().filter(|(seq, _)| *seq >= known);
             let events: Vec<_> = done.map(|(_, record)| record.event()).collect();
             let now = Instant::now();

@@ -1,43 +1,45 @@
-//! Tracks which acknowledged events a crash of the machine could lose, and decides whether the next commit is
-//! synced. Pure: the time is an argument.
+//! Tracks which acknowledged events a crash could lose, and decides whether the next commit is synced. Pure:
+//! the time is an argument.
 
 use std::time::{Duration, Instant};
 
 use super::super::record::Record;
 
 /// Whether all acknowledged events are synced to disk. The file has a flag, the mark, which says that some
-/// may not be. The mark is set and synced before an event is acknowledged without a sync. After a crash, the
-/// next process sees the mark and knows that events may be lost.
+/// may not be. It is set and synced before any event is acknowledged without a sync. If a process finds the
+/// mark when it starts, events may be lost.
 #[derive(Debug, Default)]
 pub(super) enum SyncState {
-    /// All events are synced, and the mark is not set.
+    /// All events are synced. The mark, a flag in the file that says otherwise, is not set.
     #[default]
     AtRest,
-    /// All events are synced. The mark is still set, so the next events can be acknowledged without a sync.
+    /// All events are synced, but the mark (the flag for unsynced events) is still set. The next events can
+    /// therefore be acknowledged without a sync.
     Marked,
-    /// Some acknowledged events are not synced. The mark is set.
+    /// Some acknowledged events are not synced. The mark, a flag in the file that says so, is set.
     Unsynced(Unsynced),
 }
 
-/// Acknowledged events that are not synced to disk. They stay in memory so that they can be written again if
+/// Acknowledged events that are not synced to disk. They stay in memory, so that they can be written again if
 /// the file loses them.
 #[derive(Debug)]
 pub(super) struct Unsynced {
     records: Vec<Record>,
     /// Approximate memory of `records`, in bytes.
     bytes: usize,
-    /// When the oldest of these events was acknowledged.
+    /// When the oldest of these events was committed without a sync.
     since: Instant,
 }
 
 /// What a commit must achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// Append events. They may be synced later.
+    /// Append events. They may be synced by a later commit.
     Append,
     /// Append events, and sync all events to disk.
     Sync,
-    /// Append events, sync all events, and remove the mark, because no more events are expected for now.
+    /// Append events, sync all events, and remove the mark (the file's flag for unsynced events). For a
+    /// flush, or before the thread ends.
     Rest,
 }
 
@@ -46,22 +48,21 @@ pub(super) enum Goal {
 pub(super) struct Durability {
     /// Whether all events are synced to disk after the commit.
     pub(super) synced: bool,
-    /// Whether the file has the mark after the commit: the flag which says that some events may not be
-    /// synced.
+    /// Whether the file has the mark after the commit, the flag that says that some events may not be synced.
     pub(super) marked: bool,
 }
 
 impl SyncState {
     pub(super) fn durability(&self, goal: Goal, sync_interval: Option<Duration>) -> Durability {
         Durability {
-            // The first commit after `AtRest` sets the mark and must be synced. Otherwise a crash could lose
-            // the mark together with events, and the next process would not notice the loss.
+            // The first commit after `AtRest` sets the mark, so it must be synced. Otherwise a crash could
+            // lose the mark together with events, and the next process would not notice the loss.
             synced: goal != Goal::Append || matches!(self, Self::AtRest),
             marked: sync_interval.is_some() && goal != Goal::Rest,
         }
     }
 
-    /// Whether this goal needs a commit even if there are no events to append.
+    /// Whether a commit is necessary for this goal even if there are no events to append.
     pub(super) fn needs_commit(&self, goal: Goal) -> bool {
         match self {
             Self::AtRest => false,
@@ -70,7 +71,7 @@ impl SyncState {
         }
     }
 
-    /// Updates the state after a successful commit of `records`, which need `bytes` bytes of memory.
+    /// Updates the state after a successful commit of `records`, which use `bytes` bytes of memory.
     pub(super) fn committed(
         &mut self,
         durability: Durability,
@@ -103,7 +104,7 @@ impl SyncState {
         }
     }
 
-    /// When the oldest event that is not synced was acknowledged. `None` if all events are synced.
+    /// When the oldest event that is not synced was committed. `None` if all events are synced.
     pub(super) fn since(&self) -> Option<Instant> {
         match self {
             Self::Unsynced(unsynced) => Some(unsynced.since),
@@ -137,7 +138,8 @@ mod tests {
 
     const WITHIN: Option<Duration> = Some(Duration::from_secs(1));
 
-    /// Commits one record. Returns whether the commit was synced, and whether the mark is set afterwards.
+    /// Commits one record. Returns whether the commit was synced, and whether the mark (the flag for unsynced
+    /// events) is set afterwards.
     fn commit(state: &mut SyncState, goal: Goal, sync_interval: Option<Duration>) -> (bool, bool) {
         let durability = state.durability(goal, sync_interval);
         let record = Record::of(&Event::message(""), SystemTime::now());

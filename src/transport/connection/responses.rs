@@ -12,8 +12,9 @@ use actix_web::{
 
 use super::state::Connection;
 
-/// Tells the connection that its request is answered. If the client offered a protocol upgrade, this also
-/// sets `Connection: close`, because actix-http would send `Connection: upgrade` and then close anyway.
+/// Middleware that tells the connection when its request is answered. If the client offered a protocol
+/// upgrade, this also sets `Connection: close`, because actix-http would send `Connection: upgrade` and then
+/// close anyway.
 pub(crate) async fn track_response(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -32,8 +33,9 @@ pub(crate) async fn track_response(
     };
     let state = &connection.0;
     connection.note_answer();
-    // Close the connection only after an error response. The connection closes after the first write of the
-    // response, which contains all of a short error response but would cut off a longer one, such as a file.
+    // If a request is refused before its body is complete, close the connection. Do not close it after other
+    // responses: it closes after the first write, which contains all of a short error response but would cut
+    // off a longer one, such as a file.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()

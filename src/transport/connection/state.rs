@@ -33,16 +33,17 @@ pub(super) struct State {
     pub(super) is_unanswered: Cell<bool>,
     /// Wakes the connection's task when the current request is answered, so that it reads the next request.
     pub(super) answered: RefCell<Option<Waker>>,
-    /// Number of bytes that arrived after the current request and are held back until it is answered.
+    /// Number of bytes that have arrived after the current request. They are held back until it is answered.
     pub(super) ahead: Cell<usize>,
-    /// Bytes of a request that is not complete yet, as [`RequestScan::unfinished`] counts them.
+    /// Number of bytes of an incomplete request, as [`RequestScan::unfinished`] counts them.
     pub(super) unfinished: Cell<usize>,
     /// Whether a request body of known length is being received.
     pub(super) is_in_sized_body: Cell<bool>,
-    /// Whether a request was refused before its body was complete. The connection then closes once the
-    /// response is written and the body is received.
+    /// Whether a request was refused before its body was complete. The connection then closes when the body
+    /// is received and the response is written, at least its first bytes.
     pub(super) closes_after_body: Cell<bool>,
-    /// Whether the error response was written to a request that was refused before its body was complete.
+    /// Whether at least the first bytes of an error response were written, after a request was refused before
+    /// its body was complete.
     pub(super) refusal_is_written: Cell<bool>,
     /// The event stream that follows the response head, if a handler has begun one.
     pub(super) stream: RefCell<Option<Box<NewStream>>>,
@@ -62,14 +63,14 @@ pub(crate) struct NewStream {
 }
 
 impl Connection {
-    /// Whether nothing was received after the current request. Only then may the response be a stream,
-    /// because a later request would never be answered.
+    /// Whether no further request was received after the current one. A line break is allowed. Only then may
+    /// the response be a stream, because a further request would never be answered.
     pub(crate) fn is_at_its_last_request(&self) -> bool {
         self.0.ahead.get() <= LINE_BREAK && self.0.unfinished.get() <= LINE_BREAK
     }
 
-    /// Makes an event stream follow the response head that the handler returns. From now on, the connection
-    /// reads no further requests.
+    /// Makes an event stream follow the response head that the handler will return. From now on, the
+    /// connection reads no further requests.
     pub(crate) fn begin_stream(
         &self,
         subscriber: Subscriber,

@@ -2,19 +2,20 @@
 --
 -- The scripts generate the ids of entries, not Redis: the hash `about` has the current epoch (`epoch`) and
 -- the seq of its last entry (`seq`). So no id is assigned twice, even if another program deletes, evicts,
--- cuts or restores the stream, and the next script that appends notices such a change.
+-- cuts or restores the stream. The next append notices if the stream is gone or has larger ids. The next
+-- heartbeat also notices if the stream ends too early. Readers notice a jump of seq.
 --
 -- Presence events are events about active subscriptions. They have their own quota: beyond it, the oldest
 -- presence events are deleted, also from the middle of the stream. The field `o` of an event is the number of
 -- earlier entries of its epoch that are not presence events. With this number, a reader can decide whether a
 -- jump of seq means that only presence events are missing.
 
--- Maximum number of entries that one call evicts if it must read each of them. Redis does nothing else while
--- a script runs, so later calls evict the rest.
+-- Maximum number of entries that one call evicts if it must handle each of them. Redis does nothing else
+-- while a script runs, so further entries are evicted by later calls.
 local MOST_TRIMMED = 1000
 
--- 2^52. Lua represents integers up to this exactly, and also somewhat larger ones. The scripts use the time
--- in ms as the epoch, which is far below it. So any id with a larger epoch was written by another program.
+-- 2^52, which Lua represents exactly. Epochs are times in ms, far below it, so a larger epoch was written by
+-- another program.
 local LARGEST_EPOCH = '4503599627370496'
 
 local function text(number)
@@ -42,8 +43,8 @@ end
 
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
--- Parses a counter. Returns nil if the string is missing, is not a number, or is larger than LARGEST_EPOCH:
--- the scripts write no such value.
+-- Parses a counter that a script wrote. Returns nil if the string is missing, is not a number, or is larger
+-- than LARGEST_EPOCH: another program then wrote it.
 local function count(digits)
   if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
     return tonumber(digits)
@@ -62,7 +63,7 @@ local function begin_appending(log, about, epoch, known)
 end
 
 -- Appends an entry with these fields. Returns its id, or nil and an error: STALE if the stream is gone or
--- another program wrote to it. `to` is the state from begin_appending.
+-- another program added a larger id, otherwise the error of XADD. `to` is the state from begin_appending.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
@@ -85,12 +86,14 @@ local function last_id(to)
   return to.epoch .. '-' .. text(to.seq)
 end
 
--- Saves the seq of the last entry, and the number of entries of the epoch that are not presence events.
+-- Saves the counters in `to`: the seq of the last entry, and the number of entries of the epoch that are not
+-- presence events.
 local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
--- Removes the given ids of these entries from the hash `ids`, except those that refer to other entries.
+-- Removes the ids that publishers chose for these entries from the hash `ids`, unless they refer to other
+-- entries there.
 local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]
@@ -108,7 +111,7 @@ local function trim_to(log, ids, presence, max_others)
   -- Remove the ids of evicted entries from the front of the presence list, at most 100 in one call.
   for _ = 1, 100 do
     local oldest = redis.call('LINDEX', presence, 0)
-    -- XRANGE fails if this element is not an id, because another program wrote it. Remove such an element
+    -- XRANGE fails if this element is not an id, because another program wrote it. Such an element is removed
     -- too.
     local entry = oldest and redis.pcall('XRANGE', log, oldest, oldest)
     if not oldest or (entry[1] and not entry.err) then

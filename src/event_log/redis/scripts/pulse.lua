@@ -1,13 +1,15 @@
--- The heartbeat of a node: records that it is alive, evicts entries, reports dead nodes, and begins a new
--- epoch if acknowledged events may be lost. They may be lost if the Redis process is a different one than
--- before, if Redis knows less than the node, or if the stream is not as the scripts left it.
--- KEYS: log, about, ids (given id to entry id), presence (ids of presence events), nodes, times.
+-- The heartbeat of a node (one of the servers that share the log): records that it is alive, evicts entries,
+-- reports dead nodes, and begins a new epoch if acknowledged events may be lost. They may be lost if the
+-- Redis process is a different one than before, if Redis knows less than the node, or if the stream is not as
+-- the scripts left it.
+-- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events), nodes, times.
 -- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
--- many numbered messages it knows of, after how many ms without a heartbeat a node is dead, the number of
+-- many ticker messages it knows of, after how many ms without a heartbeat a node is dead, the number of
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions; or the error FORMAT if the log has another format.
+-- dead nodes that still have subscriptions; or an error: FORMAT if the log has another format, or the error
+-- of ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -43,8 +45,8 @@ if redis.call('EXISTS', log) == 1 then
   end
 end
 
--- ZADD fails if Redis is out of memory. The script then evicts entries, which frees memory, and returns the
--- error.
+-- ZADD fails if Redis is out of memory. Its error is returned only after entries were evicted, which frees
+-- memory.
 local said = redis.pcall('ZADD', nodes, now, node)
 trim_to(log, ids, presence, tonumber(keep))
 local old = redis.call('ZREVRANGEBYSCORE', times, text(now - age), '-inf', 'LIMIT', 0, 1)[1]
@@ -83,7 +85,7 @@ local was = redis.call('HMGET', about, 'epoch', 'seq', 'process', 'others')
 local epoch = count(was[1]) and was[1] or nil
 local is_counted = count(was[2]) and count(was[4])
 local seq = count(was[2]) and was[2] or '0'
--- The id of the last entry that the scripts appended.
+-- The id of the last entry that the scripts appended, according to the counters.
 local left = epoch and (epoch .. '-' .. seq) or '0-0'
 local function is_ours(other)
   return other == epoch or not is_less(LARGEST_EPOCH, other)
@@ -105,8 +107,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   if epoch and not is_older then
     after = last
   end
-  -- Record the largest seq of the epoch that ends, lost entries included, so that the same loss does not
-  -- begin yet another epoch.
+  -- Record the largest seq of the epoch that ends, even if that entry was lost. Otherwise the next heartbeat
+  -- would see the same loss and begin another epoch.
   local end_epoch, end_seq = parts(epoch and left or last)
   for _, id in ipairs({last, known}) do
     local other_epoch, other_seq = parts(id)
@@ -120,8 +122,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   end
   if is_gone then
     -- Delete the stream: another program may have added the largest possible id, after which nothing could be
-    -- appended. HLEN fails if `ids` is not a hash, so that another program owns the key. The script then ends
-    -- here and deletes nothing.
+    -- appended. HLEN fails if the key `ids` is not a hash and so belongs to another program. The script then
+    -- ends here and deletes nothing.
     redis.call('HLEN', ids)
     redis.call('DEL', log, ids, presence)
     last_epoch = '0'
@@ -133,8 +135,8 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
   -- Field `o`: the number of entries of the previous epoch that are not presence events. The last entries of
-  -- that epoch may be evicted presence events. With the number, a reader can tell that nothing else is
-  -- missing.
+  -- that epoch may be presence events that were evicted. With this number, a reader can tell that nothing
+  -- else is missing.
   if after == left and is_counted then
     redis.call('XADD', log, last, 'b', after, 'o', was[4])
   else

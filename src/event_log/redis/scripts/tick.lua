@@ -1,20 +1,20 @@
--- Appends the numbered messages of the ticker that are due by the clock of Redis. Every node calls this
--- script, and each message is appended once.
--- KEYS: log, about, ids (given id to entry id), presence (ids of presence events).
+-- Appends the messages of the ticker that are due by the clock of Redis. Every server that shares the log
+-- calls this script, and each message is appended once.
+-- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
 -- besides presence events, the interval in us, how late a message may be in us before missed deadlines are
 -- skipped, the maximum number of messages to append, the record (JSON of all but the data), the message with
 -- {n} in place of its number.
 -- Returns the number of appended messages, the time until the next deadline in us (not positive if more are
--- due), the lateness of the most delayed message in us, and the id of the last entry; or an error: STALE (the
--- log is in another epoch) or the error of XADD.
+-- due), the lateness of the first message in us, and the id of the last entry; or an error: STALE (the log
+-- has another epoch or was replaced) or the error of XADD.
 local log, about = KEYS[1], KEYS[2]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
--- If a message is later than this, in us, no node has called this script for a while. The schedule then
--- starts over.
+-- If the next message is later than this, in us, the schedule starts over: no server has called this script
+-- for a while.
 local PAUSE = 10 * 1000000
 local interval, grace, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_us()
