@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Config {
-    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`] keys except
+    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`](super::RELOADABLE) keys except
     /// `auth.issuers`, which the token verifier applies.
     pub fn live_settings(&self) -> LiveSettings {
         LiveSettings {
