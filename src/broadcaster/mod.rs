@@ -5,6 +5,7 @@ mod actor;
 mod client_registry;
 mod expiry;
 mod hub;
+mod hub_settings;
 mod hub_state;
 mod live_settings;
 mod presence;
@@ -12,7 +13,8 @@ mod subscribing;
 
 pub use self::{
     actor::{Broadcaster, Drain, Reconfigure},
-    hub::{BroadcasterGone, Gone, Hub, HubSettings, PublishError},
+    hub::{BroadcasterGone, Gone, Hub, PublishError},
+    hub_settings::HubSettings,
     live_settings::LiveSettings,
 };
 pub(crate) use self::{

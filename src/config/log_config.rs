@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{self, Choice};
+use super::{
+    duration,
+    value::{self, Choice},
+};
 use crate::event_log::{LogKind, RedisSettings, RedisUrl};
 
 /// Section `[log]`: the event log.
@@ -29,7 +32,7 @@ pub struct LogConfig {
     pub sync: SyncPolicy,
     /// With [`SyncPolicy::Interval`]: maximum time from the acknowledgement of an event to its sync. A crash
     /// can lose the events that were acknowledged within this time before it.
-    #[serde(with = "value::sync_interval")]
+    #[serde(with = "duration::sync_interval")]
     pub sync_interval: Duration,
     /// The URL of Redis or of its Sentinels. Used if `kind` is `redis`. When the config is printed, `***`
     /// replaces the password.
@@ -42,7 +45,7 @@ pub struct LogConfig {
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000_000>")]
     pub history: usize,
     /// Maximum age of an event in Redis. `None`, written `"off"`: unlimited.
-    #[serde(with = "value::optional_duration")]
+    #[serde(with = "duration::optional_duration")]
     pub history_age: Option<Duration>,
 }
 

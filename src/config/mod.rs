@@ -2,6 +2,7 @@
 //! flags). `config/default.toml` documents each key.
 
 mod derived;
+mod duration;
 mod error;
 mod host_value;
 mod load;

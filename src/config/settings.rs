@@ -7,7 +7,7 @@ use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    host_value,
+    duration, host_value,
     log_config::LogConfig,
     logging_config::LoggingConfig,
     value::{self, Choice},
@@ -78,13 +78,13 @@ pub struct ServerConfig {
     pub max_subscribers: usize,
     /// The server closes a connection without an event stream when it is idle for this long. It also closes
     /// the connection if a request is not complete and answered this long after its first byte.
-    #[serde(with = "value::timeout")]
+    #[serde(with = "duration::timeout")]
     pub request_timeout: Duration,
     /// The server closes a connection whose socket accepts no bytes for this long.
-    #[serde(with = "value::timeout")]
+    #[serde(with = "duration::timeout")]
     pub write_timeout: Duration,
     /// Maximum duration of a graceful shutdown. Streams that have not ended by then are cut off.
-    #[serde(with = "value::drain_timeout")]
+    #[serde(with = "duration::drain_timeout")]
     pub drain_timeout: Duration,
 }
 
@@ -128,7 +128,7 @@ pub struct TickerConfig {
     #[serde(deserialize_with = "value::boolean")]
     pub enabled: bool,
     /// Time from one message of the ticker to the next.
-    #[serde(with = "value::interval")]
+    #[serde(with = "duration::interval")]
     pub interval: Duration,
     /// Text of the messages of the ticker. `{n}` is replaced by the number of the message. The first message
     /// of a log has number 0.
@@ -158,11 +158,11 @@ impl Default for TickerConfig {
 pub struct StreamConfig {
     /// Time that clients wait before they reconnect. Each client receives a random time of 50 to 150 % of
     /// this value.
-    #[serde(with = "value::retry")]
+    #[serde(with = "duration::retry")]
     pub retry: Duration,
     /// A subscriber that received nothing for this long receives a comment as a heartbeat, so that proxies do
     /// not close its stream. Reloadable.
-    #[serde(with = "value::timeout")]
+    #[serde(with = "duration::timeout")]
     pub heartbeat: Duration,
     /// Whether idle subscribers receive checkpoints. A checkpoint is an event that only gives the client a
     /// newer id to resume after. It replaces the heartbeat comment if the last event id of the client is in
@@ -171,7 +171,7 @@ pub struct StreamConfig {
     pub checkpoints: bool,
     /// Maximum duration of a stream. Each stream ends after a random 80 to 100 % of it. `None`, written
     /// `"off"`: no limit.
-    #[serde(with = "value::optional_duration")]
+    #[serde(with = "duration::optional_duration")]
     pub max_lifetime: Option<Duration>,
     /// Maximum number of retained events in memory, without those about active subscriptions. The oldest
     /// events are evicted first.
@@ -187,7 +187,7 @@ pub struct StreamConfig {
     pub history_bytes: usize,
     /// Maximum age of a retained event in memory. Older events are evicted when the next event is appended.
     /// `None`, written `"off"`: no limit.
-    #[serde(with = "value::optional_duration")]
+    #[serde(with = "duration::optional_duration")]
     pub history_age: Option<Duration>,
     /// Number of the newest events that stay in memory for connected subscribers even if `history` or
     /// `history_age` is shorter. `history_bytes` takes precedence.
@@ -245,7 +245,7 @@ pub struct AuthConfig {
     pub cookie: Option<String>,
     /// A subscriber receives the event `expiring` about this long before its token expires and its stream
     /// ends.
-    #[serde(with = "value::expiring")]
+    #[serde(with = "duration::expiring")]
     pub expiring: Duration,
     /// The trusted issuers and their key files. Reloadable: each reload also reads the key files again.
     /// Empty: at each start, the server creates a key and prints a token that is signed with it.

@@ -2,7 +2,7 @@
 //! allowed and the value found, except that of a Redis URL, which may contain a password. The caller adds the
 //! source and the key.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -119,7 +119,7 @@ pub(super) fn message<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stri
 
 /// The word that means `None` in the config. For most settings, the feature is then switched off, or there is
 /// no limit.
-const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 
 /// Reads a text that satisfies `is_good`, or `off`, which gives `None`. `allowed` describes the good texts in
 /// the error message.
@@ -325,78 +325,3 @@ pub(super) fn write_level<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&level.as_str().to_ascii_lowercase())
 }
-
-fn duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    bounds: (&str, &str),
-) -> Result<Duration, D::Error> {
-    let found = Value::deserialize(deserializer)?;
-    duration_of(&found, bounds, "")
-}
-
-/// Parses a duration from `min` to `max`, both included. In the error message, `or` precedes the allowed
-/// durations: it names other values that the caller allows, such as `"off", or `.
-fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
-    let parse = |text: &str| humantime::parse_duration(text);
-    let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);
-    found
-        .as_str()
-        .and_then(|text| parse(text).ok())
-        .filter(|duration| bounds().is_some_and(|bounds| bounds.contains(duration)))
-        .ok_or_else(|| {
-            refused(
-                found,
-                format_args!("{or}a duration from {min} to {max}, such as \"250ms\" or \"1m 30s\""),
-            )
-        })
-}
-
-/// Reads and writes a setting whose value is a duration from one second to ten years, or `off`.
-pub(super) mod optional_duration {
-    use super::*;
-
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        let found = Value::deserialize(deserializer)?;
-        if found.as_str() == Some(OFF) {
-            return Ok(None);
-        }
-        duration_of(&found, ("1s", "3650days"), "\"off\", or ").map(Some)
-    }
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match duration {
-            Some(duration) => humantime_serde::serialize(duration, serializer),
-            None => serializer.serialize_str(OFF),
-        }
-    }
-}
-
-/// Defines a module for `#[serde(with)]` that reads and writes a duration between two bounds, both included.
-macro_rules! duration_between {
-    ($name:ident, $min:literal, $max:literal) => {
-        pub(super) mod $name {
-            use std::time::Duration;
-
-            pub(in crate::config) use humantime_serde::serialize;
-            use serde::Deserializer;
-
-            pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<Duration, D::Error> {
-                super::duration(deserializer, ($min, $max))
-            }
-        }
-    };
-}
-
-duration_between!(interval, "1ms", "24h");
-duration_between!(timeout, "100ms", "1h");
-duration_between!(drain_timeout, "0s", "1h");
-duration_between!(retry, "1ms", "1h");
-duration_between!(expiring, "0s", "1h");
-duration_between!(sync_interval, "1ms", "1m");

@@ -1,9 +1,8 @@
-//! The live subscribers of one worker thread: those that have received every event and are waiting for the
-//! next.
+//! The live subscribers of one worker thread: those that have received every event and wait for the next.
 //!
-//! No write waits for a client. A client whose socket does not accept all bytes is removed and
-//! catches up from the log. Subscribers with the same selection form a group, and events are routed to
-//! groups. The registry is pure: the caller passes the time and the outlets that it writes to.
+//! No write waits for a client. A client whose socket does not accept all bytes is removed and catches up from
+//! the log. Subscribers with the same selection form a group, and events are routed to groups. The registry is
+//! pure: the caller passes the time and the outlets that it writes to.
 
 use std::{
     io,
@@ -216,9 +215,8 @@ impl<O: Outlet> Registry<O> {
             });
         }
         let finish = |slot: usize| {
-            let group = &mut groups[slot];
-            let round = group.round.take()?.finish();
-            let serial = group.serial;
+            let Group { serial, round, .. } = &mut groups[slot];
+            let (serial, round) = (*serial, round.take()?.finish());
             Some((GroupId { slot, serial }, round))
         };
         touched.into_iter().filter_map(finish).collect()
@@ -236,13 +234,11 @@ impl<O: Outlet> Registry<O> {
     }
 
     pub(crate) fn groups(&self) -> Vec<GroupId> {
-        let groups = self.groups.iter();
-        groups
-            .map(|(slot, group)| GroupId {
-                slot,
-                serial: group.serial,
-            })
-            .collect()
+        let id = |(slot, group): (usize, &Group<O>)| GroupId {
+            slot,
+            serial: group.serial,
+        };
+        self.groups.iter().map(id).collect()
     }
 
     /// Number of slots of a group, including those without a client. The caller uses it to serve the group in
@@ -309,8 +305,7 @@ impl<O: Outlet> Registry<O> {
             if checkpoint.is_some() {
                 client.position.announced = delivered_to;
             }
-            let position = client.position;
-            let rest = bytes.slice(taken..);
+            let (rest, position) = (bytes.slice(taken..), client.position);
             Ok((!rest.is_empty()).then_some(Lagging { rest, position }))
         })
     }

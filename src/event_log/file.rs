@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod identity;
+mod loss;
 
 use std::{
     fmt::Display,
@@ -16,9 +17,8 @@ use redb::{
     Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
     backends::FileBackend,
 };
-use thiserror::Error;
 
-use self::identity::Identity;
+use self::{identity::Identity, loss::Loss};
 use super::{
     error::{LogError, damaged},
     file::acknowledged::{Acknowledged, AcknowledgedFile, Unknown},
@@ -95,28 +95,6 @@ pub(super) struct FileStore {
     /// Which events were acknowledged, according to the `.acknowledged` file when the log was opened. For a
     /// new log: none. `Err`: the file was missing or damaged.
     acknowledged_at_open: Result<Acknowledged, Unknown>,
-}
-
-/// Why acknowledged events may be missing from a log file.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Loss {
-    #[error(
-        "was not synced when its last process ended, so that events acknowledged then may be missing"
-    )]
-    Unsynced,
-    #[error(
-        "does not match {0}: it was damaged, or replaced by an older copy, and acknowledged events may be \
-         missing"
-    )]
-    Mismatch(String),
-    #[error(
-        "cannot be checked for loss: {0}, which records the last acknowledged event, is missing"
-    )]
-    Unrecorded(String),
-    #[error(
-        "cannot be checked for loss: {0}, which records the last acknowledged event, is damaged"
-    )]
-    Damaged(String),
 }
 
 impl FileStore {
