@@ -36,8 +36,8 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("request", request),
 ];
 
-/// Parses the input as the parameters of a subscriber, once as the query and once as the request body.
-/// Parameters that are accepted must respect the limits.
+/// Parses the input as the parameters of a subscriber: as the query and as the request body, without and with
+/// the parameters of older Mercure versions. Parameters that are accepted must respect the limits.
 pub fn query(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let text = String::from_utf8_lossy(bytes);
@@ -54,8 +54,8 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// Parses the input as a publish request. If the request is valid, its event must be sent with exactly the
-/// published fields, whatever they contain.
+/// Parses the input as a publish request. If the request is valid, subscribers must receive its event with
+/// exactly the published fields, whatever they contain.
 pub fn form(bytes: &[u8]) {
     let limits = LimitsConfig::default();
     let Ok(event) = update::parse(bytes, &limits) else {
@@ -81,9 +81,9 @@ pub fn form(bytes: &[u8]) {
     assert_eq!(others, 1 + named);
 }
 
-/// Extracts the access token from request headers, which must be a single token. Also checks whether a
-/// trusted page sent the request. Each line of the input is one header, and its first byte selects the name
-/// of the header.
+/// Extracts the access token from request headers. A token must not be empty or contain a separator. Also
+/// decides whether a trusted page sent the request, which requires an `Origin` or a `Referer`. Each line of
+/// the input is one header. Its first byte selects the name of the header.
 pub fn credentials(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -158,8 +158,9 @@ pub fn token(bytes: &[u8]) {
     }
 }
 
-/// Compiles the first line of the input as a matcher of each type, and matches it against the other lines as
-/// a topic. If there is only one line, the topic is `/books/1`. Matching must be fast.
+/// Compiles the first line of the input as a matcher of each type, and matches it against a topic. The topic
+/// is the input after the first line, or `/books/1` if there is only one line. Matching must take less than a
+/// second.
 pub fn pattern(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -184,8 +185,9 @@ pub fn pattern(bytes: &[u8]) {
     }
 }
 
-/// Resumes a stream with the input as the last event id. The stream must start at or after the oldest
-/// retained event, and a gap must be sent as a single event.
+/// Resumes a stream with the input as the last event id. The stream must start between the oldest retained
+/// event and the position after the newest. If the log reports a gap (events that the client may have
+/// missed), the gap must be sent as a single event.
 pub fn last_event_id(bytes: &[u8]) {
     let own = Topic::parse("/ticker").expect("this is a topic");
     let retention = Retention {
@@ -249,8 +251,7 @@ struct ParsedRequest {
     headers: Vec<(String, Vec<u8>)>,
     /// The last event ids in headers and query, as received.
     ids: Vec<Vec<u8>>,
-    /// The parameters in the query, parsed twice: without and with those of older Mercure versions. Or the
-    /// text of the error.
+    /// The result of parsing the query twice: without and with the parameters of older Mercure versions.
     asked: [Result<StreamParameters, String>; 2],
 }
 

@@ -36,7 +36,8 @@ pub(crate) struct Access {
     pub(super) compiled: Option<Arc<Reservation>>,
 }
 
-/// The payload of one detail: JSON that the hub shows with each active subscription that `topics` match.
+/// The payload of one detail: JSON that the hub shows with each active subscription that `topics` match,
+/// unless an earlier detail matches the same subscription.
 #[derive(Debug)]
 struct Payload {
     topics: Vec<Matcher>,
@@ -45,7 +46,7 @@ struct Payload {
     payload: Option<Arc<str>>,
 }
 
-/// Why authorization details, or the claim `mercure` of older versions, make a token invalid.
+/// Why the authorization details of a token, or its claim `mercure` of older versions, are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum InvalidDetails {
     #[error("authorization_details is not a list of objects with a type")]
@@ -68,8 +69,9 @@ pub(crate) enum InvalidDetails {
 
 impl Access {
     /// Parses the claim `authorization_details`, and returns what its details for Mercure allow. If `details`
-    /// is `None`, the token has no such claim and allows nothing. Fails if a detail is malformed, exceeds a
-    /// limit of `rules`, or has an invalid topic.
+    /// is `None`, the token has no such claim and allows nothing. Fails if the claim is malformed, exceeds a
+    /// limit of `rules`, or contains an invalid topic or pattern. Also fails if the memory for matchers is
+    /// exhausted.
     pub(crate) fn parse(
         details: Option<&Value>,
         compiling: &mut Compiling<'_>,
@@ -150,8 +152,8 @@ impl Access {
         !self.publish.is_empty()
     }
 
-    /// Whether the bearer may read private events on a topic. For the path of a list of active subscriptions:
-    /// whether it may read this list.
+    /// Whether the bearer may read private events on a topic. If `topic` is the path of an active
+    /// subscription or of a list of them: whether the bearer may read the document at this path.
     pub(crate) fn may_read(&self, topic: &str, hub: &HubUrl) -> bool {
         any_matches(&self.subscribe, topic, hub)
     }
@@ -174,8 +176,8 @@ impl Access {
         self.payloads
             .iter()
             .find(|detail| {
-                // A detail with the same text as `subscribed` also applies if this text is a pattern, which
-                // may not match itself as a topic.
+                // A pattern may not match its own text. So a detail that contains exactly the text
+                // `subscribed` also applies.
                 let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })

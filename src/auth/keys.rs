@@ -34,12 +34,13 @@ pub(super) struct Key {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
     /// Identifies the issuer and the key: a hash of the name of the issuer and of the secret, the PEM file or
-    /// the JWK. If this process loads the same key again, the fingerprint is the same.
+    /// the JWK. As long as these do not change, the fingerprint is the same each time this process loads
+    /// them.
     pub(super) fingerprint: u64,
 }
 
-/// The hasher for [`Key::fingerprint`]. The whole process uses one hasher, so that a key has the same
-/// fingerprint each time it is loaded.
+/// The hasher for [`Key::fingerprint`]. The whole process uses one hasher, so that an unchanged key has the
+/// same fingerprint each time it is loaded.
 static FINGERPRINT_HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Error: the key file of an issuer cannot be used. The error text contains no part of the file except the
@@ -53,8 +54,9 @@ pub struct KeyError {
 }
 
 impl Issuer {
-    /// Loads the keys in an issuer's key file. Keys of a set that the hub does not support are skipped. Fails
-    /// if the file cannot be read, contains no supported key, or contains one that cannot be used.
+    /// Loads the keys in an issuer's key file. In a key set, unsupported keys and keys for encryption are
+    /// skipped. Fails if the file cannot be read, contains no supported key, or contains a supported key that
+    /// cannot be used.
     pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
         let path = config.key.path();
         let keys = read(path).and_then(|file| match &config.key {
@@ -90,7 +92,7 @@ impl Issuer {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path).map_err(|err| err.to_string())?;
     if !metadata.is_file() {
-        // A FIFO, for example: opening it would block until another process writes to it.
+        // Opening a FIFO, for example, would block until another process writes to it.
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -108,7 +110,7 @@ fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-/// Whether a file contains a PEM block, even if other text precedes the block.
+/// Whether a file contains the start of a PEM block, even if other text precedes it.
 pub(super) fn is_pem(file: &[u8]) -> bool {
     contains(file, b"-----BEGIN")
 }
@@ -198,9 +200,9 @@ fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
     format!("key {} of the set{id} cannot be used: {reason}", index + 1)
 }
 
-/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption, or
-/// its type, its curve or its `alg` is not supported. Because each key has only one algorithm, a public key
-/// is never used as a secret.
+/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption, its
+/// type or curve is not supported, or its `alg` names another algorithm. Because each key has only one
+/// algorithm, a public key is never used as a secret.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let of_kind = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

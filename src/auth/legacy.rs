@@ -34,8 +34,8 @@ enum ClaimEntry {
     Matcher {
         r#match: String,
         match_type: Option<String>,
-        /// JSON that the hub shows, instead of the claim's payload, with each active subscription for which
-        /// this is the first matching entry. Ignored in the list `publish`.
+        /// JSON that replaces the claim's payload for an active subscription, if this is the first entry that
+        /// matches the subscription. Ignored in the list `publish`.
         payload: Option<Value>,
     },
 }

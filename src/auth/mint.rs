@@ -62,8 +62,8 @@ impl Signer {
         }
     }
 
-    /// Creates a signer with the key in a file. If the file contains a PEM block, the key is its private key.
-    /// Otherwise the whole file is a secret, without whitespace at its end.
+    /// Creates a signer with the key in a file. If the file contains a PEM block, this must be a supported
+    /// private key. Otherwise the whole file is a secret, without whitespace at its end.
     pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
         let name = path.display().to_string();
         let file = keys::read(path).map_err(|reason| MintError::Unreadable {
@@ -92,7 +92,7 @@ impl Signer {
     }
 
     /// Creates a token for a hub. The token is valid immediately, and expires after `lifetime`. Fractions of
-    /// a second are dropped.
+    /// a second in `lifetime` are dropped.
     pub(crate) fn sign(
         &self,
         hub: &HubUrl,

@@ -34,13 +34,13 @@ use crate::matching::{Compiler, HubUrl};
 /// clocks of machines differ. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
-/// Approximate memory for the cache of verified tokens, in bytes. Beyond it, the cache evicts tokens, which
-/// are verified again at their next use.
+/// Approximate maximum memory of the cache of verified tokens, in bytes. When it is exceeded, the cache
+/// evicts tokens. They are verified again at their next use.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// Estimated number of cached tokens. The cache computes its number of shards from it: at most eight. So a
-/// shard, which has an equal part of [`CACHE_BYTES`], has room for almost every token that the limits allow.
-/// A token that does not fit is not cached.
+/// Estimated number of cached tokens. It is not a limit: the cache computes its number of shards from it,
+/// here at most eight. Each shard has an equal part of [`CACHE_BYTES`], enough for almost every token that
+/// the limits allow. A token that does not fit is not cached.
 const CACHE_TOKENS: usize = 256;
 
 /// Verifies tokens. All threads share one verifier.
@@ -84,8 +84,8 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// The claims that are read after the signature is verified. The library checks `iss` and `aud`. All other
-/// claims are ignored.
+/// The claims that are read after the signature is verified. The library also checks `iss` and `aud`. Any
+/// other claim is ignored.
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: Option<f64>,
@@ -116,7 +116,8 @@ struct UnverifiedClaims {
 }
 
 impl UnverifiedClaims {
-    /// Whether the token has a claim `mercure` of an older protocol version and no authorization details.
+    /// Whether the token has the claim `mercure` or `https://mercure.rocks/` of an older protocol version,
+    /// and no authorization details. An empty list of details counts as none.
     fn is_legacy(&self) -> bool {
         let details = self.authorization_details.as_ref();
         let is_empty = |details: &Value| details.as_array().is_some_and(Vec::is_empty);
@@ -183,7 +184,7 @@ impl TokenVerifier {
         Revocation::new(access.key, self.fingerprints.subscribe())
     }
 
-    /// Reserves the whole memory budget for patterns, so that a test can check what happens without memory.
+    /// Exhausts the memory budget for matchers until the reservation is dropped.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> crate::matching::Reservation {
         self.compiler.fill()
@@ -231,7 +232,8 @@ impl TokenVerifier {
         Ok(access)
     }
 
-    /// Verifies everything about a token except the time. Returns what the token allows, and its `nbf`.
+    /// Verifies everything about a token except its length and the time. Returns what the token allows, and
+    /// its `nbf`.
     fn check(&self, token: &str, issuers: &[Issuer]) -> Result<(Access, f64), InvalidToken> {
         let header = decode_header(token).map_err(|_| InvalidToken::Header)?;
         if header.crit.is_some() {
@@ -243,8 +245,9 @@ impl TokenVerifier {
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
             (Some(iss), issuers) => issuers.iter().find(|issuer| issuer.name == *iss),
-            // A token without `iss` is verified with the keys of the only trusted issuer. Only a token of an
-            // older Mercure version may lack `iss`. Any other token without `iss` is refused below.
+            // If only one issuer is trusted, a token without `iss` is verified with the keys of this issuer.
+            // Only a token of an older Mercure version may lack `iss`. Any other token without `iss` is
+            // refused below.
             (None, [only]) => Some(only),
             (None, _) => None,
         };
@@ -290,8 +293,8 @@ impl TokenVerifier {
         Ok((access, claims.nbf))
     }
 
-    /// Returns what the library checks in tokens of this issuer. It does not check the time, because a token
-    /// in the cache needs that check at each use.
+    /// Returns what the library checks in tokens of this issuer. The library does not check the time, because
+    /// `verify_at` checks it at each use of a token, also of a cached one.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[self.compiler.hub().as_str()]);
@@ -303,8 +306,8 @@ impl TokenVerifier {
     }
 }
 
-/// Parses the claim `mercure` of a token of an older Mercure version. Fails if the claim is not an object:
-/// serde would also accept an array with the values of the fields.
+/// Parses the claim `mercure` of a token of an older Mercure version. Fails if the claim is missing or
+/// malformed. It must be an object: serde alone would also accept an array with the values of the fields.
 fn legacy_claim(claim: Option<Value>) -> Result<MercureClaim, InvalidToken> {
     let claim = claim.filter(Value::is_object);
     let claim = MercureClaim::deserialize(claim.ok_or(InvalidToken::LegacyClaim)?);

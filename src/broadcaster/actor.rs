@@ -1,5 +1,5 @@
-//! The central actor. It owns the ticking timer and the registry of subscribers. It appends the ticker's
-//! messages and the presence events (about active subscriptions) to the log; a log in Redis appends the
+//! The central actor. It owns the registry of subscribers and the timer of the ticker. It appends presence
+//! events (about active subscriptions) and the ticker's messages to the log. Only a log in Redis appends the
 //! ticker's messages itself. The actor never waits for a socket. It signals the worker threads when settings
 //! change or the server drains; the log signals them when there are new events.
 
@@ -29,8 +29,8 @@ pub struct Broadcaster {
     pub(super) log: Arc<MemoryLog>,
     pub(super) appender: Arc<dyn Appender>,
     /// For a log that appends the ticker's messages itself (Redis): passes it the ticker's settings, or
-    /// `None` while this server requests no messages. For all other logs, this field is `None`, and this
-    /// actor appends the messages.
+    /// `None` during a drain, when this server requests no messages. For all other logs, this field is
+    /// `None`, and this actor appends the messages.
     pub(super) ticking_by_log: Option<watch::Sender<Option<TickerSettings>>>,
     pub(super) clients: ClientRegistry,
     pub(super) ticker: Ticker,
@@ -43,8 +43,8 @@ pub struct Broadcaster {
     /// Handle of the timer that fires when the ticker's next message is due.
     pub(super) ticking: SpawnHandle,
     pub(super) metrics: Arc<Metrics>,
-    /// Resolves when the log's thread has ended. `None` for a log in memory, which has no thread, and after
-    /// the actor has started, because it then waits on the receiver.
+    /// Resolves when the log's thread has ended. `None` for a log in memory, which has no thread. Also `None`
+    /// after the actor has started, because the receiver is then in a future that waits for it.
     pub(super) log_gone: Option<oneshot::Receiver<Infallible>>,
     /// Dropped when the actor ends for any reason. The drop resolves [`Gone`](super::Gone), which tells the
     /// process that the actor has ended.
@@ -191,8 +191,8 @@ impl Handler<Drain> for Broadcaster {
     }
 }
 
-/// Message to the actor: end, which tells the process to end, because the fan-out of a worker thread has
-/// panicked.
+/// Message to the actor: end, because the fan-out of a worker thread has panicked. The end of the actor tells
+/// the process to end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GiveUp;

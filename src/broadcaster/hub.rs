@@ -75,12 +75,11 @@ pub struct Hub {
     state: watch::Receiver<HubState>,
     retry: Duration,
     selections: Arc<Selections>,
-    /// What a subscriber receives that asks for no topic and has no token: the public events on the default
-    /// topic.
+    /// What a subscriber without a topic and a token receives: the public events on the default topic.
     default_selection: Arc<Selection>,
 }
 
-/// Resolves when the Broadcaster has stopped, which happens only after a failure.
+/// Resolves when the Broadcaster has stopped: after a failure, or because all handles to it were dropped.
 pub type Gone = oneshot::Receiver<std::convert::Infallible>;
 
 impl Hub {
@@ -95,10 +94,11 @@ impl Hub {
     }
 
     /// Like [`Self::start`], with a log of the given kind. Loads the newest events that the log has stored,
-    /// and blocks the calling thread meanwhile: for 10 s or a little longer if Redis cannot be reached.
+    /// and blocks the calling thread meanwhile. If Redis cannot be reached, fails after 10 s or some seconds
+    /// more.
     ///
-    /// Returns a [`LogError`] if the file cannot be created, read or locked, is damaged or is not a log, or
-    /// if Redis cannot be reached or used, or has other data under the log's keys.
+    /// Returns a [`LogError`] if the file cannot be created, read or locked, is damaged or is not a log. With
+    /// Redis, returns it if Redis cannot be reached or used, or has other data under the log's keys.
     pub fn start_with_log(
         mut settings: HubSettings,
         log: LogKind,
@@ -164,8 +164,8 @@ impl Hub {
     /// Publishes an event, even during a drain or when the log's queue is full. Returns the event's id when
     /// the log has stored the event, as durably as the log is configured.
     ///
-    /// Fails with [`PublishError::Unavailable`] if the log has no space, has failed or cannot be reached, and
-    /// with [`PublishError::Gone`] if the Broadcaster or the thread of the log has stopped. With Redis,
+    /// Fails with [`PublishError::Unavailable`] if the log has no space, has failed or cannot be reached.
+    /// Fails with [`PublishError::Gone`] if the Broadcaster or the thread of the log has stopped. With Redis,
     /// `Unavailable` can also mean that only the response was lost. The event is then delivered despite the
     /// error.
     pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
@@ -178,8 +178,8 @@ impl Hub {
         Ok(appended?)
     }
 
-    /// Publishes an event for a publish request. Fails if the hub is draining, no permit is free, or the
-    /// log's queue is full.
+    /// Publishes an event for a publish request. Fails if the hub is draining, too many publish requests are
+    /// in flight, or the log's queue is full. Also fails like [`Self::publish`].
     pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
         if self.state.borrow().draining {
             return Err(PublishError::Draining);
@@ -205,8 +205,8 @@ impl Hub {
         self.appender.is_writable()
     }
 
-    /// Waits until the log has flushed or refused all events so far, including the presence events that
-    /// report the end of the subscriptions of subscribers that left.
+    /// Waits until the log has flushed or refused all events so far. These include the presence events about
+    /// the subscriptions that ended because their subscribers left.
     pub(crate) async fn flush(&self) {
         // The actor handles messages in order. When it answers this message, it has handled all earlier ones,
         // such as those of subscribers that left.
@@ -222,8 +222,8 @@ impl Hub {
     }
 
     /// Starts the drain, without waiting for the streams to end: rejects new streams, and ends each existing
-    /// stream with a random `retry:` and the id to resume from. Streams in memory end after every event up to
-    /// the head; streams in the archive end at once.
+    /// stream with a random `retry:` and the id to resume from. A stream that reads from memory first sends
+    /// every event up to the head. A stream that still reads older events from Redis ends at once.
     pub async fn drain(&self) -> Result<(), BroadcasterGone> {
         self.ask(Drain).await
     }
@@ -274,7 +274,7 @@ impl Hub {
     }
 
     /// Looks up in memory where a subscriber starts. If memory cannot tell, the result has what is needed to
-    /// find it in the archive.
+    /// find it in the archive (the whole log in Redis).
     pub(crate) fn look_up(&self, from: &ResumeFrom, selection: &Selection) -> ResumeLookup {
         event_log::look_up(&self.log, self.archive.as_ref(), from, selection)
     }

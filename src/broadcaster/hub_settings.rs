@@ -9,8 +9,8 @@ use crate::{
     matching::HubUrl,
 };
 
-/// Settings of a [`Hub`](super::Hub). By default, the ticker, which appends numbered messages at an interval, is off, and
-/// only published events are delivered.
+/// Settings of a [`Hub`](super::Hub). By default, only published events are delivered: the ticker, which
+/// appends numbered messages at an interval, is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSettings {
     /// The settings that can change while the hub runs.

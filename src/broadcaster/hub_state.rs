@@ -14,6 +14,6 @@ pub(crate) struct HubState {
     /// evicted.
     pub(crate) checkpoints: bool,
     /// Whether the server is draining. Each stream that reads from memory then ends at the head, after all
-    /// its events. Each stream that reads from the archive ends immediately.
+    /// its events. Each stream that still reads older events from Redis ends immediately.
     pub(crate) draining: bool,
 }

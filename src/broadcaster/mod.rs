@@ -1,5 +1,6 @@
 //! The central actor and the handle through which the rest of the server uses it. The `Broadcaster` registers
-//! and limits subscribers, lists active subscriptions, and runs the ticking timer.
+//! and limits subscribers, lists active subscriptions, and runs the timer of the ticker, which appends
+//! numbered messages.
 
 mod actor;
 mod client_registry;

@@ -12,7 +12,8 @@ use crate::{
     matching::{HubUrl, MatcherText, MatcherType, SUBSCRIPTIONS_PATH},
 };
 
-/// The characters that are percent-encoded in paths: all but the unreserved ones (RFC 6570, section 3.2.2).
+/// The characters that are percent-encoded in a path segment: all but the unreserved ones (RFC 6570, section
+/// 3.2.2).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -22,8 +22,8 @@ pub(crate) struct Subscribe {
     pub(crate) access: Option<Arc<Access>>,
 }
 
-/// Keeps a subscriber registered until it is dropped. If the requester leaves before the actor replies, the
-/// reply with the permit is dropped, so the subscriber is removed too.
+/// Keeps a subscriber registered until the permit is dropped. If the requester leaves before the actor
+/// replies, the reply is dropped with the permit in it, which removes the subscriber again.
 #[derive(Debug)]
 pub(crate) struct Permit {
     broadcaster: Addr<Broadcaster>,

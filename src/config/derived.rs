@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Config {
-    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`](super::RELOADABLE) keys except
-    /// `auth.issuers`, which the token verifier applies.
+    /// The settings that the Broadcaster applies while it runs: all [`RELOADABLE`](super::RELOADABLE) keys
+    /// except `auth.issuers`, which the token verifier applies.
     pub fn live_settings(&self) -> LiveSettings {
         LiveSettings {
             ticker: TickerSettings {

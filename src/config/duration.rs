@@ -15,8 +15,8 @@ fn between<'de, D: Deserializer<'de>>(
     duration_of(&found, bounds, "")
 }
 
-/// Parses a duration from `min` to `max`, both included. In the error message, `or` precedes the allowed
-/// durations: it names other values that the caller allows, such as `"off", or `.
+/// Parses a duration from `min` to `max`, both included. If the caller also allows another value, `or` names
+/// it for the error message, such as `"off", or `. Otherwise `or` is empty.
 fn duration_of<E: Error>(found: &Value, (min, max): (&str, &str), or: &str) -> Result<Duration, E> {
     let parse = |text: &str| humantime::parse_duration(text);
     let bounds = || Some(parse(min).ok()?..=parse(max).ok()?);

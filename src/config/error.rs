@@ -9,8 +9,8 @@ use std::{
 use thiserror::Error;
 use toml::Value;
 
-/// Maximum number of characters that an error message quotes of a key or value, with control characters
-/// escaped. `…` replaces the rest.
+/// Maximum number of characters that an error message quotes of a key or value, counted after control
+/// characters are escaped. `…` replaces the characters beyond it.
 const MAX_QUOTED_CHARS: usize = 80;
 
 /// Why a config is refused.
@@ -83,7 +83,7 @@ pub enum ConfigError {
         origin: Origin,
         /// The key, written as `section.key`, or the name of the section.
         key: String,
-        /// The value found, and the allowed values.
+        /// The value found (unless it may contain a password), and the allowed values.
         message: String,
     },
 }
@@ -110,8 +110,8 @@ impl fmt::Display for Origin {
 }
 
 impl ConfigError {
-    /// Converts an error of the TOML parser. Keeps its message, without the lines of the file that its full
-    /// text would quote.
+    /// Converts an error of the TOML parser. Keeps its position and its message, which is shortened. Omits
+    /// the lines of the file that its full text would quote.
     pub(super) fn syntax(path: PathBuf, text: &str, err: &toml::de::Error) -> Self {
         // An error without a position is about the whole file. For example, the nesting is too deep. It is
         // reported at the first line.
@@ -132,8 +132,8 @@ pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string()).collect()
 }
 
-/// Escapes the control characters of a text, so that it is one line, and quotes at most the first
-/// `MAX_QUOTED_CHARS` characters of the result. `…` replaces the rest.
+/// Escapes the control characters of a text, so that it is one line, and returns at most the first
+/// `MAX_QUOTED_CHARS` characters. `…` replaces the characters beyond them.
 pub(super) fn shorten(text: &str) -> String {
     let mut all = escape(text);
     let mut start: String = all.by_ref().take(MAX_QUOTED_CHARS).collect();

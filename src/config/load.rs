@@ -70,7 +70,8 @@ impl Found {
         }
     }
 
-    /// The path of the config file, even if it cannot be read. `None`: there is no config file.
+    /// The path of the config file, even if it cannot be read. `None`: the user named no file, and there is
+    /// none at [`DEFAULT_PATH`].
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Nothing => None,
@@ -87,8 +88,9 @@ impl Sources {
         named.or_else(default).map_or(Found::Nothing, Found::at)
     }
 
-    /// Merges the content of the config file with the variables and flags. Fails if the file cannot be read
-    /// or is not TOML, or if any of these sources has an unknown key or a wrong value.
+    /// Returns the config: the defaults, overridden by the config file, then by the environment variables,
+    /// then by the flags. `found` is the config file. Fails if it cannot be read or is not TOML, or if a
+    /// source has an unknown section or key or a wrong value.
     pub fn load(&self, found: &Found) -> Result<Config, ConfigError> {
         let mut layers = Layers::new();
         match found {
@@ -100,8 +102,8 @@ impl Sources {
             }
         }
         for (name, value) in &self.environment {
-            // Bytes of a name that are not Unicode are replaced. Such a name keeps its prefix, so it is
-            // refused as an unknown section or key.
+            // In a name that is not Unicode, the wrong bytes are replaced. If such a name has the prefix, it
+            // is therefore refused as an unknown section or key.
             let name = name.to_string_lossy();
             if let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX) {
                 let origin = Origin::Variable(name.clone().into_owned());
@@ -245,8 +247,8 @@ impl Layers {
         }
     }
 
-    /// Sets a key from the text of a variable or flag, which is parsed as the type of the key. A list is
-    /// separated by commas.
+    /// Sets a key from the text of a variable or flag, which is parsed as the type of the key. Commas
+    /// separate the items of a list.
     fn set_text(
         &mut self,
         section: &str,

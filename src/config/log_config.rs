@@ -56,7 +56,7 @@ pub enum LogKindName {
     Memory,
     /// In a file, and the newest events also in memory. A restart continues with the events in the file.
     File,
-    /// In Redis: several servers can share the events.
+    /// In Redis, and the newest events also in memory. Several servers can share the events.
     Redis,
 }
 
@@ -73,7 +73,7 @@ impl Choice for LogKindName {
 pub enum SyncPolicy {
     /// The event is synced before it is acknowledged and delivered.
     Always,
-    /// The event is acknowledged first and synced at most `log.sync_interval` later, so a crash in between
+    /// The event is acknowledged first and synced at most `log.sync_interval` later. A crash before the sync
     /// can lose it.
     Interval,
 }

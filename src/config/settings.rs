@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{auth::IssuerConfig, event::Topic, matching::HubUrl};
 
-/// Keys whose changes take effect while the server runs. A change of any other key needs a restart.
+/// Keys whose changes take effect while the server runs. A change of any other key takes effect only after a
+/// restart.
 pub const RELOADABLE: [&str; 6] = [
     "auth.issuers",
     "stream.checkpoints",
@@ -177,7 +178,8 @@ pub struct StreamConfig {
     /// events are evicted first.
     #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
     pub history: usize,
-    /// Maximum number of retained events about active subscriptions, in addition to `history`.
+    /// Maximum number of retained events in memory about active subscriptions, in addition to `history`. The
+    /// oldest of them are evicted first.
     #[serde(deserialize_with = "value::number::<_, 1, 1_000_000>")]
     pub presence_history: usize,
     /// Maximum memory of all retained events, in bytes. The newest event stays even if it needs more. When
@@ -220,7 +222,7 @@ pub struct HubConfig {
     #[serde(with = "value::optional_hub_url")]
     pub url: Option<HubUrl>,
     /// Whether the hub publishes events about active subscriptions and lists these subscriptions. Only a
-    /// client whose token allows it receives them.
+    /// client whose token allows it receives these events and lists.
     #[serde(deserialize_with = "value::boolean")]
     pub subscriptions: bool,
     /// Whether clients of older Mercure versions are also accepted.
@@ -288,7 +290,7 @@ pub struct LimitsConfig {
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
     /// Maximum length of each field of an update (a publish request). A longer field returns 413. In `data`,
-    /// a line break counts as 7 bytes (CRLF as 8), because each further line is sent with the field name
+    /// a line break counts as 7 bytes (CRLF as 8), because the line after it is sent with the field name
     /// `data: `.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
@@ -307,8 +309,8 @@ pub struct LimitsConfig {
     /// one returns 400, or 401 if it is in a token.
     #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
     pub pattern: usize,
-    /// Maximum number of streams of one server that are open with the same token. A further stream returns
-    /// 429.
+    /// Maximum number of streams of one server that are open with the same token at the same time. One more
+    /// returns 429.
     #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
     pub subscriptions: usize,
     /// Maximum length of a token. A longer token returns 401.
@@ -345,9 +347,9 @@ impl Default for LimitsConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CorsConfig {
-    /// Origins whose pages may use the server with credentials, such as the cookie of a user, which then also
-    /// allows publishing. `*`: pages of all origins, but without credentials. Empty: only pages of the
-    /// server's own origin.
+    /// Pages of these origins may use the server with credentials, such as the cookie of a user, and may also
+    /// publish with this cookie. `*`: pages of all origins may use the server, but without credentials.
+    /// Empty: only pages of the server's own origin.
     #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,
 }

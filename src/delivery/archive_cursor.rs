@@ -54,9 +54,10 @@ impl ArchiveCursor {
         self.after.map(|after| after.id)
     }
 
-    /// Waits until there are fetched items to process, and requests them from the archive if none are left.
-    /// Returns `false` if the archive has no further items. If this future is dropped while it waits for the
-    /// items, the request stays pending, and the next call waits for the same response.
+    /// If no fetched items are left to process, requests the next ones from the archive and waits for them.
+    /// Returns `false` if the archive has no items after the cursor, and fails if it cannot be read. If this
+    /// future is dropped while it waits for items, the request stays pending: the next call waits for the
+    /// same response.
     pub(crate) async fn fetch(&mut self, archive: &Archive) -> Result<bool, LogUnavailable> {
         if self.items.is_empty() {
             if let Some(after) = self.after.filter(|after| after.others.is_none()) {
@@ -79,8 +80,8 @@ impl ArchiveCursor {
     }
 
     /// Encodes fetched items for the subscriber, and moves the cursor past them. Stops when at least `most`
-    /// topics were matched against its selection, or when no fetched item is left. The next call continues
-    /// with the remaining items.
+    /// topics of events were matched, or when no fetched item is left. The next call continues with the
+    /// remaining items.
     pub(crate) fn take(
         &mut self,
         most: usize,

@@ -30,9 +30,10 @@ impl Position {
         }
     }
 
-    /// Whether the client should receive a checkpoint, an event that only sets its last event id. It should
-    /// if its present id is from before position `newer_half`, where the newer half of the history begins,
-    /// and so may soon be evicted. The id before `cursor` must be newer than its present id.
+    /// Whether the client needs a checkpoint, an event that only sets its last event id. This is so if its
+    /// last event id is from before position `newer_half` and so may soon be evicted: the newer half of the
+    /// history begins there. Returns `false` if the id before `cursor`, which the checkpoint would have, is
+    /// not newer.
     pub(crate) fn is_at_risk(self, cursor: u64, newer_half: u64) -> bool {
         self.announced < cursor.min(newer_half)
     }

@@ -197,8 +197,8 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Collects the events for each group into a round. A group that receives none of the events gets no
-    /// round. The caller must deliver the rounds, and call [`Self::set_delivered_to`], before it routes
-    /// further events.
+    /// round. The caller must deliver the rounds, and call [`Self::set_delivered_to`], before it calls this
+    /// again.
     pub(crate) fn route(&mut self, entries: &[Entry], now: Instant) -> Vec<(GroupId, Round)> {
         let Self { groups, router, .. } = self;
         let mut touched = Vec::new();
@@ -248,7 +248,8 @@ impl<O: Outlet> Registry<O> {
     }
 
     /// Writes a round to the clients in one part of a group: to each only the events that it lacks. Removes a
-    /// client if its outlet fails or does not accept everything. Returns what was accepted.
+    /// client if its outlet fails or does not accept everything. Returns the numbers of delivered events,
+    /// accepted bytes and clients that fell behind.
     pub(crate) fn deliver(&mut self, round: &Round, part: Part, now: Instant) -> DeliveryStats {
         self.each(part, |client, result| {
             let (events, start) = round.lacked(client.position.cursor);

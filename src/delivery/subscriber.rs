@@ -1,7 +1,7 @@
 //! Decides what a subscriber is sent next, from its cursor in the log.
 //!
-//! It does no socket I/O: the transport asks for the next bytes and writes them. If the socket is slow, the
-//! transport only asks later.
+//! It does no socket I/O: the transport calls [`Subscriber::next`], and writes the bytes that this returns.
+//! If the socket is slow, the transport only calls it later.
 
 use std::{sync::Arc, time::Instant};
 
@@ -185,7 +185,8 @@ impl Subscriber {
         });
     }
 
-    /// Returns what the transport must do next, and moves the cursor past the events that it returns.
+    /// Returns what the transport must do next, and moves the cursor past the events that were read or are
+    /// missing.
     pub(crate) fn next(&mut self) -> Next {
         let next = self.read();
         if self.opening.is_some() || matches!(next, Next::Bytes(_)) {
@@ -207,8 +208,8 @@ impl Subscriber {
         }
     }
 
-    /// Returns what comes next, without the opening: the end of the stream, the warning that the token
-    /// expires soon, the archive, or the next batch from memory.
+    /// Returns what the transport must do next, without regard to `opening`. In this order: end the stream if
+    /// its time is over, warn that the token expires soon, read the archive, send the next batch from memory.
     fn read(&mut self) -> Next {
         if let Some(expiry) = &mut self.expiry {
             let now = Instant::now();
@@ -235,7 +236,8 @@ impl Subscriber {
     }
 
     /// Returns the next batch from memory. If events are missing in memory, switches to the archive or
-    /// returns a gap. At the head, ends the stream if the server is draining.
+    /// returns a gap. At the head, returns [`Next::Wait`], or the end of the stream if the server is
+    /// draining.
     fn read_memory(&mut self, draining: bool) -> Next {
         let cursor = self.position.cursor;
         let mut batch = Batch::new(self.framing);
@@ -284,7 +286,7 @@ impl Subscriber {
                 if self.switch_to_archive() {
                     Next::Nothing
                 } else {
-                    self.skip_presence_gap()
+                    self.presence_gap()
                 }
             }
             Read::Missing => self.skip_to(cursor + 1),
@@ -293,7 +295,8 @@ impl Subscriber {
         }
     }
 
-    /// How many topics one read may match: 1, plus [`MATCH_BUDGET`] divided by the cost to match one topic.
+    /// A read ends when it has matched this many topics: 1, plus [`MATCH_BUDGET`] divided by the cost to
+    /// match one topic. The topics of the last event can exceed the number.
     fn topics_at_a_time(&self) -> usize {
         1 + MATCH_BUDGET / self.selection.match_cost().max(1)
     }
@@ -322,7 +325,7 @@ impl Subscriber {
 
     /// Returns a gap to send, because presence events (events about active subscriptions) after the cursor
     /// may have been evicted. The cursor does not move.
-    fn skip_presence_gap(&mut self) -> Next {
+    fn presence_gap(&mut self) -> Next {
         let gap = self.hub.log().gap_of_presence(self.position.cursor);
         self.position.announced = self.position.cursor;
         self.hub.metrics().count_gap(gap.reason);

@@ -17,7 +17,8 @@ pub struct EventId {
     /// publishers were told are stored.
     pub epoch: u64,
     /// The number of the event. Numbers start at 1 and increase by one; 0 is the position before the first
-    /// event. In Redis, each epoch starts again at 1. In a file, a new epoch continues the numbers.
+    /// event. In memory and in Redis, each epoch starts again at 1. In a file, a new epoch continues the
+    /// numbers.
     pub seq: u64,
 }
 

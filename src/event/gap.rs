@@ -15,9 +15,9 @@ pub(crate) enum GapReason {
     /// The events are no longer in the log. Usually they were evicted; in Redis, another program may also
     /// have deleted them.
     Evicted,
-    /// The last event id of the client has another epoch than the events that follow, so events may have been
-    /// lost. The id is from before a restart of a log in memory, from before a loss of events, or from
-    /// another server.
+    /// The last event id of the client has another epoch (first number) than the events that follow, so
+    /// events may have been lost. The id is from before a restart of a log in memory, from before a loss of
+    /// events, or from another server.
     Epoch,
     /// The log knows no event with the requested id. The event does not exist yet, no retained event has this
     /// id that a publisher chose, or the text is not an id.
@@ -43,7 +43,7 @@ impl Serialize for GapReason {
     }
 }
 
-/// Reports that events are missing from a stream, which continues right after the id `resumed_after`.
+/// Reports that events are missing from a stream, and where the stream continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gap {
     /// Why the events are missing.

@@ -44,8 +44,8 @@ pub enum InvalidGivenId {
 
 impl GivenId {
     /// Maximum length of an id, in bytes of its URI form. Longer ids are refused. A client may percent-encode
-    /// every byte of the URI form again. The server accepts this too: it reads at least 1,020 bytes of a last
-    /// event id, and the result has at most 765.
+    /// every byte of the URI form again, which makes at most 765 bytes. The server accepts that, because it
+    /// reads at least 1,020 bytes of a last event id.
     pub const MAX_BYTES: usize = 255;
 
     /// Validates an id and percent-encodes its characters outside ASCII (RFC 3987, section 3.1). Clients send

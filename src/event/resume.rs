@@ -34,8 +34,8 @@ impl ResumeFrom {
     /// A value that is not UTF-8 is decoded as Latin-1, which some clients use for characters outside ASCII.
     /// Both encodings result in the same [URI form](to_uri).
     pub(crate) fn parse(last_event_id: &[u8]) -> Self {
-        // A value longer than this limit is too long to be a valid id. After truncation it still is, so it
-        // becomes `Unknown`.
+        // A value longer than this limit is not a valid id. After truncation it is still too long for one, so
+        // it becomes `Unknown`.
         let head = &last_event_id[..last_event_id.len().min(4 * Gap::MAX_REQUESTED)];
         let text = match std::str::from_utf8(head) {
             Ok(text) => text.to_owned(),

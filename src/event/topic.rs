@@ -6,8 +6,8 @@ use std::{fmt, sync::Arc};
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 use thiserror::Error;
 
-/// The subject of an event, usually a URL. It can be any text except `*`, without control and format
-/// characters. Two topics are equal only if all their bytes are.
+/// The subject of an event, usually a URL. It can be any text of 1 to [`Topic::MAX_BYTES`] bytes except `*`,
+/// without control and format characters. Two topics are equal only if all their bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
@@ -51,8 +51,8 @@ impl Topic {
         Ok(Self(text.into()))
     }
 
-    /// Creates a topic without validation. The text is from the hub itself, and may then exceed the maximum
-    /// length, or it was validated before it was stored.
+    /// Creates a topic without validation, from a text of the hub itself or from one that was validated
+    /// before it was stored. A text of the hub may exceed the maximum length.
     pub(crate) fn of_hub(text: &str) -> Self {
         Self(text.into())
     }

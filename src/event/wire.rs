@@ -54,7 +54,7 @@ impl Frame {
         self.chunk.slice(self.range(framing))
     }
 
-    /// Length of the frame and its HTTP chunk in bytes, which is also the memory that the log needs for them.
+    /// Length of the frame with its HTTP chunk in bytes. The log needs this much memory for them.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
     }
@@ -140,9 +140,9 @@ pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
 /// Creates the beginning of a stream: the reconnect delay, and a comment. The comment makes proxies forward
 /// the headers and makes `onopen` fire before the first event.
 ///
-/// `last_id` is the id after which the stream starts. It is sent as a checkpoint, so a client that is
-/// disconnected before its first event loses nothing. `None`: the client already knows this id, or it is
-/// unknown. If events are missing, `gap` is sent last.
+/// `last_id` is the id after which the stream starts. It is sent as a checkpoint, an event that sets the
+/// client's last event id. So a client that is disconnected before its first event loses nothing. `None`: the
+/// client already knows this id, or it is unknown. If events are missing, `gap` is sent last.
 pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&Gap>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
@@ -187,8 +187,8 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
 }
 
 /// Size of `data` in an encoded stream, in bytes, without the field name of the first line and without the
-/// last line break. Each further line adds its field name, `data: `. A CRLF counts as two bytes, although
-/// only an LF is sent.
+/// last line break. Each later line adds its field name, `data: `. A CRLF counts as two bytes, although only
+/// an LF is sent.
 pub(crate) fn data_bytes(data: &str) -> usize {
     const FIELD: usize = "data: ".len();
     data.len() + FIELD * (lines(data).count() - 1)

@@ -129,11 +129,11 @@ impl Item {
 
 /// A request to the archive.
 pub(super) enum ArchiveRequest {
-    /// Read items from the id `from` on, or from the oldest item on if `from` is `None`.
+    /// Read one item or a batch, starting at the id `from`. If `from` is `None`, start at the oldest item.
     Read {
         from: Option<EventId>,
-        /// True: read only one item, the first whose id is at least `from`. False: read a batch of items
-        /// whose ids are after `from`.
+        /// True: read only one item, the first whose id is at least `from`. False: read a batch, without the
+        /// item `from` itself.
         first: bool,
         done: Reply<Vec<Item>>,
     },
@@ -142,8 +142,8 @@ pub(super) enum ArchiveRequest {
         id: EventId,
         done: Reply<Option<Item>>,
     },
-    /// Look up the id that the log assigned to an event. `id` is the one that the publisher chose for the
-    /// event.
+    /// Look up an event by the id that its publisher chose. The response is the id that the log assigned to
+    /// the event. `None`: the log does not know the id.
     Given {
         id: GivenId,
         done: Reply<Option<EventId>>,
@@ -228,7 +228,7 @@ impl Archive {
 
     /// Finds where a subscriber starts. If the log does not know the requested id, the subscriber starts at
     /// the oldest event, after a gap. If the requested event was evicted or lost, it starts at the next
-    /// retained event. It receives a gap only if it misses an event.
+    /// retained event. It then receives a gap only if it misses an event that it may want.
     pub(crate) async fn resume(
         &self,
         from: &ResumeFrom,

@@ -1,7 +1,6 @@
 //! Maps positions in memory to event ids and back. An event id is an epoch and a number. Within a span,
-//! position and number both increase by one from event to event. A log that several servers write can
-//! continue in another epoch, or after events that this server never received. A new span begins at each such
-//! point.
+//! position and number both increase by one from event to event. A new span begins if a log in Redis
+//! continues in another epoch, or after missing events.
 
 use std::collections::VecDeque;
 
@@ -18,8 +17,8 @@ struct EpochSpan {
     /// The position of the first event in this series.
     from: u64,
     first: EventId,
-    /// Whether no event is missing between the previous series of events and this one, except evicted
-    /// presence events.
+    /// False if events may be missing between the previous series of events and this one. Evicted presence
+    /// events do not count as missing.
     follows: bool,
 }
 
@@ -58,7 +57,8 @@ impl EpochHistory {
     }
 
     /// Begins a new series of consecutive ids: the event at position `from` has the id `first`. If `follows`
-    /// is false, events before `first` are missing, and the position before `from` represents them (a hole).
+    /// is false, events before `first` may be missing, and the position before `from` is a hole, which marks
+    /// this.
     pub(super) fn begin_span(&mut self, from: u64, first: EventId, follows: bool) {
         let mut span = EpochSpan {
             from,
@@ -111,9 +111,9 @@ impl EpochHistory {
         }
     }
 
-    /// The id right before this position, which a subscriber with its cursor there has as its last event id.
-    /// There need not be an event with this id: before the first event of a log, its number is usually 0.
-    /// `None` if no lower number exists, or if the id was forgotten.
+    /// The id right before this position: the last event id of a subscriber whose cursor is at this position.
+    /// There need not be an event with this id: before the first event of a log, the number in the id is
+    /// usually 0. `None` if no lower number exists, or if the id was forgotten.
     pub(super) fn id_before(&self, position: u64) -> Option<EventId> {
         let span = self.span(position);
         if self.has_forgotten && position < span.from {

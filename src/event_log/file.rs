@@ -32,19 +32,20 @@ const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 /// the file format's version.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
-/// Key of the number from which on events are in the file, except evicted presence events (those about active
-/// subscriptions). The oldest event may have a larger number. The key is absent until an event is evicted.
+/// Key of a number: all events from this number on are in the file, except evicted presence events (those
+/// about active subscriptions). The oldest event may have a larger number. Absent until a commit removes an
+/// event that is not a presence event.
 const FIRST: &str = "first";
 const NEXT: &str = "next";
 const TICKS: &str = "ticks";
-/// Key of a number before which presence events (those about active subscriptions) may be missing, because
-/// they were evicted. The key is absent until the first of them is evicted.
+/// Key of a number: presence events (those about active subscriptions) with smaller numbers may be missing,
+/// because they were evicted. Absent until the first commit with numbers in `Batch::evicted_presence`.
 const PRESENCE_FROM: &str = "presence_from";
 /// Key of a flag: 1 while acknowledged events may not be synced to disk yet, otherwise 0.
 const UNSYNCED: &str = "unsynced";
 
-/// The version of the file format that this code reads and writes. A file with another version is refused and
-/// left unchanged.
+/// The version of the file format that this code reads and writes. A file with another version is refused,
+/// and its events stay unchanged.
 const OUR_FORMAT: u64 = 2;
 
 /// Size of redb's page cache, in bytes. It is small, because events are read only when the file is opened.
@@ -59,7 +60,8 @@ pub(super) struct FileMetadata {
     pub(super) first: u64,
     /// The number that the next event will have.
     pub(super) next: u64,
-    /// How many numbered messages of the ticker, which publishes them for tests, were appended so far.
+    /// The number of the ticker's next message, starting at 0. (The ticker publishes numbered messages for
+    /// tests and demos.)
     pub(super) ticks: u64,
     /// Whether acknowledged events may not be synced to disk yet. If this is true when the server starts, the
     /// last process did not end cleanly, and such events may be lost.
@@ -88,7 +90,8 @@ pub(super) struct FileStore {
     path: PathBuf,
     db: Database,
     /// Device, inode and length of the file at `path` when it was opened or after the last commit. If they
-    /// differ before the next commit, another program has moved, replaced or truncated the file.
+    /// differ before the next commit, another program has moved, replaced or truncated the file, and the
+    /// commit fails.
     identity: Identity,
     epoch: u64,
     acknowledged: AcknowledgedFile,
@@ -99,9 +102,9 @@ pub(super) struct FileStore {
 
 impl FileStore {
     /// Opens the file, or creates it if it does not exist. A new log gets the epoch `now`, in milliseconds
-    /// since 1970, or a later one if a left-over `.acknowledged` file has `now` or a later epoch. Does not
-    /// create the folder: if it is missing, something else is wrong, for example an unmounted disk, and a new
-    /// log would hide the problem.
+    /// since 1970. If an earlier log at this path left an intact `.acknowledged` file, the epoch is also
+    /// larger than the epoch in that file. Does not create the folder. If it is missing, something else is
+    /// wrong, for example an unmounted disk, and a new log would hide the problem.
     pub(super) fn open(path: &Path, now: u64) -> Result<Self, LogError> {
         let error = |reason| LogError::in_file(path, reason);
         match fs::metadata(path) {
@@ -126,8 +129,8 @@ impl FileStore {
         let backend = FileBackend::new(file).map_err(|err| error(&err))?;
         let made = builder().create_with_backend(backend);
         let made = made.map_err(redb::Error::from).and_then(|db| {
-            // An earlier log at this path may have left its `.acknowledged` file behind. The new log needs an
-            // epoch after that of the earlier one.
+            // An earlier log at this path may have left its `.acknowledged` file behind. The new log needs a
+            // larger epoch than the earlier one.
             let acknowledged_at_open = Acknowledged::read(path)?;
             let acknowledged = AcknowledgedFile::open(path)?;
             if let Ok(Acknowledged { next, .. }) = acknowledged_at_open {
@@ -150,8 +153,8 @@ impl FileStore {
             store.epoch = store.new_epoch(now);
             store.prepare()?;
             store.identity = Identity::of(path)?;
-            // Replace what an older `.acknowledged` file said by the start of this log. Otherwise `loss`
-            // would report missing events.
+            // Forget what an `.acknowledged` file of an earlier log said. Otherwise `loss` would report that
+            // acknowledged events may be missing from the new log.
             let (epoch, next) = (store.epoch, 1);
             store.acknowledged_at_open = Ok(Acknowledged { epoch, next });
             Ok(store)
@@ -264,8 +267,9 @@ impl FileStore {
             .max(known.saturating_add(1))
     }
 
-    /// All events in the file, oldest first, with their numbers. Fails if any cannot be decoded, or if any is
-    /// missing that is not an evicted presence event.
+    /// All events in the file, oldest first, with their numbers. Fails if any cannot be decoded, or if a
+    /// number is missing. A missing number before the one in `PRESENCE_FROM` is taken for an evicted presence
+    /// event.
     pub(super) fn events(&self) -> Result<Vec<(u64, Record)>, redb::Error> {
         let events = self.db.begin_read()?.open_table(EVENTS)?;
         let mut records = Vec::new();

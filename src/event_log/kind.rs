@@ -17,9 +17,9 @@ pub enum LogKind {
     File {
         /// The path of the file. Its folder must exist.
         path: PathBuf,
-        /// Maximum time from the acknowledgement of an event to its sync to disk. A crash can lose the events
-        /// that were acknowledged within this time before the crash. `None`: each event is synced to disk
-        /// before it is acknowledged.
+        /// Maximum time from the acknowledgement of an event to its sync to disk, unless the file cannot be
+        /// written. A crash of the server or of the machine can lose acknowledged events that are not synced
+        /// yet. `None`: each event is synced to disk before it is acknowledged.
         sync_interval: Option<Duration>,
     },
     /// In Redis, with the newest events also in memory. Any number of processes can share the log.
@@ -36,14 +36,15 @@ pub struct RedisSettings {
     /// Approximate maximum number of events in Redis, not counting presence events (those about active
     /// subscriptions). When it is exceeded, the oldest events are evicted.
     pub events: usize,
-    /// Approximate maximum age of an event in Redis. Eviction may be late by a thousandth of this age, or by
-    /// a few seconds if that is longer. The newest event is kept. `None`: no limit.
+    /// Approximate maximum age of an event in Redis. Eviction is usually late by at most a thousandth of this
+    /// age, or by a few seconds if that is longer. The newest event is kept. `None`: no limit.
     pub age: Option<Duration>,
 }
 
 impl LogKind {
     /// Fails if the folder of the log file does not exist, or if something other than a regular file is at
-    /// `path`. Does not open or create the file. Always succeeds for a log in memory or in Redis.
+    /// the path of the log file. Does not open or create the file. Always succeeds for a log in memory or in
+    /// Redis.
     pub fn check(&self) -> Result<(), LogError> {
         let Self::File { path, .. } = self else {
             return Ok(());

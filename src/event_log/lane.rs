@@ -33,19 +33,18 @@ pub(super) struct Lane {
     newer: NewerHalf,
 }
 
-/// Where the newest events begin that fit into half of the bounds. [`Lane::newer_half`] updates it; until
-/// then, new events are simply added to this half.
+/// The start of the newer half of a history: its newest events that fit into half of the bounds.
+/// [`Lane::newer_half`] updates the start. Between its calls, new events are simply added to the half.
 #[derive(Debug, Clone, Copy, Default)]
 struct NewerHalf {
-    /// Index in `entries` of the oldest event of the newer half, the newest events that fit into half of the
-    /// bounds.
+    /// Index in `entries` of the oldest event of the newer half.
     from: usize,
     /// Memory of all entries from index `from` on, in bytes.
     bytes: usize,
 }
 
-/// Limits of a history: number of events, memory in bytes, and age of the oldest event. `age: None` means no
-/// limit.
+/// Limits of a history: maximum number of events, maximum memory in bytes, and maximum age of the oldest
+/// event. `age: None` means no limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) events: usize,
@@ -195,8 +194,9 @@ impl Lane {
         self.retained() > 1 && self.oldest_retained().is_some_and(exceeds)
     }
 
-    /// The position of the oldest of the newest retained events that fit into `half_bounds`. The newest event
-    /// always counts as one that fits. If the lane is empty, returns `next`, the position of the next event.
+    /// The position where the newer half begins: the newest retained events that fit into `half_bounds`. The
+    /// newest event belongs to it even if it does not fit. If the lane is empty, returns `next`, the position
+    /// of the next event.
     pub(super) fn newer_half(&mut self, half_bounds: Bounds, next: u64, now: Instant) -> u64 {
         let newest = self.entries.len().saturating_sub(1);
         while self.newer.from < newest {

@@ -24,8 +24,9 @@ use crate::{
     matching::Selection,
 };
 
-/// Approximate memory of an entry in addition to its encoded event, topics, id chosen by the publisher, and
-/// name, in bytes: the struct itself, and the overhead of the allocator and of reference counts.
+/// Approximate memory of an entry without its content, in bytes: the struct itself, and the overhead of the
+/// allocator and of reference counts. The content is the encoded event, its topics, its name, and the id that
+/// its publisher chose.
 const ENTRY_BYTES: usize = 192;
 
 /// An event log in memory.
@@ -77,8 +78,9 @@ impl MemoryLog {
         self.ticks.store(ticks, Ordering::Release);
     }
 
-    /// Limits the newer half of the history, the events that will not be evicted soon. If `events` or `age`,
-    /// the limits of the log in Redis, are lower than those of memory, half of them applies.
+    /// Applies the limits of the log in Redis, `events` and `age`, to the newer half of the history (the
+    /// events that will not be evicted soon). For each limit, half of the lower value applies: that of Redis
+    /// or that of memory.
     pub(super) fn with_archive_bounds(mut self, events: usize, age: Option<Duration>) -> Self {
         let Bounds {
             events: own_events,
@@ -99,9 +101,10 @@ impl MemoryLog {
         self.retained.read().epoch_history.epoch()
     }
 
-    /// Sets the id of the next event to `first`. Later ids count up from there. If `follows` is false, events
-    /// before `first` are missing. The next position then becomes a hole, an entry without an event, unless
-    /// the newest entry is one. A subscriber that reads a hole receives a gap.
+    /// Sets the id of the next event to `first`. The ids of later events count up from `first`. If `follows`
+    /// is false, events before `first` may be missing. The next position then becomes a hole, an entry
+    /// without an event, unless the newest entry already is a hole. A subscriber that reads a hole receives a
+    /// gap.
     pub(crate) fn begin_span(&self, first: EventId, follows: bool) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
@@ -125,7 +128,7 @@ impl MemoryLog {
 
     /// Advances the position of the next event to `next`. The skipped positions belong to presence events
     /// (events about active subscriptions) that the file or Redis has evicted. Presence events are evicted
-    /// oldest first, so all of them are removed from memory. Does nothing if `next` is not ahead.
+    /// oldest first, so all presence events in memory are removed. Does nothing if `next` is not ahead.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -136,14 +139,14 @@ impl MemoryLog {
         retained.unknown_audience_before = next;
     }
 
-    /// Encodes an event, appends it, and returns its id. Then evicts the oldest events if the log exceeds its
-    /// bounds. The age of the event is measured from `now`.
+    /// Encodes an event, appends it, and evicts the oldest events if the log exceeds its bounds. Returns the
+    /// id of the appended event. The age of the event is measured from `now`.
     pub(crate) fn append(&self, event: &Event, now: Instant) -> EventId {
         self.append_to(&mut self.retained.write(), event, now)
     }
 
-    /// Encodes events, appends them in order, and returns their ids. The age of each event is measured from
-    /// its `Instant`.
+    /// Encodes events, appends them in order, and evicts the oldest events if the log exceeds its bounds.
+    /// Returns the ids of the appended events. The age of each event is measured from its `Instant`.
     pub(crate) fn append_all<'a>(
         &self,
         events: impl IntoIterator<Item = (&'a Event, Instant)>,
@@ -214,9 +217,9 @@ impl MemoryLog {
         self.retained.read().epoch_history.id(position)
     }
 
-    /// The id right before this position, which a subscriber with its cursor there has as its last event id.
-    /// There need not be an event with this id: before the first event of a log, its number is usually 0.
-    /// `None` if no lower number exists, or if the id was forgotten.
+    /// The id right before this position: the last event id of a subscriber whose cursor is at this position.
+    /// There need not be an event with this id: before the first event of a log, the number in the id is
+    /// usually 0. `None` if no lower number exists, or if the id was forgotten.
     pub(crate) fn id_before(&self, position: u64) -> Option<EventId> {
         self.retained.read().epoch_history.id_before(position)
     }
@@ -228,8 +231,8 @@ impl MemoryLog {
     }
 
     /// Tries to find in memory where a subscriber starts. Succeeds for [`ResumeFrom::Now`], and for
-    /// [`ResumeFrom::After`] if memory retains every later event that the subscriber may select. Otherwise
-    /// returns `None`, and the archive must decide.
+    /// [`ResumeFrom::After`] if [`Self::cursor_after`] returns a position. Otherwise returns `None`, and the
+    /// archive must decide.
     pub(crate) fn find(
         &self,
         from: &ResumeFrom,
@@ -239,8 +242,8 @@ impl MemoryLog {
         retained.find(from, selection.may_select_presence())
     }
 
-    /// The position after the event with this id. `None` if memory does not know the id, or does not retain
-    /// every later event that the subscriber may select.
+    /// The position after the event with this id. `None` if memory does not know the id, if it has evicted a
+    /// later event that the subscriber may select, or if events may be missing right after the id (a hole).
     pub(crate) fn cursor_after(&self, id: EventId, selection: &Selection) -> Option<u64> {
         let retained = self.retained.read();
         retained.cursor_after(id, selection.may_select_presence())
@@ -248,7 +251,7 @@ impl MemoryLog {
 
     /// Finds where a subscriber starts. If the log does not know the requested event, or does not retain
     /// every later one, the subscriber starts at the oldest retained event. It first receives a gap with the
-    /// reason, unless the log knows that it missed nothing.
+    /// reason, unless the log knows that none of the missed events was for it.
     pub(crate) fn resume(&self, from: &ResumeFrom, selection: &Selection) -> ResumePoint<u64> {
         let retained = self.retained.read();
         // `false`: evicted presence events do not matter for the start. If the subscriber wants them, a later

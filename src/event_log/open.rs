@@ -24,7 +24,7 @@ use super::{
 use crate::event::{Event, EventId, Topic};
 
 /// Opens a log of this kind. If the file or Redis already has events, loads the newest of them into memory,
-/// as many as `retention` allows.
+/// as many as `retention` allows. Fails if the file or Redis cannot be used.
 pub(crate) fn open(
     kind: LogKind,
     retention: Retention,

@@ -10,8 +10,8 @@ use std::{
 
 use crate::event::{Audience, Frame};
 
-/// How much a log retains in memory, and in a file if it has one. If it exceeds any of these bounds, it
-/// evicts the oldest events. The newest event is always kept.
+/// How much a log retains in memory, and in a file if it has one. If it exceeds a limit for the number,
+/// memory or age of events, it evicts the oldest events. The newest event is always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Maximum number of events, not counting presence events.
@@ -28,8 +28,8 @@ pub struct Retention {
     pub queue: usize,
 }
 
-/// An event in memory, or a hole. A hole is an entry without an event, where this log never received some
-/// events. Cheap to clone.
+/// An event in memory, or a hole: an entry without an event, which marks that events may be missing at its
+/// position. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) position: u64,
@@ -57,7 +57,7 @@ pub(crate) struct ReadFrom {
 }
 
 impl ReadFrom {
-    /// Starts at `cursor` and reports all missing presence events from there on.
+    /// Starts at `cursor`, and reports all missing presence events from `cursor` on.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn everything(cursor: u64) -> Self {
         let presence = 0;
@@ -89,10 +89,10 @@ pub(crate) enum Read {
     /// longer in memory.
     Evicted { oldest: u64 },
     /// Nothing was read, because presence events between the cursor and the position `before` may be missing.
-    /// No other events are missing.
+    /// No other events are missing. To continue in memory, set [`ReadFrom::presence`] to `before`.
     PresenceEvicted { before: u64 },
-    /// Nothing was read, because the cursor is at a hole: this log never received some events. The next read
-    /// must start one position later.
+    /// Nothing was read, because the cursor is at a hole: an entry without an event, which marks that events
+    /// may be missing. The next read must start one position later.
     Missing,
 }
 
@@ -103,8 +103,8 @@ pub(crate) struct Extent {
     pub(crate) oldest: u64,
     /// The position that the next appended event will have.
     pub(crate) next: u64,
-    /// Number of retained events, including presence events. Each hole, where this log never received some
-    /// events, counts as one more.
+    /// Number of retained events, including presence events. A hole (an entry which marks that events may be
+    /// missing) counts as one event.
     pub(crate) events: usize,
     /// Memory of all events, in bytes, including evicted ones that connected subscribers may still read.
     pub(crate) bytes: usize,

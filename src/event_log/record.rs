@@ -14,7 +14,8 @@ pub(super) struct Record {
     /// field of the entry.
     #[serde(default, skip_serializing_if = "is_zero")]
     at: u64,
-    /// Topics of the event. Empty for an event on the topic of the log itself.
+    /// Topics of the event. Empty if the event was published without a topic. It then belongs to the log's
+    /// own topic.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     topics: Vec<String>,
     #[serde(default, skip_serializing_if = "is_false")]

@@ -37,7 +37,7 @@ pub(super) enum Finder {
 }
 
 impl RedisUrl {
-    /// Parses a URL of at most 4,096 bytes. Does not resolve its hosts or connect to them.
+    /// Parses a URL. Refuses a URL of more than 4,096 bytes. Does not resolve hosts or connect to them.
     pub fn parse(text: &str) -> Result<Self, InvalidRedisUrl> {
         let url = Self(text.to_owned());
         match text.len() {
@@ -65,7 +65,8 @@ impl RedisUrl {
 
 /// Parses the URL of a single Redis server. Refuses URLs that the redis crate would also accept: Unix
 /// sockets, TLS without certificate checks, and another version of the protocol, whose responses have a
-/// different format. For that, it refuses every `#` and `?`; a password must have them percent-encoded.
+/// different format. The last two are set after a `#` or `?`, so every URL with one of these characters is
+/// refused. In a password, they must be percent-encoded.
 fn info(text: &str) -> Result<ConnectionInfo, RedisError> {
     let is_known = text.starts_with("redis://") || text.starts_with("rediss://");
     if !is_known || text.contains(['#', '?']) {

@@ -1,5 +1,6 @@
-//! Finds where a new subscriber starts. Memory decides if it has every event that the subscriber needs, or if
-//! there is no archive. Otherwise the archive decides.
+//! Finds where a new subscriber starts. Memory decides if there is no archive (the whole log in Redis). If
+//! there is one, memory decides only for a subscriber that starts at the head, or that resumes after an event
+//! id and needs only events in memory. Otherwise the archive decides.
 
 use super::{
     archive::{Archive, Reached},
@@ -29,7 +30,7 @@ pub(crate) enum ResumeLookup {
     },
 }
 
-/// Looks up in memory where a subscriber starts. Does not wait: if only the archive can tell,
+/// Looks up in memory where a subscriber starts. Does not wait for the archive: if only the archive can tell,
 /// [`ResumeLookup::finish`] asks it.
 pub(crate) fn look_up(
     memory: &MemoryLog,

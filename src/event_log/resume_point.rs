@@ -1,4 +1,5 @@
-//! Describes where a new subscriber starts, in memory or in the archive, and what it receives first.
+//! Describes where a new subscriber starts, in memory or in the archive (the whole log in Redis), and what it
+//! receives first.
 
 use crate::event::{EventId, Gap, GapReason, ResumeFrom};
 

@@ -19,8 +19,8 @@ use crate::event::{Audience, EventId, ResumeFrom};
 #[derive(Debug)]
 pub(super) struct Retained {
     pub(super) epoch_history: EpochHistory,
-    /// All events except presence events. Where this log never received some events, it has a hole: an entry
-    /// without an event.
+    /// All events except presence events. Also the holes: entries without an event, which mark that events
+    /// may be missing.
     pub(super) events: Lane,
     /// Presence events, each of which announces that a subscription became active or ended.
     pub(super) presence: Lane,
@@ -33,9 +33,9 @@ pub(super) struct Retained {
 }
 
 impl Retained {
-    /// Creates an empty log whose first event will have the id `first`. The `seq` of this id is also its
-    /// position, but at most half of `u64::MAX`, so that counting up cannot overflow. A larger `seq` can come
-    /// from another program that writes to Redis.
+    /// Creates an empty log whose first event will have the id `first`. The position of this event is the
+    /// `seq` of its id, but at most half of `u64::MAX`, so that counting up cannot overflow. A larger `seq`
+    /// can come from another program that writes to Redis.
     pub(super) fn starting_at(first: EventId) -> Self {
         let position = first.seq.min(u64::MAX / 2);
         Self {
@@ -75,8 +75,8 @@ impl Retained {
         }
     }
 
-    /// The position after the event with this id. `None` if the log does not know the id, or does not retain
-    /// every later event that the subscriber may want.
+    /// The position after the event with this id. `None` if the log does not know the id, if a later event
+    /// that the subscriber may want was evicted, or if events may be missing right after the id (a hole).
     pub(super) fn cursor_after(&self, id: EventId, wants_presence: bool) -> Option<u64> {
         let position = self.epoch_history.after(id)?;
         let oldest = if wants_presence {
@@ -88,7 +88,8 @@ impl Retained {
         is_here.then_some(position)
     }
 
-    /// Adds an event at the next position: to the presence events if `is_presence`, otherwise to the others.
+    /// Adds an entry at the next position: to the presence events if `is_presence`, otherwise to the other
+    /// events.
     pub(super) fn push(&mut self, entry: Entry, is_presence: bool) {
         self.next += 1;
         if is_presence {
@@ -98,10 +99,11 @@ impl Retained {
         }
     }
 
-    /// Evicts the oldest events until the log is within its bounds. The maximum number applies to presence
-    /// events and to other events separately. If all of them together use too much memory, presence events
-    /// are evicted first, down to a quarter of the memory. A single event of either kind may exceed the
-    /// bounds.
+    /// Evicts the oldest events until the log is within its limits. Presence events and other events have
+    /// separate maximum numbers. If both together use too much memory, presence events are evicted first,
+    /// until they use at most a quarter of the limit. The newest event is kept even if it is larger than the
+    /// limit. Also removes evicted events from memory, except those that connected subscribers may still
+    /// read.
     pub(super) fn evict_beyond(&mut self, retention: Retention, own: &Arc<Audience>, now: Instant) {
         let any_size = |events| Bounds {
             events,
@@ -118,8 +120,8 @@ impl Retained {
             self.evict_event(own);
         }
         while self.events.retained_bytes() + self.presence.retained_bytes() > retention.bytes {
-            // Evict presence events while they use more than a quarter of the memory, then other events.
-            // Evict further presence events only if a single other event is left. The newest event of each
+            // Evict presence events while they use more than a quarter of the memory limit, then other
+            // events. If only one other event is left, evict presence events again. The newest event of each
             // kind stays.
             let is_much_presence = self.presence.retained_bytes() > retention.bytes / 4;
             match (self.presence.retained(), self.events.retained()) {
@@ -170,9 +172,9 @@ impl Retained {
         self.epoch_history.forget_before(self.events.first_held());
     }
 
-    /// The position from which on no event will be evicted soon: the newer half of the history. `bounds` are
-    /// half of the bounds of the log. `presence` is the full maximum number of presence events, of which half
-    /// is used.
+    /// The position from which on no event will be evicted soon: the start of the newer half of the history.
+    /// `bounds` are half of the log's bounds. `presence` is the full maximum number of presence events, which
+    /// this function halves.
     pub(super) fn newer_half(&mut self, bounds: Bounds, presence: usize, now: Instant) -> u64 {
         let of_presence = Bounds {
             events: presence / 2,

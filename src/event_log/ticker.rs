@@ -84,8 +84,8 @@ impl Ticker {
         self.next = number;
     }
 
-    /// By how much the next deadline moves because of the lateness: nothing up to [`MAX_LATENESS`], otherwise
-    /// all whole intervals in it.
+    /// How far the next deadline moves because a call was late. Not at all if it was late by at most
+    /// [`MAX_LATENESS`], otherwise by all whole intervals in `late`.
     fn skipped(&self, late: Duration) -> Duration {
         if late <= MAX_LATENESS {
             return Duration::ZERO;

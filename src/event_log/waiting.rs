@@ -23,9 +23,9 @@ pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(MemoryBudget);
 
-/// Limit for the memory of the events that wait to be appended, in bytes. Once it is reached, publish
-/// requests are refused with status 503. Events of the server itself still enter the queue, so the limit can
-/// be exceeded.
+/// Memory limit for the events that wait to be appended, in bytes. Once it is reached, publish requests
+/// receive status 503, and new subscribers whose subscriptions would be published are refused. Requests that
+/// were accepted before and events of the server itself still enter the queue, so the limit can be exceeded.
 pub(super) const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// Approximate memory that an event in the queue needs in addition to its content, in bytes.
@@ -37,7 +37,7 @@ impl Queue {
         self.0.reserve(EVENT_BYTES + event.bytes())
     }
 
-    /// Approximate size of the queue, in bytes.
+    /// Approximate memory of the events that wait to be appended, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.reserved()
     }

@@ -35,15 +35,15 @@ use crate::event::Event;
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Pause between two attempts to reopen a log file that failed.
+/// Pause between two attempts to reopen a log file after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Memory limit for acknowledged events that are not synced to disk yet, in bytes. They stay in memory so
 /// that they can be written again if the file fails. A commit that would reach the limit is synced.
 const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
-/// How long the thread waits for a command if it has neither a sync nor an attempt to reopen the file to
-/// make.
+/// How long the thread waits for a command while neither a sync nor an attempt to reopen the file is
+/// scheduled. Then it starts to wait again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 enum Command {
@@ -52,8 +52,8 @@ enum Command {
     Flush(oneshot::Sender<()>),
 }
 
-/// Sends commands to the writer thread. When the last clone of this handle is dropped, the thread syncs the
-/// events and ends.
+/// Sends commands to the writer thread. When the last clone of this handle is dropped, the thread carries out
+/// the commands that were sent, syncs the events if the file can be written, and ends.
 #[derive(Clone)]
 pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
@@ -147,8 +147,8 @@ struct Thread {
     memory: Arc<MemoryLog>,
     sync_interval: Option<Duration>,
     sync_state: SyncState,
-    /// Whether a write failed and no commit has succeeded since. Further failures are then logged as debug,
-    /// not as errors.
+    /// Whether a write failed and [`Thread::commit`] has not succeeded since. While true, failures are logged
+    /// as debug, not as errors.
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
@@ -164,9 +164,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Numbers of the presence events (those about active subscriptions) that a commit must remove
-    /// individually: from `oldest` on, before `oldest_presence`. Earlier ones are not listed, because the
-    /// commit removes all events before `oldest`.
+    /// Numbers of the evicted presence events (those about active subscriptions) that a commit must list:
+    /// from `oldest` on, before `oldest_presence`. Earlier ones are not listed, because the commit removes
+    /// all events before `oldest`.
     fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
         let numbers = self.presence.iter().copied();
         numbers
@@ -259,7 +259,8 @@ impl Thread {
     }
 
     /// Appends events to the file, then to memory, and acknowledges them. If the file cannot be written,
-    /// refuses them. Without events, it only carries out the sync that `goal` requires.
+    /// refuses them. Also refuses each ticker message whose number is not the next one. Without events, only
+    /// carries out the sync that `goal` requires.
     fn commit(&mut self, waiting: Vec<Waiting>, goal: Goal) {
         if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;

@@ -36,13 +36,14 @@ pub(crate) enum Credentials<'a> {
     Cookie(&'a str),
 }
 
-/// The request has more than one `Authorization` header, more than one token in its query, or a token that is
-/// empty or has invalid characters.
+/// The request has more than one `Authorization` header or more than one token in its query, or an invalid
+/// token. A token in the header is invalid if it is empty or has characters that RFC 6750 does not allow. A
+/// token in the query is invalid if it is not UTF-8.
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
 /// Returns the rights that the request's token grants, or `None` if the request has no token. Fails if the
-/// token is invalid.
+/// token is malformed or invalid, or if the memory for its patterns is exhausted.
 pub(super) fn access(
     request: &HttpRequest,
     hub: &Hub,

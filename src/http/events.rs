@@ -1,6 +1,6 @@
-//! Serves event streams: at `/events/sse`, with the numbered messages as the default topic, and at the hub's
-//! own URL (Mercure, chapter Subscription). Browsers never reconnect after an error status, so a client that
-//! is rejected only temporarily receives a short stream with a `retry:` instead.
+//! Serves event streams: at `/events/sse`, where the default topic is that of the ticker's messages, and at
+//! the hub's own URL (Mercure, chapter Subscription). Browsers never reconnect after an error status. So a
+//! client that is rejected only temporarily usually receives a short stream with a `retry:` instead.
 
 use std::{
     sync::Arc,
@@ -44,8 +44,10 @@ pub(super) const PATH: &str = "/events/sse";
 /// `last_event_id` or `lastEventId`. Without an id it begins with the next event.
 ///
 /// If the `Accept` header excludes `text/event-stream`, the response is 406. HEAD returns the headers only.
-/// If the hub cannot accept a subscriber now, for example because it is full, the response is a stream that
-/// contains only a `retry:`, because a browser never reconnects after an error status.
+/// If the hub cannot accept a subscriber now, the response is a stream that contains only a `retry:`, because
+/// a browser never reconnects after an error status. Reasons are that the hub is full or draining, that Redis
+/// is needed and cannot be read, or that the memory for matchers is exhausted. For the last reason, a QUERY
+/// receives 503 instead. If the Broadcaster has stopped, the response is 503.
 pub async fn subscribe(
     request: HttpRequest,
     payload: web::Payload,
@@ -69,7 +71,7 @@ async fn answer(
     request: &HttpRequest,
     payload: web::Payload,
     hub: &Hub,
-    has_own_topic: bool,
+    has_default_topic: bool,
 ) -> Result<HttpResponse, Problem> {
     refuse_websocket(request)?;
     if !accepts_event_stream(request) {
@@ -86,13 +88,14 @@ async fn answer(
         last_event_id,
     } = stream_parameters(request, payload, policy).await?;
     let selection = match matchers.is_empty() {
-        true if !has_own_topic => return Err(Problem::NoMatcher),
+        true if !has_default_topic => return Err(Problem::NoMatcher),
         true => hub.select_default(access.as_deref()).await,
         false => hub.select(matchers, access.as_deref()).await,
     };
     let selection = selection.map_err(matcher_problem);
-    // When the memory for matchers is exhausted, a client of QUERY receives 503. Any other client may be a
-    // browser, which never reconnects after an error status, so it receives a stream with a `retry:`.
+    // When the memory for matchers is exhausted, a QUERY request receives 503. Any other request may come
+    // from an `EventSource`, which never reconnects after an error status. So its response is a stream with a
+    // `retry:`.
     let must_wait = *request.method() != topics::query()
         && matches!(selection, Err(Problem::MatchersExhausted));
     let revocation = policy.zip(access.as_deref());
@@ -119,7 +122,7 @@ async fn answer(
 }
 
 /// Reads the matchers and the last event id from the query of the URL and, if the method is QUERY, from the
-/// body. Fails if a request with another method has a body.
+/// body. Fails if they are invalid, or if a request with another method has a body.
 async fn stream_parameters(
     request: &HttpRequest,
     payload: web::Payload,
@@ -163,8 +166,8 @@ async fn expect_no_body(request: &HttpRequest, payload: web::Payload) -> Result<
     }
 }
 
-/// Reads the body of a `QUERY`. Its maximum length is `limits.body`, but not more than the largest allowed
-/// matchers need with every byte percent-encoded, plus 4096 bytes.
+/// Reads the body of a `QUERY`. Its maximum length is the lower of two numbers: `limits.body`, and 4096 bytes
+/// more than the largest allowed matchers need with every byte percent-encoded.
 async fn query_body(
     request: &HttpRequest,
     payload: web::Payload,

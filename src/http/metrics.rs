@@ -28,8 +28,8 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Responds with the metrics of the process and of the application's [`Hub`], which must be registered as
 /// `web::Data<Hub>`.
 ///
-/// The numbers of subscribers come from the Broadcaster. These numbers are omitted if the Broadcaster has
-/// stopped or does not answer within a second.
+/// The numbers of subscribers and their maximum come from the Broadcaster. They are omitted if the
+/// Broadcaster has stopped or does not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
     let present = present(inspection.as_ref(), &hub.log().extent(), hub.is_writable());
@@ -44,7 +44,7 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     response
 }
 
-/// Builds the metrics whose values are determined at the time of the request.
+/// Builds the metrics whose values are determined at the time of the request, and the version of the server.
 fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {

@@ -1,5 +1,5 @@
-//! The routes of each listener, their methods, and CORS. A path without a route returns 404, and an
-//! unsupported method 405.
+//! The routes of each listener, their methods, and CORS. Also responds to paths without a route (404) and to
+//! unsupported methods (405).
 
 use actix_cors::Cors;
 use actix_web::{
@@ -49,7 +49,8 @@ pub(crate) enum Resources {
 /// - for clients, if `resources` includes them: the active subscriptions below the hub's path, and the static
 ///   files at `/`.
 ///
-/// All other paths return 404.
+/// Any other path returns 404. If static files are served, it returns 405 for other methods than GET and
+/// HEAD.
 pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub: &HubUrl) {
     app.service(read("/healthz", || web::to(health::healthz)));
     if let Resources::Admin

@@ -42,8 +42,8 @@ pub(super) struct SubscriptionRequest {
 }
 
 impl SubscriptionRequest {
-    /// Looks up in memory where in the log the stream would begin now. If memory does not have the answer,
-    /// [`ResumeLookup::finish`] finds it in the archive (the whole log in Redis).
+    /// Looks up in memory at which event the stream would begin now. If memory cannot tell,
+    /// [`ResumeLookup::finish`] asks the archive (the whole log in Redis).
     fn look_up(&self, hub: &Hub) -> ResumeLookup {
         hub.look_up(&self.from, &self.selection)
     }
@@ -94,7 +94,8 @@ impl SubscriptionRequest {
     }
 
     /// Registers the subscriber with the Broadcaster, and responds with its stream. If the subscriber is
-    /// rejected, responds like [`Self::reject`], or fails if the client can handle an error status.
+    /// rejected, or the log in Redis is needed and cannot be read, responds like [`Self::reject`]. Fails if
+    /// the client has already sent another request, or with the outer error of [`Self::register`].
     pub(super) async fn open(
         mut self,
         request: &HttpRequest,
@@ -128,8 +129,8 @@ impl SubscriptionRequest {
                 return Ok(self.reject(hub));
             }
         };
-        // Another request may have arrived in the meantime. Once the stream begins, no further request is
-        // read.
+        // Check again: another request may have arrived during the registration and the lookup. Once the
+        // stream begins, no further request is read.
         if !is_alone() {
             return Err(Problem::NotAlone);
         }

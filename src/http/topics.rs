@@ -11,7 +11,7 @@ use crate::{
     transport::form,
 };
 
-/// The prefix of all parameter names about matchers. Unknown names with this prefix, in any letter case, are
+/// Parameter names with this prefix, in any letter case, are reserved for matchers. An unknown one is
 /// refused.
 const RESERVED: &[u8] = b"match";
 

@@ -53,8 +53,8 @@ impl InvalidUpdate {
     }
 }
 
-/// Parses an update. Unknown fields are ignored. An empty `id`, `type` or `retry` is treated as missing,
-/// because browsers also send the fields of a form that were not filled in.
+/// Parses an update. Unknown fields are ignored, unless they are too long or not UTF-8. An empty `id`, `type`
+/// or `retry` is treated as missing, because browsers also send the fields of a form that were not filled in.
 pub(crate) fn parse(form: &[u8], limits: &LimitsConfig) -> Result<Event, InvalidUpdate> {
     let mut topics = Vec::new();
     let mut private = false;

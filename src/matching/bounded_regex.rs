@@ -40,9 +40,9 @@ pub(crate) struct BoundedRegex {
 pub(crate) struct InvalidRegex;
 
 impl BoundedRegex {
-    /// Compiles an expression. Refuses it if its automaton for one direction of matching would be larger than
-    /// `max_bytes`. Classes such as `\w` match only ASCII, because compiling the Unicode tables would be
-    /// about a hundred times slower.
+    /// Compiles an expression. Refuses it if its forward or its reverse NFA would be larger than `max_bytes`,
+    /// or for another reason of [`InvalidRegex`]. Classes such as `\w` match only ASCII, because compiling
+    /// the Unicode tables would be about a hundred times slower.
     pub(crate) fn parse(pattern: &str, max_bytes: usize) -> Result<Self, InvalidRegex> {
         let parsed = ParserBuilder::new()
             .nest_limit(MAX_DEPTH)

@@ -10,9 +10,9 @@ use super::{
     memory_budget::{MemoryBudget, Reservation},
 };
 
-/// Maximum compiled size of the patterns of one request or of one token, in bytes. When it is exceeded, the
-/// request or token is refused and its remaining patterns are not compiled. So one client can neither occupy
-/// a worker thread for long nor exhaust the memory.
+/// Maximum total compiled size of the patterns of one request or of one token, in bytes. When it is exceeded,
+/// the request or token is refused and its remaining patterns are not compiled. So one client can neither
+/// occupy a worker thread for long nor exhaust the memory.
 const MAX_BYTES: usize = 1 << 20;
 
 /// Memory budget for the matchers of all tokens that are cached or have open streams, in bytes. When it is
@@ -20,8 +20,8 @@ const MAX_BYTES: usize = 1 << 20;
 /// (see [`FREE_BYTES`]).
 const TOKEN_MATCHERS_BUDGET: usize = 128 << 20;
 
-/// Approximate memory of a matcher in bytes, in addition to its text and its compiled form: the struct itself
-/// and its entries in an index.
+/// Approximate memory of a matcher in bytes, without its text and its compiled form: the struct itself and
+/// its entries in an index.
 const MATCHER_OVERHEAD: usize = 192;
 
 /// For each request or token, this many bytes of its matchers are not counted in the budget. They are enough
@@ -33,7 +33,7 @@ const FREE_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Compiler {
     hub: HubUrl,
-    /// Counts the memory of all matchers that are still in use, in bytes, without the [`FREE_BYTES`] of each
+    /// Counts the memory of all matchers that are in use, in bytes, without the [`FREE_BYTES`] of each
     /// request or token.
     in_use: MemoryBudget,
     /// Limit on `in_use`, in bytes.
@@ -45,9 +45,10 @@ pub(crate) struct Compiler {
 pub(crate) struct Compiling<'a> {
     compiler: &'a Compiler,
     held: Reservation,
-    /// Memory of the matchers' compiled forms, in bytes.
+    /// Approximate memory of the compiled forms of the matchers compiled so far, in bytes.
     compiled: usize,
-    /// Memory of the matchers before compilation, in bytes: their texts and [`MATCHER_OVERHEAD`] for each.
+    /// Approximate memory of the matchers so far without their compiled forms, in bytes: their texts and
+    /// [`MATCHER_OVERHEAD`] for each.
     written: usize,
 }
 

@@ -47,9 +47,9 @@ impl HubUrl {
         Ok(Self(Arc::new(Inner { url, path })))
     }
 
-    /// The default URL of a server that listens on `address`, which is a host and a port as in `server.bind`.
-    /// The URL has this host but the port `port`. If the host is `0.0.0.0` or `[::]`, or is not valid in a
-    /// URL, the URL has the host `localhost`.
+    /// The default URL of a server that listens on `address`, a host and a port as in `server.bind`. The URL
+    /// has the host of `address`, but the port `port`. If this host is `0.0.0.0` or `[::]`, or is not valid
+    /// in a URL, the URL has the host `localhost` instead.
     pub(crate) fn at(address: &str, port: u16) -> Self {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = match host {
@@ -107,9 +107,9 @@ impl FromStr for HubUrl {
     }
 }
 
-/// Returns a path with its unreserved characters (RFC 3986, section 2.3) decoded and without dot segments
-/// (`.` and `..`), so that equal paths have equal text. The URL parser removes most dot segments, but not
-/// those in a path without a leading slash.
+/// Returns a path in one spelling, so that equal paths have equal text: unreserved characters (RFC 3986,
+/// section 2.3) are decoded, and dot segments (`.` and `..`) are removed. The URL parser already removes most
+/// dot segments, but not those in a path without a leading slash.
 fn comparable(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;

@@ -171,8 +171,8 @@ impl Matcher {
         &self.rule
     }
 
-    /// Memory of the compiled form in bytes, including the state that matching caches. 0 for a matcher that
-    /// needs no compilation: an exact one, or `*`.
+    /// Approximate maximum memory of the compiled form in bytes, counting a full match cache. 0 for a matcher
+    /// that needs no compilation: an exact one, a selector that is not a template, or `*`.
     pub(crate) fn bytes(&self) -> usize {
         match &self.rule {
             MatchRule::All | MatchRule::Exact => 0,
@@ -183,9 +183,9 @@ impl Matcher {
 
     /// Estimate of the cost to match one topic. 1 is the cost of an exact matcher or a simple pattern.
     pub(crate) fn match_cost(&self) -> usize {
-        // A compiled size up to this counts as simple. For a larger pattern, the worst case counts: the time
-        // for each byte of a topic is in proportion to the compiled size. Most real patterns need far less
-        // time.
+        // A matcher with at most this many `bytes` counts as simple. For a larger one, the worst case counts:
+        // the time for each byte of a topic is in proportion to the compiled size. Most real patterns need
+        // far less time. The estimate is also high because `bytes` counts a full match cache.
         const MAX_SIMPLE_BYTES: usize = 8 << 10;
         const BYTES_PER_UNIT: usize = 256;
         match self.bytes() {
@@ -195,7 +195,7 @@ impl Matcher {
     }
 
     /// Whether this matcher may match the topic of a presence event (an event about an active subscription).
-    /// `false` is certain. `true` is not certain: a pattern may still match no such topic.
+    /// `false` is certain. `true` is not certain: the matcher may still match no such topic.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), SUBSCRIPTIONS_PATH);
         match &self.rule {

@@ -17,12 +17,12 @@ pub(crate) struct Router {
     /// The group of each selection. The key is the address of the selection: equal selections have the same
     /// address, because subscribers with equal matchers and rights share one selection.
     groups: HashMap<*const Selection, Group>,
-    /// Finds the groups that asked for a topic.
+    /// Finds the groups that asked for a topic with a matcher of any type.
     asked: TopicIndex,
     /// Finds the groups that may read the private events on a topic.
     authorized: TopicIndex,
-    /// For each group, the number of the last private event that it was authorized to read. Private events
-    /// are counted from 1 (`private_events`). 0: there was no such event.
+    /// For each group, by its number: which private event it was last authorized to read. Private events are
+    /// counted from 1 (`private_events`). 0: the group was not authorized to read any yet.
     readers: Vec<u64>,
     /// Number of private events for which groups were searched. It is the number of the newest one.
     private_events: u64,

@@ -113,8 +113,8 @@ pub(crate) struct Selections {
 struct SelectionCache {
     selections: HashMap<u64, Weak<Selection>>,
     hasher: RandomState,
-    /// When the map has this many entries, the next [`SelectionCache::add`] first removes the entries of
-    /// dropped selections.
+    /// When the map has at least this many entries, the next [`SelectionCache::add`] first removes the
+    /// entries of dropped selections.
     next_cleanup: usize,
 }
 
@@ -143,8 +143,9 @@ impl Selections {
     }
 
     /// Returns the selection with these matchers and rights, and creates it if it does not exist. Order and
-    /// duplicates do not matter. `granted` is the memory reservation for `authorized`, which was made when
-    /// the token was verified. Fails if a matcher is invalid or the memory for matchers is exhausted.
+    /// duplicates do not matter. `granted` is the memory reservation for `authorized`, made when the token
+    /// was verified. Fails if a matcher is invalid, if the matchers together are too complex, or if the
+    /// memory for matchers is exhausted.
     pub(crate) async fn select(
         &self,
         mut matchers: Vec<MatcherText>,
@@ -159,8 +160,8 @@ impl Selections {
         if let Some(selection) = self.cache.lock().find(&matchers, &authorized) {
             return Ok(selection);
         }
-        // Compiling a pattern may require a millisecond. This task does not hold the lock meanwhile, and lets
-        // other tasks run after each pattern.
+        // Compiling a pattern may require a millisecond. So this task does not hold the lock while it
+        // compiles, and lets other tasks run after each pattern.
         let mut compiling = self.compiler.begin();
         let mut compiled = Vec::with_capacity(matchers.len());
         for written in matchers {
@@ -199,7 +200,7 @@ impl SelectionCache {
     }
 
     /// Adds a selection and returns it. If another task added an equal selection while this one was compiled,
-    /// returns that one instead.
+    /// returns the existing selection instead.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
         if let Some(existing) = self.find(&selection.written(), &selection.authorized) {
             return existing;

@@ -29,7 +29,7 @@ const TOPICS: usize = 16 * 1024;
 /// the number when it adds the group.
 pub(crate) type Group = usize;
 
-/// Finds the groups whose matchers match a topic.
+/// Finds the groups of subscribers with a matcher (exact, pattern or `*`) that matches a topic.
 #[derive(Debug)]
 pub(crate) struct TopicIndex {
     hub: HubUrl,

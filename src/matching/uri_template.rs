@@ -17,12 +17,12 @@ static TEMPLATE: LazyLock<BoundedRegex> = LazyLock::new(|| {
     BoundedRegex::parse(&template, MAX_BYTES).expect("this is a regular expression")
 });
 
-/// Maximum compiled size of a template in bytes. A larger template is refused. Even a short text can need
-/// much: `{id:100}` compiles to about 40 KiB.
+/// Maximum compiled size of a template in bytes. A template that needs more is refused. Even a short template
+/// can need much: `{id:100}` compiles to about 40 KiB.
 const MAX_BYTES: usize = 128 << 10;
 
-/// A compiled template: a regular expression that matches each text to which the template can expand, and a
-/// few others (see [`values_of`]).
+/// A compiled template: a regular expression that matches each text to which the template can expand. It also
+/// matches some texts to which the template cannot expand (see [`values_of`]).
 pub(crate) struct UriTemplate(BoundedRegex);
 
 /// Why a text is not compiled as a template.
@@ -121,7 +121,7 @@ impl UriTemplate {
         Ok(Self(regex))
     }
 
-    /// Memory of the compiled template in bytes, including the state that matching caches.
+    /// Approximate maximum memory of the compiled template in bytes, counting a full match cache.
     pub(crate) fn bytes(&self) -> usize {
         self.0.bytes()
     }
@@ -134,8 +134,8 @@ impl UriTemplate {
 }
 
 /// A regular expression that matches what an expression can expand to: the empty text, or the values of some
-/// of its variables. It also matches other texts: those with the variables in another order, or with a
-/// variable more than once.
+/// of its variables. It also matches some texts to which the expression cannot expand, such as those with the
+/// variables in another order or with a variable more than once.
 fn values_of(expression: &str) -> String {
     let (operator, variables) = Operator::of(expression);
     let [first, separator] = [operator.first, operator.separator].map(regex_syntax::escape);

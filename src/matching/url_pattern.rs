@@ -59,8 +59,8 @@ impl UrlPattern {
         })
     }
 
-    /// Approximate memory of the compiled pattern in bytes, including the state that matching caches. The
-    /// text of the matcher is not included.
+    /// Approximate maximum memory of the compiled pattern in bytes, counting full match caches. The text of
+    /// the matcher is not included.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [
             &self.protocol,

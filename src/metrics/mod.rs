@@ -32,7 +32,8 @@ pub(crate) struct Metrics {
     /// Events sent to subscribers, counted once for each subscriber.
     pub(crate) deliveries: Counter,
     /// Bytes of event streams that sockets accepted, including response heads and HTTP chunk headers. For the
-    /// streams of an application that embeds the hub: the bytes that their response bodies yielded.
+    /// streams of an application that embeds the hub: the bytes that their response bodies yielded. Does not
+    /// include rejected streams.
     pub(crate) sent_bytes: Counter,
     /// Times that a subscriber that was reading older events reached the newest event and became live.
     pub(crate) catch_ups: Counter,
@@ -50,7 +51,8 @@ pub(crate) struct Metrics {
     mailbox: Gauge,
 }
 
-/// What the sockets of live subscribers accepted when events or heartbeats were written to them.
+/// What the sockets of live subscribers (those that wait for new events) accepted when events or heartbeats
+/// were written to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DeliveryStats {
     /// Events that sockets accepted, counted once for each subscriber.
@@ -213,8 +215,8 @@ impl Metrics {
         self.tick_lateness.observe(lateness.as_secs_f64());
     }
 
-    /// Records the time from the arrival of an event until it was written to the last live subscriber of a
-    /// worker thread.
+    /// Records the delay of a batch of events: from the append of its oldest event until the batch was
+    /// written to the last live subscriber of a worker thread.
     pub(crate) fn observe_fan_out(&self, took: Duration) {
         self.fan_out.observe(took.as_secs_f64());
     }
@@ -280,7 +282,8 @@ pub struct Totals {
     /// Gap events sent to subscribers, which report that events are missing.
     pub gaps: u64,
     /// Event streams closed because the socket accepted no bytes for `server.write_timeout`, or because the
-    /// kernel found the client unreachable: on Linux, after twice that time without a TCP acknowledgement.
+    /// kernel gave up on the client: it did not answer TCP keepalive probes or, on Linux, acknowledged
+    /// nothing for twice that time.
     pub timed_out: u64,
     /// Event streams that were rejected, for any reason.
     pub rejected: u64,

@@ -74,9 +74,9 @@ impl Close {
 /// Why a subscriber was rejected: the label `reason` of the metric `broadcaster_rejections_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// `server.max_subscribers`, or the number that the limit on open files allows, is reached. Or
-    /// `hub.subscriptions` is on and the queue of the log is full; the event about the new subscription would
-    /// make it longer.
+    /// The server has the maximum number of subscribers: `server.max_subscribers`, or fewer if the limit on
+    /// open files is low. Or `hub.subscriptions` is on and the log's queue is full, so the events about the
+    /// new subscriptions cannot be queued.
     Full,
     /// `limits.subscriptions` is reached for the token of the subscriber.
     Token,

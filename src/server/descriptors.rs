@@ -17,8 +17,8 @@ const MIN_CLIENT_DESCRIPTORS: u64 = 32;
 pub(crate) struct DescriptorBudget {
     /// Maximum number of connections to the public listener. Each worker gets an equal part, rounded up.
     pub(crate) connections: usize,
-    /// Maximum number of subscribers. Lower than `connections`, so that some connections are left to answer
-    /// other requests, and to tell further subscribers that the server is full.
+    /// Maximum number of subscribers. Lower than `connections`, so that some connections are left for other
+    /// requests, and for telling new subscribers that the server is full.
     pub(crate) subscribers: usize,
     /// Maximum number of static files that are open at the same time.
     pub(crate) files: usize,

@@ -19,7 +19,8 @@ struct Settings {
 }
 
 /// Logs a warning for each setting of the host that is too low for `subscribers` connections or for a burst
-/// of `backlog` new connections. `subscribers: None` means that no maximum is configured.
+/// of `backlog` new connections. `subscribers: None` means that no maximum is configured; only `backlog` is
+/// then checked.
 pub(crate) fn check(subscribers: Option<usize>, backlog: u64) {
     let settings = Settings {
         backlog: read("/proc/sys/net/core/somaxconn", 0),

@@ -39,11 +39,12 @@ const FILE_THREADS: usize = 8;
 /// `transport` enforces this timeout exactly.
 const CLOCK_LATENESS: Duration = Duration::from_millis(500);
 
-/// Size in bytes of the write buffer of actix-http. Small, because every connection may have such a buffer.
+/// When the write buffer of actix-http has this many bytes, they are written to the socket. Small, because
+/// every connection may have such a buffer.
 const WRITE_BUFFER: usize = 4096;
 
-/// Maximum number of open connections on the listener for operators. Further connections wait until an open
-/// one closes.
+/// Maximum number of open connections on the listener for operators. When it is reached, new connections wait
+/// until an open one closes.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a listener needs to serve requests.

@@ -141,8 +141,8 @@ impl Reloader {
             }
         };
         let issuers = &new.auth.issuers;
-        // Loads the keys of the issuers. If neither the old nor the new config has issuers, nothing is
-        // loaded, and the key that was generated at the start stays valid.
+        // Trust the keys of the new issuers. Skip this if neither config has issuers, because `trust` with no
+        // issuers would revoke the key that was generated at the start.
         if !(issuers.is_empty() && self.current.auth.issuers.is_empty())
             && let Err(err) = self.target.policy.token_verifier.trust(issuers)
         {

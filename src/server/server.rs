@@ -151,7 +151,8 @@ impl Server {
     }
 
     /// A token that allows everything for a day, signed with a key that was generated at the start. `None` if
-    /// the config has an issuer. Without an issuer, this is the only token that the server accepts.
+    /// the config has an issuer. The server accepts no other token until a reload adds an issuer, which
+    /// revokes that key.
     pub fn first_token(&self) -> Option<&str> {
         self.first_token.as_deref()
     }

@@ -26,8 +26,7 @@ struct BodyState {
     ended: bool,
 }
 
-/// Returns the response body that sends the events of a subscriber. It never yields an empty chunk, because
-/// actix-http would take that for the end of the response.
+/// Returns the response body that sends the events of a subscriber.
 pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
     let start = BodyState {
         subscriber,

@@ -41,7 +41,7 @@ use crate::matching::{MemoryBudget, Reservation};
 const MAX_AHEAD: usize = 16 * 1024;
 
 /// Memory budget for the incomplete request heads of all connections together, in bytes. While it is
-/// exceeded, a connection is closed when more bytes of an incomplete head longer than [`MAX_AHEAD`] arrive.
+/// exceeded, a connection is closed if it sends more of an incomplete head that is longer than [`MAX_AHEAD`].
 const UNFINISHED_BUDGET: usize = 64 << 20;
 
 /// After receiving about this many bytes, actix-http must process them before it receives more. Without this
@@ -52,8 +52,8 @@ const MAX_READ_AT_ONCE: usize = 8 * 1024;
 /// writes more than this, the write fails.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Approximate maximum of unsent bytes in the kernel's buffer for a socket (only on Linux). Further events
-/// for a slow client wait in the log, which stores them once for all clients.
+/// Approximate maximum of unsent bytes in the kernel's buffer for a socket (only on Linux). When it is
+/// reached, new events for a slow client wait in the log, which stores them once for all clients.
 const MAX_UNSENT_IN_KERNEL: u32 = 16 * 1024;
 
 /// The kernel disconnects a peer that acknowledges nothing for `write_timeout` times this factor. The factor
@@ -70,8 +70,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
     /// A connection without an event stream is closed if it is idle for this long, or if a request is not
-    /// answered for this long. The time starts at the first byte of a request, and again whenever a part of
-    /// the response is written. actix-http itself limits only the time for the first request head of a
+    /// answered for this long. The time starts again at the first byte of each request, and whenever a part
+    /// of a response is written. actix-http itself limits only the time for the first request head of a
     /// connection.
     pub(crate) request_timeout: Duration,
     /// A connection is closed if its socket accepts nothing that is written to it for this long.
@@ -113,8 +113,9 @@ pub(crate) struct ClientIo {
 }
 
 impl ClientIo {
-    /// Wraps a socket, and sets its options. They detect a peer that has vanished: it acknowledges nothing
-    /// for twice `write_timeout` (only on Linux), or it does not answer the keepalive probes.
+    /// Wraps a socket, and sets its options. Among other things, they make the kernel disconnect a vanished
+    /// peer: one that acknowledges nothing for twice `write_timeout` (only on Linux), or does not answer the
+    /// keepalive probes.
     pub(crate) fn new(tcp: Rc<TcpStream>, shared: Arc<Shared>) -> io::Result<Self> {
         let socket = SockRef::from(&*tcp);
         socket.set_tcp_nodelay(true)?;
@@ -149,7 +150,8 @@ impl ClientIo {
     }
 
     /// Scans received bytes up to the end of a request. Returns how many bytes were scanned and how many of
-    /// them remain, like [`RequestScan::read`]. Fails if the client has sent too much.
+    /// them remain, like [`RequestScan::read`]. Fails if the client has sent too much, or if the memory
+    /// budget for incomplete heads is exceeded.
     fn next_request(&mut self, came: &mut [u8]) -> io::Result<(usize, usize)> {
         if !self.state.0.is_unanswered.get() && self.scan.is_between_requests() {
             self.since = Instant::now();

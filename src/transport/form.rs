@@ -1,6 +1,7 @@
 //! Parses `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), as used in queries and bodies.
 //!
-//! Text that is not UTF-8 is refused. The standard would replace the invalid bytes instead.
+//! [`text()`] refuses a name or value that is not UTF-8. The standard would replace the invalid bytes
+//! instead.
 
 use percent_encoding::percent_decode;
 use thiserror::Error;

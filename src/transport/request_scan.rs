@@ -13,8 +13,8 @@ use super::{
 };
 use crate::event::{LEGACY_PARAMETERS, PARAMETERS};
 
-/// Maximum length of a last event id as it is received, in bytes. Further bytes are dropped. All ids of this
-/// server are shorter.
+/// Maximum length of a last event id as it is received, before decoding, in bytes. Bytes beyond it are
+/// dropped. All ids of this server are shorter.
 pub(crate) const MAX_ID: usize = 1024;
 
 /// The header that carries a last event id.
@@ -53,7 +53,8 @@ enum ScanState {
     ParameterId(usize),
     /// In the name of a header.
     HeaderName,
-    /// In the rest of a request line, or in the value of any other header. It is not examined.
+    /// In text that the scan does not examine: the part of a request line after the query, or the value of a
+    /// header without its own state.
     Rest,
     /// In the value of a `Last-Event-ID` header. Holds the number of its bytes scanned so far; those beyond
     /// [`MAX_ID`] are dropped.
@@ -160,9 +161,10 @@ impl RequestScan {
         self.state == ScanState::Unframed
     }
 
-    /// Scans `bytes` up to the end of a request, or all of them if none ends. They must follow those of the
-    /// previous call. Removes the part of a last event id beyond [`MAX_ID`], and moves the remaining bytes to
-    /// the front. Returns how many bytes were scanned, and how many of them remain.
+    /// Scans `bytes` up to the end of a request, or all of them if no request ends. `bytes` must continue
+    /// those of the previous call. Removes the part of a last event id beyond [`MAX_ID`], and moves the bytes
+    /// that the parser must receive to the front. Returns how many bytes were scanned, and how many of these
+    /// the parser must receive.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let mut kept = 0;
         for at in 0..bytes.len() {
@@ -177,7 +179,7 @@ impl RequestScan {
         (bytes.len(), kept)
     }
 
-    /// Scans any number of requests, and returns the bytes that remain.
+    /// Scans any number of requests, and returns the bytes that the parser must receive.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn read_all(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut left = Vec::new();
@@ -190,7 +192,7 @@ impl RequestScan {
         left
     }
 
-    /// Scans one byte, and returns whether it remains.
+    /// Scans one byte, and returns whether the parser must receive it.
     fn keeps(&mut self, byte: u8) -> bool {
         match &mut self.state {
             ScanState::Body(left) => {
@@ -219,7 +221,7 @@ impl RequestScan {
         }
     }
 
-    /// Scans one byte of a head, and returns whether it remains.
+    /// Scans one byte of a head, and returns whether the parser must receive it.
     fn keeps_in_head(&mut self, byte: u8) -> bool {
         if byte == b'\n' {
             self.end_line();

@@ -59,9 +59,9 @@ pub(crate) struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Runs the stream until the server ends it, the client ends it, or the socket fails. The client ends it
-    /// by closing its sending half of the connection or by sending too much. Counts the reason in the
-    /// metrics.
+    /// Runs the stream until the server ends it, the client ends it, or the socket fails or accepts nothing
+    /// for `write_timeout`. The client ends it by closing its sending half of the connection or by sending
+    /// too much. Counts the reason in the metrics.
     pub(crate) async fn run(mut self, fan_out: &FanOut) {
         let socket = self.socket.clone();
         // At this time, the stream ends even if bytes are unsent. Otherwise a slow reader could keep an

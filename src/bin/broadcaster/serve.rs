@@ -20,8 +20,9 @@ use super::{Failure, complain, print};
 /// The log target of every message of this binary.
 const TARGET: &str = "broadcaster";
 
-/// Script of the playground, which is a part of the demo page. If `server.static_dir` contains this file and
-/// the hub has its usual path, the server prints a link to the playground with the token that it created.
+/// Script of the playground, a part of the demo page. The server prints a link to the playground if
+/// `server.static_dir` contains this file, the hub has Mercure's well-known path, and the server has created
+/// a token. The link contains the token.
 const PLAYGROUND: &str = "playground.js";
 
 /// Runs the server, and returns the exit code.
@@ -55,7 +56,8 @@ async fn serve(sources: Sources, found: Found, config: Config) -> anyhow::Result
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).context("cannot listen for SIGXFSZ")?;
     warn_of_separate_tokens(&config);
     let server = Server::build(&config)?;
-    // The playground works only if the hub is at the well-known path of Mercure.
+    // The playground always sends its requests to Mercure's well-known path. So print its link only if the
+    // hub has this path.
     let hub = config.hub.url.as_ref();
     let has_playground = config.server.static_dir.join(PLAYGROUND).is_file()
         && hub.is_none_or(HubUrl::is_well_known);
@@ -146,8 +148,8 @@ async fn either(terminate: &mut unix::Signal, interrupt: &mut unix::Signal) -> &
 }
 
 fn start_logger(config: &Config) {
-    // Without RUST_LOG, actix-server and actix-files log only warnings and errors. actix-http and mio log
-    // nothing: actix-http would log each bad request.
+    // Without RUST_LOG, actix-server and actix-files log at most warnings and errors. actix-http and mio log
+    // nothing, because actix-http would log each bad request.
     let filter = format!(
         "{level},actix_http=off,actix_server={libraries},actix_files={libraries},mio=off",
         level = config.logging.level,

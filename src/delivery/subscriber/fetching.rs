@@ -22,9 +22,10 @@ use crate::{broadcaster::BroadcasterGone, event::wire};
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Subscriber {
-    /// Call this after [`Next::Archive`](super::Next::Archive). Returns the next events from the archive, or
-    /// a heartbeat if the archive takes too long. Returns no bytes if there is nothing to send, for example
-    /// because the subscriber now reads from memory. Then call [`Subscriber::next`] again.
+    /// Call this after [`Next::Archive`](super::Next::Archive). Returns bytes to send: the next events from
+    /// the archive, or a heartbeat if the archive takes too long. They are empty if there is nothing to send,
+    /// for example because the subscriber now reads from memory. In each case, call [`Subscriber::next`]
+    /// afterwards.
     pub(crate) async fn fetch(&mut self) -> Result<Bytes, BroadcasterGone> {
         if self.switch_to_memory() {
             return Ok(Bytes::new());
@@ -40,8 +41,8 @@ impl Subscriber {
             let fetched = archive_cursor.fetch(archive).await;
             let is_all = fetched == Ok(false);
             if fetched.is_err() || (is_all && archive_cursor.after().is_some()) {
-                // Either the archive cannot be read, or it has no further events and memory will soon have
-                // the next one. Wait before the next attempt.
+                // Either the archive cannot be read, or it has no item after the cursor, and memory will soon
+                // have the next event. Wait before the next attempt.
                 sleep(RETRY_INTERVAL).await;
             }
             fetched
@@ -92,8 +93,8 @@ impl Subscriber {
         true
     }
 
-    /// Encodes the items fetched from the archive, until about `most` topics were matched, and returns the
-    /// bytes to send.
+    /// Encodes the items fetched from the archive, until at least `most` topics were matched or no item is
+    /// left. Returns the bytes to send, which may be empty.
     fn take_older(&mut self, most: usize) -> Bytes {
         let Some(archive_cursor) = &mut self.archive_cursor else {
             return Bytes::new();

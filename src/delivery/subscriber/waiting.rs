@@ -45,8 +45,9 @@ impl Subscriber {
         self.due().map_or(most, |due| until(due).min(most))
     }
 
-    /// Returns the heartbeat for the client: a checkpoint, an event that only sets its last event id, if its
-    /// present id may soon be evicted. Otherwise, or if checkpoints are off, a comment.
+    /// Returns the heartbeat for the client. It is a checkpoint, an event that only sets the client's last
+    /// event id, if the id that the client has may soon be evicted. Otherwise, or if checkpoints are off, it
+    /// is a comment.
     fn keep_alive(&mut self) -> Frame {
         let cursor = self.position.cursor;
         let log = self.hub.log();

@@ -13,11 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Up to which event a log may have acknowledged events to their publishers.
+/// Which events a log may have acknowledged to their publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Acknowledged {
     pub(super) epoch: u64,
-    /// Events with lower numbers may have been acknowledged. Events from this number on were not.
+    /// Events with lower numbers may have been acknowledged. Events from this number on were not acknowledged
+    /// yet when this was recorded.
     pub(super) next: u64,
 }
 

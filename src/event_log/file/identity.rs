@@ -1,4 +1,4 @@
-//! Detects that another program moved, replaced or truncated a file while it was open.
+//! Detects that another program deleted, moved, replaced or truncated a file while it was open.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 

@@ -1,4 +1,4 @@
-//! Why the acknowledged events of a log file may be incomplete.
+//! The reasons to suspect that acknowledged events are missing from a log file.
 
 use thiserror::Error;
 

@@ -17,8 +17,8 @@ const MAX_EXACT: u64 = 1 << 53;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) item: Item,
-    /// When the entry was appended, by the clock of Redis, in milliseconds since 1970. 0 if it is not an
-    /// event.
+    /// When the entry was appended, by the clock of Redis, in milliseconds since 1970. 0 if the entry does
+    /// not say when, for example the start of an epoch.
     pub(super) at: u64,
     /// The number of the message, counted from 0, if the ticker sent it. `None` for any other entry.
     pub(super) tick: Option<u64>,

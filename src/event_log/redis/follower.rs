@@ -1,6 +1,6 @@
 //! Copies the stream in Redis into the memory of this node (one of the servers that share the log), in order.
 //! Where events are missing in the stream, memory records it. Subscribers that read past that point receive a
-//! gap, unless only events are missing that they do not want.
+//! gap event, unless it is certain that they want none of the missing events.
 
 use std::{
     rc::Rc,
@@ -38,8 +38,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause before a retry after a failed read or connection.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The failure with this number in a row is logged as an error, unless Redis cannot be written either: that
-/// is already logged. All other failures are logged as debug.
+/// After this many failures in a row, the last one is logged as an error, unless Redis cannot be written
+/// either: that is already logged. All other failures are logged as debug.
 const FAILURES_BEFORE_ERROR: u32 = 4;
 
 /// Limits of one read by the follower. Entries beyond a limit are read by the next call.
@@ -232,8 +232,8 @@ impl Follower {
         failures: &mut u32,
     ) -> Result<(), String> {
         loop {
-            // Wait for a single entry, because `XREAD` cannot limit bytes. Further entries are read with
-            // read.lua, which can limit them.
+            // Wait for a single entry, because `XREAD` cannot limit bytes. The entries after it are read with
+            // read.lua, which can.
             let mut wait = redis::cmd("XREAD");
             wait.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK);
             wait.arg("STREAMS").arg(self.link.scripts.names().log());

@@ -20,8 +20,9 @@ pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between attempts to reconnect to Redis.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// When this number of heartbeat responses in a row report a node as dead, this node ends its subscriptions.
-/// One report is not enough: after an outage of Redis, every node looks dead until it has sent a heartbeat.
+/// If this many heartbeat responses in a row report a node as dead, the subscriptions of the dead node are
+/// ended. One report is not enough: after an outage of Redis, every node looks dead until it has sent a
+/// heartbeat.
 const DEAD_REPORTS_TO_EXPIRE: u32 = 3;
 
 pub(super) struct Heartbeats {
@@ -82,7 +83,7 @@ impl Heartbeats {
     }
 
     /// Tries once to reconnect to Redis, and returns the response to the first heartbeat. If that fails,
-    /// pauses, makes [`Self::run`] try again immediately, and returns `None`.
+    /// pauses and returns `None`; [`Self::run`] then tries again immediately.
     async fn reopen(&self) -> Option<HeartbeatResponse> {
         match self.link.open(Some(&self.memory)).await {
             Ok(heartbeat) => Some(heartbeat),

@@ -1,6 +1,7 @@
 //! The write connection of a node (one of the servers that share the log) to Redis, and what the node knows
-//! of the log: epoch, last id, number of ticker messages. A call that fails closes the connection, unless the
-//! epoch has changed. The heartbeat task then opens another connection.
+//! of the log: epoch, last id, number of ticker messages. If a call fails, the connection is dropped, and the
+//! heartbeat task opens another one. A script that returns `STALE` (the log has another epoch, or was
+//! replaced) does not drop the connection.
 
 use std::{
     cell::{Cell, RefCell},
@@ -41,8 +42,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// ask them.
 const FIND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of different reasons that are logged as errors during one outage. Further reasons are
-/// logged as debug.
+/// Maximum number of different reasons that are logged as errors during one outage. Other reasons are logged
+/// as debug.
 const MAX_REASONS: usize = 8;
 
 /// The write connection and the state that the tasks of a node share.
@@ -95,8 +96,8 @@ impl Link {
         self.epoch.get()
     }
 
-    /// A shared flag that is true while there is a write connection on which no call has failed. A call that
-    /// fails because of a new epoch does not count.
+    /// A shared flag that is true while there is a write connection on which no call has failed. A script
+    /// that returns `STALE`, for example because of a new epoch, does not count as failed.
     pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
         self.is_writable.clone()
     }
@@ -219,8 +220,8 @@ impl Link {
     }
 
     /// Runs a script and returns its response. The script returns `STALE` if this node has another epoch than
-    /// the log, or if the log was replaced. Then a heartbeat, which returns the epoch or begins a new one, is
-    /// sent, and the script runs once more.
+    /// the log, or if the log was replaced or changed by another program. This function then sends a
+    /// heartbeat and runs the script once more. The heartbeat returns the current epoch, or begins a new one.
     pub(super) async fn call<'a>(
         &self,
         memory: &MemoryLog,

@@ -22,13 +22,13 @@ use crate::{
     matching::Reservation,
 };
 
-/// A batch is complete when it has this number of events, or events with this approximate memory in bytes
-/// (`BATCH_BYTES`). The limits are low because Redis does nothing else while the script runs. Further events
-/// go into the next batch.
+/// Maximum number of events in a batch. A batch also ends when its events need about `BATCH_BYTES` bytes of
+/// memory. The limits are low because Redis does nothing else while a script runs. Later events go into the
+/// next batch.
 const BATCH_EVENTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Maximum number of subscription changes in one call of announce.lua.
+/// Maximum number of subscription changes in a batch, and in one call of announce.lua.
 const BATCH_CHANGES: usize = 256;
 
 /// A command to the [`LogWriter`].
@@ -163,8 +163,8 @@ impl LogWriter {
         }
     }
 
-    /// Announces changes of this node's subscriptions. If that fails, a heartbeat later starts
-    /// [`Task::Reconcile`], which corrects what Redis has.
+    /// Announces changes of this node's subscriptions. If that fails, [`Task::Reconcile`] is started after a
+    /// later heartbeat, and corrects what Redis has.
     async fn announce_own(&self, changes: Vec<PresenceChange>) {
         for change in &changes {
             self.subscriptions.change(change);
@@ -188,7 +188,7 @@ impl LogWriter {
     }
 
     /// Announces the difference between this node's subscriptions and those that Redis has stored for it. If
-    /// that fails, a later heartbeat starts this task again.
+    /// that fails, this task is started again after a later heartbeat.
     async fn reconcile(&self) {
         self.subscriptions.doubt();
         let node = self.link.scripts.node();
@@ -210,8 +210,8 @@ impl LogWriter {
             .filter_map(|(_, document)| PresenceChange::of_text(&document, false));
         let ended: Vec<_> = ended.collect();
         log::warn!("a node is gone: {} subscriptions end", ended.len());
-        // If this announcement fails, the subscriptions stay in Redis, and later heartbeats report the node
-        // as dead again.
+        // If this announcement fails, the subscriptions not yet removed stay in Redis, so later heartbeats
+        // report the node as dead again.
         self.announce(node, &ended).await.ok();
     }
 }

@@ -57,8 +57,8 @@ use crate::event::{Event, PresenceChange, Topic, urn};
 /// this time, the start fails.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts the thread of the log. Waits until it has loaded the newest part of the log from Redis, or has
-/// failed.
+/// Starts the thread of the log, and waits until it has loaded the newest events from Redis. Returns the open
+/// log, or why it cannot be used.
 pub(super) fn open(
     settings: RedisSettings,
     retention: Retention,
@@ -139,8 +139,8 @@ impl Appender for RedisLog {
     }
 
     fn is_writable(&self) -> bool {
-        // A node reads its own events back from Redis before it delivers them. Without reading, it would
-        // accept events that its own subscribers do not receive.
+        // A node reads its own events back from Redis before it delivers them. If it accepted events while it
+        // cannot read, its own subscribers would not receive them.
         self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
@@ -157,7 +157,7 @@ impl fmt::Debug for RedisLog {
     }
 }
 
-/// What a node, one of the processes that share the log, needs to start.
+/// What a node needs to start. A node is one of the servers that share the log.
 struct Node {
     settings: RedisSettings,
     retention: Retention,
@@ -166,8 +166,8 @@ struct Node {
 }
 
 impl Node {
-    /// Runs the node on this thread. Sends one result to `opened`: when the log is loaded, or when it cannot
-    /// be used.
+    /// Runs the node on this thread until the log is closed. Sends one result to `opened`: the loaded log, or
+    /// why the log cannot be used. In the second case, returns at once.
     fn run(self, opened: &std_mpsc::SyncSender<Result<Opened, String>>) {
         // The redis crate uses the default crypto provider of the process. If one is already installed, this
         // call fails and changes nothing.
@@ -194,8 +194,9 @@ impl Node {
         });
     }
 
-    /// Connects and loads the log. Pauses for [`HEARTBEAT_INTERVAL`] between attempts. An attempt that fails
-    /// after [`START_TIMEOUT`] is the last one, and its reason is returned.
+    /// Connects to Redis and loads the newest part of the log into memory. Also returns the position of the
+    /// last entry that was loaded. After a failed attempt, pauses for [`HEARTBEAT_INTERVAL`] and tries again.
+    /// If an attempt fails after [`START_TIMEOUT`], returns its reason.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
         let scripts = Scripts::new(&self.settings, self.retention.presence, node);
@@ -283,9 +284,9 @@ impl Node {
     }
 }
 
-/// Waits until `main` has ended. If one of the `others` panics first, the log no longer works. The panic then
-/// continues here and ends the thread of the log, so that the `Broadcaster` learns that the log is gone.
-/// `others` end normally only when the log is closed.
+/// Waits until `main` has ended. If one of the `others` panics first, the log no longer works. This function
+/// then panics too, which ends the thread of the log. So the `Broadcaster` learns that the log is gone. The
+/// `others` end without a panic only when the log is closed.
 async fn run_with_others(main: impl Future<Output = ()>, mut others: JoinSet<()>) {
     tokio::select! {
         () = main => {}

@@ -35,11 +35,11 @@ impl Names {
     /// Key of a hash with the state of the log:
     /// - `format`: version of the format, and `process`: the `run_id` of Redis;
     /// - `epoch`: the current epoch, and `seq`: the seq of its last entry;
-    /// - `others`: number of entries of the current epoch that are not presence events (events about active
+    /// - `others`: number of events of the current epoch that are not presence events (events about active
     ///   subscriptions);
-    /// - `end:{epoch}`: the largest `seq` of an earlier epoch, lost events included;
+    /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;
     /// - `ticks`: number of the ticker's next message;
-    /// - `last_tick`: the ticker's previous deadline, at first the time when the ticker began, in µs since
+    /// - `last_tick`: the ticker's last deadline, or when its schedule began if that is later, in µs since
     ///   1970.
     pub(super) fn about(&self) -> &str {
         &self.about
@@ -52,8 +52,8 @@ impl Names {
     }
 
     /// Key of a sorted set: some ids, by the time at which each was the last id of the log, in milliseconds
-    /// since 1970. Eviction by age uses it to find the ids of events that are too old. Empty if `log.age` is
-    /// off.
+    /// since 1970. Eviction by age uses it to find the ids of events that are too old. Not used if `log.age`
+    /// is off.
     pub(super) fn times(&self) -> &str {
         &self.times
     }
@@ -64,7 +64,7 @@ impl Names {
     }
 
     /// Key of a list: the ids of the presence events (events about active subscriptions), oldest first. May
-    /// begin with ids of evicted ones.
+    /// begin with ids of events that are already evicted.
     pub(super) fn presence(&self) -> &str {
         &self.presence
     }

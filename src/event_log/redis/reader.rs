@@ -20,10 +20,11 @@ use super::{
 use crate::event::EventId;
 
 /// Response timeout of the reader's connection. A request that exceeds it fails. A stream that is reading
-/// then tries again; a new stream or a list of subscriptions is refused.
+/// older events then tries again. A new stream that needs older events, or a list of subscriptions, is
+/// refused.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum number of requests of subscribers in flight. Further requests wait in a queue.
+/// Maximum number of reads for subscribers that run at the same time. Later requests wait in a queue.
 const MAX_READS: usize = 16;
 
 /// Limits of one read for a subscriber. The events stay in this server's memory until the subscriber's socket
@@ -66,7 +67,7 @@ impl Reader {
             let Ok(permit) = permits.clone().acquire_owned().await else {
                 return;
             };
-            // Skip the request if its requester has left while the request waited for a permit.
+            // Skip the request if the subscriber left while its request waited for a permit.
             if request.is_over() {
                 continue;
             }
@@ -132,8 +133,9 @@ impl Reader {
         Ok(read.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// The active subscriptions of all servers that share the log, as paths and JSON documents. `is_over`
-    /// returns whether nobody waits for them any more. If it returns true, the result is an empty list.
+    /// The active subscriptions of all servers that share the log, as paths and JSON documents. Omits invalid
+    /// documents. `is_over` returns true if nobody waits for the list any more. Reading then stops, and the
+    /// result is an empty list.
     pub(super) async fn subscriptions(
         &self,
         is_over: impl Fn() -> bool,
@@ -182,8 +184,8 @@ impl Reader {
         })
     }
 
-    /// The current connection. Opens a new one if there is none, or if the link has reconnected. Fails
-    /// without an attempt if Redis cannot be written.
+    /// The current connection. Opens a new one if there is none, or if the link has reconnected. If Redis
+    /// cannot be written, fails instead of opening one.
     async fn connect(&self) -> Result<MultiplexedConnection, LogUnavailable> {
         let connected = || {
             let connection = self.connection.borrow();

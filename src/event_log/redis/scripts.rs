@@ -35,8 +35,8 @@ const MAX_TICKS: usize = 64;
 /// Limits of one call of read.lua.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadLimits {
-    /// Approximate limit for the bytes of all entries together. A first entry that is larger is read
-    /// nevertheless.
+    /// Approximate maximum size of all entries together, in bytes. The first entry is read even if it is
+    /// larger.
     pub(super) bytes: usize,
     pub(super) entries: usize,
 }
@@ -55,9 +55,10 @@ pub(super) struct Scripts {
     tick: Script,
 }
 
-/// The epoch that this node considers current, and the newest seq of it that it knows. If Redis has another
-/// epoch, or if the log there ends before this seq because an older copy has replaced it, a script appends
-/// nothing and returns the error `STALE`.
+/// The epoch (first number of an event id) that this node considers current, and the newest seq (second
+/// number) of this epoch that the node knows. A script appends nothing and returns the error `STALE` if Redis
+/// has another epoch, or if the log in Redis ends before this seq. It ends too early if an older copy has
+/// replaced it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogHead {
     pub(super) epoch: u64,
@@ -69,7 +70,7 @@ pub(super) struct LogHead {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HeartbeatResponse {
     pub(super) epoch: u64,
-    /// The last id of the log.
+    /// The newest id of the log. Its entry may have been evicted.
     pub(super) last: EventId,
     /// Number of active subscriptions that Redis has stored for this node.
     pub(super) subscriptions: usize,
@@ -112,9 +113,9 @@ impl Scripts {
         }
     }
 
-    /// Tells `memory` how much of the log Redis retains. Half of the smaller retention, of memory or of
-    /// Redis, is the newer half of the history. An idle client whose last event id is older than this half
-    /// receives a checkpoint, because the event with that id may soon be evicted.
+    /// Tells `memory` how much of the log Redis retains, and returns it. The newer half of the history is
+    /// then half of what both retain. If the last event id of an idle client is older, it may soon be
+    /// evicted. The client then receives a checkpoint, an event that sets a newer id.
     pub(super) fn limit_newer_half(&self, memory: MemoryLog) -> MemoryLog {
         memory.with_archive_bounds(self.events, self.age)
     }
@@ -176,7 +177,8 @@ impl Scripts {
 
     /// Prepares a heartbeat, which records that this node is alive. `process` is the `run_id` of the Redis
     /// process to which it is connected. `epoch`, `last` and `ticks` are the epoch, the last id and the
-    /// number of ticker messages that the node knows. The response is a [`HeartbeatResponse`].
+    /// number of ticker messages that the node knows (0, `0-0` and 0 if none). The response is a
+    /// [`HeartbeatResponse`].
     pub(super) fn heartbeat(
         &self,
         process: &str,

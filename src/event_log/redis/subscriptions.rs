@@ -17,10 +17,10 @@ pub(super) struct Subscriptions {
     /// Maps the path of a subscription to its JSON document.
     active: RefCell<BTreeMap<String, String>>,
     /// Whether the subscriptions that Redis has stored for this node may differ from `active`, even if their
-    /// number is the same. Heartbeats then request a correction.
+    /// number is the same. The heartbeat task then requests a correction.
     pub(super) unsure: Cell<bool>,
-    /// Whether a task that the heartbeat task requested, to reconcile or to expire dead nodes, is queued or
-    /// running. Meanwhile, the heartbeat task requests no other one.
+    /// Whether a task to reconcile subscriptions or to expire dead nodes is queued or running. Until it has
+    /// finished, the heartbeat task requests no other task.
     pub(super) is_busy: Cell<bool>,
 }
 
@@ -31,8 +31,8 @@ impl Subscriptions {
         self.unsure.get() || self.active.borrow().len() != known
     }
 
-    /// Marks that Redis may have different subscriptions for this node, so that a heartbeat soon requests
-    /// their correction.
+    /// Marks that Redis may have different subscriptions for this node, so that the heartbeat task soon
+    /// requests a correction.
     pub(super) fn doubt(&self) {
         self.unsure.set(true);
     }

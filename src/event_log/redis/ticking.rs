@@ -16,9 +16,9 @@ use super::{
     scripts::TickResponse,
 };
 
-/// A node whose request appended nothing makes its next request after the deadline, by a random delay of one
-/// to two times this duration. So usually only one node makes its request on time. If that node dies, another
-/// one takes over, and a message may be late by the delay.
+/// If the request of a node appended nothing, the node delays its next request. It makes that request one to
+/// two times this duration after the deadline, chosen at random. So usually only one node makes its request
+/// on time. If that node dies, another one takes over, and a message may be late by the delay.
 const FOLLOWER_DELAY: Duration = Duration::from_millis(75);
 
 /// Pause before a retry after a failed request.
@@ -28,8 +28,8 @@ pub(super) struct Ticking {
     pub(super) link: Rc<Link>,
     pub(super) memory: Arc<MemoryLog>,
     pub(super) listener: Arc<Listener>,
-    /// The settings of the ticker. `None` while this server requests no messages of the ticker: before its
-    /// start is complete, and during a drain.
+    /// The settings with which this server asks Redis to append the ticker's messages. `None`: it does not
+    /// ask, because it has not finished starting or is draining.
     pub(super) settings: watch::Receiver<Option<TickerSettings>>,
 }
 

@@ -28,8 +28,9 @@ impl Thread {
         self.is_writable.store(false, Ordering::Relaxed);
     }
 
-    /// Tries to open the log file again and to bring the file and memory to the same events. If that fails,
-    /// schedules the next attempt.
+    /// Tries to open the log file again. Then writes to the file the events that only memory has, or adds to
+    /// memory the newer events that only the file has. Evicted events that reappeared in the file stay there
+    /// until a later commit. If anything fails, schedules the next attempt.
     pub(super) fn reopen(&mut self) {
         let tried = FileStore::open_again(&self.path)
             .map_err(|err| err.to_string())

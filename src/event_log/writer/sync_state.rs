@@ -46,9 +46,10 @@ pub(super) enum Goal {
 /// How a commit is written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durability {
-    /// Whether all events are synced to disk after the commit.
+    /// Whether the commit is synced to disk. Such a commit also syncs all events of earlier commits.
     pub(super) synced: bool,
-    /// Whether the file has the mark after the commit, the flag that says that some events may not be synced.
+    /// Whether the mark is set after the commit. The mark is the flag in the file for events that may not be
+    /// synced.
     pub(super) marked: bool,
 }
 
@@ -71,7 +72,7 @@ impl SyncState {
         }
     }
 
-    /// Updates the state after a successful commit of `records`, which use `bytes` bytes of memory.
+    /// Updates the state after a successful commit of `records`, which use about `bytes` bytes of memory.
     pub(super) fn committed(
         &mut self,
         durability: Durability,

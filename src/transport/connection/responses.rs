@@ -33,9 +33,9 @@ pub(crate) async fn track_response(
     };
     let state = &connection.0;
     connection.note_answer();
-    // If a request is refused before its body is complete, close the connection. Do not close it after other
-    // responses: it closes after the first write, which contains all of a short error response but would cut
-    // off a longer one, such as a file.
+    // If a request is refused before its body of known length is complete, close the connection. It then
+    // closes after the first write to it. That write contains all of a short error response. A longer
+    // response, such as a file, would be cut off, so do not close after other responses.
     let is_refusal = response.as_ref().is_ok_and(|response| {
         let status = response.status();
         status.is_client_error() || status.is_server_error()

@@ -32,6 +32,7 @@ pub(super) struct State {
     /// Whether a request was received and is not answered yet.
     pub(super) is_unanswered: Cell<bool>,
     /// Wakes the connection's task when the current request is answered, so that it reads the next request.
+    /// `None`: the task does not wait for this answer.
     pub(super) answered: RefCell<Option<Waker>>,
     /// Number of bytes that have arrived after the current request. They are held back until it is answered.
     pub(super) ahead: Cell<usize>,
@@ -39,8 +40,8 @@ pub(super) struct State {
     pub(super) unfinished: Cell<usize>,
     /// Whether a request body of known length is being received.
     pub(super) is_in_sized_body: Cell<bool>,
-    /// Whether a request was refused before its body was complete. The connection then closes when the body
-    /// is received and the response is written, at least its first bytes.
+    /// Whether a request was refused before its body of known length was complete. The connection then closes
+    /// when the body is received and at least the first bytes of the response are written.
     pub(super) closes_after_body: Cell<bool>,
     /// Whether at least the first bytes of an error response were written, after a request was refused before
     /// its body was complete.
@@ -121,7 +122,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Records that the current request is answered, and wakes the task, which may read the next request.
+    /// Records that the current request is answered, and wakes the connection's task if it waits to read the
+    /// next request.
     pub(super) fn note_answer(&self) {
         self.0.is_unanswered.set(false);
         if let Some(task) = self.0.answered.take() {

@@ -1,13 +1,14 @@
 -- Stores changes of a node's active subscriptions. Appends a presence event for each subscription that starts
--- or ends and whose change is not stored yet, so a repeated call appends nothing.
+-- or ends and whose change is not stored yet, so a repeated call appends nothing. If XADD fails, the changes
+-- before the failed one stay stored. If events were appended for them, the next heartbeat begins a new epoch.
 -- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events), the node's
 -- subscriptions (path to document).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, how many entries to retain besides
 -- presence events, how many presence events to retain; then for each change: the subscription's path, its
 -- document ('' if the subscription ended), and the record (JSON of all but the data) and the data of its
 -- presence event.
--- Returns the id of the last entry, or an error: STALE (the log has another epoch or was replaced) or the
--- error of XADD.
+-- Returns the id of the last entry, or an error: STALE (the log has another epoch, was replaced, or was
+-- changed by another program) or the error of XADD.
 local log, presence, subscriptions = KEYS[1], KEYS[4], KEYS[5]
 local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then

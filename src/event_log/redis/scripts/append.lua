@@ -1,12 +1,12 @@
 -- Appends events. Appends none if the log has another epoch than the caller, or was replaced by an older
--- copy. If XADD fails, the events before the failed one stay in the stream, and the next heartbeat begins a
--- new epoch.
+-- copy. If XADD fails, the events before the failed one stay in the stream. If there are any, the next
+-- heartbeat begins a new epoch.
 -- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
 -- besides presence events; then for each event: its record (JSON of all but the data), its data, and the id
 -- that its publisher chose or ''.
--- Returns the ids of the new entries, or an error: STALE (the log has another epoch or was replaced) or the
--- error of XADD.
+-- Returns the ids of the new entries, or an error: STALE (the log has another epoch, was replaced, or was
+-- changed by another program) or the error of XADD.
 local log, about, given = KEYS[1], KEYS[2], KEYS[3]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
@@ -25,8 +25,8 @@ for i = 4, #ARGV, 3 do
     return err
   end
   if ARGV[i + 2] ~= '' then
-    -- If an older event has the same id of a publisher, HSETNX changes nothing: that id still refers to the
-    -- older event.
+    -- If the publisher of an older event chose the same id, HSETNX changes nothing: the id still refers to
+    -- the older event.
     redis.call('HSETNX', given, ARGV[i + 2], id)
   end
   ids[#ids + 1] = id

@@ -7,11 +7,11 @@
 --
 -- Presence events are events about active subscriptions. They have their own quota: beyond it, the oldest
 -- presence events are deleted, also from the middle of the stream. The field `o` of an event is the number of
--- earlier entries of its epoch that are not presence events. With this number, a reader can decide whether a
+-- earlier events of its epoch that are not presence events. With this number, a reader can decide whether a
 -- jump of seq means that only presence events are missing.
 
--- Maximum number of entries that one call evicts if it must handle each of them. Redis does nothing else
--- while a script runs, so further entries are evicted by later calls.
+-- Maximum number of entries that one call evicts if it must look at each, for example for the id that its
+-- publisher chose. Redis does nothing else while a script runs, so later calls evict the remaining entries.
 local MOST_TRIMMED = 1000
 
 -- 2^52, which Lua represents exactly. Epochs are times in ms, far below it, so a larger epoch was written by
@@ -43,17 +43,17 @@ end
 
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
--- Parses a counter that a script wrote. Returns nil if the string is missing, is not a number, or is larger
--- than LARGEST_EPOCH: another program then wrote it.
+-- Parses a counter that a script wrote. Returns nil if the string is missing. Also returns nil if it is not a
+-- number, or larger than LARGEST_EPOCH, because another program must have written it.
 local function count(digits)
   if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
     return tonumber(digits)
   end
 end
 
--- Returns the state that `append` needs, or nil if the caller must not append: if the log is in another
--- epoch, if its last seq is smaller than `known`, the seq that the caller knows (an older copy has replaced
--- the log), or if its counters are damaged.
+-- Returns the state that `append` needs. Returns nil if the caller must not append: the log is in another
+-- epoch, or its counters are damaged, or its last seq is smaller than `known`. The caller knows the seq
+-- `known`, so an older copy has then replaced the log.
 local function begin_appending(log, about, epoch, known)
   local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others')
   local seq, others = count(counters[2]), count(counters[3])
@@ -86,14 +86,14 @@ local function last_id(to)
   return to.epoch .. '-' .. text(to.seq)
 end
 
--- Saves the counters in `to`: the seq of the last entry, and the number of entries of the epoch that are not
+-- Saves the counters in `to`: the seq of the last entry, and the number of events of the epoch that are not
 -- presence events.
 local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
--- Removes the ids that publishers chose for these entries from the hash `ids`, unless they refer to other
--- entries there.
+-- Removes the ids that publishers chose for these entries from the hash `ids`, unless `ids` maps them to
+-- other entries.
 local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]

@@ -8,8 +8,8 @@
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions; or an error: FORMAT if the log has another format, or the error
--- of ZADD.
+-- dead nodes that still have subscriptions; or an error: FORMAT if the log has another format, otherwise that
+-- of a Redis command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -56,7 +56,7 @@ if old and not parts(old) then
   old = nil
 end
 if age > 0 and old then
-  -- Evict a bounded number of the entries before `old`. If some remain, the next heartbeat evicts them.
+  -- Evict a bounded number of the entries before `old`. If some remain, later heartbeats evict them.
   local is_rest = false
   if redis.call('EXISTS', ids) == 1 then
     local entries = redis.call('XRANGE', log, '-', '(' .. old, 'COUNT', MOST_TRIMMED)
@@ -134,7 +134,7 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   end
   epoch = text(math.max(now, newest + 1))
   last = epoch .. '-0'
-  -- Field `o`: the number of entries of the previous epoch that are not presence events. The last entries of
+  -- Field `o`: the number of events of the previous epoch that are not presence events. The last entries of
   -- that epoch may be presence events that were evicted. With this number, a reader can tell that nothing
   -- else is missing.
   if after == left and is_counted then
@@ -150,8 +150,8 @@ if tonumber(ticks) > (count(redis.call('HGET', about, 'ticks')) or -1) then
 end
 
 if age > 0 then
-  -- Record the last id with the current time, at most 1,000 times per maximum age. Every entry up to this
-  -- id is at least as old as the record.
+  -- Record the last id with the current time, at most 1,000 times per maximum age. Every entry up to
+  -- this id is at least as old as the recorded time.
   local newest = redis.call('ZREVRANGE', times, 0, 0, 'WITHSCORES')
   if not newest[1] or now - newest[2] >= age / 1000 then
     redis.call('ZADD', times, 'NX', now, last)

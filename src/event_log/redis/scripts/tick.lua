@@ -2,26 +2,26 @@
 -- calls this script, and each message is appended once.
 -- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
--- besides presence events, the interval in us, how late a message may be in us before missed deadlines are
--- skipped, the maximum number of messages to append, the record (JSON of all but the data), the message with
--- {n} in place of its number.
+-- besides presence events, the interval in us, the lateness in us above which missed deadlines are skipped,
+-- the maximum number of messages to append, the record (JSON of all but the data), the message with {n} in
+-- place of its number.
 -- Returns the number of appended messages, the time until the next deadline in us (not positive if more are
 -- due), the lateness of the first message in us, and the id of the last entry; or an error: STALE (the log
--- has another epoch or was replaced) or the error of XADD.
+-- has another epoch, was replaced, or was changed by another program) or the error of XADD.
 local log, about = KEYS[1], KEYS[2]
 local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
--- If the next message is later than this, in us, the schedule starts over: no server has called this script
--- for a while.
+-- If the next message is late by more than this, in us, the schedule starts over. No server has then called
+-- this script for a while.
 local PAUSE = 10 * 1000000
 local interval, grace, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_us()
 local ms = text(millis(now))
 local last = count(redis.call('HGET', about, 'last_tick'))
 -- The schedule starts now if this is the first call, if the clock was set back, or if the next message is
--- late by more than PAUSE, usually because the ticker was off or no node was running.
+-- late by more than PAUSE. Usually, the ticker was off, or no node was running.
 local is_new = not last or last > now or now - last > interval + PAUSE
 if is_new then
   last = now
