@@ -85,8 +85,7 @@ pub(crate) struct Registry<O> {
     delivered_to: u64,
 }
 
-/// Some clients of a group, as a range of slots. A large group is served part by part, so that other tasks
-/// can run in between.
+/// A range of a group's slots. A large group is served in parts, so that other tasks run in between.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) group: GroupId,

@@ -101,8 +101,7 @@ impl SubscriptionRequest {
         request: &HttpRequest,
         hub: &Hub,
     ) -> Result<HttpResponse, Problem> {
-        // A stream is the last response on its connection. If the client has already sent another request
-        // (pipelining), that request would never be answered, so the stream is refused.
+        // A stream is the last response on its connection: a further request would never be answered.
         let connection = request.conn_data::<Connection>();
         let is_alone = || connection.is_none_or(Connection::is_at_its_last_request);
         if !is_alone() {
