@@ -118,12 +118,16 @@ impl Sources {
     }
 }
 
-/// The keys whose values differ between two configs, each as `section.key`. A change of only the password in
-/// `log.url` is not noticed, because passwords are compared as `***`.
+/// The keys whose values differ between two configs, each as `section.key`.
 pub fn changed_keys(old: &Config, new: &Config) -> Vec<String> {
+    // The printed URL of Redis has `***` in place of the password, so compare the URL itself.
+    let has_other_url = old.log.url != new.log.url;
     let (old, new) = (leaves(old), leaves(new));
     old.into_iter()
-        .filter(|(key, value)| new.get(key) != Some(value))
+        .filter(|(key, value)| match &**key {
+            "log.url" => has_other_url,
+            key => new.get(key) != Some(value),
+        })
         .map(|(key, _)| key)
         .collect()
 }

@@ -31,7 +31,9 @@ pub struct LogConfig {
     )]
     pub sync: SyncPolicy,
     /// With [`SyncPolicy::Interval`]: maximum time from the acknowledgement of an event to its sync. A crash
-    /// can lose the events that were acknowledged within this time before it.
+    /// can lose the events that were acknowledged within this time before it, even if only the process
+    /// crashes and the machine continues. While the disk fails, up to 8 MiB of acknowledged events are only
+    /// in memory.
     #[serde(with = "duration::sync_interval")]
     pub sync_interval: Duration,
     /// The URL of Redis or of its Sentinels. Used if `kind` is `redis`. When the config is printed, `***`
@@ -73,8 +75,8 @@ impl Choice for LogKindName {
 pub enum SyncPolicy {
     /// The event is synced before it is acknowledged and delivered.
     Always,
-    /// The event is acknowledged first and synced at most `log.sync_interval` later. A crash before the sync
-    /// can lose it.
+    /// The event is acknowledged first and synced at most `log.sync_interval` later. A crash of the machine
+    /// or of only the process before the sync can lose it.
     Interval,
 }
 

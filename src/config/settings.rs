@@ -290,8 +290,7 @@ pub struct LimitsConfig {
     #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
     pub body: usize,
     /// Maximum length of each field of an update (a publish request). A longer field returns 413. In `data`,
-    /// a line break counts as 7 bytes (CRLF as 8), because the line after it is sent with the field name
-    /// `data: `.
+    /// a line break counts as 7 bytes, because each further line is sent with the field name `data: `.
     #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
     pub field: usize,
     /// Maximum number of topics of an update. More topics return 413.

@@ -187,11 +187,12 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
 }
 
 /// Size of `data` in an encoded stream, in bytes, without the field name of the first line and without the
-/// last line break. Each later line adds its field name, `data: `. A CRLF counts as two bytes, although only
-/// an LF is sent.
+/// last line break. Each line break in `data` counts as 7 bytes: the stream has an LF and the field name
+/// `data: ` in its place.
 pub(crate) fn data_bytes(data: &str) -> usize {
-    const FIELD: usize = "data: ".len();
-    data.len() + FIELD * (lines(data).count() - 1)
+    const LINE: usize = "data: \n".len();
+    let bytes: usize = lines(data).map(|line| line.len() + LINE).sum();
+    bytes - LINE
 }
 
 /// Creates a gap event, which tells the client that events are missing. Its id is the id after which the

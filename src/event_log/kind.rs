@@ -18,8 +18,10 @@ pub enum LogKind {
         /// The path of the file. Its folder must exist.
         path: PathBuf,
         /// Maximum time from the acknowledgement of an event to its sync to disk, unless the file cannot be
-        /// written. A crash of the server or of the machine can lose acknowledged events that are not synced
-        /// yet. `None`: each event is synced to disk before it is acknowledged.
+        /// written. Until then, the event is only in the memory of the process. So a crash of the process
+        /// can lose it, even if the machine continues. While the file cannot be written, up to 8 MiB of
+        /// acknowledged events are only in memory. `None`: each event is synced to disk before it is
+        /// acknowledged.
         sync_interval: Option<Duration>,
     },
     /// In Redis, with the newest events also in memory. Any number of processes can share the log.

@@ -273,6 +273,17 @@ fn every_key_can_be_set_by_the_file_and_by_its_variable() {
 }
 
 #[test]
+fn another_redis_password_is_a_change_of_the_url() {
+    let with = |password: &str| {
+        let url = format!("'redis://:{password}@127.0.0.1:6379/0'");
+        from_file(&line("log.url", &url)).unwrap()
+    };
+
+    assert_eq!(changed_keys(&with("old"), &with("new")), ["log.url"]);
+    assert!(changed_keys(&with("old"), &with("old")).is_empty());
+}
+
+#[test]
 fn every_wrong_value_is_refused_with_the_file_the_key_and_the_allowed_values() {
     for (path, _, bad) in VALUES {
         for value in *bad {

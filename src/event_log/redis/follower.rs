@@ -245,9 +245,7 @@ impl Follower {
                 log::info!("the log in {} is read again", self.link.url());
             }
             let mut more = !first.is_empty();
-            if !more && self.last.id.epoch > MAX_EPOCH && self.link.epoch() <= MAX_EPOCH {
-                // The last id that was read has too large an epoch, so another program wrote it. A heartbeat
-                // replaces such a stream, and the new ids are smaller. So read the stream from the beginning.
+            if !more && self.last.id.epoch > MAX_EPOCH && self.is_replaced(&mut connection).await? {
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
             self.take(first);
@@ -263,6 +261,19 @@ impl Follower {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether the stream was replaced by another one with smaller ids, which must be read from its
+    /// beginning. If another program appends an entry with too large an epoch, the next heartbeat replaces
+    /// the stream. Until then, the stream still has an entry with the last id, and must not be read again.
+    async fn is_replaced(&self, connection: &mut MultiplexedConnection) -> Result<bool, String> {
+        let mut range = redis::cmd("XREVRANGE");
+        range.arg(self.link.scripts.names().log());
+        range.arg("+").arg("-").arg("COUNT").arg(1);
+        let newest = read(range.query_async(connection), entries).await?;
+        Ok(newest
+            .first()
+            .is_some_and(|newest| newest.item.id() < self.last.id))
     }
 
     /// Appends entries to memory, counts their events in the metrics, and wakes the subscribers.

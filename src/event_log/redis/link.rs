@@ -92,7 +92,7 @@ impl Link {
     }
 
     /// The current epoch, according to the last heartbeat. 0 before the first heartbeat.
-    pub(super) fn epoch(&self) -> u64 {
+    fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 

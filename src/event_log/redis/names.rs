@@ -69,7 +69,10 @@ impl Names {
         &self.presence
     }
 
-    /// Key of a hash: maps an id that a publisher chose to the id of its entry in the stream.
+    /// Key of a hash: finds entries of the stream by the ids that publishers chose.
+    /// - `{id that a publisher chose}`: the oldest entry with this id;
+    /// - `#{entry}`: the next newer entry with the same id, if there is one;
+    /// - `#{id that a publisher chose}`: the newest entry with this id, if there are or were several.
     pub(super) fn given_ids(&self) -> &str {
         &self.given_ids
     }

@@ -20,9 +20,9 @@ use crate::event::{Event, EventId, PresenceChange};
 /// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
 
-/// The largest epoch that the scripts accept as their own, the same as `LARGEST_EPOCH` in common.lua. An id
-/// with a larger epoch was written by another program.
-pub(super) const MAX_EPOCH: u64 = 1 << 52;
+/// The same as `LARGEST_EPOCH` in common.lua. An id with a larger epoch was written by another program,
+/// unless that epoch is the current one.
+pub(super) const MAX_EPOCH: u64 = 1 << 51;
 
 /// A node (one of the servers that share the log) without a heartbeat for this many milliseconds is reported
 /// as dead.

@@ -1,5 +1,8 @@
 //! Tracks which acknowledged events a crash could lose, and decides whether the next commit is synced. Pure:
 //! the time is an argument.
+//!
+//! redb does not make a commit visible in the file until a later commit is synced. So a crash of the process
+//! alone (SIGKILL) also loses the events that are not synced, although the machine continues.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +24,7 @@ pub(super) enum SyncState {
 }
 
 /// Acknowledged events that are not synced to disk. They stay in memory, so that they can be written again if
-/// the file loses them.
+/// the file loses them, as it does after a failed sync. Until then, they are nowhere else.
 #[derive(Debug)]
 pub(super) struct Unsynced {
     records: Vec<Record>,

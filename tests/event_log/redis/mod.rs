@@ -13,6 +13,8 @@ mod chaos;
 mod connections;
 mod crowd;
 mod faults;
+mod foreign;
+mod given_ids;
 mod memory;
 mod nodes;
 mod older;

@@ -296,8 +296,13 @@ fn an_update_exactly_at_the_limits_is_accepted() {
     let text = "x".repeat(256);
 
     publisher.publish(&form(&[("topic", "a"), ("data", &text), ("foo", &text)]));
-    let lines = format!("{}xxxx", "\n".repeat(36));
-    publisher.publish(&form(&[("topic", "a"), ("data", &lines)]));
+    for line_break in ["\n", "\r", "\r\n"] {
+        let lines = format!("{}xxxx", line_break.repeat(36));
+        publisher.publish(&form(&[("topic", "a"), ("data", &lines)]));
+        publisher
+            .post(&form(&[("topic", "a"), ("data", &format!("{lines}x"))]))
+            .assert_refuses(413, "a byte more");
+    }
     publisher.publish(&form(&[("topic", &text), ("topic", "b"), ("topic", "c")]));
     let body = format!("topic=a{}", "&".repeat(1024 - "topic=a".len()));
     assert_eq!(body.len(), 1024);

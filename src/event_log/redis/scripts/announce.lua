@@ -1,7 +1,7 @@
 -- Stores changes of a node's active subscriptions. Appends a presence event for each subscription that starts
 -- or ends and whose change is not stored yet, so a repeated call appends nothing. If XADD fails, the changes
 -- before the failed one stay stored. If events were appended for them, the next heartbeat begins a new epoch.
--- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events), the node's
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), the node's
 -- subscriptions (path to document).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, how many entries to retain besides
 -- presence events, how many presence events to retain; then for each change: the subscription's path, its

@@ -1,7 +1,7 @@
 -- Appends events. Appends none if the log has another epoch than the caller, or was replaced by an older
 -- copy. If XADD fails, the events before the failed one stay in the stream. If there are any, the next
 -- heartbeat begins a new epoch.
--- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events).
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
 -- besides presence events; then for each event: its record (JSON of all but the data), its data, and the id
 -- that its publisher chose or ''.
@@ -25,9 +25,7 @@ for i = 4, #ARGV, 3 do
     return err
   end
   if ARGV[i + 2] ~= '' then
-    -- If the publisher of an older event chose the same id, HSETNX changes nothing: the id still refers to
-    -- the older event.
-    redis.call('HSETNX', given, ARGV[i + 2], id)
+    remember(to, given, ARGV[i + 2], id)
   end
   ids[#ids + 1] = id
 end

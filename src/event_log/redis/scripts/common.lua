@@ -9,14 +9,26 @@
 -- presence events are deleted, also from the middle of the stream. The field `o` of an event is the number of
 -- earlier events of its epoch that are not presence events. With this number, a reader can decide whether a
 -- jump of seq means that only presence events are missing.
+--
+-- The hash `ids` finds events by the ids that publishers chose. If several events have the same id, they form
+-- a chain, from the oldest to the newest, so that the next one is found when the oldest is evicted:
+--   <publisher's id>    the oldest event with this id
+--   #<event>            the next newer event with the same id, if there is one
+--   #<publisher's id>   the newest event with this id, if there are or were several
+-- A publisher's id cannot begin with `#` and cannot have the form of an event's id, so no two fields have the
+-- same name.
 
 -- Maximum number of entries that one call evicts if it must look at each, for example for the id that its
 -- publisher chose. Redis does nothing else while a script runs, so later calls evict the remaining entries.
 local MOST_TRIMMED = 1000
 
--- 2^52, which Lua represents exactly. Epochs are times in ms, far below it, so a larger epoch was written by
+-- 2^52, which Lua represents exactly. Counters and epochs are far below it, so a larger one was written by
 -- another program.
-local LARGEST_EPOCH = '4503599627370496'
+local LARGEST_COUNT = '4503599627370496'
+-- 2^51. Epochs are times in ms, far below it. So an id with a larger epoch was written by another program,
+-- unless that epoch is the current one: the epoch that follows a foreign id can be larger by one. `count`
+-- must accept it, or the next heartbeat would begin another epoch. So this limit is lower than LARGEST_COUNT.
+local LARGEST_EPOCH = '2251799813685248'
 
 local function text(number)
   return string.format('%.0f', number)
@@ -41,12 +53,28 @@ local function is_less(one, other)
   return one < other
 end
 
+-- The epoch and the seq of an id, or nil if the text is not an id.
+local function parts(id)
+  return string.match(id, '^(%d+)-(%d+)$')
+end
+
+-- Whether the first id is less than the second. A text that is not an id, because another program wrote it,
+-- is less than every id.
+local function is_before(one, other)
+  local one_epoch, one_seq = parts(one)
+  local other_epoch, other_seq = parts(other)
+  if one_epoch == other_epoch then
+    return is_less(one_seq or '', other_seq or '')
+  end
+  return is_less(one_epoch or '', other_epoch or '')
+end
+
 local STALE = redis.error_reply('STALE the log is in another epoch')
 
 -- Parses a counter that a script wrote. Returns nil if the string is missing. Also returns nil if it is not a
--- number, or larger than LARGEST_EPOCH, because another program must have written it.
+-- number, or larger than LARGEST_COUNT, because another program must have written it.
 local function count(digits)
-  if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_EPOCH, digits) then
+  if digits and string.match(digits, '^%d+$') and not is_less(LARGEST_COUNT, digits) then
     return tonumber(digits)
   end
 end
@@ -92,14 +120,52 @@ local function save_counters(to)
   redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
 end
 
--- Removes the ids that publishers chose for these entries from the hash `ids`, unless `ids` maps them to
--- other entries.
+-- Removes the events up to the id `last` from the chain of the publisher's id `given`. Usually removes one
+-- event. It removes several if other programs have deleted events from the stream. Further ones beyond the
+-- limit remain until a later call. Until then, a subscriber that resumes after `given` can receive a gap.
+local function forget_up_to(ids, given, last)
+  for _ = 1, MOST_TRIMMED do
+    local oldest = redis.call('HGET', ids, given)
+    if not oldest or is_before(last, oldest) then
+      return
+    end
+    local following = redis.call('HGET', ids, '#' .. oldest)
+    redis.call('HDEL', ids, '#' .. oldest)
+    if following then
+      redis.call('HSET', ids, given, following)
+    else
+      redis.call('HDEL', ids, given, '#' .. given)
+    end
+  end
+end
+
+-- Adds the event `id` to the chain of the publisher's id `given`. `to` is the state from begin_appending.
+local function remember(to, ids, given, id)
+  local oldest = redis.call('HGET', ids, given)
+  if oldest then
+    -- If other programs always trim the stream first, `forget` never sees an event of this chain. So remove
+    -- one event that is older than the stream: the chain then does not grow. Also remove an id that is not
+    -- less than `id`, because another program wrote it.
+    to.first = to.first or redis.call('XRANGE', to.log, '-', '+', 'COUNT', 1)[1][1]
+    if is_before(oldest, to.first) or not is_before(oldest, id) then
+      forget_up_to(ids, given, oldest)
+    end
+  end
+  if redis.call('HSETNX', ids, given, id) == 1 then
+    redis.call('HDEL', ids, '#' .. given)
+    return
+  end
+  local newest = redis.call('HGET', ids, '#' .. given) or redis.call('HGET', ids, given)
+  redis.call('HSET', ids, '#' .. newest, id, '#' .. given, id)
+end
+
+-- Removes these entries, which are evicted next, from the hash `ids`.
 local function forget(ids, entries)
   for _, entry in ipairs(entries) do
     local fields = entry[2]
     for i = 1, #fields, 2 do
-      if fields[i] == 'g' and redis.call('HGET', ids, fields[i + 1]) == entry[1] then
-        redis.call('HDEL', ids, fields[i + 1])
+      if fields[i] == 'g' then
+        forget_up_to(ids, fields[i + 1], entry[1])
       end
     end
   end

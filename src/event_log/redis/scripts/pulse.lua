@@ -2,7 +2,7 @@
 -- reports dead nodes, and begins a new epoch if acknowledged events may be lost. They may be lost if the
 -- Redis process is a different one than before, if Redis knows less than the node, or if the stream is not as
 -- the scripts left it.
--- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events), nodes, times.
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), nodes, times.
 -- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
 -- many ticker messages it knows of, after how many ms without a heartbeat a node is dead, the number of
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
@@ -14,17 +14,6 @@ local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local assumed_epoch = ARGV[10]
-local function parts(id)
-  return string.match(id, '^(%d+)-(%d+)$')
-end
-local function is_before(one, other)
-  local one_epoch, one_seq = parts(one)
-  local other_epoch, other_seq = parts(other)
-  if one_epoch == other_epoch then
-    return is_less(one_seq, other_seq)
-  end
-  return is_less(one_epoch, other_epoch)
-end
 local function larger(one, other)
   return is_less(one, other) and other or one
 end
@@ -128,8 +117,10 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
     redis.call('DEL', log, ids, presence)
     last_epoch = '0'
   end
-  local newest = 0
-  for _, other in ipairs({epoch or '0', last_epoch, known_epoch, assumed_epoch}) do
+  -- Ignore an assumed epoch that `count` rejects. Otherwise the new epoch would be rejected too, and every
+  -- heartbeat would begin another one.
+  local newest = count(assumed_epoch) or 0
+  for _, other in ipairs({epoch or '0', last_epoch, known_epoch}) do
     newest = math.max(newest, tonumber(other))
   end
   epoch = text(math.max(now, newest + 1))

@@ -1,6 +1,6 @@
 -- Appends the messages of the ticker that are due by the clock of Redis. Every server that shares the log
 -- calls this script, and each message is appended once.
--- KEYS: log, about, ids (publishers' ids to entry ids), presence (ids of presence events).
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events).
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
 -- besides presence events, the interval in us, the lateness in us above which missed deadlines are skipped,
 -- the maximum number of messages to append, the record (JSON of all but the data), the message with {n} in
