@@ -17,8 +17,10 @@ use crate::{
         Event, EventId, Framing, GivenId, LEGACY_PARAMETERS, PARAMETERS, ResumeFrom, Topic, wire,
     },
     event_log::{MemoryLog, Retention},
-    http::{self, Credentials, Malformed, StreamParameters, update},
-    matching::{Compiler, HubUrl, Matcher, MatcherText, MatcherType, Selection, Subject},
+    http::{self, Credentials, Line, Lines, Malformed, StreamParameters, update},
+    matching::{
+        Compiler, HubUrl, Matcher, MatcherText, MatcherType, MemoryBudget, Selection, Subject,
+    },
     transport::{MAX_ID, RequestScan, form::decode},
 };
 
@@ -26,9 +28,11 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// All targets by name. The corpus of a target (its stored inputs) has the same name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("query", query),
     ("form", form),
+    ("json", json_update),
+    ("ndjson", ndjson),
     ("credentials", credentials),
     ("token", token),
     ("pattern", pattern),
@@ -54,16 +58,75 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// Parses the input as a publish request. If the request is valid, subscribers must receive its event with
-/// exactly the published fields, whatever they contain.
+/// Parses the input as a form that publishes an update. If it is valid, subscribers must receive its event
+/// with exactly the published fields, whatever they contain.
 pub fn form(bytes: &[u8]) {
-    let limits = LimitsConfig::default();
-    let Ok(event) = update::parse(bytes, &limits) else {
+    if let Ok(update) = update::parse_form(bytes, &LimitsConfig::default()) {
+        assert_sent_as_published(&update.event);
+    }
+}
+
+/// The same with a JSON object. The data of the event must be the text, or JSON with the same value, as a
+/// JSON parser that reads the whole object finds it.
+pub fn json_update(bytes: &[u8]) {
+    let Ok(update) = update::parse_json(bytes, &LimitsConfig::default()) else {
         return;
     };
+    assert_sent_as_published(&update.event);
+    let is_key = |key: &String| (1..=255).contains(&key.len()) && key.is_ascii();
+    assert!(update.key.as_ref().is_none_or(is_key));
+    // This parser refuses deep nesting and large numbers, which the data of an event may have.
+    let Ok(object) = serde_json::from_slice::<Value>(bytes) else {
+        return;
+    };
+    let data = update.event.data();
+    match &object["data"] {
+        Value::String(text) => assert_eq!(data, text),
+        Value::Null if object.get("data").is_none() => assert_eq!(data, ""),
+        value => assert_eq!(
+            serde_json::from_str::<Value>(data).as_ref().ok(),
+            Some(value)
+        ),
+    }
+}
+
+/// Splits the input into the lines of a bulk request. The pieces in which it arrives must not matter. The
+/// first byte sets their length, the second one the maximum length of a line.
+pub fn ndjson(bytes: &[u8]) {
+    let [length, max_bytes, body @ ..] = bytes else {
+        return;
+    };
+    let max_bytes = usize::from(*max_bytes).max(1);
+    let lines = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut lines = Lines::new(&MemoryBudget::default(), max_bytes);
+        let mut found = Vec::new();
+        for piece in pieces {
+            lines.push(piece).expect("there is enough memory");
+            found.extend(std::iter::from_fn(|| {
+                lines.next().map(|line| (lines.number(), line))
+            }));
+        }
+        lines.end();
+        found.extend(std::iter::from_fn(|| {
+            lines.next().map(|line| (lines.number(), line))
+        }));
+        found
+    };
+    let whole = lines(&mut std::iter::once(body));
+    let pieces = lines(&mut body.chunks(usize::from(*length).max(1)));
+    assert_eq!(whole, pieces);
+    for (_, line) in whole {
+        if let Line::Text(text) = line {
+            assert!(text.len() <= max_bytes && !text.contains(&b'\n'));
+            assert!(!text.trim_ascii().is_empty());
+        }
+    }
+}
+
+fn assert_sent_as_published(event: &Event) {
     assert!(!event.topics().is_empty());
     let id = EventId { epoch: 1, seq: 2 };
-    let sent = wire::event(id, &event).bytes(Framing::Plain);
+    let sent = wire::event(id, event).bytes(Framing::Plain);
     let sent = std::str::from_utf8(&sent).expect("an event is UTF-8");
     let block = sent.strip_suffix("\n\n").expect("an event is one block");
     let mut data = Vec::new();

@@ -57,8 +57,8 @@
 //!
 //! # The log
 //!
-//! [`LogKind`] says where the log is stored: in memory, in a file, or in Redis. [`Retention`] bounds the events in
-//! memory:
+//! [`LogKind`] says where the log is stored: in memory, in a file, or in Redis. [`Retention`] bounds the
+//! events in memory:
 //!
 //! ```
 //! use sse_broadcaster::{Event, Hub, HubSettings, LogKind};
@@ -78,10 +78,10 @@
 //!
 //! # The server
 //!
-//! [`Server`] is what the binary `broadcaster` runs, [`Reloader`] applies a changed config, and [`token`] creates access
-//! tokens. `Server` limits slow and misbehaving connections (`server.request_timeout`, `server.write_timeout`), and its
-//! fan-out writes to sockets directly. In an `HttpServer` of your own, only the limits of actix-web apply, and streams
-//! are ordinary response bodies.
+//! [`Server`] is what the binary `broadcaster` runs, [`Reloader`] applies a changed config, and [`token`]
+//! creates access tokens. `Server` limits slow and misbehaving connections (`server.request_timeout`,
+//! `server.write_timeout`), and its fan-out writes to sockets directly. In an `HttpServer` of your own, only
+//! the limits of actix-web apply, and streams are ordinary response bodies.
 //!
 //! ```
 //! use sse_broadcaster::{Event, Server, config::Config};
@@ -141,8 +141,8 @@ pub use self::event::{
 
 // The log.
 pub use self::event_log::{
-    InvalidRedisUrl, LogError, LogKind, LogUnavailable, RedisSettings, RedisUrl, Retention,
-    TickerSettings,
+    InvalidRedisUrl, LogError, LogKind, LogUnavailable, PublishSettings, RedisSettings, RedisUrl,
+    Retention, TickerSettings,
 };
 
 // The server.

@@ -95,6 +95,12 @@ fn every_file_that_the_image_copies_exists_and_is_not_ignored() {
 }
 
 #[test]
+fn the_image_is_built_with_the_document_that_the_source_includes() {
+    assert!(copied().contains(&"docs/reference/openapi.yaml"));
+    assert!(!lines(DOCKERIGNORE).any(|line| line == "docs"));
+}
+
+#[test]
 fn the_image_is_built_with_the_rust_version_that_the_crate_requires() {
     let manifest = include_str!("../Cargo.toml");
     let version = lines(manifest).find_map(|line| line.strip_prefix("rust-version = "));

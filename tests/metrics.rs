@@ -201,7 +201,7 @@ fn with_an_admin_address_metrics_and_status_are_only_there() {
     for addr in [server.addr, admin] {
         assert_eq!(get(addr, "/healthz").status(), 200);
     }
-    for target in ["/events/sse", "/", "/index.html"] {
+    for target in ["/events/sse", "/openapi.yaml", "/", "/index.html"] {
         assert_eq!(get(admin, target).status(), 404, "{target} for admins");
     }
     assert_eq!(

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::rules::TokenRules;
 use crate::{
-    event::Topic,
+    event::{Hash128, Topic},
     matching::{
         Compiling, HubUrl, InvalidMatcher, Matcher, MatcherText, MatcherType, Reservation,
         any_matches,
@@ -28,6 +28,8 @@ pub(crate) struct Access {
     pub(crate) token: u64,
     /// The fingerprint (`Key::fingerprint`) of the key that signed the token.
     pub(super) key: u64,
+    /// Identifies the publisher, for its idempotency keys.
+    pub(crate) publisher: Hash128,
     publish: Vec<Matcher>,
     subscribe: Vec<Matcher>,
     payloads: Vec<Payload>,

@@ -119,7 +119,9 @@ impl Signer {
         let claims = json!({
             "iss": self.issuer,
             "aud": hub.as_str(),
-            "sub": urn::random(),
+            // The same in each token: the subject is the scope of idempotency keys. RFC 9068 wants the client
+            // here when no user is involved.
+            "sub": self.issuer,
             "client_id": self.issuer,
             "iat": now,
             "exp": now + lifetime.as_secs(),

@@ -28,7 +28,10 @@ use super::{
     revocation::{Fingerprints, Revocation},
     rules::{TOKEN_TYPE, TokenRules},
 };
-use crate::matching::{Compiler, HubUrl};
+use crate::{
+    event::publisher_hash,
+    matching::{Compiler, HubUrl},
+};
 
 /// Leeway for `nbf` (not before), in seconds: a token is accepted up to this long before its `nbf`, because
 /// clocks of machines differ. `exp` has no leeway.
@@ -89,6 +92,8 @@ impl Weighter<Arc<str>, Verified> for BySize {
 #[derive(Debug, Deserialize)]
 struct Claims {
     exp: Option<f64>,
+    #[serde(default)]
+    sub: Option<Value>,
     /// The time before which the token is not valid, in seconds since 1970. 0 if the token does not have this
     /// claim.
     #[serde(default)]
@@ -101,6 +106,12 @@ struct Claims {
     /// this one is used.
     #[serde(default, rename = "https://mercure.rocks/")]
     namespaced: Option<Value>,
+}
+
+impl Claims {
+    fn subject(&self) -> Option<&str> {
+        self.sub.as_ref().and_then(Value::as_str)
+    }
 }
 
 /// The claims that are read before the signature is verified. They only select the issuer and the rules for
@@ -239,8 +250,7 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(InvalidToken::Critical);
         }
-        // These claims are not verified yet. They only select the issuer and the rules for the verification
-        // below.
+        // These claims are not verified yet. They only select the issuer and the rules below.
         let unverified: UnverifiedClaims =
             insecure_decode_claims(token).map_err(|_| InvalidToken::Claims)?;
         let issuer = match (&unverified.iss, issuers) {
@@ -264,6 +274,7 @@ impl TokenVerifier {
             }
         }
         let (claims, key) = claims(token, &header, issuer, &validation)?;
+        let publisher = publisher_hash(&issuer.name, claims.subject());
         let mut compiling = self.compiler.begin();
         let mut access = if is_legacy {
             if !self.rules.legacy {
@@ -286,10 +297,12 @@ impl TokenVerifier {
         access.compiled = Some(compiling.finish());
         // Rounding down makes the token expire less than a second too early, which does no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
-        // The signature is not part of the hash, because the same signature can be encoded in several ways.
+        // Identifies the token for the limit on its subscribers. The signature is left out: it can be encoded
+        // in several ways, and each would count as another token.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
         access.token = self.token_hasher.hash_one(signed);
         access.key = key;
+        access.publisher = publisher;
         Ok((access, claims.nbf))
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::{client_registry::ClientRegistry, live_settings::LiveSettings};
 use crate::{
     event::{Event, PresenceChange},
-    event_log::{Appender, LogUnavailable, MemoryLog, Opened, Tick, Ticker, TickerSettings},
+    event_log::{Ack, Append, Appender, MemoryLog, Opened, Refusal, Tick, Ticker, TickerSettings},
     metrics::Metrics,
 };
 
@@ -118,7 +118,8 @@ impl Broadcaster {
     fn publish_tick(&mut self, tick: Tick, ctx: &mut Context<Self>) {
         let (done, appended) = oneshot::channel();
         let event = Event::tick(tick.number, tick.message);
-        self.appender.append(event, Some(done));
+        self.appender
+            .append(Append::new(event, Some(Ack::One(done))));
         self.ticks_in_flight += 1;
         let refusals = self.refusals;
         let appended = appended.into_actor(self).map(move |appended, this, ctx| {
@@ -126,7 +127,7 @@ impl Broadcaster {
             this.ticks_in_flight -= 1;
             match appended {
                 Ok(Ok(_)) => this.metrics.observe_tick(tick.lateness),
-                Ok(Err(LogUnavailable)) if refusals == this.refusals => {
+                Ok(Err(Refusal::Unavailable(_))) if refusals == this.refusals => {
                     this.refusals += 1;
                     this.ticker.go_on_from(this.log.ticks());
                 }

@@ -21,9 +21,9 @@ use super::{
 use crate::matching::Reservation;
 use crate::{
     auth::Access,
-    event::{Event, EventId, ResumeFrom},
+    event::ResumeFrom,
     event_log::{
-        self, Appender, Archive, Listener, LogError, LogKind, LogUnavailable, MemoryLog,
+        self, Appender, Archive, KeysInProgress, Listener, LogError, LogKind, MemoryLog,
         ResumeLookup,
     },
     matching::{HubUrl, InvalidMatcher, Matcher, MatcherText, Selection, Selections},
@@ -37,38 +37,26 @@ const MAX_RETRY: Duration = Duration::from_secs(3600);
 #[error("the Broadcaster has stopped")]
 pub struct BroadcasterGone;
 
-/// Why publishing an event failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum PublishError {
-    /// Too many publish requests are in flight, or the log's queue is full. Retry a little later. Not
-    /// returned by [`Hub::publish`].
-    #[error("too many updates are being published: try again later")]
-    Busy,
-    /// The server is draining. Retry at another server, or after the restart. Not returned by
-    /// [`Hub::publish`].
-    #[error("the server is draining")]
-    Draining,
-    /// The log has no space, has failed or cannot be reached. Retry later. With Redis, the event may be in
-    /// the log nevertheless.
-    #[error(transparent)]
-    Unavailable(#[from] LogUnavailable),
-    /// The Broadcaster or the thread of the log has stopped. The process should end.
-    #[error(transparent)]
-    Gone(#[from] BroadcasterGone),
-}
-
 /// Maximum number of publish requests in flight. Beyond it, publishing returns 503 with `Retry-After`.
 const MAX_PUBLISHES_IN_FLIGHT: usize = 4096;
+
+/// Maximum number of publish requests with many updates in flight. Beyond it, such a request returns 503 with
+/// `Retry-After`.
+const MAX_BULK_REQUESTS: usize = 256;
 
 /// A handle to a running Broadcaster, the central actor, and to its log. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    broadcaster: Addr<Broadcaster>,
+    pub(super) broadcaster: Addr<Broadcaster>,
     log: Arc<MemoryLog>,
-    appender: Arc<dyn Appender>,
+    pub(super) appender: Arc<dyn Appender>,
     /// Permits that limit the publish requests in flight. [`Hub::publish`], which an application that embeds
     /// the hub calls, needs no permit.
-    publish_permits: Arc<Semaphore>,
+    pub(super) publish_permits: Arc<Semaphore>,
+    /// Permits for publish requests with many updates. Such a request may be slow, so it must not hold a
+    /// permit of the others.
+    pub(super) bulk_permits: Arc<Semaphore>,
+    pub(super) keys_in_progress: Arc<KeysInProgress>,
     /// Reads events older than those in memory. Only a log in Redis has such events; otherwise `None`.
     archive: Option<Archive>,
     metrics: Arc<Metrics>,
@@ -121,7 +109,13 @@ impl Hub {
             metrics: metrics.clone(),
             notify: Box::new(notify),
         };
-        let opened = event_log::open(log, settings.retention, settings.topic, listener)?;
+        let opened = event_log::open(
+            log,
+            settings.retention,
+            settings.topic,
+            settings.publishing,
+            listener,
+        )?;
         let (log, appender) = (opened.memory.clone(), opened.appender.clone());
         let archive = opened.archive.clone();
         let (alive, gone) = oneshot::channel();
@@ -136,6 +130,8 @@ impl Hub {
             log,
             appender,
             publish_permits: Arc::new(Semaphore::new(MAX_PUBLISHES_IN_FLIGHT)),
+            bulk_permits: Arc::new(Semaphore::new(MAX_BULK_REQUESTS)),
+            keys_in_progress: Arc::default(),
             archive,
             metrics,
             state,
@@ -161,34 +157,9 @@ impl Hub {
         self.metrics.totals()
     }
 
-    /// Publishes an event, even during a drain or when the log's queue is full. Returns the event's id when
-    /// the log has stored the event, as durably as the log is configured.
-    ///
-    /// Fails with [`PublishError::Unavailable`] if the log has no space, has failed or cannot be reached.
-    /// Fails with [`PublishError::Gone`] if the Broadcaster or the thread of the log has stopped. With Redis,
-    /// `Unavailable` can also mean that only the response was lost. The event is then delivered despite the
-    /// error.
-    pub async fn publish(&self, event: Event) -> Result<EventId, PublishError> {
-        if !self.broadcaster.connected() {
-            return Err(BroadcasterGone.into());
-        }
-        let (done, appended) = oneshot::channel();
-        self.appender.append(event, Some(done));
-        let appended = appended.await.map_err(|_| BroadcasterGone)?;
-        Ok(appended?)
-    }
-
-    /// Publishes an event for a publish request. Fails if the hub is draining, too many publish requests are
-    /// in flight, or the log's queue is full. Also fails like [`Self::publish`].
-    pub(crate) async fn publish_now(&self, event: Event) -> Result<EventId, PublishError> {
-        if self.state.borrow().draining {
-            return Err(PublishError::Draining);
-        }
-        let permit = self.publish_permits.try_acquire();
-        let (Ok(_permit), false) = (permit, self.appender.is_full()) else {
-            return Err(PublishError::Busy);
-        };
-        self.publish(event).await
+    /// Whether the server is draining.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.borrow().draining
     }
 
     /// Takes every publish permit, as if the maximum number of publish requests were in flight.
@@ -198,6 +169,12 @@ impl Hub {
             .publish_permits
             .acquire_many(MAX_PUBLISHES_IN_FLIGHT as u32);
         permits.await.expect("the semaphore is never closed")
+    }
+
+    /// Number of idempotency keys that are remembered, and when the oldest was used, in milliseconds since
+    /// 1970.
+    pub(crate) fn idempotency_keys(&self) -> (usize, Option<u64>) {
+        self.appender.remembered_keys()
     }
 
     /// Whether the log accepts events, as far as is known without trying.
@@ -312,41 +289,5 @@ impl Hub {
     /// not reconnect together.
     pub(crate) fn jittered_retry(&self) -> Duration {
         self.retry.mul_f64(0.5 + fastrand::f64())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn publishing_without_a_free_permit_is_refused_and_appends_nothing() {
-        System::new().block_on(async {
-            let (hub, _gone) = Hub::start(HubSettings::default());
-            let all = hub
-                .publish_permits
-                .acquire_many(MAX_PUBLISHES_IN_FLIGHT as u32)
-                .await;
-
-            let refused = hub.publish_now(Event::message("0")).await;
-            drop(all);
-            let taken = hub.publish_now(Event::message("1")).await;
-
-            assert_eq!(refused, Err(PublishError::Busy));
-            assert_eq!(taken, Ok(hub.log.id(1)));
-        });
-    }
-
-    #[test]
-    fn a_draining_hub_refuses_publish_requests() {
-        System::new().block_on(async {
-            let (hub, _gone) = Hub::start(HubSettings::default());
-
-            hub.drain().await.unwrap();
-
-            let refused = hub.publish_now(Event::message("0")).await;
-            assert_eq!(refused, Err(PublishError::Draining));
-            assert_eq!(hub.log.next(), 1);
-        });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::live_settings::LiveSettings;
 use crate::{
     event::Topic,
-    event_log::{Retention, TickerSettings},
+    event_log::{PublishSettings, Retention, TickerSettings},
     matching::HubUrl,
 };
 
@@ -17,6 +17,8 @@ pub struct HubSettings {
     pub live: LiveSettings,
     /// Limits of the history that is retained for subscribers that resume or catch up.
     pub retention: Retention,
+    /// How updates that a publisher repeats are recognized.
+    pub publishing: PublishSettings,
     /// Maximum number of subscribers. Beyond it, new subscribers receive a `retry:` and are disconnected.
     pub max_subscribers: usize,
     /// Maximum number of subscribers with the same access token. Beyond it, subscribing returns 429.
@@ -56,6 +58,7 @@ impl Default for HubSettings {
                 age: None,
                 queue: 64,
             },
+            publishing: PublishSettings::default(),
             max_subscribers: 10_000,
             max_with_token: 1000,
             retry: Duration::from_secs(2),

@@ -10,13 +10,15 @@ mod hub_settings;
 mod hub_state;
 mod live_settings;
 mod presence;
+mod publishing;
 mod subscribing;
 
 pub use self::{
     actor::{Broadcaster, Drain, Reconfigure},
-    hub::{BroadcasterGone, Gone, Hub, PublishError},
+    hub::{BroadcasterGone, Gone, Hub},
     hub_settings::HubSettings,
     live_settings::LiveSettings,
+    publishing::PublishError,
 };
 pub(crate) use self::{
     actor::{Inspect, Inspection},

@@ -184,8 +184,9 @@ impl Presence {
         let below = self.active.range(prefix.clone()..);
         let below =
             below.map_while(|(path, document)| Some((path.strip_prefix(&prefix)?, document)));
-        // If a topic has the name of a matcher type (`exact`, `urlpattern`), the prefix also covers the
-        // subscriptions of that type. Their paths have one more segment; skip them.
+        // The list of one topic has the paths `<topic>/<subscriber>`. If the topic is also the name of a
+        // matcher type (`exact`, `urlpattern`), the prefix also covers `<type>/<matcher>/<subscriber>`. Skip
+        // these.
         let listed = below.filter(|(rest, _)| !is_of_topic || !rest.contains('/'));
         Some(list(path, listed.map(|(_, document)| &**document)))
     }

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::{
     broadcaster::LiveSettings,
-    event_log::{LogKind, Retention, TickerSettings},
+    event_log::{LogKind, PublishSettings, Retention, TickerSettings},
     matching::HubUrl,
 };
 
@@ -51,6 +51,15 @@ impl Config {
             bytes: self.stream.history_bytes,
             age: self.stream.history_age,
             queue: self.stream.queue,
+        }
+    }
+
+    /// How updates that a publisher repeats are recognized.
+    pub fn publish_settings(&self) -> PublishSettings {
+        PublishSettings {
+            unique_ids: self.hub.unique_ids,
+            idempotency_window: self.publish.idempotency_window,
+            idempotency_keys: self.publish.idempotency_keys,
         }
     }
 

@@ -81,3 +81,4 @@ duration_between!(drain_timeout, "0s", "1h");
 duration_between!(retry, "1ms", "1h");
 duration_between!(expiring, "0s", "1h");
 duration_between!(sync_interval, "1ms", "1m");
+duration_between!(idempotency_window, "1s", "7days");

@@ -17,8 +17,8 @@ pub use self::{
     log_config::{LogConfig, LogKindName, SyncPolicy},
     logging_config::LoggingConfig,
     settings::{
-        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, RELOADABLE, ServerConfig,
-        StreamConfig, SubscribePolicy, TickerConfig,
+        AuthConfig, Config, CorsConfig, HubConfig, LimitsConfig, PublishConfig, RELOADABLE,
+        ServerConfig, StreamConfig, SubscribePolicy, TickerConfig,
     },
 };
 pub use crate::auth::{IssuerConfig, KeySource};

@@ -38,6 +38,8 @@ pub struct Config {
     pub stream: StreamConfig,
     /// The Mercure hub.
     pub hub: HubConfig,
+    /// Publish requests that a publisher repeats.
+    pub publish: PublishConfig,
     /// Who may publish and subscribe.
     pub auth: AuthConfig,
     /// Limits on what clients may request.
@@ -228,6 +230,32 @@ pub struct HubConfig {
     /// Whether clients of older Mercure versions are also accepted.
     #[serde(deserialize_with = "value::boolean")]
     pub legacy: bool,
+    /// Whether publishing an event returns 409 if a retained event has the same publisher-chosen id and other
+    /// content.
+    #[serde(deserialize_with = "value::boolean")]
+    pub unique_ids: bool,
+}
+
+/// Section `[publish]`: how long, and how many, idempotency keys are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct PublishConfig {
+    /// An idempotency key is remembered for at least this long, unless `idempotency_keys` is reached.
+    #[serde(with = "duration::idempotency_window")]
+    pub idempotency_window: Duration,
+    /// Maximum number of idempotency keys that are remembered. Beyond it, the oldest are forgotten.
+    #[serde(deserialize_with = "value::number::<_, 1, 100_000_000>")]
+    pub idempotency_keys: usize,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            idempotency_window: Duration::from_secs(600),
+            idempotency_keys: 1_000_000,
+        }
+    }
 }
 
 /// Section `[auth]`: who may publish and subscribe.

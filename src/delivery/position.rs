@@ -10,13 +10,15 @@ pub(crate) struct Position {
     /// reported by a gap, or was not requested.
     pub(crate) cursor: u64,
     /// Where a client that reconnects now would resume: the position after the event with its last event id.
-    /// Less than `cursor` if the events in between were not for this subscriber. 0 if this position is
-    /// unknown, because the client's last event id came from the archive (the whole log in Redis).
+    /// Less than `cursor` if the events in between were not for this subscriber. 0 if unknown: when the
+    /// subscriber switched from the archive (the whole log in Redis) to memory, the last events that it had
+    /// read there were not for it. With 0, the next heartbeat is a checkpoint.
     pub(crate) announced: u64,
 }
 
 impl Position {
-    /// A position at which the client knows the id of the event before `cursor`. Both fields are `cursor`.
+    /// The position of a client whose last event id is that of the event right before `cursor`. So
+    /// `announced` equals `cursor`.
     pub(crate) fn announced_at(cursor: u64) -> Self {
         let announced = cursor;
         Self { cursor, announced }

@@ -144,9 +144,9 @@ impl Event {
         const ARC_BYTES: usize = 48;
         let topics = self.topics().iter();
         let topics: usize = topics.map(|topic| ARC_BYTES + topic.as_str().len()).sum();
-        // Four times `ARC_BYTES`, because the log also stores this id in an index.
+        // Six times `ARC_BYTES`, because the log also stores this id in two indexes.
         let given = self.given_id.as_ref();
-        let given = given.map_or(0, |given| 4 * ARC_BYTES + given.as_str().len());
+        let given = given.map_or(0, |given| 6 * ARC_BYTES + given.as_str().len());
         let name = self.name.as_ref().map_or(0, |name| name.as_str().len());
         topics + given + name
     }

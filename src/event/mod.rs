@@ -2,6 +2,7 @@
 //! reports missing events, where a client resumes, and the bytes of a `text/event-stream`. Names, ids and
 //! topics are validated when they are created. This module imports nothing else from this crate.
 
+mod content_hash;
 #[allow(
     clippy::module_inception,
     reason = "`event.rs` defines `Event`, the other files its parts"
@@ -19,6 +20,7 @@ pub(crate) mod wire;
 #[cfg(test)]
 pub(crate) use self::given_id::to_uri;
 pub(crate) use self::{
+    content_hash::{Hash128, KeyedUpdate, content_hash, publisher_hash},
     event::{Audience, OF_HUB},
     event_id::EARLIEST,
     gap::{Gap, GapReason},

@@ -186,9 +186,8 @@ pub(crate) fn event(id: EventId, event: &Event) -> Frame {
     Frame::new(&text)
 }
 
-/// Size of `data` in an encoded stream, in bytes, without the field name of the first line and without the
-/// last line break. Each line break in `data` counts as 7 bytes: the stream has an LF and the field name
-/// `data: ` in its place.
+/// Size of `data` in an encoded stream, in bytes, without the first field name and the last line break. Each
+/// line break in `data` counts as 7 bytes: the stream has an LF and the field name `data: ` in its place.
 pub(crate) fn data_bytes(data: &str) -> usize {
     const LINE: usize = "data: \n".len();
     let bytes: usize = lines(data).map(|line| line.len() + LINE).sum();

@@ -6,26 +6,25 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    archive::Archive,
-    memory::MemoryLog,
-    ticker::TickerSettings,
-    waiting::{AckSender, MAX_QUEUED_BYTES},
+    append::Append, archive::Archive, memory::MemoryLog, ticker::TickerSettings,
+    waiting::MAX_QUEUED_BYTES,
 };
-use crate::{
-    event::{Event, PresenceChange},
-    metrics::Metrics,
-};
+use crate::{event::PresenceChange, metrics::Metrics};
 
 /// Appends events to a log. Subscribers read them from the [`MemoryLog`] that every log kind has.
 pub(crate) trait Appender: Send + Sync + fmt::Debug {
-    /// Appends an event, immediately or after it waited in a queue. Sends the event's id to `ack` when the
-    /// event is in the log. If the log does not confirm that, `ack` receives an error or is dropped.
-    fn append(&self, event: Event, ack: Option<AckSender>);
+    /// Appends an event, unless it is in the log already.
+    fn append(&self, append: Append) {
+        self.append_all(vec![append]);
+    }
+
+    /// Appends events in order, except those that are in the log already.
+    fn append_all(&self, appends: Vec<Append>);
 
     /// Appends a presence event, which tells subscribers that a subscription became active or ended. A log in
     /// Redis also updates its list of active subscriptions.
     fn announce(&self, change: PresenceChange) {
-        self.append(change.event, None);
+        self.append(Append::new(change.event, None));
     }
 
     /// Requests the active subscriptions of all servers that share the log. `None` if the log is not shared.
@@ -54,6 +53,10 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
     /// Whether the log accepts events, as far as is known. Becomes false when a write to the file or to Redis
     /// fails, or a read from Redis. Becomes true when the log works again.
     fn is_writable(&self) -> bool;
+
+    /// Number of idempotency keys that are remembered, and when the oldest was first used, in milliseconds
+    /// since 1970.
+    fn remembered_keys(&self) -> (usize, Option<u64>);
 
     /// Resolves when every event that was appended before this call is refused, or stored as durably as the
     /// log kind allows. If a log file cannot be written, resolves without a sync. If the log's thread has

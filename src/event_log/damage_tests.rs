@@ -124,7 +124,15 @@ fn broken_guarantee(image: &Image, folder: &Path) -> Option<String> {
         sync_interval: None,
     };
     let listener = listener(&Arc::default());
-    let opening = || open(kind, keeping(40), topic("own"), listener);
+    let opening = || {
+        open(
+            kind,
+            keeping(40),
+            topic("own"),
+            PublishSettings::default(),
+            listener,
+        )
+    };
     let log = match catch_unwind(AssertUnwindSafe(opening)) {
         Err(_) => return Some("it panicked".to_owned()),
         Ok(Err(_)) => return None,

@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod identity;
+mod keys;
 mod loss;
 
 use std::{
@@ -18,7 +19,12 @@ use redb::{
     backends::FileBackend,
 };
 
-use self::{identity::Identity, loss::Loss};
+pub(super) use self::keys::KeyBatch;
+use self::{
+    identity::Identity,
+    keys::{StoredKeys, corrupted},
+    loss::Loss,
+};
 use super::{
     error::{LogError, damaged},
     file::acknowledged::{Acknowledged, AcknowledgedFile, Unknown},
@@ -82,6 +88,7 @@ pub(super) struct Batch<'a> {
     pub(super) evicted_presence: &'a [u64],
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
+    pub(super) keys: KeyBatch<'a>,
 }
 
 /// An open log file. It is locked, so no other server can open it.
@@ -290,6 +297,11 @@ impl FileStore {
         Ok(records)
     }
 
+    /// The idempotency keys in the file.
+    pub(super) fn keys(&self) -> Result<StoredKeys, redb::Error> {
+        keys::read(&self.db, optional_number(&self.db, keys::NEXT_KEY_NUMBER)?)
+    }
+
     /// Appends the events of the batch and removes evicted ones, in one transaction: all of it or nothing. If
     /// `synced`, the changes are on disk on return, so a crash cannot undo them. After an error, the
     /// transaction may have been committed nevertheless.
@@ -301,6 +313,7 @@ impl FileStore {
             evicted_presence,
             ticks,
             unsynced,
+            keys,
         } = batch;
         self.identity.check(&self.path)?;
         let mut txn = self.db.begin_write()?;
@@ -332,6 +345,7 @@ impl FileStore {
             about.insert(NEXT, first + records.len() as u64)?;
             about.insert(TICKS, ticks)?;
             about.insert(UNSYNCED, u64::from(unsynced))?;
+            keys.write(&txn, &mut about)?;
         }
         txn.commit()?;
         self.identity = Identity::of(&self.path)?;
@@ -362,10 +376,6 @@ fn cannot_open_beside(path: &Path, err: &io::Error) -> String {
         "cannot be used, because {} cannot be opened: {err}",
         acknowledged::path(path).display()
     )
-}
-
-fn corrupted(what: String) -> redb::Error {
-    StorageError::Corrupted(what).into()
 }
 
 fn reason(err: &DatabaseError) -> String {

@@ -13,12 +13,13 @@ use super::{
     },
     tests::{keeping, topic},
 };
-use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
+use crate::event::{Event, GapReason, GivenId, ResumeFrom};
 
-fn tick_later(log: &Opened, number: u64) -> oneshot::Receiver<Result<EventId, LogUnavailable>> {
+fn tick_later(log: &Opened, number: u64) -> oneshot::Receiver<AppendResult> {
     let (done, appended) = oneshot::channel();
     let event = Event::tick(number, number.to_string());
-    log.appender.append(event, Some(done));
+    log.appender
+        .append(Append::new(event, Some(Ack::One(done))));
     appended
 }
 
@@ -91,6 +92,11 @@ fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
         evicted_presence: &[],
         ticks: 0,
         unsynced: true,
+        keys: file::KeyBatch {
+            first: 0,
+            used: &[],
+            forgotten: 0..0,
+        },
     };
     store.commit(crashed, true).unwrap();
     drop(store);
@@ -184,7 +190,13 @@ fn refusal(path: &Path) -> String {
         path,
         sync_interval: None,
     };
-    let refused = open(kind, keeping(10), topic("own"), listener(&Arc::default()));
+    let refused = open(
+        kind,
+        keeping(10),
+        topic("own"),
+        PublishSettings::default(),
+        listener(&Arc::default()),
+    );
     refused.err().unwrap().to_string()
 }
 

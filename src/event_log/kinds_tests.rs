@@ -31,10 +31,10 @@ pub(super) fn file(folder: &TempDir, sync_interval: Option<Duration>) -> LogKind
 pub(super) const WITHIN: Option<Duration> = Some(Duration::from_millis(1));
 
 /// The folder or the Redis server of a log. Dropping it removes the log.
-type Home = Box<dyn std::any::Any>;
+pub(super) type Home = Box<dyn std::any::Any>;
 
 /// Each log kind, with the folder or the Redis server of the log.
-fn kinds() -> Vec<(LogKind, Home)> {
+pub(super) fn kinds() -> Vec<(LogKind, Home)> {
     let in_file = |sync| {
         let folder = tempdir().unwrap();
         (file(&folder, sync), Box::new(folder) as Home)
@@ -65,15 +65,24 @@ pub(super) fn listener(metrics: &Arc<Metrics>) -> Listener {
 }
 
 pub(super) fn opened(kind: &LogKind, retention: Retention) -> Opened {
+    opened_with(kind, retention, PublishSettings::default())
+}
+
+pub(super) fn opened_with(
+    kind: &LogKind,
+    retention: Retention,
+    publishing: PublishSettings,
+) -> Opened {
     let listener = listener(&Arc::default());
-    open(kind.clone(), retention, topic("own"), listener).unwrap()
+    open(kind.clone(), retention, topic("own"), publishing, listener).unwrap()
 }
 
 /// Appends an event, waits until it can be read from memory, and returns its id.
 pub(super) fn append(log: &Opened, event: Event) -> EventId {
     let (done, later) = tokio::sync::oneshot::channel();
-    log.appender.append(event, Some(done));
-    let id = later.blocking_recv().unwrap().unwrap();
+    log.appender
+        .append(Append::new(event, Some(Ack::One(done))));
+    let id = later.blocking_recv().unwrap().unwrap().id;
     while newest(log).is_none_or(|newest| newest < id) {
         std::thread::yield_now();
     }
@@ -167,7 +176,14 @@ fn an_appended_event_is_notified_counted_and_readable() {
             notify: Box::new(move || notify.send(()).unwrap_or_default()),
             metrics: metrics.clone(),
         };
-        let log = open(kind.clone(), keeping(100), topic("own"), listener).unwrap();
+        let log = open(
+            kind.clone(),
+            keeping(100),
+            topic("own"),
+            PublishSettings::default(),
+            listener,
+        )
+        .unwrap();
         let first = log.memory.next();
         let ids: Vec<_> = some_of_each()
             .into_iter()

@@ -14,13 +14,17 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
+    duplicates::GivenUse,
     lane::{Bounds, Lane},
     read::{Entry, Extent, Portion, Read, ReadFrom, Retention},
     resume_point::ResumePoint,
     retained::Retained,
 };
 use crate::{
-    event::{Audience, EARLIEST, Event, EventId, Frame, Gap, GapReason, ResumeFrom, Topic, wire},
+    event::{
+        Audience, EARLIEST, Event, EventId, Frame, Gap, GapReason, GivenId, Hash128, ResumeFrom,
+        Topic, content_hash, wire,
+    },
     matching::Selection,
 };
 
@@ -127,8 +131,9 @@ impl MemoryLog {
     }
 
     /// Advances the position of the next event to `next`. The skipped positions belong to presence events
-    /// (events about active subscriptions) that the file or Redis has evicted. Presence events are evicted
-    /// oldest first, so all presence events in memory are removed. Does nothing if `next` is not ahead.
+    /// (events about active subscriptions) that the file or Redis has evicted. Also removes all presence
+    /// events from memory: they are older than the skipped ones, so the file or Redis has evicted them too.
+    /// Does nothing if `next` is not ahead.
     pub(crate) fn skip_presence_until(&self, next: u64) {
         let mut retained = self.retained.write();
         if next <= retained.next {
@@ -175,7 +180,9 @@ impl MemoryLog {
             audience: self.audience(event),
         };
         if let Some(given) = event.given_id() {
-            retained.given.add(given.clone(), position);
+            retained
+                .given
+                .add(given.clone(), position, content_hash(event));
         }
         retained.push(entry, event.is_presence());
         retained.evict_beyond(self.retention, &self.own, now);
@@ -185,6 +192,16 @@ impl MemoryLog {
     /// The position that the next appended event will have.
     pub(crate) fn next(&self) -> u64 {
         self.retained.read().next
+    }
+
+    /// Whether a retained event has this id, which its publisher chose, and whether its content is the same.
+    pub(super) fn given_use(&self, id: &GivenId, content: Hash128) -> GivenUse {
+        let retained = self.retained.read();
+        match retained.given.with_content(id, content) {
+            (_, Some(position)) => GivenUse::Same(retained.epoch_history.id(position)),
+            (true, None) => GivenUse::Other,
+            (false, None) => GivenUse::New,
+        }
     }
 
     /// Positions, memory and age of the log in memory at this moment.

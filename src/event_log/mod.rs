@@ -2,12 +2,16 @@
 //! test messages. Subscribers receive only events that are in the log. The newest events are in memory.
 //! Depending on `log.kind`, events are also stored in a file or in Redis.
 
+mod append;
 mod appender;
 mod archive;
 #[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]
 mod damage_tests;
+mod duplicates;
+#[cfg(test)]
+mod duplicates_tests;
 mod epoch_history;
 mod error;
 mod file;
@@ -16,6 +20,7 @@ mod file_tests;
 mod given_ids;
 #[cfg(test)]
 mod hole_tests;
+mod key_index;
 mod kind;
 #[cfg(test)]
 mod kinds_tests;
@@ -36,7 +41,20 @@ mod ticker;
 mod waiting;
 mod writer;
 
+pub use self::{
+    append::PublishSettings,
+    error::LogError,
+    kind::{LogKind, RedisSettings},
+    read::Retention,
+    redis_url::{InvalidRedisUrl, RedisUrl},
+    ticker::TickerSettings,
+    waiting::LogUnavailable,
+};
 pub(crate) use self::{
+    append::{
+        Ack, AlreadyInProgress, Append, AppendKey, AppendResult, Appended, KeysInProgress,
+        NumberedAck, Refusal,
+    },
     appender::{Appender, Listener, Opened},
     archive::{Archive, ArchiveResponse, Item, Reached},
     memory::MemoryLog,
@@ -45,12 +63,4 @@ pub(crate) use self::{
     resume_lookup::{Cursor, ResumeLookup, look_up},
     resume_point::ResumePoint,
     ticker::{Tick, Ticker},
-};
-pub use self::{
-    error::LogError,
-    kind::{LogKind, RedisSettings},
-    read::Retention,
-    redis_url::{InvalidRedisUrl, RedisUrl},
-    ticker::TickerSettings,
-    waiting::LogUnavailable,
 };

@@ -7,19 +7,22 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
+    append::{Append, PublishSettings},
     appender::{Appender, Listener, Opened},
+    duplicates::Duplicates,
     error::LogError,
     file::{FileMetadata, FileStore},
+    key_index::KeyIndex,
     kind::LogKind,
     memory::MemoryLog,
     read::Retention,
     record::millis_since_1970,
     redis,
-    waiting::AckSender,
-    writer::{Stored, Writer},
+    writer::{OpenFile, Stored, Writer},
 };
 use crate::event::{Event, EventId, Topic};
 
@@ -29,16 +32,22 @@ pub(crate) fn open(
     kind: LogKind,
     retention: Retention,
     topic: Topic,
+    publishing: PublishSettings,
     listener: Listener,
 ) -> Result<Opened, LogError> {
     match kind {
         LogKind::Memory => {
             let epoch = millis_since_1970(SystemTime::now());
             let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
-            let log = memory.clone();
+            let duplicates = Duplicates::new(publishing, KeyIndex::new(publishing));
+            let appender = MemoryAppender {
+                log: memory.clone(),
+                listener,
+                duplicates: Mutex::new(duplicates),
+            };
             Ok(Opened {
                 memory,
-                appender: Arc::new(MemoryAppender { log, listener }),
+                appender: Arc::new(appender),
                 ticking: None,
                 archive: None,
                 gone: None,
@@ -49,15 +58,9 @@ pub(crate) fn open(
             sync_interval,
         } => {
             let now = SystemTime::now();
-            let (memory, stored, store) = read_file(&path, retention, topic, now)?;
+            let (memory, file) = read_file(&path, retention, topic, publishing, now)?;
             let memory = Arc::new(memory);
-            let writer = Writer::start(
-                &path,
-                (store, stored),
-                memory.clone(),
-                sync_interval,
-                listener,
-            );
+            let writer = Writer::start(&path, file, memory.clone(), sync_interval, listener);
             let (writer, gone) = writer.map_err(|err| {
                 LogError::in_file(
                     &path,
@@ -72,7 +75,7 @@ pub(crate) fn open(
                 gone: Some(gone),
             })
         }
-        LogKind::Redis(settings) => redis::open(settings, retention, topic, listener),
+        LogKind::Redis(settings) => redis::open(settings, retention, topic, publishing, listener),
     }
 }
 
@@ -80,14 +83,29 @@ fn read_file(
     path: &Path,
     retention: Retention,
     topic: Topic,
+    publishing: PublishSettings,
     now: SystemTime,
-) -> Result<(MemoryLog, Stored, FileStore), LogError> {
+) -> Result<(MemoryLog, OpenFile), LogError> {
     let epoch = millis_since_1970(now);
     let mut store = FileStore::open(path, epoch)?;
     let damaged = |err: redb::Error| LogError::damaged(path, &err);
     let about = begin_epoch_after_loss(&mut store, epoch, path).map_err(damaged)?;
-    let (memory, stored) = read(&store, about, retention, topic, now).map_err(damaged)?;
-    Ok((memory, stored, store))
+    let (memory, mut stored) = read(&store, about, retention, topic, now).map_err(damaged)?;
+    let keys = store.keys().map_err(damaged)?;
+    stored.keys_from = keys.first;
+    // If a new epoch began, the events have its ids now.
+    let used = keys.used.into_iter().map(|mut key| {
+        key.id.epoch = about.epoch;
+        key
+    });
+    let keys = KeyIndex::restored(publishing, keys.first, used);
+    let duplicates = Duplicates::new(publishing, keys);
+    let file = OpenFile {
+        store,
+        stored,
+        duplicates,
+    };
+    Ok((memory, file))
 }
 
 /// If acknowledged events may be missing from the file, logs a warning and begins a new epoch (the first
@@ -136,26 +154,45 @@ fn read(
     Ok((memory, stored))
 }
 
-/// Appends to a log that is only in memory. Subscribers can read an event as soon as `append` returns.
+/// The appender of a log that is only in memory. It appends an event before [`Appender::append`] returns.
 #[derive(Debug)]
 struct MemoryAppender {
     log: Arc<MemoryLog>,
     listener: Listener,
+    /// Locked while events are appended, so that of two equal updates only one is.
+    duplicates: Mutex<Duplicates>,
 }
 
 impl Appender for MemoryAppender {
-    fn append(&self, event: Event, done: Option<AckSender>) {
-        let id = self.log.append(&event, Instant::now());
-        if let Some(number) = event.tick_number() {
+    fn append_all(&self, appends: Vec<Append>) {
+        let mut duplicates = self.duplicates.lock();
+        let plan = duplicates.plan(appends, &self.log);
+        let now = Instant::now();
+        let ids = self
+            .log
+            .append_all(plan.events.iter().map(|event| (event, now)));
+        let mut ticks = plan.events.iter().rev().filter_map(Event::tick_number);
+        if let Some(number) = ticks.next() {
             self.log.set_ticks(number + 1);
         }
-        self.listener.appended(1);
-        // Sending fails if the publisher no longer waits for the id, which is not an error.
-        done.map(|done| done.send(Ok(id)));
+        let at = millis_since_1970(SystemTime::now());
+        for key in plan.used_keys(|index| ids[index], at) {
+            duplicates.keys.insert(key);
+        }
+        drop(duplicates);
+        if !ids.is_empty() {
+            self.listener.appended(ids.len());
+        }
+        self.listener.metrics.replays.inc_by(plan.replays() as u64);
+        plan.acknowledge(&ids);
     }
 
     fn is_writable(&self) -> bool {
         true
+    }
+
+    fn remembered_keys(&self) -> (usize, Option<u64>) {
+        self.duplicates.lock().keys.extent()
     }
 
     fn flush(&self) -> oneshot::Receiver<()> {

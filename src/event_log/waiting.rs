@@ -1,10 +1,10 @@
 //! Holds events that wait to be appended to a file or to Redis, and counts their memory.
 
 use thiserror::Error;
-use tokio::sync::oneshot;
 
+use super::append::Append;
 use crate::{
-    event::{Event, EventId},
+    event::Event,
     matching::{MemoryBudget, Reservation},
 };
 
@@ -13,10 +13,6 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the log is temporarily unavailable")]
 pub struct LogUnavailable;
-
-/// Sends a publisher the id of its event when the event is in the log, or an error if the log did not confirm
-/// the event.
-pub(crate) type AckSender = oneshot::Sender<Result<EventId, LogUnavailable>>;
 
 /// Counts the memory of all events that wait to be appended. An event counts even if its publisher no longer
 /// waits.
@@ -43,22 +39,13 @@ impl Queue {
     }
 }
 
-/// An event that waits to be appended.
-pub(super) struct Waiting {
-    pub(super) event: Event,
-    /// Sends the publisher the id of the event, or an error. `None` if nobody waits for it.
-    pub(super) done: Option<AckSender>,
-    /// While this reservation exists, the memory of the event counts as queued.
-    pub(super) _queued: Reservation,
-}
-
 /// Splits events into those to append and those to refuse. An event is refused if it is a numbered message of
 /// the ticker and its number is not the next one. This happens if an earlier message was refused, or if the
 /// message is already in the log. `ticks` is the next number. The third result is the next number after the
 /// append.
-pub(super) fn in_turn(waiting: Vec<Waiting>, ticks: u64) -> (Vec<Waiting>, Vec<Waiting>, u64) {
+pub(super) fn in_turn(waiting: Vec<Append>, ticks: u64) -> (Vec<Append>, Vec<Append>, u64) {
     let mut next = ticks;
-    let is_in_turn = |waiting: &Waiting| match waiting.event.tick_number() {
+    let is_in_turn = |waiting: &Append| match waiting.event.tick_number() {
         None => true,
         Some(number) => {
             let is_next = number == next;

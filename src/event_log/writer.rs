@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 mod reopening;
@@ -22,11 +23,14 @@ mod sync_state;
 use self::sync_state::{Goal, SyncState};
 
 use super::{
+    append::Append,
     appender::{Appender, Listener, TICK_PAUSE},
-    file::{Batch, FileMetadata, FileStore},
+    duplicates::Duplicates,
+    file::{Batch, FileMetadata, FileStore, KeyBatch},
+    key_index::UsedKey,
     memory::MemoryLog,
-    record::Record,
-    waiting::{AckSender, LogUnavailable, Queue, Waiting, in_turn},
+    record::{Record, millis_since_1970},
+    waiting::{LogUnavailable, Queue, in_turn},
 };
 use crate::event::Event;
 
@@ -46,8 +50,12 @@ const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 /// scheduled. Then it starts to wait again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all commands append an event"
+)]
 enum Command {
-    Append(Waiting),
+    Append(Append),
     /// Sync all events of earlier commands, then reply. If the file cannot be written, reply without a sync.
     Flush(oneshot::Sender<()>),
 }
@@ -59,13 +67,22 @@ pub(crate) struct Writer {
     inbox: mpsc::Sender<Command>,
     queue: Queue,
     is_writable: Arc<AtomicBool>,
+    /// [`Appender::remembered_keys`], as of the last commit.
+    remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
+}
+
+/// An open log file, and what is known of its content.
+pub(super) struct OpenFile {
+    pub(super) store: FileStore,
+    pub(super) stored: Stored,
+    pub(super) duplicates: Duplicates,
 }
 
 impl Writer {
     /// Starts the writer thread. The returned receiver resolves, with an error, when the thread has ended.
     pub(super) fn start(
         path: &Path,
-        (store, stored): (FileStore, Stored),
+        file: OpenFile,
         memory: Arc<MemoryLog>,
         sync_interval: Option<Duration>,
         listener: Listener,
@@ -73,10 +90,13 @@ impl Writer {
         let (inbox, commands) = mpsc::channel();
         let (alive, gone) = oneshot::channel();
         let is_writable = Arc::new(AtomicBool::new(true));
+        let remembered_keys = Arc::new(Mutex::new(file.duplicates.keys.extent()));
         let thread = Thread {
             path: path.to_owned(),
-            store: Some(store),
-            stored,
+            store: Some(file.store),
+            stored: file.stored,
+            duplicates: file.duplicates,
+            remembered_keys: remembered_keys.clone(),
             memory,
             sync_interval,
             retry_at: Instant::now(),
@@ -95,21 +115,24 @@ impl Writer {
             inbox,
             queue: Queue::default(),
             is_writable,
+            remembered_keys,
         };
         Ok((writer, gone))
     }
 }
 
 impl Appender for Writer {
-    fn append(&self, event: Event, done: Option<AckSender>) {
-        let queued = self.queue.add(&event);
-        let waiting = Waiting {
-            event,
-            done,
-            _queued: queued,
-        };
-        // If the thread has ended, sending fails and drops `done`, so the publisher gets an error.
-        self.inbox.send(Command::Append(waiting)).ok();
+    fn append_all(&self, appends: Vec<Append>) {
+        for mut append in appends {
+            append.queued = Some(self.queue.add(&append.event));
+            // If the thread has ended, sending fails and drops the append with its `ack`, so the publisher
+            // gets an error.
+            self.inbox.send(Command::Append(append)).ok();
+        }
+    }
+
+    fn remembered_keys(&self) -> (usize, Option<u64>) {
+        *self.remembered_keys.lock()
     }
 
     fn queued_bytes(&self) -> usize {
@@ -144,6 +167,8 @@ struct Thread {
     /// When to try again to open the log file. Used only while `store` is `None`.
     retry_at: Instant,
     stored: Stored,
+    duplicates: Duplicates,
+    remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
     memory: Arc<MemoryLog>,
     sync_interval: Option<Duration>,
     sync_state: SyncState,
@@ -161,6 +186,8 @@ pub(super) struct Stored {
     pub(super) from: u64,
     /// The numbers of the presence events in the file, in ascending order.
     pub(super) presence: VecDeque<u64>,
+    /// The file has no idempotency keys before this number.
+    pub(super) keys_from: u64,
 }
 
 impl Stored {
@@ -196,6 +223,7 @@ impl Stored {
         Self {
             from: about.first,
             presence: presence.map(|(seq, _)| *seq).collect(),
+            keys_from: 0,
         }
     }
 }
@@ -261,22 +289,23 @@ impl Thread {
     /// Appends events to the file, then to memory, and acknowledges them. If the file cannot be written,
     /// refuses them. Also refuses each ticker message whose number is not the next one. Without events, only
     /// carries out the sync that `goal` requires.
-    fn commit(&mut self, waiting: Vec<Waiting>, goal: Goal) {
+    fn commit(&mut self, waiting: Vec<Append>, goal: Goal) {
         if waiting.is_empty() && !self.sync_state.needs_commit(goal) {
             return;
         }
         let durability = self.sync_state.durability(goal, self.sync_interval);
         let Some(store) = &mut self.store else {
-            self.refuse(waiting);
+            refuse(waiting);
             return;
         };
         let (waiting, out_of_turn, ticks) = in_turn(waiting, self.memory.ticks());
+        let plan = self.duplicates.plan(waiting, &self.memory);
         let now = SystemTime::now();
-        let records: Vec<_> = waiting
-            .iter()
-            .map(|waiting| Record::of(&waiting.event, now))
-            .collect();
+        let records = plan.events.iter().map(|event| Record::of(event, now));
+        let records: Vec<_> = records.collect();
         let first = self.memory.next();
+        let id_of = |index| self.memory.id(first + index as u64);
+        let used = plan.used_keys(id_of, millis_since_1970(now));
         let oldest = self.memory.extent().oldest;
         let oldest_presence = self.memory.oldest_presence();
         let batch = Batch {
@@ -286,13 +315,18 @@ impl Thread {
             evicted_presence: &self.stored.evicted_presence(oldest, oldest_presence),
             ticks,
             unsynced: durability.marked,
+            keys: KeyBatch {
+                first: self.duplicates.keys.next(),
+                used: &used,
+                forgotten: self.stored.keys_from..self.duplicates.keys.first(),
+            },
         };
         let began = Instant::now();
         let committed = store.commit(batch, durability.synced);
         if let Err(err) = committed {
             self.fail(&err);
-            self.refuse(waiting);
-            self.refuse(out_of_turn);
+            plan.refuse();
+            refuse(out_of_turn);
             return;
         }
         self.listener.metrics.observe_commit(began.elapsed());
@@ -303,18 +337,26 @@ impl Thread {
         for (seq, record) in (first..).zip(&records) {
             self.stored.add(seq, record);
         }
+        self.remember(used);
         self.memory.set_ticks(ticks);
         let now = Instant::now();
-        let bytes = waiting.iter().map(|waiting| waiting.event.bytes()).sum();
+        let bytes = plan.events.iter().map(Event::bytes).sum();
         self.sync_state.committed(durability, records, bytes, now);
-        let events = waiting.iter().map(|waiting| (&waiting.event, now));
+        let events = plan.events.iter().map(|event| (event, now));
         let appended = self.memory.append_all(events);
-        self.appended(waiting.len());
-        for (id, Waiting { done, .. }) in appended.into_iter().zip(waiting) {
-            // Sending fails if the publisher no longer waits for the id, which is not an error.
-            done.map(|done| done.send(Ok(id)));
+        self.appended(appended.len());
+        self.listener.metrics.replays.inc_by(plan.replays() as u64);
+        plan.acknowledge(&appended);
+        refuse(out_of_turn);
+    }
+
+    /// Notes that these idempotency keys are in the file, and that the forgotten ones are not.
+    fn remember(&mut self, used: Vec<UsedKey>) {
+        self.stored.keys_from = self.duplicates.keys.first();
+        for key in used {
+            self.duplicates.keys.insert(key);
         }
-        self.refuse(out_of_turn);
+        *self.remembered_keys.lock() = self.duplicates.keys.extent();
     }
 
     /// Reports that subscribers can read new events. Does nothing if there are none, as after a commit that
@@ -324,10 +366,10 @@ impl Thread {
             self.listener.appended(events);
         }
     }
+}
 
-    fn refuse(&self, waiting: Vec<Waiting>) {
-        for Waiting { done, .. } in waiting {
-            done.map(|done| done.send(Err(LogUnavailable)));
-        }
+fn refuse(appends: Vec<Append>) {
+    for append in appends {
+        append.answer(Err(LogUnavailable.into()));
     }
 }

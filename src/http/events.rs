@@ -17,7 +17,8 @@ use futures_util::StreamExt as _;
 
 use super::{
     accept::accepts_event_stream,
-    credentials, form,
+    body::{self, MediaType},
+    credentials,
     policy::Policy,
     problem::{Challenge, Problem, refuse_websocket},
     subscription_request::{LAST_EVENT_ID, SubscriptionRequest},
@@ -173,12 +174,15 @@ async fn query_body(
     payload: web::Payload,
     limits: &LimitsConfig,
     policy: Option<&web::Data<Policy>>,
-) -> Result<form::Body, Problem> {
+) -> Result<body::Body, Problem> {
     let longest = limits.matchers * (3 * limits.pattern + "match_urlpattern=&".len());
     let longest = limits.body.min(4096 + longest);
     let of_app = MemoryBudget::default();
     let queries = policy.map_or(&of_app, |policy| &policy.queries);
-    form::read(request, payload, queries, longest, Problem::QueryTooLong).await
+    if MediaType::of(request) != MediaType::Form {
+        return Err(Problem::NotAForm);
+    }
+    body::read(payload, queries, longest, Problem::QueryTooLong).await
 }
 
 /// Returns the rights that the request's token grants, or `None` if it has no token. Fails if the token is

@@ -1,6 +1,6 @@
 //! Serves `GET /metrics`: all counters and gauges in the OpenMetrics text format, which Prometheus reads.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::{
     HttpResponse,
@@ -32,7 +32,12 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Broadcaster has stopped or does not answer within a second.
 pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
-    let present = present(inspection.as_ref(), &hub.log().extent(), hub.is_writable());
+    let present = present(
+        inspection.as_ref(),
+        &hub.log().extent(),
+        hub.is_writable(),
+        hub.idempotency_keys(),
+    );
     let text = hub
         .metrics()
         .encode(&[&present, &process()])
@@ -45,7 +50,12 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
 }
 
 /// Builds the metrics whose values are determined at the time of the request, and the version of the server.
-fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) -> Registry {
+fn present(
+    inspection: Option<&Inspection>,
+    extent: &Extent,
+    is_writable: bool,
+    keys: (usize, Option<u64>),
+) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
         let subscribers = Family::<[(&str, &str); 1], Gauge>::default();
@@ -91,12 +101,31 @@ fn present(inspection: Option<&Inspection>, extent: &Extent, is_writable: bool) 
         Unit::Seconds,
         ConstGauge::new(age),
     );
+    register_keys(&mut registry, keys);
     registry.register(
         "build",
         "Version of the server",
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
     registry
+}
+
+/// Adds the number of idempotency keys, and the age of the oldest.
+fn register_keys(registry: &mut Registry, (keys, oldest): (usize, Option<u64>)) {
+    registry.register(
+        "idempotency_keys",
+        "Idempotency keys that are remembered",
+        ConstGauge::new(keys as u64),
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_millis() as u64);
+    let age = oldest.map_or(0.0, |oldest| now.saturating_sub(oldest) as f64 / 1000.0);
+    registry.register_with_unit(
+        "idempotency_oldest_age",
+        "Age of the oldest idempotency key that is remembered, 0 if there is none",
+        Unit::Seconds,
+        ConstGauge::new(age),
+    );
 }
 
 /// Builds the metrics of the process, under the standard names of the Prometheus client libraries. Values

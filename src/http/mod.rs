@@ -2,12 +2,14 @@
 //! This folder also parses forms and updates, and renders errors as problem documents.
 
 mod accept;
+mod body;
+mod bulk;
 mod credentials;
 mod events;
-mod form;
 mod health;
 mod metadata;
 mod metrics;
+mod openapi;
 mod page;
 mod permitted;
 mod policy;
@@ -24,6 +26,7 @@ pub(crate) mod update;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{
+    bulk::{Line, Lines},
     credentials::{Credentials, Malformed, comes_from_a_trusted_page, presented},
     topics::{StreamParameters, stream_parameters},
 };

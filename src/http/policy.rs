@@ -37,6 +37,10 @@ pub(crate) struct Policy {
     /// Memory of publish requests: of each body while it is read and parsed, and of each event until its
     /// request ends.
     pub(crate) updates: MemoryBudget,
+    /// Memory of lines of bulk requests that have not arrived completely.
+    pub(crate) lines: MemoryBudget,
+    /// Memory of the answers of bulk requests that wait for their clients.
+    pub(crate) answers: MemoryBudget,
     /// Origins whose pages may authorize changes with a cookie, besides the hub's own origin.
     pub(crate) origins: Vec<String>,
 }
@@ -71,6 +75,8 @@ impl Policy {
             lists: Arc::new(Semaphore::new(MAX_LISTS)),
             queries: MemoryBudget::default(),
             updates: MemoryBudget::default(),
+            lines: MemoryBudget::default(),
+            answers: MemoryBudget::default(),
             origins: config.cors.allowed_origins.clone(),
         }
     }

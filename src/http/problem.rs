@@ -11,11 +11,15 @@ use actix_web::{
     },
     middleware::Next,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{metadata, update::InvalidUpdate};
-use crate::{broadcaster::Hub, matching::InvalidMatcher, transport::form::NotUtf8};
+use crate::{
+    broadcaster::{Hub, PublishError},
+    matching::InvalidMatcher,
+    transport::form::NotUtf8,
+};
 
 /// Why a request failed.
 #[derive(Debug, Clone, Error)]
@@ -58,6 +62,30 @@ pub(crate) enum Problem {
          topic=a&data=b, with JSON as the value of data."
     )]
     NotAForm,
+    #[error(
+        "The body must be a form, a JSON object, or one JSON object in each line: send Content-Type: \
+         application/x-www-form-urlencoded and fields such as topic=a&data=b, or application/json, or \
+         application/x-ndjson."
+    )]
+    NotAnUpdate,
+    #[error(
+        "The header Idempotency-Key must contain one key of 1 to 255 printable ASCII characters, and the same as the \
+         member idempotency_key if there is one."
+    )]
+    InvalidKey,
+    #[error(
+        "The header Idempotency-Key applies to one update. With application/x-ndjson, give each line a member \
+         idempotency_key instead."
+    )]
+    KeyOfManyUpdates,
+    #[error("A body with a Content-Encoding is not supported: send it as it is.")]
+    ContentEncoding,
+    #[error("The idempotency key was used before, for an update with other content.")]
+    KeyReused,
+    #[error("A request with the same idempotency key is in progress. Retry later.")]
+    KeyInProgress,
+    #[error("Another event has this id, and ids must be unique (hub.unique_ids).")]
+    IdTaken,
     #[error("The body is longer than {0} bytes (limits.body).")]
     BodyTooLong(usize),
     #[error(
@@ -198,6 +226,9 @@ impl ResponseError for Problem {
             | Self::WebSocket
             | Self::Preflight { .. }
             | Self::NotAForm
+            | Self::NotAnUpdate
+            | Self::InvalidKey
+            | Self::KeyOfManyUpdates
             | Self::QueryTooLong(_)
             | Self::BodyCutOff
             | Self::InvalidUpdate(_)
@@ -208,6 +239,9 @@ impl ResponseError for Problem {
             | Self::NoMatcher
             | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
             Self::ForeignPage => StatusCode::FORBIDDEN,
+            Self::KeyInProgress | Self::IdTaken => StatusCode::CONFLICT,
+            Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyFiles
             | Self::Draining
@@ -220,18 +254,9 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let status = self.status_code();
-        let mut response = HttpResponse::build(status)
+        let mut response = HttpResponse::build(self.status_code())
             .content_type("application/problem+json")
-            .body(
-                json!({
-                    "type": "about:blank",
-                    "title": status.canonical_reason(),
-                    "status": status.as_u16(),
-                    "detail": self.to_string(),
-                })
-                .to_string(),
-            );
+            .body(self.document().to_string());
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, value);
         }
@@ -269,6 +294,33 @@ pub(crate) async fn explain_preflight(
     })
 }
 
+impl Problem {
+    /// The problem document.
+    pub(super) fn document(&self) -> Value {
+        let status = self.status_code();
+        json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        })
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(err: PublishError) -> Self {
+        match err {
+            PublishError::Busy => Self::Busy,
+            PublishError::Draining => Self::Draining,
+            PublishError::Unavailable(_) => Self::LogUnavailable,
+            PublishError::KeyReused => Self::KeyReused,
+            PublishError::KeyInProgress => Self::KeyInProgress,
+            PublishError::IdTaken => Self::IdTaken,
+            PublishError::Gone(_) => Self::BroadcasterSilent,
+        }
+    }
+}
+
 /// The value of the header `Retry-After`: one second.
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
 
@@ -290,6 +342,7 @@ impl Problem {
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
+            | Self::KeyInProgress
             | Self::TooManySubscriptions => (RETRY_AFTER, ONE_SECOND),
             _ => return None,
         })

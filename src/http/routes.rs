@@ -12,6 +12,7 @@ use super::{
     events::{self, subscribe},
     health, metadata,
     metrics::metrics,
+    openapi,
     page::{self, Page},
     problem::Problem,
     publish, status, subscriptions, topics,
@@ -26,8 +27,8 @@ const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 /// The resources that a listener serves.
 #[derive(Debug, Clone)]
 pub(crate) enum Resources {
-    /// What clients use: streams, publishing, the metadata of the hub, and `/healthz`. Also the static files
-    /// of `page`, unless it is `None`.
+    /// What clients use: streams, publishing, the metadata of the hub, `/openapi.yaml`, and `/healthz`. Also
+    /// the static files of `page`, unless it is `None`.
     Public {
         page: Option<Page>,
         /// Whether this listener also serves `/metrics`, `/status` and `/readyz`, the resources for
@@ -44,8 +45,8 @@ pub(crate) enum Resources {
 ///
 /// - always `/healthz`;
 /// - for operators: `/metrics`, `/status` and `/readyz`;
-/// - for clients: `/events/sse`, the hub's path, and the hub's metadata
-///   (`/.well-known/oauth-protected-resource` followed by the hub's path);
+/// - for clients: `/events/sse`, the hub's path, the hub's metadata
+///   (`/.well-known/oauth-protected-resource` followed by the hub's path), and `/openapi.yaml`;
 /// - for clients, if `resources` includes them: the active subscriptions below the hub's path, and the static
 ///   files at `/`.
 ///
@@ -84,7 +85,8 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub
                 app.service(read(&path, || web::to(subscriptions::subscriptions)));
             }
         }
-        app.service(read(&metadata::path(hub), || web::to(metadata::metadata)));
+        app.service(read(&metadata::path(hub), || web::to(metadata::metadata)))
+            .service(read(openapi::PATH, || web::to(openapi::openapi)));
         if let Some(page) = page {
             app.service(page::files(page));
         }
@@ -118,7 +120,14 @@ fn resource(path: &str, methods: &'static str, handler: impl Fn() -> Route) -> R
 /// without credentials. With `legacy`, pages may also read the header `Last-Event-ID`, the older name of
 /// `Mercure-Last-Event-ID`.
 pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
-    let exposed = ["Link", "Mercure-Last-Event-ID", "WWW-Authenticate"];
+    let exposed = [
+        "Idempotent-Replayed",
+        "Link",
+        "Mercure-Last-Event-ID",
+        "Preference-Applied",
+        "Retry-After",
+        "WWW-Authenticate",
+    ];
     let exposed = exposed.into_iter().chain(legacy.then_some("Last-Event-ID"));
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "QUERY", "POST", "OPTIONS"])

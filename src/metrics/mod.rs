@@ -39,6 +39,9 @@ pub(crate) struct Metrics {
     pub(crate) catch_ups: Counter,
     /// Times that the socket of a live subscriber did not accept all bytes of new events or of a heartbeat.
     fell_behind: Counter,
+    /// Publish requests and lines of bulk requests that were answered with an event that was in the log
+    /// already.
+    pub(crate) replays: Counter,
     gaps: Family<Label, Counter>,
     closes: Family<Label, Counter>,
     rejections: Family<Label, Counter>,
@@ -98,6 +101,7 @@ impl Default for Metrics {
             sent_bytes: Counter::default(),
             catch_ups: Counter::default(),
             fell_behind: Counter::default(),
+            replays: Counter::default(),
             gaps: Family::default(),
             closes: Family::default(),
             rejections: Family::default(),
@@ -151,6 +155,11 @@ impl Metrics {
             "fell_behind",
             "Times that the socket of a live subscriber did not accept all bytes of new events",
             self.fell_behind.clone(),
+        );
+        registry.register(
+            "publish_replays",
+            "Updates that were not appended, because the publisher repeated them and the first one is in the log",
+            self.replays.clone(),
         );
         registry.register(
             "gaps",

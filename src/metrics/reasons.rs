@@ -36,7 +36,7 @@ pub(crate) enum Close {
     /// bytes.
     #[error("its host acknowledges nothing")]
     Vanished,
-    /// The client sent more than 1,024 bytes after its request.
+    /// The client sent more than 1,024 bytes during its event stream.
     #[error("the client sent something")]
     Intruded,
     /// The connection failed in a way that no other variant describes, or the Broadcaster stopped.

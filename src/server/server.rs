@@ -232,6 +232,7 @@ fn hub_settings(config: &Config, max_subscribers: usize, url: HubUrl) -> HubSett
     HubSettings {
         live: config.live_settings(),
         retention: config.retention(),
+        publishing: config.publish_settings(),
         max_subscribers,
         max_with_token: config.limits.subscriptions,
         retry: config.stream.retry,

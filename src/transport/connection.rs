@@ -110,6 +110,9 @@ pub(crate) struct ClientIo {
     request_timer: Option<Pin<Box<Sleep>>>,
     /// Timer for `write_timeout`. `None` while the socket accepts what is written.
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the kernel disconnects a peer that acknowledges nothing.
+    #[cfg(target_os = "linux")]
+    has_user_timeout: bool,
 }
 
 impl ClientIo {
@@ -141,6 +144,8 @@ impl ClientIo {
             since: Instant::now(),
             request_timer: None,
             write_timer: None,
+            #[cfg(target_os = "linux")]
+            has_user_timeout: true,
         })
     }
 
@@ -153,13 +158,33 @@ impl ClientIo {
     /// them remain, like [`RequestScan::read`]. Fails if the client has sent too much, or if the memory
     /// budget for incomplete heads is exceeded.
     fn next_request(&mut self, came: &mut [u8]) -> io::Result<(usize, usize)> {
-        if !self.state.0.is_unanswered.get() && self.scan.is_between_requests() {
+        let begins = !self.state.0.is_unanswered.get() && self.scan.is_between_requests();
+        let limits_idle_time = self.state.0.limits_idle_time.get();
+        if begins || limits_idle_time {
             self.since = Instant::now();
         }
         let read = self.scan.read(came);
         self.state.received(&mut self.scan)?;
+        if limits_idle_time {
+            self.expect_unread_answers(!self.scan.is_between_requests())?;
+        }
         self.check_budget()?;
         Ok(read)
+    }
+
+    /// While a client sends a long body, it may leave the answers to it unread. `does`: whether it still
+    /// sends.
+    fn expect_unread_answers(&mut self, does: bool) -> io::Result<()> {
+        self.write_timer = None;
+        self.state.0.limits_idle_time.set(does);
+        #[cfg(target_os = "linux")]
+        if does == self.has_user_timeout {
+            let user_timeout = self.shared.limits.write_timeout * USER_TIMEOUT_FACTOR;
+            let user_timeout = (!does).then_some(user_timeout);
+            SockRef::from(&*self.tcp).set_tcp_user_timeout(user_timeout)?;
+            self.has_user_timeout = !does;
+        }
+        Ok(())
     }
 
     /// Holds back bytes of later requests until the current request is answered. Fails if they are more than

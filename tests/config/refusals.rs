@@ -59,7 +59,7 @@ fn an_unknown_or_misplaced_key_is_refused_with_what_is_allowed() {
         (
             "[tickr]\ninterval = '1s'",
             "there is no section tickr; allowed is one of: auth, cors, hub, limits, \
-             log, logging, server, stream, ticker",
+             log, logging, publish, server, stream, ticker",
         ),
         (
             "interval = '1s'",
@@ -68,7 +68,7 @@ fn an_unknown_or_misplaced_key_is_refused_with_what_is_allowed() {
         (
             "port = 80",
             "port is outside of a section; it belongs under one of: [auth], [cors], [hub], \
-             [limits], [log], [logging], [server], [stream], [ticker]",
+             [limits], [log], [logging], [publish], [server], [stream], [ticker]",
         ),
         (
             "ticker = '1s'",

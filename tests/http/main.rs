@@ -6,6 +6,7 @@
 mod support;
 
 mod legacy;
+mod openapi;
 mod publish;
 mod routes;
 mod static_files;

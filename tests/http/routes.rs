@@ -146,6 +146,25 @@ fn an_unknown_path_gets_a_problem_document() {
 }
 
 #[test]
+fn the_openapi_document_is_served() {
+    let server = TestServer::quiet();
+
+    let document = get(server.addr, "/openapi.yaml");
+    let head = request(server.addr, "HEAD", "/openapi.yaml", "");
+
+    for response in [&document, &head] {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.header("content-type"), Some("application/yaml"));
+        assert_eq!(response.header("cache-control"), Some("no-cache"));
+    }
+    assert_eq!(
+        document.body,
+        include_str!("../../docs/reference/openapi.yaml")
+    );
+    assert_eq!(head.body, "");
+}
+
+#[test]
 fn the_page_is_served_with_a_strict_policy() {
     let server = TestServer::quiet();
 

@@ -205,6 +205,7 @@ fn other_methods_get_405_with_the_allowed_methods() {
         ("/status", READ),
         ("/healthz", READ),
         ("/readyz", READ),
+        ("/openapi.yaml", READ),
     ] {
         for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
             let response = request(server.addr, method, target, "");

@@ -338,6 +338,12 @@ impl Publisher {
         self.client.post(&bearer(&self.token), form)
     }
 
+    /// Sends this body with these headers in addition to the token.
+    pub fn post_with(&mut self, headers: &str, body: &str) -> Answer {
+        let headers = format!("{}{headers}", bearer(&self.token));
+        self.client.post(&headers, body)
+    }
+
     /// Publishes an event and returns its id.
     #[track_caller]
     pub fn publish(&mut self, form: &str) -> String {

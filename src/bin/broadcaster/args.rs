@@ -113,10 +113,10 @@ pub(crate) struct TokenArgs {
 #[command(verbatim_doc_comment)]
 pub(crate) struct PublishArgs {
     /// Topic of the event (repeatable)
-    #[arg(long, value_name = "TOPIC", required = true)]
+    #[arg(long, value_name = "TOPIC", required_unless_present = "ndjson")]
     pub(crate) topic: Vec<String>,
 
-    /// Data of the event. With "-", each line of standard input becomes an event
+    /// Data of the event. With "-", each line of standard input becomes an event, without --id
     #[arg(
         long,
         value_name = "TEXT",
@@ -124,6 +124,19 @@ pub(crate) struct PublishArgs {
         allow_hyphen_values = true
     )]
     pub(crate) data: String,
+
+    /// Publish each line of this file, a JSON object with the members topic, data, id, type, retry, private
+    /// and idempotency_key. With "-", read standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["topic", "data", "private", "id", "type", "retry"]
+    )]
+    pub(crate) ndjson: Option<PathBuf>,
+
+    /// For how long to repeat a request that fails temporarily. "0s": not at all
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) retry_for: Duration,
 
     /// Send the event only to subscribers whose token may read one of its topics
     #[arg(long)]

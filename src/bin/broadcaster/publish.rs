@@ -1,19 +1,30 @@
-//! The command `broadcaster publish`: sends events to a hub on this machine or another.
+//! The command `broadcaster publish`: sends events to a hub on this machine or another. A request that fails
+//! temporarily is repeated, with an idempotency key, so that no event is published twice.
 
-use std::{io::BufRead as _, sync::Arc, time::Duration};
+mod bulk;
+
+use std::{
+    fs::File,
+    io::{BufReader, Stdin},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, anyhow};
+use serde_json::Value;
 use sse_broadcaster::{
     HubUrl,
     config::Config,
     token::{TokenRequest, mint},
 };
 use ureq::{
-    Agent,
+    Agent, Body, RequestBuilder,
+    http::Response,
     tls::{RootCerts, TlsConfig, TlsProvider},
+    typestate::WithBody,
 };
 
-use super::{Failure, args::PublishArgs, print};
+use super::{Failure, args::PublishArgs, complain, print};
 
 /// Timeout for connecting to the hub.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,11 +36,16 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// until standard input ends.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// The value of `--data` that makes each line of standard input an event.
-const LINES: &str = "-";
+/// The value of `--data` and `--ndjson` that stands for standard input.
+const STANDARD_INPUT: &str = "-";
 
-/// Maximum length of the hub's response, in bytes. A longer response is an error.
+/// Maximum length of the hub's response to one update, in bytes. A longer response is an error.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+
+/// Pause before the first repetition of a request. It doubles with each repetition, up to the maximum. The
+/// actual pause is a random part of it.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
     let hub = match &ask.url {
@@ -46,16 +62,30 @@ pub(crate) fn run(ask: &PublishArgs, config: &Config) -> Result<(), Failure> {
         authorization: format!("Bearer {token}"),
         ask,
     };
-    if ask.data != LINES {
-        return publisher.publish(&ask.data);
+    match &ask.ndjson {
+        Some(path) if path.as_os_str() == STANDARD_INPUT => bulk::publish(&publisher, stdin()),
+        Some(path) => {
+            let file = File::open(path);
+            let file = file.with_context(|| format!("cannot open {} (--ndjson)", path.display()));
+            bulk::publish(&publisher, BufReader::new(file.map_err(wrong)?))
+        }
+        None if ask.data == STANDARD_INPUT => {
+            if ask.id.is_some() {
+                let err =
+                    anyhow!("--id cannot be used with --data -: each line would have the same id");
+                return Err(wrong(err));
+            }
+            bulk::publish(&publisher, stdin())
+        }
+        None => {
+            let id = publisher.send(&ask.data).map_err(Failure::Failed)?;
+            print(format_args!("{id}"))
+        }
     }
-    for line in std::io::stdin().lock().lines() {
-        let line = line
-            .context("cannot read standard input")
-            .map_err(Failure::Failed)?;
-        publisher.publish(&line)?;
-    }
-    Ok(())
+}
+
+fn stdin() -> BufReader<Stdin> {
+    BufReader::new(std::io::stdin())
 }
 
 fn wrong(err: anyhow::Error) -> Failure {
@@ -68,7 +98,12 @@ fn create_token(ask: &PublishArgs, hub: &HubUrl, config: &Config) -> anyhow::Res
     let mut config = config.clone();
     config.hub.url.get_or_insert_with(|| hub.clone());
     let request = TokenRequest {
-        publish: ask.topic.clone(),
+        // The topics of a file are not known before it is read.
+        publish: if ask.ndjson.is_some() {
+            vec!["*".to_owned()]
+        } else {
+            ask.topic.clone()
+        },
         lifetime: LIFETIME,
         ..TokenRequest::default()
     };
@@ -104,14 +139,17 @@ struct Publisher<'a> {
     ask: &'a PublishArgs,
 }
 
-impl Publisher<'_> {
-    /// Publishes an event, and prints its id.
-    fn publish(&self, data: &str) -> Result<(), Failure> {
-        let id = self.send(data).map_err(Failure::Failed)?;
-        print(format_args!("{id}"))
-    }
+/// Why an attempt failed.
+enum FailedAttempt {
+    /// Trying again cannot help.
+    Final(anyhow::Error),
+    /// The request may succeed if it is repeated.
+    Temporary(anyhow::Error),
+}
 
-    /// Publishes an event, and returns its id.
+impl Publisher<'_> {
+    /// Publishes an event with this data, and returns its id. Repeats the request, with the same idempotency
+    /// key, while it fails temporarily.
     fn send(&self, data: &str) -> anyhow::Result<String> {
         let ask = self.ask;
         let mut form: Vec<(&str, String)> = Vec::new();
@@ -121,27 +159,80 @@ impl Publisher<'_> {
         form.extend(ask.id.iter().map(|id| ("id", id.clone())));
         form.extend(ask.r#type.iter().map(|kind| ("type", kind.clone())));
         form.extend(ask.retry.iter().map(|ms| ("retry", ms.to_string())));
-        let hub = self.hub.as_str();
-        let mut answer = self
-            .agent
-            .post(hub)
-            .header("Authorization", &self.authorization)
-            .send_form(form)
-            .with_context(|| format!("cannot publish to {hub}"))?;
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
-        // The connection can be reused only if the response is read to its end.
-        let body = body
-            .read_to_string()
-            .context("cannot read the response of the hub")?;
-        let status = answer.status();
-        if status != 200 {
-            let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
-            let detail = problem
-                .as_ref()
-                .and_then(|problem| problem["detail"].as_str());
-            let detail = detail.unwrap_or("no reason was given");
-            return Err(anyhow!("{hub} answers {status}: {detail}"));
-        }
-        Ok(body)
+        let key = new_key();
+        self.retry(|| {
+            let request = self.request().header("Idempotency-Key", &key);
+            let sent = request.send_form(form.iter().map(|(name, value)| (*name, value.as_str())));
+            self.body_of(sent, MAX_ANSWER_BYTES)
+        })
     }
+
+    /// Repeats `attempt` while it fails temporarily, at most for `--retry-for`.
+    fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T, FailedAttempt>) -> anyhow::Result<T> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let err = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(FailedAttempt::Final(err)) => return Err(err),
+                Err(FailedAttempt::Temporary(err)) => err,
+            };
+            let wait = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+            if begun.elapsed() + wait > self.ask.retry_for {
+                return Err(err);
+            }
+            complain(&err.context(format!("trying again in {wait:.1?}")));
+            std::thread::sleep(wait);
+            pause = (2 * pause).min(MAX_PAUSE);
+        }
+    }
+
+    fn request(&self) -> RequestBuilder<WithBody> {
+        let request = self.agent.post(self.hub.as_str());
+        request.header("Authorization", &self.authorization)
+    }
+
+    /// The body of a response with status 200, of at most this many bytes.
+    fn body_of(
+        &self,
+        sent: Result<Response<Body>, ureq::Error>,
+        max_bytes: u64,
+    ) -> Result<String, FailedAttempt> {
+        let hub = self.hub.as_str();
+        let mut answer = sent.map_err(|err| {
+            let err = anyhow!(err).context(format!("cannot publish to {hub}"));
+            FailedAttempt::Temporary(err)
+        })?;
+        let body = answer.body_mut().with_config().limit(max_bytes);
+        // The connection can be reused only if the response is read to its end.
+        let body = body.read_to_string();
+        let body = body.context("cannot read the response of the hub");
+        let body = body.map_err(FailedAttempt::Temporary)?;
+        let status = answer.status().as_u16();
+        if status == 200 {
+            return Ok(body);
+        }
+        let problem: Option<Value> = serde_json::from_str(&body).ok();
+        let detail = problem
+            .as_ref()
+            .and_then(|problem| problem["detail"].as_str());
+        let detail = detail.unwrap_or("no reason was given");
+        let err = anyhow!("{hub} answers {status}: {detail}");
+        let may_retry = answer.headers().contains_key("Retry-After");
+        Err(if is_temporary(status, may_retry) {
+            FailedAttempt::Temporary(err)
+        } else {
+            FailedAttempt::Final(err)
+        })
+    }
+}
+
+/// Whether a request that got this status may succeed later.
+fn is_temporary(status: u16, has_retry_after: bool) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599) || status == 409 && has_retry_after
+}
+
+/// An idempotency key that nobody has used before.
+fn new_key() -> String {
+    uuid::Uuid::new_v4().to_string()
 }

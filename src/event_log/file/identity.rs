@@ -21,8 +21,9 @@ impl Identity {
         })
     }
 
-    /// Fails if another program has deleted, moved, replaced or truncated the file since this identity was
-    /// recorded, or if its metadata cannot be read. Writes to the open file could be lost then.
+    /// Fails if the file at `path` is another one or has another length than when this identity was recorded,
+    /// or if its metadata cannot be read. Another program has then changed it, and writes to the open file
+    /// could be lost. So the identity is recorded again after each own write.
     pub(super) fn check(self, path: &Path) -> io::Result<()> {
         if Self::of(path).is_ok_and(|now| now == self) {
             return Ok(());

@@ -64,6 +64,8 @@ pub(super) struct Link {
     /// Wakes the heartbeat task, so that it checks the write connection immediately.
     pub(super) lost: Notify,
     is_writable: Arc<AtomicBool>,
+    /// Number of idempotency keys in Redis, and when the oldest was used, in milliseconds since 1970.
+    remembered_keys: Arc<parking_lot::Mutex<(usize, Option<u64>)>>,
     /// The reasons that were logged as errors during the current outage of Redis. Empty when there is no
     /// outage.
     reasons: RefCell<BTreeSet<String>>,
@@ -83,6 +85,7 @@ impl Link {
             ticks: Cell::new(0),
             lost: Notify::new(),
             is_writable: Arc::default(),
+            remembered_keys: Arc::default(),
             reasons: RefCell::default(),
         }
     }
@@ -100,6 +103,11 @@ impl Link {
     /// that returns `STALE`, for example because of a new epoch, does not count as failed.
     pub(super) fn is_writable(&self) -> Arc<AtomicBool> {
         self.is_writable.clone()
+    }
+
+    /// The shared figures about idempotency keys, as of the last heartbeat.
+    pub(super) fn remembered_keys(&self) -> Arc<parking_lot::Mutex<(usize, Option<u64>)>> {
+        self.remembered_keys.clone()
     }
 
     /// Number of write connections opened so far. If it changes, the link has reconnected, perhaps to another
@@ -194,6 +202,7 @@ impl Link {
             .heartbeat(&process, (self.epoch(), &last), self.ticks.get());
         let answer = call.invoke_async(connection).await?;
         let heartbeat = HeartbeatResponse::read(answer).ok_or_else(unexpected)?;
+        *self.remembered_keys.lock() = (heartbeat.keys, heartbeat.oldest_key);
         let before = self.epoch.replace(heartbeat.epoch);
         if before != heartbeat.epoch && before != 0 {
             log::warn!(

@@ -7,18 +7,15 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{
-        appender::Listener,
-        memory::MemoryLog,
-        waiting::{AckSender, LogUnavailable},
-    },
+    super::{append::Append, appender::Listener, memory::MemoryLog, waiting::LogUnavailable},
     error::Lost,
     link::Link,
     reader::Reader,
+    scripts,
     subscriptions::{Subscriptions, documents},
 };
 use crate::{
-    event::{Event, EventId, PresenceChange},
+    event::{EventId, PresenceChange},
     matching::Reservation,
 };
 
@@ -34,9 +31,8 @@ const BATCH_CHANGES: usize = 256;
 /// A command to the [`LogWriter`].
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Append an event, and send its id or an error to the `AckSender`. The reservation counts the event
-    /// toward the queue limit until it is appended or refused.
-    Append(Event, Option<AckSender>, Reservation),
+    /// Append an event, unless it is in the log already, and send the answer to its `ack`.
+    Append(Append),
     /// Store the start or end of an active subscription of this node. If Redis did not have this change yet,
     /// append the presence event about it.
     Announce(PresenceChange, Reservation),
@@ -79,9 +75,9 @@ impl LogWriter {
             let mut next = Some(command);
             while let Some(command) = next {
                 match command {
-                    Command::Append(event, done, queued) => {
-                        bytes += event.bytes();
-                        events.push((event, done, queued));
+                    Command::Append(append) => {
+                        bytes += append.event.bytes();
+                        events.push(append);
                     }
                     Command::Announce(change, queued) => {
                         changes.push(change);
@@ -136,30 +132,30 @@ impl LogWriter {
         }
     }
 
-    async fn append(&self, events: Vec<(Event, Option<AckSender>, Reservation)>) {
-        if events.is_empty() {
+    async fn append(&self, appends: Vec<Append>) {
+        if appends.is_empty() {
             return;
         }
         let began = Instant::now();
-        let append = |head| {
-            let events = events.iter().map(|(event, ..)| event);
-            self.link.scripts.append(head, events)
-        };
-        let answer = self.link.call(&self.memory, append).await;
+        let call = |head| self.link.scripts.append(head, &appends);
+        let answer = self.link.call(&self.memory, call).await;
         if answer.is_ok() {
             self.listener.metrics.observe_commit(began.elapsed());
         }
-        let ids = answer
+        let answers = answer
             .ok()
-            .and_then(|ids| redis::from_redis_value::<Vec<String>>(ids).ok());
-        let mut ids = ids.unwrap_or_default().into_iter();
-        for (_, done, _) in events {
-            let id = ids.next().and_then(|id| EventId::parse(&id).ok());
-            if let Some(id) = id {
-                self.link.note_acknowledged(id);
+            .and_then(|answers| redis::from_redis_value::<Vec<String>>(answers).ok());
+        let mut answers = answers.unwrap_or_default().into_iter();
+        for append in appends {
+            let result = answers.next().map_or(Err(LogUnavailable.into()), |answer| {
+                scripts::append_result(&answer)
+            });
+            match result {
+                Ok(appended) if appended.is_replay => drop(self.listener.metrics.replays.inc()),
+                Ok(appended) => self.link.note_acknowledged(appended.id),
+                Err(_) => {}
             }
-            // `send` fails if the publisher no longer waits, which is not an error.
-            done.map(|done| done.send(id.ok_or(LogUnavailable)));
+            append.answer(result);
         }
     }
 

@@ -26,6 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinSet, LocalSet},
@@ -33,6 +34,7 @@ use tokio::{
 };
 
 use super::{
+    append::{Append, PublishSettings},
     appender::{Appender, Listener, Opened, Subscriptions},
     archive::{Archive, Reached},
     error::LogError,
@@ -49,9 +51,9 @@ use super::{
         subscriptions::Subscriptions as Own,
         ticking::Ticking,
     },
-    waiting::{AckSender, Queue},
+    waiting::Queue,
 };
-use crate::event::{Event, PresenceChange, Topic, urn};
+use crate::event::{PresenceChange, Topic, urn};
 
 /// The start retries for this long, because Redis may be starting at the same time. If an attempt fails after
 /// this time, the start fails.
@@ -63,6 +65,7 @@ pub(super) fn open(
     settings: RedisSettings,
     retention: Retention,
     topic: Topic,
+    publishing: PublishSettings,
     listener: Listener,
 ) -> Result<Opened, LogError> {
     let url = settings.url.clone();
@@ -71,6 +74,7 @@ pub(super) fn open(
         settings,
         retention,
         topic,
+        publishing,
         listener: Arc::new(listener),
     };
     let started = std::thread::Builder::new()
@@ -95,6 +99,8 @@ struct RedisLog {
     queue: Queue,
     is_writable: Arc<AtomicBool>,
     is_reading: Arc<AtomicBool>,
+    /// [`Appender::remembered_keys`], as of the last heartbeat.
+    remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
 }
 
 impl RedisLog {
@@ -106,6 +112,7 @@ impl RedisLog {
             queue: Queue::default(),
             is_writable: link.is_writable(),
             is_reading,
+            remembered_keys: link.remembered_keys(),
         };
         (log, received)
     }
@@ -118,9 +125,15 @@ impl RedisLog {
 }
 
 impl Appender for RedisLog {
-    fn append(&self, event: Event, waits: Option<AckSender>) {
-        let queued = self.queue.add(&event);
-        self.send(Command::Append(event, waits, queued));
+    fn append_all(&self, appends: Vec<Append>) {
+        for mut append in appends {
+            append.queued = Some(self.queue.add(&append.event));
+            self.send(Command::Append(append));
+        }
+    }
+
+    fn remembered_keys(&self) -> (usize, Option<u64>) {
+        *self.remembered_keys.lock()
     }
 
     fn announce(&self, change: PresenceChange) {
@@ -162,6 +175,7 @@ struct Node {
     settings: RedisSettings,
     retention: Retention,
     topic: Topic,
+    publishing: PublishSettings,
     listener: Arc<Listener>,
 }
 
@@ -199,7 +213,12 @@ impl Node {
     /// If an attempt fails after [`START_TIMEOUT`], returns its reason.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
-        let scripts = Scripts::new(&self.settings, self.retention.presence, node);
+        let scripts = Scripts::new(
+            &self.settings,
+            self.publishing,
+            self.retention.presence,
+            node,
+        );
         let finder = self
             .settings
             .url

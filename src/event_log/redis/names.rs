@@ -11,6 +11,8 @@ pub(super) struct Names {
     subscriptions: String,
     given_ids: String,
     presence: String,
+    keys: String,
+    key_order: String,
 }
 
 impl Names {
@@ -24,6 +26,8 @@ impl Names {
             subscriptions: name("subscriptions:"),
             given_ids: name("ids"),
             presence: name("presence"),
+            keys: name("keys"),
+            key_order: name("key-order"),
         }
     }
 
@@ -72,8 +76,21 @@ impl Names {
     /// Key of a hash: finds entries of the stream by the ids that publishers chose.
     /// - `{id that a publisher chose}`: the oldest entry with this id;
     /// - `#{entry}`: the next newer entry with the same id, if there is one;
-    /// - `#{id that a publisher chose}`: the newest entry with this id, if there are or were several.
+    /// - `#{id that a publisher chose}`: the newest entry with this id, if there are or were several;
+    /// - `##{entry}`: a hash of the content of the entry;
+    /// - an id that a publisher chose, a line break and a hash of a content: the newest entry with both.
     pub(super) fn given_ids(&self) -> &str {
         &self.given_ids
+    }
+
+    /// Key of a hash: maps a hash of an idempotency key to the update that it came with (a hash of it), the
+    /// time of its first use in milliseconds since 1970, and the id of the event.
+    pub(super) fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// Key of a list: the fields of [`keys`](Self::keys), oldest first.
+    pub(super) fn key_order(&self) -> &str {
+        &self.key_order
     }
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::event::EventId;
 
 /// Response timeout of the reader's connection. A request that exceeds it fails. A stream that is reading
-/// older events then tries again. A new stream that needs older events, or a list of subscriptions, is
-/// refused.
+/// older events then tries again. A request for a new stream that needs older events is refused, and so is a
+/// request for the list of subscriptions.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of reads for subscribers that run at the same time. Later requests wait in a queue.

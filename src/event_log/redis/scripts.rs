@@ -8,14 +8,16 @@ use redis::{Script, ScriptInvocation, Value};
 
 use super::{
     super::{
+        append::{Append, AppendResult, Appended, PublishSettings, Refusal},
         kind::RedisSettings,
         memory::MemoryLog,
         ticker::{MAX_LATENESS, TickerSettings},
+        waiting::LogUnavailable,
     },
     entry::written,
     names::Names,
 };
-use crate::event::{Event, EventId, PresenceChange};
+use crate::event::{Event, EventId, Hash128, KeyedUpdate, PresenceChange, content_hash};
 
 /// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
@@ -47,6 +49,7 @@ pub(super) struct Scripts {
     events: usize,
     presence: usize,
     age: Option<Duration>,
+    publishing: PublishSettings,
     node: String,
     append: Script,
     announce: Script,
@@ -76,6 +79,10 @@ pub(super) struct HeartbeatResponse {
     pub(super) subscriptions: usize,
     /// The clock of Redis, in milliseconds since 1970.
     pub(super) now: u64,
+    /// Number of idempotency keys in Redis.
+    pub(super) keys: usize,
+    /// When the oldest idempotency key was used, in milliseconds since 1970. `None`: there is no key.
+    pub(super) oldest_key: Option<u64>,
     /// Nodes that are dead (they sent no heartbeat for [`NODE_TIMEOUT_MILLIS`]) and still have active
     /// subscriptions in Redis.
     pub(super) dead: Vec<String>,
@@ -98,12 +105,18 @@ pub(super) struct TickResponse {
 impl Scripts {
     /// `presence` is the maximum number of presence events (events about active subscriptions) that Redis
     /// retains. `node` identifies this server among those that share the log.
-    pub(super) fn new(settings: &RedisSettings, presence: usize, node: String) -> Self {
+    pub(super) fn new(
+        settings: &RedisSettings,
+        publishing: PublishSettings,
+        presence: usize,
+        node: String,
+    ) -> Self {
         Self {
             names: Names::new(&settings.prefix),
             events: settings.events,
             presence,
             age: settings.age,
+            publishing,
             node,
             append: common(include_str!("scripts/append.lua")),
             announce: common(include_str!("scripts/announce.lua")),
@@ -136,18 +149,31 @@ impl Scripts {
         call
     }
 
-    /// Prepares a call that appends events. The response is their ids, in the same order.
-    pub(super) fn append<'a>(
-        &self,
-        head: LogHead,
-        events: impl Iterator<Item = &'a Event>,
-    ) -> ScriptInvocation<'_> {
+    /// Prepares a call that appends events. The response has one text for each of them, in the same order,
+    /// which [`append_result`] reads.
+    pub(super) fn append(&self, head: LogHead, appends: &[Append]) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.append);
+        call.key(self.names.keys()).key(self.names.key_order());
         call.arg(head.epoch).arg(head.seq).arg(self.events);
-        for event in events {
+        let PublishSettings {
+            unique_ids,
+            idempotency_window,
+            idempotency_keys,
+        } = self.publishing;
+        call.arg(idempotency_window.as_millis() as u64);
+        call.arg(idempotency_keys).arg(u8::from(unique_ids));
+        for append in appends {
+            let event = &append.event;
             let (record, data) = written(event);
-            let given = event.given_id().map_or("", |given| given.as_str());
-            call.arg(record).arg(data).arg(given);
+            call.arg(record).arg(data);
+            match event.given_id() {
+                Some(given) => call.arg(given.as_str()).arg(hex(content_hash(event))),
+                None => call.arg("").arg(""),
+            };
+            match append.keyed_update() {
+                Some(KeyedUpdate { key, update }) => call.arg(hex(key)).arg(hex(update)),
+                None => call.arg("").arg(""),
+            };
         }
         call
     }
@@ -187,6 +213,7 @@ impl Scripts {
     ) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.heartbeat);
         call.key(self.names.nodes()).key(self.names.times());
+        call.key(self.names.keys()).key(self.names.key_order());
         call.arg(FORMAT).arg(&self.node).arg(process);
         call.arg(last).arg(ticks).arg(NODE_TIMEOUT_MILLIS);
         let age = self.age.map_or(0, |age| age.as_millis() as u64);
@@ -216,6 +243,26 @@ impl Scripts {
     }
 }
 
+/// A hash as text, so that every value in Redis can be printed.
+fn hex(hash: Hash128) -> String {
+    format!("{:032x}", u128::from_be_bytes(hash.0))
+}
+
+/// Reads what append.lua returned for one event: an id, an id after `=` if the event was in the log already,
+/// or the reason why it was refused.
+pub(super) fn append_result(answer: &str) -> AppendResult {
+    let appended = |id, is_replay| {
+        let id = EventId::parse(id).map_err(|_| LogUnavailable)?;
+        Ok(Appended { id, is_replay })
+    };
+    match (answer, answer.strip_prefix('=')) {
+        ("KEY", _) => Err(Refusal::KeyReused),
+        ("ID", _) => Err(Refusal::IdTaken),
+        (_, Some(id)) => appended(id, true),
+        (id, None) => appended(id, false),
+    }
+}
+
 /// Creates a script from the functions in common.lua, followed by `code`.
 fn common(code: &str) -> Script {
     Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
@@ -223,13 +270,16 @@ fn common(code: &str) -> Script {
 
 impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
-        let (epoch, last, subscriptions, now, dead) =
-            redis::from_redis_value::<(u64, String, usize, u64, Vec<String>)>(value).ok()?;
+        let (epoch, last, subscriptions, now, dead, keys, oldest_key) =
+            redis::from_redis_value::<(u64, String, usize, u64, Vec<String>, usize, u64)>(value)
+                .ok()?;
         Some(Self {
             epoch,
             last: EventId::parse(&last).ok()?,
             subscriptions,
             now,
+            keys,
+            oldest_key: (oldest_key > 0).then_some(oldest_key),
             dead,
         })
     }

@@ -6,12 +6,13 @@ use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{
     super::{
-        file::{Batch, FileMetadata, FileStore},
+        file::{Batch, FileMetadata, FileStore, KeyBatch},
         once,
     },
     RETRY_INTERVAL, Stored, Thread,
     sync_state::SyncState,
 };
+use crate::event::Event;
 
 impl Thread {
     /// Closes the log file after a failed write, and schedules the next attempt to open it.
@@ -61,6 +62,13 @@ impl Thread {
         // was not synced.
         let records = store.events().map_err(text)?;
         self.stored = Stored::of(about, &records);
+        let keys = store.keys().map_err(text)?;
+        self.stored.keys_from = keys.first;
+        let next_key = keys.first + keys.used.len() as u64;
+        // Keys that the file has lost, and keys whose commit succeeded although it reported a failure.
+        let lost_keys = self.duplicates.keys.since(next_key);
+        let known_keys = self.duplicates.keys.next().saturating_sub(keys.first);
+        let found_keys = keys.used.into_iter().skip(known_keys as usize);
         let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
@@ -69,17 +77,16 @@ impl Thread {
             evicted_presence: &[],
             ticks: ticks.max(self.memory.ticks()),
             unsynced: about.unsynced,
+            keys: KeyBatch {
+                first: next_key,
+                used: &lost_keys,
+                forgotten: 0..0,
+            },
         };
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
-            // If the file has events that memory lacks, the write that reported a failure succeeded after
-            // all, although the publishers received an error. Append these events to memory.
             let done = records.into_iter().filter(|(seq, _)| *seq >= known);
-            let events: Vec<_> = done.map(|(_, record)| record.event()).collect();
-            let now = Instant::now();
-            self.memory
-                .append_all(events.iter().map(|event| (event, now)));
-            self.appended(events.len());
+            self.append_found(done.map(|(_, record)| record.event()).collect());
             self.memory.set_ticks(ticks);
         } else {
             let lost = (known - next) as usize;
@@ -91,11 +98,23 @@ impl Thread {
                 self.stored.add(seq, record);
             }
         }
+        for key in found_keys {
+            self.duplicates.keys.insert(key);
+        }
         self.sync_state = if about.unsynced {
             SyncState::Marked
         } else {
             SyncState::AtRest
         };
         Ok(store)
+    }
+
+    /// Adds to memory the events that only the file has. Their write succeeded although it reported a
+    /// failure, and their publishers received an error.
+    fn append_found(&self, events: Vec<Event>) {
+        let now = Instant::now();
+        self.memory
+            .append_all(events.iter().map(|event| (event, now)));
+        self.appended(events.len());
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) unfinished: Cell<usize>,
     /// Whether a request body of known length is being received.
     pub(super) is_in_sized_body: Cell<bool>,
+    /// Whether the time limit of the current request starts again whenever bytes of it arrive.
+    pub(super) limits_idle_time: Cell<bool>,
     /// Whether a request was refused before its body of known length was complete. The connection then closes
     /// when the body is received and at least the first bytes of the response are written.
     pub(super) closes_after_body: Cell<bool>,
@@ -84,6 +86,12 @@ impl Connection {
             revocation: revocation.map(Box::new),
             _token: token,
         })));
+    }
+
+    /// While the body of the current request arrives, `request_timeout` limits how long the client may be
+    /// silent, not how long the request takes, and the client may leave the response unread.
+    pub(crate) fn limit_idle_time(&self) {
+        self.0.limits_idle_time.set(true);
     }
 
     /// Takes the event stream, if a handler has begun one.

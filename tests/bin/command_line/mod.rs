@@ -106,7 +106,7 @@ fn every_printed_key_can_be_set_by_its_variable() {
                 Value::String(_) if key == "url" => "https://a.example/hub".into(),
                 Value::String(_) if key == "subscribe" => "token".into(),
                 Value::String(_) if key == "cookie" => "other_cookie".into(),
-                Value::String(text) if text.ends_with('s') => "7s".into(),
+                Value::String(text) if text.ends_with(['s', 'm']) => "7s".into(),
                 Value::String(_) => "localhost:8080".into(),
                 other => panic!("a setting of a new type: {other}"),
             };

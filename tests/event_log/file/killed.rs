@@ -27,7 +27,7 @@ fn rounds() -> u32 {
 fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let node = Node::new("[ticker]\ninterval = '5ms'\n");
     let stop = AtomicBool::new(false);
-    let published = AtomicU64::new(0);
+    let (published, retries) = (AtomicU64::new(0), AtomicU64::new(0));
     let acknowledged = Mutex::new(Vec::new());
     let deadline = Instant::now() + BOUND * (6 + rounds());
     let mut server = node.start();
@@ -35,8 +35,9 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let (delivered, ticks) = thread::scope(|scope| {
         let publisher = |n| {
             let (node, stop) = (&node, &stop);
-            let (published, acknowledged) = (&published, &acknowledged);
-            scope.spawn(move || publish(node, n, stop, published, acknowledged))
+            let (published, retries) = (&published, &retries);
+            let acknowledged = &acknowledged;
+            scope.spawn(move || publish(node, n, stop, published, retries, acknowledged))
         };
         let publishers: Vec<_> = (0..4).map(publisher).collect();
         let reader = |target, until: &'static str| {
@@ -70,7 +71,7 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let (delivered, silence) = delivered;
     let (ticks, ticks_silence) = ticks;
     let ids: Vec<_> = delivered.iter().map(|(id, _)| id.clone()).collect();
-    let mut distinct = ids.clone();
+    let mut distinct: Vec<_> = delivered.iter().map(|(_, data)| data.clone()).collect();
     distinct.sort_unstable();
     distinct.dedup();
     let lost = acknowledged
@@ -80,10 +81,11 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
     let seqs: Vec<_> = ids.iter().map(|id| seq(id)).collect();
     let out_of_order = seqs.windows(2).filter(|pair| pair[0] >= pair[1]).count();
     println!(
-        "killed {} times: published {}, acknowledged {}, delivered {}, lost {lost}, duplicated {}, \
+        "killed {} times: published {} with {} retries, acknowledged {}, delivered {}, lost {lost}, duplicated {}, \
          out of order {out_of_order}, longest silence {:.2} s; ticks {}",
         rounds(),
-        published.into_inner(),
+        published.load(Relaxed),
+        retries.into_inner(),
         acknowledged.len(),
         delivered.len(),
         ids.len() - distinct.len(),
@@ -95,7 +97,8 @@ fn every_acknowledged_event_is_delivered_once_and_in_order() {
         "too few events for a meaningful test"
     );
     assert_eq!(lost, 0);
-    assert_eq!(ids.len(), distinct.len(), "no event is delivered twice");
+    assert_eq!(acknowledged.len() as u64, published.into_inner());
+    assert_eq!(ids.len(), distinct.len(), "no content is delivered twice");
     assert_eq!(out_of_order, 0);
     // No number is repeated or skipped, although the server was killed.
     for (n, (_, data)) in ticks.iter().enumerate() {
@@ -107,35 +110,39 @@ fn seq(id: &str) -> u64 {
     id.rsplit_once('-').unwrap().1.parse().unwrap()
 }
 
-/// Publishes one event after another. An event that is not acknowledged is not retried.
+/// Publishes one event after another. Repeats each request, with its idempotency key, until it is
+/// acknowledged.
 fn publish(
     node: &Node,
     publisher: u32,
     stop: &AtomicBool,
     published: &AtomicU64,
+    retries: &AtomicU64,
     acknowledged: &Mutex<Vec<(String, String)>>,
 ) {
-    let headers = bearer(&node.token);
     let mut client: Option<Client> = None;
     for n in 0.. {
         if stop.load(Relaxed) {
             return;
         }
         let data = format!("{publisher}-{n}");
-        let connection = match &mut client {
-            Some(connection) => connection,
-            None => client.insert(eventually("a connection", || {
-                Client::try_connect(node.addr()).ok()
-            })),
-        };
+        let headers = format!("{}Idempotency-Key: {data}\r\n", bearer(&node.token));
         published.fetch_add(1, Relaxed);
-        match connection.try_post(&headers, &format!("topic=a&data={data}")) {
-            Ok(answer) if answer.status() == 200 => {
-                acknowledged.lock().unwrap().push((answer.body, data));
+        let id = loop {
+            let connection = match &mut client {
+                Some(connection) => connection,
+                None => client.insert(eventually("a connection", || {
+                    Client::try_connect(node.addr()).ok()
+                })),
+            };
+            match connection.try_post(&headers, &format!("topic=a&data={data}")) {
+                Ok(answer) if answer.status() == 200 => break answer.body,
+                Ok(answer) => assert!(answer.header("retry-after").is_some(), "{answer:?}"),
+                Err(_) => client = None,
             }
-            Ok(answer) => assert_eq!(answer.status(), 503, "{answer:?}"),
-            Err(_) => client = None,
-        }
+            retries.fetch_add(1, Relaxed);
+        };
+        acknowledged.lock().unwrap().push((id, data));
     }
 }
 

@@ -37,7 +37,8 @@ struct Shared {
     stop: AtomicBool,
     over: Mutex<Option<Instant>>,
     published: AtomicU64,
-    /// The data and the id of each acknowledged event.
+    retries: AtomicU64,
+    /// The data and the id of each event. Every event is acknowledged in the end.
     acknowledged: Mutex<Vec<(String, EventId)>>,
 }
 
@@ -65,6 +66,8 @@ struct Got {
 #[derive(Debug, Default)]
 pub struct Report {
     pub published: u64,
+    /// Requests that were repeated.
+    pub retries: u64,
     pub acknowledged: usize,
     /// Events that the subscriber with the fewest events received, without numbered messages.
     pub delivered: usize,
@@ -73,6 +76,7 @@ pub struct Report {
     pub lost: usize,
     /// Acknowledged events that a subscriber did not receive, with a gap at that point.
     pub reported_lost: usize,
+    /// Events that a subscriber received again, by their data. A retry that was appended again counts here.
     pub duplicated: usize,
     pub out_of_order: usize,
     pub gaps: Vec<String>,
@@ -87,9 +91,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "published {}, acknowledged {}, delivered {}, lost {}, told to be lost {}, duplicated {}, \
+            "published {} with {} retries, acknowledged {}, delivered {}, lost {}, told to be lost {}, duplicated {}, \
              out of order {}, gaps {}, ticks {} ({} wrong), longest silence {:.2} s, in {:.0} s",
             self.published,
+            self.retries,
             self.acknowledged,
             self.delivered,
             self.lost,
@@ -115,6 +120,7 @@ impl Crowd {
             stop: AtomicBool::new(false),
             over: Mutex::default(),
             published: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             acknowledged: Mutex::default(),
         });
         // Subscribers resume after this event, because a subscriber needs an id to resume from.
@@ -162,6 +168,7 @@ impl Crowd {
         let acknowledged = std::mem::take(&mut *self.shared.acknowledged.lock().unwrap());
         let mut report = Report {
             published: self.shared.published.load(Relaxed),
+            retries: self.shared.retries.load(Relaxed),
             acknowledged: acknowledged.len(),
             delivered: usize::MAX,
             elapsed: self.began.elapsed(),
@@ -175,39 +182,45 @@ impl Crowd {
 }
 
 impl Shared {
-    /// Publishes one event after another. Switches to the next node after a refusal or an error.
+    /// Publishes one event after another. Repeats each request, with its idempotency key, until it is
+    /// acknowledged; each time at the next node.
     fn publish(&self, publisher: usize) {
-        let headers = bearer(&self.token);
         let mut node = publisher;
         let mut client: Option<Client> = None;
         for n in 0_u64.. {
             if self.stop.load(Relaxed) {
                 return;
             }
-            thread::sleep(PUBLISH_INTERVAL);
-            let addr = self.addrs[node % self.addrs.len()];
-            let Some(connection) = &mut client else {
-                client = Client::try_connect(addr).ok();
-                node += usize::from(client.is_none());
-                continue;
-            };
             let data = format!("{publisher}-{n}");
+            let headers = format!("{}Idempotency-Key: {data}\r\n", bearer(&self.token));
+            let form = format!("topic=a&data={data}");
             self.published.fetch_add(1, Relaxed);
-            match connection.try_post(&headers, &format!("topic=a&data={data}")) {
-                Ok(answer) if answer.status() == 200 => {
-                    let id = parse(&answer.body);
-                    self.acknowledged.lock().unwrap().push((data, id));
+            let id = loop {
+                thread::sleep(PUBLISH_INTERVAL);
+                let addr = self.addrs[node % self.addrs.len()];
+                if client.is_none() {
+                    client = Client::try_connect(addr).ok();
                 }
-                Ok(answer) => {
-                    assert_eq!(answer.status(), 503, "{answer:?}");
-                    node += 1;
-                    client = None;
+                let answer = client
+                    .as_mut()
+                    .map(|client| client.try_post(&headers, &form));
+                match answer {
+                    Some(Ok(answer)) if answer.status() == 200 => break parse(&answer.body),
+                    Some(Ok(answer)) => {
+                        let may_retry = answer.header("retry-after").is_some();
+                        assert!(
+                            [409, 503].contains(&answer.status()) && may_retry,
+                            "{answer:?}"
+                        );
+                        self.retries.fetch_add(1, Relaxed);
+                    }
+                    Some(Err(_)) => drop(self.retries.fetch_add(1, Relaxed)),
+                    None => {}
                 }
-                Err(_) => {
-                    node += 1;
-                    client = None;
-                }
-            }
+                node += 1;
+                client = None;
+            };
+            self.acknowledged.lock().unwrap().push((data, id));
         }
     }
 

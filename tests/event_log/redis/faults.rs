@@ -108,6 +108,7 @@ impl Report {
     pub fn assert_whole(&self, what: &str) {
         println!("{what}: {self}");
         assert!(self.acknowledged > 100, "{what}: too few to say anything");
+        assert_eq!(self.acknowledged as u64, self.published, "{what}");
         assert_eq!((self.lost, self.reported_lost), (0, 0), "{what}");
         assert_eq!((self.duplicated, self.out_of_order), (0, 0), "{what}");
         assert_eq!(self.gaps, Vec::<String>::new(), "{what}");

@@ -1,10 +1,13 @@
 //! Publishing over HTTP (Mercure, chapter Publication): the resulting event, refused requests, and
 //! connections.
 
+mod bulk;
 mod connections;
 mod ids;
+mod json;
 mod permission;
 mod refusals;
+mod retries;
 mod topics;
 
 use crate::support::mercure::{MARKER, MercureHub, form, grant, token, until_marker};

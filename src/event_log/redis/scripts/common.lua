@@ -15,8 +15,10 @@
 --   <publisher's id>    the oldest event with this id
 --   #<event>            the next newer event with the same id, if there is one
 --   #<publisher's id>   the newest event with this id, if there are or were several
--- A publisher's id cannot begin with `#` and cannot have the form of an event's id, so no two fields have the
--- same name.
+--   ##<event>           the content of the event, as a hash
+--   <publisher's id>, a line break and the hash of a content: the newest event with this id and this content
+-- A publisher's id cannot begin with `#`, cannot contain a line break and cannot have the form of an event's
+-- id, so no two fields have the same name.
 
 -- Maximum number of entries that one call evicts if it must look at each, for example for the id that its
 -- publisher chose. Redis does nothing else while a script runs, so later calls evict the remaining entries.
@@ -91,7 +93,8 @@ local function begin_appending(log, about, epoch, known)
 end
 
 -- Appends an entry with these fields. Returns its id, or nil and an error: STALE if the stream is gone or
--- another program added a larger id, otherwise the error of XADD. `to` is the state from begin_appending.
+-- another program added an id after the last one in `to`, otherwise the error of XADD. `to` is the state from
+-- begin_appending.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
@@ -130,7 +133,14 @@ local function forget_up_to(ids, given, last)
       return
     end
     local following = redis.call('HGET', ids, '#' .. oldest)
-    redis.call('HDEL', ids, '#' .. oldest)
+    local content = redis.call('HGET', ids, '##' .. oldest)
+    if content then
+      local with_content = given .. '\n' .. content
+      if redis.call('HGET', ids, with_content) == oldest then
+        redis.call('HDEL', ids, with_content)
+      end
+    end
+    redis.call('HDEL', ids, '#' .. oldest, '##' .. oldest)
     if following then
       redis.call('HSET', ids, given, following)
     else
@@ -139,8 +149,10 @@ local function forget_up_to(ids, given, last)
   end
 end
 
--- Adds the event `id` to the chain of the publisher's id `given`. `to` is the state from begin_appending.
-local function remember(to, ids, given, id)
+-- Adds the event `id` to the chain of the publisher's id `given`, and remembers its content, a hash. `to` is
+-- the state from begin_appending.
+local function remember(to, ids, given, content, id)
+  redis.call('HSET', ids, given .. '\n' .. content, id, '##' .. id, content)
   local oldest = redis.call('HGET', ids, given)
   if oldest then
     -- If other programs always trim the stream first, `forget` never sees an event of this chain. So remove

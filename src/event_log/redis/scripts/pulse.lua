@@ -2,14 +2,15 @@
 -- reports dead nodes, and begins a new epoch if acknowledged events may be lost. They may be lost if the
 -- Redis process is a different one than before, if Redis knows less than the node, or if the stream is not as
 -- the scripts left it.
--- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), nodes, times.
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), nodes, times, keys
+-- (idempotency keys), key_order (the same keys, oldest first).
 -- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
 -- many ticker messages it knows of, after how many ms without a heartbeat a node is dead, the number of
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions; or an error: FORMAT if the log has another format, otherwise that
--- of a Redis command, such as ZADD.
+-- dead nodes that still have subscriptions, the number of idempotency keys, and when the oldest was used in
+-- ms; or an error: FORMAT if the log has another format, otherwise that of a Redis command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -115,6 +116,9 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
     -- ends here and deletes nothing.
     redis.call('HLEN', ids)
     redis.call('DEL', log, ids, presence)
+    -- Forget the idempotency keys too: a publisher that repeats a request would be told that its event is in
+    -- the log, but the event is lost.
+    redis.call('DEL', KEYS[7], KEYS[8])
     last_epoch = '0'
   end
   -- Ignore an assumed epoch that `count` rejects. Otherwise the new epoch would be rejected too, and every
@@ -157,4 +161,12 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', text(now - dea
     redis.call('ZREM', nodes, other)
   end
 end
-return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead}
+-- These commands fail if another program wrote to the name. append.lua then begins again without keys.
+local number_of_keys = redis.pcall('HLEN', KEYS[7])
+if type(number_of_keys) == 'table' then
+  number_of_keys = 0
+end
+local oldest_key = redis.pcall('LINDEX', KEYS[8], 0)
+local value = type(oldest_key) == 'string' and redis.pcall('HGET', KEYS[7], oldest_key)
+local used = type(value) == 'string' and count(string.match(value, '^%x+ (%d+) ')) or 0
+return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead, number_of_keys, text(used)}
