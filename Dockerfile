@@ -15,6 +15,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY bench bench
 COPY benches benches
+# The source includes this file.
+COPY docs/reference/openapi.yaml docs/reference/openapi.yaml
 COPY src src
 RUN cargo build --release --locked -p sse-broadcaster --bin broadcaster
 

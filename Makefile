@@ -21,7 +21,7 @@ help: ## List the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | column -t -s '|'
 
 .PHONY: test
-test: setup test-rust test-page test-browser test-clients ## Install missing tools, then run all tests
+test: setup test-rust test-page test-browser test-clients test-openapi ## Install missing tools, then run all tests
 
 .PHONY: setup
 setup: ## Check for cargo and node, and install the other tools that the tests need
@@ -31,6 +31,7 @@ setup: ## Check for cargo and node, and install the other tools that the tests n
 	@scripts/need-redis
 	@scripts/need-proxies
 	@scripts/need-client-runtimes
+	@scripts/need-schemathesis
 	@$(MAKE) --no-print-directory $(NODE_MODULES) $(CLIENT_MODULES)
 
 $(CLIENT_MODULES): tests/clients/package.json tests/clients/package-lock.json
@@ -64,6 +65,11 @@ test-clients: setup ## Test popular client libraries in JavaScript, Python and G
 	cargo build --locked
 	$(NODE_TEST) tests/clients/*.test.mjs
 
+.PHONY: test-openapi
+test-openapi: setup ## Test the binary against its OpenAPI document; OPENAPI_SEED=7 repeats, OPENAPI_SECONDS=600 is longer
+	cargo build --locked
+	$(NODE_TEST) tests/openapi/*.test.mjs
+
 .PHONY: lint
 lint: ## Check formatting, clippy and documentation; warnings are errors
 	@scripts/need-cargo
@@ -84,6 +90,11 @@ bench-quick: build-bench ## Measure the server beside a bare write loop (two min
 bench-cluster: build-bench ## Measure a cluster on one Redis, and the log kinds beside each other (six minutes)
 	@scripts/need-redis
 	scripts/bench-cluster
+
+.PHONY: bench-bulk
+bench-bulk: build-bench ## Measure bulk publishing with each log kind, and the memory for 10 GB (six minutes)
+	@scripts/need-redis
+	scripts/bench-bulk
 
 # Two commands, because one build of both packages would enable in the server's dependencies the features that
 # only sse-bench needs.
