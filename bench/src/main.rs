@@ -32,6 +32,8 @@ enum Command {
     Idle(load::Idle),
     /// Publish from many connections, and check that subscribers receive everything
     Publish(publish::Publish),
+    /// Publish many updates in one request, and check that a subscriber receives everything
+    Bulk(publish::Bulk),
     /// Publish at one node of a cluster, and measure the time from the acknowledgement to the delivery at
     /// another node
     Lag(lag::Lag),
@@ -67,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Storm(storm) => print(&storm.run()?),
         Command::Idle(idle) => print(&idle.run()?),
         Command::Publish(publish) => print(&publish.run()?),
+        Command::Bulk(bulk) => print(&bulk.run()?),
         Command::Lag(lag) => print(&lag.run()?),
         Command::Compare(compare) => compare.run(),
         Command::Report { root } => report::write(&root),

@@ -1,6 +1,7 @@
 //! `sse-bench publish`: many connections publish events, and subscribers check that every event is delivered.
 //! Each connection waits for the acknowledgement of an event before it publishes the next one.
 
+mod bulk;
 mod listener;
 mod publishers;
 
@@ -14,6 +15,7 @@ use anyhow::ensure;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::bulk::Bulk;
 use self::{
     listener::Listener,
     publishers::{Published, Publishers},
