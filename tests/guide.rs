@@ -1,4 +1,4 @@
-//! Runs the publishers in `docs/guide` exactly as the pages print them.
+//! Runs the publishers in `docs/guide` exactly as the pages print them, some of them on a connection that fails.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
@@ -7,12 +7,16 @@ mod support;
 
 use std::{
     fs,
+    io::{self, BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
+use serde_json::{Value, json};
 use support::{
-    client::Stream,
+    client::{SseEvent, Stream, get},
     eventually,
     process::{Process, command, finish},
 };
@@ -20,11 +24,15 @@ use tempfile::tempdir;
 
 const GETTING_STARTED: &str = include_str!("../docs/guide/getting-started.md");
 const PUBLISHING: &str = include_str!("../docs/guide/publishing.md");
+const LANGUAGES: &str = include_str!("../docs/guide/publishing-in-your-language.md");
 
 const TOPIC: &str = "https://example.com/books/1";
 
-/// The issuer in the examples of `publishing.md`.
+/// The issuer in the examples.
 const ISSUER: &str = "https://app.example.org secret:hub.secret";
+
+/// A secret as `openssl rand -base64 32` prints it. The key is this text, not the bytes that it encodes.
+const SECRET: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 
 /// What the server's operator gives to a publisher.
 #[derive(Clone, Copy)]
@@ -35,9 +43,38 @@ enum Credentials {
     Secret,
 }
 
+/// What happens to a connection to the server.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// It is cut after the first occurrence of this text in the response.
+    CutAfter(&'static str),
+    /// The response is 503 with `Retry-After`, as from a server that shuts down.
+    Unavailable,
+}
+
+/// What a publisher did.
+struct Outcome {
+    stdout: String,
+    /// The events that it published.
+    events: Vec<SseEvent>,
+    /// Number of updates that it repeated, and that were in the log already.
+    replays: u64,
+}
+
+impl Outcome {
+    fn data(&self) -> Vec<&str> {
+        self.events.iter().map(|event| &*event.data).collect()
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        let ids = self.events.iter().map(|event| event.id.as_deref());
+        ids.map(Option::unwrap).collect()
+    }
+}
+
 /// The first code block after this line of a page.
 fn snippet(page: &'static str, line: &str) -> &'static str {
-    let (_, rest) = page.split_once(&format!("\n{line}\n")).expect(line);
+    let (_, rest) = page.split_once(&format!("{line}\n")).expect(line);
     let (_, rest) = rest.split_once("```").unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
     let (code, _) = rest.split_once("```").unwrap();
@@ -68,59 +105,150 @@ fn is_installed(program: &str, version: &str) -> bool {
     is_installed
 }
 
-/// Starts a server in this folder. If publishers have a secret, it trusts their issuer.
-fn server(folder: &Path, credentials: Credentials) -> Process {
-    let mut command = command(folder, &["--bind", "127.0.0.1:0"]);
+/// Forwards connections to the server. The first ones have these faults.
+fn forward(listener: TcpListener, server: SocketAddr, faults: Vec<Fault>) {
+    let mut faults = faults.into_iter();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let fault = faults.next();
+            thread::spawn(move || relay(client, server, fault));
+        }
+    });
+}
+
+fn relay(mut client: TcpStream, server: SocketAddr, fault: Option<Fault>) -> io::Result<()> {
+    if let Some(Fault::Unavailable) = fault {
+        // A client may ignore a response that arrives before it has sent something.
+        client.read_exact(&mut [0])?;
+        client.write_all(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        )?;
+        client.shutdown(Shutdown::Write)?;
+        return io::copy(&mut client, &mut io::sink()).map(drop);
+    }
+    let mut server = TcpStream::connect(server)?;
+    let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+    thread::spawn(move || {
+        io::copy(&mut from, &mut to).ok();
+        // Fails if the other direction has ended, which is not an error.
+        to.shutdown(Shutdown::Write).ok();
+    });
+    if let Some(Fault::CutAfter(text)) = fault {
+        let mut response = Vec::new();
+        for byte in BufReader::new(&server).bytes() {
+            response.push(byte?);
+            if response.ends_with(text.as_bytes()) {
+                break;
+            }
+        }
+        client.write_all(&response)?;
+    } else {
+        io::copy(&mut server, &mut client)?;
+    }
+    client.shutdown(Shutdown::Both)?;
+    server.shutdown(Shutdown::Both)
+}
+
+/// Saves files into a folder, runs a program there, and returns what it did. The program must succeed. Its
+/// first connections to the server have these faults.
+fn run(
+    files: &[(&str, &str)],
+    program: &[&str],
+    credentials: Credentials,
+    faults: &[Fault],
+) -> Outcome {
+    let folder = tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    fs::write(folder.path().join("hub.secret"), format!("{SECRET}\n")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let hub = format!("http://{addr}/.well-known/mercure");
+    let server = server(folder.path(), &hub, credentials);
+    let target = format!("/.well-known/mercure?match={TOPIC}");
+    let mut stream = Stream::request(server.addr(), &target, b"");
+    forward(listener, server.addr(), faults.to_vec());
+
+    let mut publisher = publisher(folder.path(), program, &hub);
+    match credentials {
+        Credentials::PrintedToken => publisher.env("BROADCASTER_TOKEN", printed_token(&server)),
+        Credentials::Secret => publisher.env("SECRET", SECRET),
+    };
+    let finished = finish(publisher);
+    let (stdout, stderr) = (finished.stdout, finished.stderr);
+    assert_eq!(finished.code, Some(0), "{stdout}{stderr}");
+
+    let marker = [
+        "publish", "--url", &*hub, "--topic", TOPIC, "--data", "marker",
+    ];
+    let mut marker = configured(folder.path(), &marker, &hub, credentials);
+    if let Credentials::PrintedToken = credentials {
+        marker.env("BROADCASTER_TOKEN", printed_token(&server));
+    }
+    assert_eq!(finish(marker).code, Some(0));
+    let events = std::iter::from_fn(|| stream.event());
+    let events = events.take_while(|event| event.data != "marker").collect();
+    let metrics = get(server.addr(), "/metrics").body;
+    let replays = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("broadcaster_publish_replays_total "));
+    Outcome {
+        stdout,
+        events,
+        replays: replays.unwrap().parse().unwrap(),
+    }
+}
+
+/// A command of the binary for the hub at this URL. If publishers have a secret, it knows their issuer.
+fn configured(folder: &Path, args: &[&str], hub: &str, credentials: Credentials) -> Command {
+    let mut command = command(folder, args);
+    command
+        .env("BROADCASTER__HUB__URL", hub)
+        .env_remove("BROADCASTER_TOKEN");
     if let Credentials::Secret = credentials {
         command.env("BROADCASTER__AUTH__ISSUERS", ISSUER);
     }
-    Process::spawn(command)
+    command
 }
 
-/// Saves a snippet under this file name and runs it with a program. Asserts that it publishes these events
-/// and prints their ids.
-fn publishes(code: &str, program: &[&str], file: &str, credentials: Credentials, events: &[&str]) {
+/// Starts the server.
+fn server(folder: &Path, hub: &str, credentials: Credentials) -> Process {
+    let args = ["--bind", "127.0.0.1:0"];
+    Process::spawn(configured(folder, &args, hub, credentials))
+}
+
+/// The program of a publisher.
+fn publisher(folder: &Path, program: &[&str], hub: &str) -> Command {
     let (program, args) = program.split_first().unwrap();
-    let folder = tempdir().unwrap();
-    // A secret as `openssl rand -base64 32` prints it. The key is this text, not the bytes that it encodes.
-    let secret = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
-    fs::write(folder.path().join("hub.secret"), format!("{secret}\n")).unwrap();
-    fs::write(folder.path().join(file), code).unwrap();
-    let server = server(folder.path(), credentials);
-    let hub = format!("http://{}/.well-known/mercure", server.addr());
-    let target = format!("/.well-known/mercure?match={TOPIC}");
-    let mut stream = Stream::request(server.addr(), &target, b"");
     let binary = env!("CARGO_BIN_EXE_broadcaster");
     let binaries = binary.rsplit_once('/').unwrap().0;
     let path = format!("{binaries}:{}", std::env::var("PATH").unwrap());
-
     let mut publisher = Command::new(program);
     publisher
         .args(args)
-        .arg(file)
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env_remove("BROADCASTER_TOKEN")
         .env_remove("SECRET")
         .env("PATH", path)
         // Go must not download another toolchain.
         .env("GOTOOLCHAIN", "local")
         .env("HUB", hub);
-    match credentials {
-        Credentials::PrintedToken => publisher.env("BROADCASTER_TOKEN", printed_token(&server)),
-        Credentials::Secret => publisher.env("SECRET", secret),
-    };
-    let finished = finish(publisher);
+    publisher
+}
 
-    let printed = &finished.stdout;
-    assert_eq!(finished.code, Some(0), "{printed}{}", finished.stderr);
-    let mut ids = Vec::new();
-    for event in events {
-        let received = stream.event().unwrap();
-        assert_eq!(received.data, *event);
-        ids.push(received.id.unwrap());
-    }
+/// Runs a snippet in Bash.
+fn run_script(code: &str, credentials: Credentials, faults: &[Fault]) -> Outcome {
+    let files = [("publish.sh", code)];
+    run(&files, &["bash", "publish.sh"], credentials, faults)
+}
+
+/// Asserts that a publisher published these events and printed their ids.
+fn assert_publishes(outcome: &Outcome, events: &[&str]) {
+    assert_eq!(outcome.data(), events);
     // curl prints no line break after an id.
-    assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ids);
+    let printed: Vec<_> = outcome.stdout.split_whitespace().collect();
+    assert_eq!(printed, outcome.ids());
 }
 
 fn printed_token(server: &Process) -> String {
@@ -131,12 +259,32 @@ fn printed_token(server: &Process) -> String {
     })
 }
 
-/// Runs the example in one language, if its program is installed.
-fn mints_and_publishes(heading: &str, program: &[&str], version: &str, file: &str) {
-    if is_installed(program[0], version) {
-        let code = section(heading);
-        publishes(code, program, file, Credentials::Secret, &["hello"]);
+/// Runs the examples in one language, if its program is installed. Their first connection is cut, and their second
+/// receives 503.
+fn publishes_once(extension: &str, program: &[&str], version: &str) {
+    if !is_installed(program[0], version) {
+        return;
     }
+    let [hub, publish, bulk] = ["hub", "publish", "bulk"].map(|name| format!("{name}.{extension}"));
+    let run_beside_hub = |file: &str, cut_after| {
+        let files = [&*hub, file].map(|file| {
+            let line = format!("Save this as `{file}`:");
+            (file, snippet(LANGUAGES, &line))
+        });
+        let mut program = program.to_vec();
+        program.push(file);
+        let faults = [Fault::CutAfter(cut_after), Fault::Unavailable];
+        run(&files, &program, Credentials::Secret, &faults)
+    };
+
+    let one = run_beside_hub(&publish, "{\"id\"");
+    assert_publishes(&one, &["{\"price\":12}"]);
+    assert_eq!(one.replays, 1, "the update was sent twice");
+
+    // After the first answer.
+    let many = run_beside_hub(&bulk, "\"}\n");
+    let events = [10, 11, 12, 13, 14].map(|price| format!("{{\"price\":{price}}}"));
+    assert_publishes(&many, &events.each_ref().map(String::as_str));
 }
 
 #[test]
@@ -144,55 +292,96 @@ fn curl_publishes_with_the_printed_token() {
     if is_installed("curl", "--version") {
         let line = "Publish with curl; the response is the event id:";
         let code = snippet(GETTING_STARTED, line);
-        publishes(
-            code,
-            &["bash"],
-            "publish.sh",
-            Credentials::PrintedToken,
-            &["hello"],
-        );
+        let outcome = run_script(code, Credentials::PrintedToken, &[]);
+        assert_publishes(&outcome, &["hello"]);
+    }
+}
+
+#[test]
+fn curl_publishes_json() {
+    if is_installed("curl", "--version") {
+        let code = section("## JSON");
+        let outcome = run_script(code, Credentials::PrintedToken, &[]);
+        assert_eq!(outcome.data(), ["{\"price\":12}"]);
+        let printed: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(printed, json!({ "id": outcome.ids()[0] }));
+    }
+}
+
+#[test]
+fn curl_repeats_a_request_and_publishes_once() {
+    if is_installed("curl", "--version") {
+        let code = section("## Retry a request safely");
+        let faults = [Fault::CutAfter("HTTP/1.1 200"), Fault::Unavailable];
+        let outcome = run_script(code, Credentials::PrintedToken, &faults);
+        assert_publishes(&outcome, &["{\"price\":12}"]);
+        assert_eq!(outcome.replays, 1, "the update was sent twice");
+    }
+}
+
+#[test]
+fn curl_publishes_many_updates_in_one_request() {
+    if is_installed("curl", "--version") {
+        let file = snippet(PUBLISHING, "\n## Many updates in one request");
+        let pipe = snippet(PUBLISHING, "curl then sends each line when it arrives:");
+        let code = format!("{file}{pipe}");
+        let outcome = run_script(&code, Credentials::PrintedToken, &[]);
+        assert_eq!(outcome.data(), ["{\"price\":12}", "{\"price\":14}"]);
+        let printed = outcome.stdout.lines();
+        let printed: Vec<Value> = printed
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let [first, second] = outcome.ids()[..] else {
+            panic!("two events");
+        };
+        let replayed = |id| json!({ "id": id, "replayed": true });
+        assert_eq!(printed.len(), 6, "{printed:?}");
+        assert_eq!(printed[0], json!({ "id": first }));
+        assert_eq!(printed[1]["error"]["status"], 400);
+        assert_eq!(printed[2], json!({ "id": second }));
+        // The pipe sends the same lines again.
+        assert_eq!(printed[3], replayed(first));
+        assert_eq!(printed[4], printed[1]);
+        assert_eq!(printed[5], replayed(second));
     }
 }
 
 #[test]
 fn the_binary_publishes_with_the_printed_token() {
-    publishes(
-        section("## broadcaster publish"),
-        &["bash"],
-        "publish.sh",
-        Credentials::PrintedToken,
-        &["hello", "one", "two"],
-    );
+    let code = section("## broadcaster publish");
+    let outcome = run_script(code, Credentials::PrintedToken, &[]);
+    assert_publishes(&outcome, &["hello", "one", "two"]);
 }
 
 #[test]
 fn curl_mints_a_token_and_publishes() {
     if is_installed("curl", "--version") && is_installed("openssl", "version") {
-        mints_and_publishes("## curl", &["bash"], "--version", "publish.sh");
+        let outcome = run_script(section("## curl"), Credentials::Secret, &[]);
+        assert_publishes(&outcome, &["hello"]);
     }
 }
 
 #[test]
-fn python_mints_a_token_and_publishes() {
-    mints_and_publishes("## Python", &["python3"], "--version", "publish.py");
+fn python_publishes_once_when_requests_fail() {
+    publishes_once("py", &["python3"], "--version");
 }
 
 #[test]
-fn node_mints_a_token_and_publishes() {
-    mints_and_publishes("## Node", &["node"], "--version", "publish.mjs");
+fn node_publishes_once_when_requests_fail() {
+    publishes_once("mjs", &["node"], "--version");
 }
 
 #[test]
-fn php_mints_a_token_and_publishes() {
-    mints_and_publishes("## PHP", &["php"], "--version", "publish.php");
+fn php_publishes_once_when_requests_fail() {
+    publishes_once("php", &["php"], "--version");
 }
 
 #[test]
-fn go_mints_a_token_and_publishes() {
-    mints_and_publishes("## Go", &["go", "run"], "version", "publish.go");
+fn go_publishes_once_when_requests_fail() {
+    publishes_once("go", &["go", "run", "hub.go"], "version");
 }
 
 #[test]
-fn ruby_mints_a_token_and_publishes() {
-    mints_and_publishes("## Ruby", &["ruby"], "--version", "publish.rb");
+fn ruby_publishes_once_when_requests_fail() {
+    publishes_once("rb", &["ruby"], "--version");
 }

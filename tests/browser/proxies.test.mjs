@@ -32,6 +32,7 @@ describe("Behind a proxy", { concurrency: true }, () => {
   for (const recipe of RECIPES) {
     withProxy(recipe, `behind ${recipe.proxy}, an EventSource survives an outage and misses nothing`, survivesAnOutage);
     withProxy(recipe, `${recipe.proxy} forwards a QUERY, and a path with encoded slashes`, passesRequestsOn);
+    withProxy(recipe, `${recipe.proxy} forwards a large bulk request and all answers to it`, passesABulkRequest);
     withProxy(recipe, `${recipe.proxy} answers a stream with a retry if the server resets the connection or never responds`, survivesABrokenServer);
     withProxy(recipe, `while the server is down, ${recipe.proxy} lets pages of listed origins read its answer`, answersListedOrigins);
   }
@@ -122,6 +123,23 @@ async function passesRequestsOn(stage, recipe) {
   assert.equal(stream.statusCode, 200);
   assert.equal(listed.status, 200, listed.body);
   assert.deepEqual(JSON.parse(listed.body).subscriptions.map(({ match }) => match), [topic]);
+}
+
+async function passesABulkRequest(stage, recipe) {
+  const server = await stage.start(SETTINGS, await freePort());
+  const proxy = await startProxy(stage, recipe, [server.port]);
+  const headers = { ...(await authorization(server)), "content-type": "application/x-ndjson" };
+  const line = JSON.stringify({ topic: TOPIC, data: "x".repeat(50) });
+  const body = `${line}\n`.repeat(60_000);
+
+  // How much the proxy has forwarded when the response arrives differs from request to request.
+  for (const more of [{}, { expect: "100-continue" }, {}, { expect: "100-continue" }, {}]) {
+    const { status, body: answers } = await proxy.ask(HUB, { method: "POST", headers: { ...headers, ...more }, body });
+
+    assert.equal(status, 200, proxy.log);
+    const ids = answers.trimEnd().split("\n").map((answer) => JSON.parse(answer).id);
+    assert.equal(new Set(ids).size, 60_000, answers.slice(-500));
+  }
 }
 
 async function endsAbandonedStreams(stage, recipe) {

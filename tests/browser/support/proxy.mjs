@@ -71,11 +71,18 @@ export class Proxy {
     return { status: response.statusCode, headers: response.headers, body: parts.join("") };
   }
 
-  /** Like `ask`, for a response that does not end. Resolves when its head has arrived. */
+  /**
+   * Like `ask`, for a response that does not end. Resolves when its head has arrived. With a header `expect`,
+   * the body is sent when the server asks for it.
+   */
   async open(path, { method = "GET", headers = {}, body, signal } = {}) {
     const request = this.#scheme === "https" ? requestByTls : requestPlain;
     const options = { method, headers, signal, agent: false, rejectUnauthorized: false, family: 4 };
     const asked = request(this.address + path, options);
+    if (headers.expect) {
+      asked.flushHeaders();
+      await once(asked, "continue", { signal });
+    }
     asked.end(body);
     const [response] = await once(asked, "response");
     // From here on, the reader of the response handles errors.

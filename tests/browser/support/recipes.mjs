@@ -14,6 +14,9 @@ const NGINX_FOLDERS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
   .map((use) => `${use}_temp_path ${use};`)
   .join(" ");
 
+/** The workers of a root's nginx would be another user, who cannot enter that folder. */
+const NGINX_USER = process.getuid?.() === 0 ? "user root; " : "";
+
 /**
  * @typedef {object} Surroundings what a recipe is adapted to
  * @property {number} port the proxy's port
@@ -50,7 +53,7 @@ const NGINX = {
     ["/etc/ssl/example.org.key", join(folder, "key.pem")],
   ],
   files: () => ({
-    "nginx.conf": `events {}\nhttp { access_log off; gzip on; ${NGINX_FOLDERS} include nginx-site.conf; }\n`,
+    "nginx.conf": `${NGINX_USER}events {}\nhttp { access_log off; gzip on; ${NGINX_FOLDERS} include nginx-site.conf; }\n`,
   }),
   options: ({ folder }) => nginxOptions(folder, "nginx.conf"),
 };
