@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::waiting::LogUnavailable;
+use super::error::LogUnavailable;
 use crate::{
     event::{Event, EventId, Hash128, KeyedUpdate},
     matching::Reservation,

@@ -3,7 +3,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{resume_point::ResumePoint, waiting::LogUnavailable};
+use super::{error::LogUnavailable, resume_point::ResumePoint};
 use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
 
 /// The position of a reader in the archive, which is the whole log in Redis.

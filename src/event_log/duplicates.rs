@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use super::{
     append::{Append, AppendResult, Appended, Pending, PublishSettings, Refusal},
+    error::LogUnavailable,
+    given_ids::GivenUse,
     key_index::{KeyIndex, UsedKey},
     memory::MemoryLog,
-    waiting::LogUnavailable,
 };
 use crate::event::{Event, EventId, GivenId, Hash128, KeyedUpdate, content_hash};
 
@@ -16,16 +17,6 @@ use crate::event::{Event, EventId, GivenId, Hash128, KeyedUpdate, content_hash};
 pub(super) struct Duplicates {
     unique_ids: bool,
     pub(super) keys: KeyIndex,
-}
-
-/// Whether a retained event has an id that a publisher chose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum GivenUse {
-    New,
-    /// An event with this id has the same content.
-    Same(EventId),
-    /// Events have this id, but none of them has the same content.
-    Other,
 }
 
 /// An event that is in the log, or the event with this index in [`Plan::events`].

@@ -7,6 +7,12 @@ use thiserror::Error;
 
 use super::redis_url::RedisUrl;
 
+/// The log is unavailable, so a request failed. If the request was to append an event, the event may be in
+/// the log nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the log is temporarily unavailable")]
+pub struct LogUnavailable;
+
 /// Why a log cannot be used. The text names the log and the reason, and often says what to do.
 #[derive(Debug, Error)]
 #[error("the log in {location} {reason}")]

@@ -3,7 +3,17 @@
 
 use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
-use crate::event::{GivenId, Hash128};
+use crate::event::{EventId, GivenId, Hash128};
+
+/// Whether a retained event has an id that a publisher chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivenUse {
+    New,
+    /// An event with this id has the same content.
+    Same(EventId),
+    /// Events have this id, but none of them has the same content.
+    Other,
+}
 
 /// The ids that publishers chose (given ids) for retained events, and the positions of these events.
 #[derive(Debug, Default)]

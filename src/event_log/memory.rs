@@ -14,7 +14,7 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    duplicates::GivenUse,
+    given_ids::GivenUse,
     lane::{Bounds, Lane},
     read::{Entry, Extent, Portion, Read, ReadFrom, Retention},
     resume_point::ResumePoint,

@@ -43,12 +43,11 @@ mod writer;
 
 pub use self::{
     append::PublishSettings,
-    error::LogError,
+    error::{LogError, LogUnavailable},
     kind::{LogKind, RedisSettings},
     read::Retention,
     redis_url::{InvalidRedisUrl, RedisUrl},
     ticker::TickerSettings,
-    waiting::LogUnavailable,
 };
 pub(crate) use self::{
     append::{

@@ -4,9 +4,9 @@
 
 use super::{
     archive::{Archive, Reached},
+    error::LogUnavailable,
     memory::MemoryLog,
     resume_point::ResumePoint,
-    waiting::LogUnavailable,
 };
 use crate::{event::ResumeFrom, matching::Selection};
 

@@ -1,18 +1,10 @@
 //! Holds events that wait to be appended to a file or to Redis, and counts their memory.
 
-use thiserror::Error;
-
 use super::append::Append;
 use crate::{
     event::Event,
     matching::{MemoryBudget, Reservation},
 };
-
-/// The log is unavailable, so a request failed. If the request was to append an event, the event may be in
-/// the log nevertheless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the log is temporarily unavailable")]
-pub struct LogUnavailable;
 
 /// Counts the memory of all events that wait to be appended. An event counts even if its publisher no longer
 /// waits.

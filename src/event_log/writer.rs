@@ -26,11 +26,12 @@ use super::{
     append::Append,
     appender::{Appender, Listener, TICK_PAUSE},
     duplicates::Duplicates,
+    error::LogUnavailable,
     file::{Batch, FileMetadata, FileStore, KeyBatch},
     key_index::UsedKey,
     memory::MemoryLog,
     record::{Record, millis_since_1970},
-    waiting::{LogUnavailable, Queue, in_turn},
+    waiting::{Queue, in_turn},
 };
 use crate::event::Event;
 

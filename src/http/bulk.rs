@@ -28,9 +28,10 @@ use tokio::{
 use self::answers::{Answers, output};
 pub(crate) use self::lines::{Line, Lines};
 use super::{
+    idempotency_key::IDEMPOTENCY_KEY,
     policy::Policy,
     problem::{Challenge, Problem},
-    publish::{IDEMPOTENCY_KEY, authorize, may_not_publish},
+    publish_rights::{authorize, may_not_publish},
     update::{self, Update},
 };
 use crate::{

@@ -7,6 +7,7 @@ mod bulk;
 mod credentials;
 mod events;
 mod health;
+mod idempotency_key;
 mod metadata;
 mod metrics;
 mod openapi;
@@ -15,6 +16,7 @@ mod permitted;
 mod policy;
 mod problem;
 mod publish;
+mod publish_rights;
 #[cfg(test)]
 mod room_tests;
 mod routes;

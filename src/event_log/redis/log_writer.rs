@@ -7,7 +7,7 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{append::Append, appender::Listener, memory::MemoryLog, waiting::LogUnavailable},
+    super::{append::Append, appender::Listener, error::LogUnavailable, memory::MemoryLog},
     error::Lost,
     link::Link,
     reader::Reader,

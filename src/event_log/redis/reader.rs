@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use super::{
     super::{
         archive::{ArchiveRequest, Item},
-        waiting::LogUnavailable,
+        error::LogUnavailable,
     },
     entry::{Foreign, entries},
     error::reason,

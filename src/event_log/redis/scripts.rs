@@ -9,10 +9,10 @@ use redis::{Script, ScriptInvocation, Value};
 use super::{
     super::{
         append::{Append, AppendResult, Appended, PublishSettings, Refusal},
+        error::LogUnavailable,
         kind::RedisSettings,
         memory::MemoryLog,
         ticker::{MAX_LATENESS, TickerSettings},
-        waiting::LogUnavailable,
     },
     entry::written,
     names::Names,
