@@ -151,7 +151,7 @@ fn a_request_sent_while_a_stream_opens_gets_no_response_inside_the_stream() {
     let settings = quiet().live_settings();
     for (next, its_answer) in [("/healthz", "alive"), ("/events/sse", ": connected")] {
         // Keep the `Broadcaster` busy, so that opening the stream takes a while.
-        for _ in 0..50_000 {
+        for _ in 0..200_000 {
             let settings = settings.clone();
             server.hub.broadcaster().do_send(Reconfigure { settings });
         }
