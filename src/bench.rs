@@ -13,7 +13,7 @@ use std::{
 use crate::{
     delivery::{BATCH_BYTES, KeepAlive, Outlet, Part, Position, Registry},
     event::{Batch, Event, EventId, Framing, GivenId, ResumeFrom, Topic, wire},
-    event_log::{MemoryLog, Portion, Read, ReadFrom, Retention},
+    event_log::{MemoryLog, Portion, Read, ReadFrom, Retention, ValueRetention},
     matching::{HubUrl, Matcher, MatcherText, MatcherType, Selection},
     metrics::{DeliveryStats, Metrics},
 };
@@ -286,6 +286,7 @@ fn log(events: usize) -> MemoryLog {
         bytes: usize::MAX,
         age: None,
         queue: 64,
+        values: ValueRetention::default(),
     };
     MemoryLog::new(1_763_856_000_000, retention, own())
 }

@@ -16,7 +16,7 @@ use crate::{
     event::{
         Event, EventId, Framing, GivenId, LEGACY_PARAMETERS, PARAMETERS, ResumeFrom, Topic, wire,
     },
-    event_log::{MemoryLog, Retention},
+    event_log::{MemoryLog, Retention, ValueRetention},
     http::{self, Credentials, Line, Lines, Malformed, StreamParameters, update},
     matching::{
         Compiler, HubUrl, Matcher, MatcherText, MatcherType, MemoryBudget, Selection, Subject,
@@ -259,6 +259,7 @@ pub fn last_event_id(bytes: &[u8]) {
         bytes: usize::MAX,
         age: None,
         queue: 1,
+        values: ValueRetention::default(),
     };
     let log = MemoryLog::new(1_763_856_000_000, retention, own.clone());
     for n in 0..6 {

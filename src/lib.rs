@@ -142,7 +142,7 @@ pub use self::event::{
 // The log.
 pub use self::event_log::{
     InvalidRedisUrl, LogError, LogKind, LogUnavailable, PublishSettings, RedisSettings, RedisUrl,
-    Retention, TickerSettings,
+    Retention, TickerSettings, ValueRetention,
 };
 
 // The server.

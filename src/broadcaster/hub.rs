@@ -207,15 +207,19 @@ impl Hub {
 
     /// Returns the selection (compiled matchers and rights) for these matchers and this token. If a
     /// subscriber already has the same matchers and rights, its selection is shared instead of compiled
-    /// again. Fails if a matcher is invalid or the memory for matchers is exhausted.
+    /// again. `names_topics`: see [`Selection::names_topics`]. Fails if a matcher is invalid or the memory for matchers is exhausted.
     pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,
         access: Option<&Access>,
+        names_topics: bool,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         let authorized = access.map_or(&[][..], Access::authorized);
         let granted = access.and_then(Access::compiled);
-        self.selections.select(matchers, authorized, granted).await
+        let selections = &self.selections;
+        selections
+            .select(matchers, authorized, granted, names_topics)
+            .await
     }
 
     /// The selection of a subscriber that asks for no topic and has these rights: the events on the default
@@ -223,11 +227,13 @@ impl Hub {
     pub(crate) async fn select_default(
         &self,
         access: Option<&Access>,
+        names_topics: bool,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
-        if access.is_none_or(|access| access.authorized().is_empty()) {
+        if !names_topics && access.is_none_or(|access| access.authorized().is_empty()) {
             return Ok(self.default_selection.clone());
         }
-        self.select(self.default_selection.written(), access).await
+        self.select(self.default_selection.written(), access, names_topics)
+            .await
     }
 
     /// The selection of a subscriber that asks for no topic and has no token. It needs no memory for

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::live_settings::LiveSettings;
 use crate::{
     event::Topic,
-    event_log::{PublishSettings, Retention, TickerSettings},
+    event_log::{PublishSettings, Retention, TickerSettings, ValueRetention},
     matching::HubUrl,
 };
 
@@ -57,6 +57,7 @@ impl Default for HubSettings {
                 bytes: 16 << 20,
                 age: None,
                 queue: 64,
+                values: ValueRetention::default(),
             },
             publishing: PublishSettings::default(),
             max_subscribers: 10_000,

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::{
     broadcaster::LiveSettings,
-    event_log::{LogKind, PublishSettings, Retention, TickerSettings},
+    event_log::{LogKind, PublishSettings, Retention, TickerSettings, ValueRetention},
     matching::HubUrl,
 };
 
@@ -51,6 +51,10 @@ impl Config {
             bytes: self.stream.history_bytes,
             age: self.stream.history_age,
             queue: self.stream.queue,
+            values: ValueRetention {
+                topics: self.stream.retained_topics,
+                bytes: self.stream.retained_bytes,
+            },
         }
     }
 

@@ -197,6 +197,13 @@ pub struct StreamConfig {
     /// `history_age` is shorter. `history_bytes` takes precedence.
     #[serde(deserialize_with = "value::number::<_, 1, 65_536>")]
     pub queue: usize,
+    /// Maximum number of topics whose current value, the newest event, is kept for snapshots after its
+    /// eviction. Beyond it, the value that was updated least recently is dropped. 0: no values are kept.
+    #[serde(deserialize_with = "value::number::<_, 0, 100_000_000>")]
+    pub retained_topics: usize,
+    /// Maximum memory of all current values, in bytes.
+    #[serde(deserialize_with = "value::number::<_, 1024, 1_099_511_627_776>")]
+    pub retained_bytes: usize,
 }
 
 impl Default for StreamConfig {
@@ -211,6 +218,8 @@ impl Default for StreamConfig {
             history_bytes: 16 << 20,
             history_age: None,
             queue: 64,
+            retained_topics: 10_000,
+            retained_bytes: 16 << 20,
         }
     }
 }

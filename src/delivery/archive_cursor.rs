@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::{round::push_event, snapshot::Snapshot};
 use crate::{
     event::{Batch, EventId, Framing, Gap, GapReason, wire},
     event_log::{Archive, ArchiveResponse, Item, LogUnavailable, MemoryLog, Reached},
@@ -81,12 +82,13 @@ impl ArchiveCursor {
 
     /// Encodes fetched items for the subscriber, and moves the cursor past them. Stops when at least `most`
     /// topics of events were matched, or when no fetched item is left. The next call continues with the
-    /// remaining items.
+    /// remaining items. Also stops before a gap if `snapshot` is on, and begins it; the caller must then read
+    /// the snapshot instead of more items.
     pub(crate) fn take(
         &mut self,
         most: usize,
         log: &MemoryLog,
-        selection: &Selection,
+        (selection, snapshot): (&Selection, &mut Snapshot),
         framing: Framing,
     ) -> ArchiveBatch {
         let mut batch = Batch::new(framing);
@@ -101,9 +103,14 @@ impl ArchiveCursor {
                 Some((last.id, missing.reason(selection.may_select_presence())?))
             });
             if let Some((last, reason)) = missing {
-                let gap = Gap::new(reason, &last, Some(item.before().id), None);
-                batch.push(&wire::gap(&gap));
+                let mut gap = Gap::new(reason, &last, Some(item.before().id), None);
                 gaps.push(gap.reason);
+                if snapshot.is_on() {
+                    snapshot.begin_after(&mut gap, log);
+                    batch.push(&wire::gap(&gap));
+                    break;
+                }
+                batch.push(&wire::gap(&gap));
                 self.is_announced = true;
             }
             self.after = Some(item.reached());
@@ -114,7 +121,7 @@ impl ArchiveCursor {
             topics += audience.topics.len();
             self.is_announced = selection.selects(&audience);
             if self.is_announced {
-                batch.push(&wire::event(id, &event));
+                push_event(&mut batch, &wire::event(id, &event), &audience, selection);
                 events += 1;
             }
         }
@@ -131,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Event, Topic},
-        event_log::Retention,
+        event_log::{Retention, ValueRetention},
         matching::{HubUrl, Matcher},
     };
 
@@ -148,6 +155,7 @@ mod tests {
             bytes: 1,
             age: None,
             queue: 1,
+            values: ValueRetention::default(),
         };
         let log = MemoryLog::new(1, retention, topic("own"));
         let hub = HubUrl::parse("http://localhost/.well-known/mercure").unwrap();
@@ -163,7 +171,12 @@ mod tests {
 
         let mut take = |items: &[Item]| {
             archive_cursor.items = items.to_vec().into();
-            let sent = archive_cursor.take(9, &log, &selection, Framing::Plain);
+            let sent = archive_cursor.take(
+                9,
+                &log,
+                (&selection, &mut Snapshot::Off),
+                Framing::Plain,
+            );
             let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
             (
                 text,

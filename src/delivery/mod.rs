@@ -11,11 +11,13 @@ mod outlet;
 mod position;
 mod registry;
 mod round;
+mod snapshot;
 mod subscriber;
 
 pub(crate) use self::{
     fan_out::FanOut,
-    subscriber::{Next, Subscriber, Subscription},
+    snapshot::{Snapshot, with_snapshot},
+    subscriber::{AtHead, Next, Subscriber, Subscription},
 };
 #[cfg(feature = "bench")]
 pub(crate) use self::{

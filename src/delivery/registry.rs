@@ -210,7 +210,7 @@ impl<O: Outlet> Registry<O> {
                     touched.push(slot);
                     RoundBuilder::new(now)
                 });
-                round.push(entry);
+                round.push(entry, &group.selection);
             });
         }
         let finish = |slot: usize| {

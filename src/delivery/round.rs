@@ -8,8 +8,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::{
-    event::{Batch, Framing},
+    event::{Audience, Batch, Frame, Framing},
     event_log::Entry,
+    matching::Selection,
 };
 
 /// The encoded events of a round for one group of live clients, which have the same matchers and rights. In
@@ -31,6 +32,22 @@ pub(crate) struct RoundBuilder {
     batch: Batch,
 }
 
+/// Adds an event of this audience to a batch for subscribers with this selection. If they want to know the
+/// topics for which they receive it, adds these.
+pub(crate) fn push_event(
+    batch: &mut Batch,
+    frame: &Frame,
+    audience: &Audience,
+    selection: &Selection,
+) {
+    if selection.names_topics() {
+        let topics = selection.named(&audience.topics, audience.private);
+        batch.push(&frame.with_topics(&topics));
+    } else {
+        batch.push(frame);
+    }
+}
+
 impl RoundBuilder {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
@@ -40,15 +57,15 @@ impl RoundBuilder {
         }
     }
 
-    /// Adds an event. Events must be added in log order. Adding the last event again has no effect: the
-    /// router may find a group more than once for the same event.
-    pub(crate) fn push(&mut self, entry: &Entry) {
+    /// Adds an event for a group with this selection. Events must be added in log order. Adding the last event
+    /// again has no effect: the router may find a group more than once for the same event.
+    pub(crate) fn push(&mut self, entry: &Entry, selection: &Selection) {
         let seq = entry.position;
         if self.events.last().is_some_and(|(last, _)| *last == seq) {
             return;
         }
         self.arrived = self.arrived.min(entry.appended);
-        self.batch.push(&entry.frame);
+        push_event(&mut self.batch, &entry.frame, &entry.audience, selection);
         self.events.push((seq, self.batch.len()));
     }
 

@@ -9,12 +9,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 mod fetching;
+mod values;
 mod waiting;
 
-use super::{archive_cursor::ArchiveCursor, position::Position};
+use super::{
+    archive_cursor::ArchiveCursor, position::Position, round::push_event, snapshot::Snapshot,
+};
 use crate::{
     broadcaster::{Expiry, Hub, HubState, Permit},
-    event::{Audience, Batch, EventId, Framing, wire},
+    event::{Audience, Batch, EventId, Framing, Gap, wire},
     event_log::{Cursor, Portion, Read, ReadFrom, ResumePoint},
     matching::Selection,
     metrics::{Close, GaugeGuard},
@@ -48,6 +51,8 @@ pub(crate) struct Subscriber {
     presence: u64,
     /// The cursor in the archive, the whole log in Redis. `None` while the subscriber reads from memory.
     archive_cursor: Option<ArchiveCursor>,
+    snapshot: Snapshot,
+    at_head: AtHead,
     /// Set when the subscriber becomes live, at the head. Cleared when it falls behind, or when it next
     /// receives events: these were new, so reading them does not count as catching up.
     was_live: bool,
@@ -62,6 +67,17 @@ pub(crate) struct Subscriber {
     quiet_since: Option<Instant>,
 }
 
+/// What a subscriber does when it has read all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtHead {
+    /// It waits for the next event.
+    Wait,
+    /// Its stream ends (`poll=1`).
+    End,
+    /// Its stream has ended.
+    Ended,
+}
+
 /// What is needed to create a [`Subscriber`].
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -69,6 +85,8 @@ pub(crate) struct Subscription {
     pub(crate) selection: Arc<Selection>,
     pub(crate) expiry: Option<Expiry>,
     pub(crate) start: ResumePoint<Cursor>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) at_head: AtHead,
 }
 
 /// What the transport must do next for a subscriber.
@@ -95,6 +113,8 @@ impl Subscriber {
             selection,
             expiry,
             start,
+            snapshot,
+            at_head,
         } = subscription;
         let ResumePoint {
             cursor,
@@ -125,6 +145,8 @@ impl Subscriber {
             position: Position::announced_at(cursor),
             presence,
             archive_cursor,
+            snapshot,
+            at_head,
             was_live: false,
             is_catching_up: false,
             opening: Some(greeting.bytes(framing)),
@@ -151,9 +173,14 @@ impl Subscriber {
         self.was_live = false;
     }
 
-    /// Whether the time limit of the stream has passed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.end().is_some_and(|end| end <= Instant::now())
+    /// Why the server ends the stream, after [`Next::End`].
+    pub(crate) fn close_reason(&self) -> Close {
+        let is_over = self.end().is_some_and(|end| end <= Instant::now());
+        match self.at_head {
+            AtHead::Ended => Close::Polled,
+            _ if is_over => Close::Expired,
+            _ => Close::Drained,
+        }
     }
 
     /// The deadline of the stream; `None` if it has no time limit.
@@ -223,16 +250,15 @@ impl Subscriber {
         // Check for a drain before reading the log. If the server is draining, the read then finds every
         // event that was appended before the drain, so the subscriber receives all of them.
         let draining = self.state.borrow_and_update().draining;
-        if self.archive_cursor.is_some() {
-            // During a drain, end the stream instead of reading more of the archive. The client can resume at
-            // another server.
-            return if draining {
-                self.end_stream()
-            } else {
-                Next::Archive
-            };
+        match self.snapshot {
+            // During a drain, end the stream instead of reading more of a snapshot or of the archive. The
+            // client can resume at another server.
+            Snapshot::Reading(_) if draining => self.end_stream(),
+            Snapshot::Reading(cursor) => self.read_values(cursor),
+            _ if self.archive_cursor.is_none() => self.read_memory(draining),
+            _ if draining => self.end_stream(),
+            _ => Next::Archive,
         }
-        self.read_memory(draining)
     }
 
     /// Returns the next batch from memory. If events are missing in memory, switches to the archive or
@@ -262,7 +288,7 @@ impl Subscriber {
             };
             same = Some((audience, is_for_it));
             if is_for_it {
-                batch.push(&entry.frame);
+                push_event(&mut batch, &entry.frame, &entry.audience, &self.selection);
                 taken += 1;
                 announced = entry.position + 1;
             }
@@ -291,7 +317,12 @@ impl Subscriber {
             }
             Read::Missing => self.skip_to(cursor + 1),
             Read::Head if draining => self.end_stream(),
-            Read::Head => Next::Wait,
+            Read::Head if self.at_head == AtHead::Wait => Next::Wait,
+            Read::Head => {
+                self.at_head = AtHead::Ended;
+                let last_id = self.hub.log().id_before(cursor);
+                Next::End(wire::end_of_poll(last_id).bytes(self.framing))
+            }
         }
     }
 
@@ -306,12 +337,23 @@ impl Subscriber {
     fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
         self.position.cursor = position;
-        let Some(gap) = self.hub.log().gap(lost, &self.selection) else {
+        let Some(mut gap) = self.hub.log().gap(lost, &self.selection) else {
             return Next::Nothing;
         };
         self.position.announced = position;
+        if self.snapshot.is_on() {
+            self.begin_snapshot(&mut gap);
+        }
         self.hub.metrics().count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
+    }
+
+    /// Continues with a snapshot after a gap, and then at the head.
+    fn begin_snapshot(&mut self, gap: &mut Gap) {
+        let log = self.hub.log();
+        self.position = Position::announced_at(log.next());
+        self.archive_cursor = None;
+        self.snapshot.begin_after(gap, log);
     }
 
     /// Continues in the archive, after the event before the cursor. Returns `false` if there is no archive
@@ -333,11 +375,14 @@ impl Subscriber {
     }
 
     fn end_stream(&self) -> Next {
+        // During a snapshot, the client keeps the id of the last value that it has received.
+        let is_known = !self.snapshot.is_reading();
         let last_id = last_id(
             &self.hub,
             self.position.cursor,
             self.archive_cursor.as_ref(),
         );
+        let last_id = last_id.filter(|_| is_known);
         let goodbye = wire::goodbye(self.hub.jittered_retry(), last_id);
         Next::End(goodbye.bytes(self.framing))
     }

@@ -13,6 +13,7 @@ mod gap;
 mod given_id;
 mod presence_change;
 mod resume;
+mod since;
 mod topic;
 pub(crate) mod urn;
 pub(crate) mod wire;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     gap::{Gap, GapReason},
     presence_change::PresenceChange,
     resume::{LEGACY_PARAMETERS, PARAMETERS, ResumeFrom},
+    since::Since,
     topic::has_invisible,
     wire::{Batch, Frame, Framing, LAST_CHUNK},
 };

@@ -7,6 +7,7 @@ use super::{
     event_id::{EARLIEST, EventId},
     gap::Gap,
     given_id::{GivenId, to_uri},
+    since::Since,
 };
 
 /// Where a subscriber wants its stream to start.
@@ -14,6 +15,10 @@ use super::{
 pub(crate) enum ResumeFrom {
     /// The stream starts with the next event that is published.
     Now,
+    /// The stream starts with the current value of each topic, and continues with the next event.
+    Snapshot,
+    /// The stream starts with the first event at or after this time.
+    Since(Since),
     /// The stream starts with the oldest event that is retained.
     Earliest,
     /// The stream starts after the event to which the log assigned this id. `is_bare`: the client sent the id
@@ -64,12 +69,14 @@ impl From<EventId> for ResumeFrom {
     }
 }
 
-/// Writes the last event id in its URI form, and nothing for [`Self::Now`]. An id that the log assigned has
+/// Writes the last event id in its URI form, or the time that the client named, and nothing if it sent
+/// neither. An id that the log assigned has
 /// its `#` only if the client sent it.
 impl fmt::Display for ResumeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Now => Ok(()),
+            Self::Now | Self::Snapshot => Ok(()),
+            Self::Since(since) => since.fmt(f),
             Self::Earliest => f.write_str(EARLIEST),
             Self::After { id, is_bare: true } => f.write_str(&id.bare()),
             Self::After { id, is_bare: false } => id.fmt(f),

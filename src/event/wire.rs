@@ -9,6 +9,7 @@ use super::{
     event::Event,
     event_id::EventId,
     gap::{self, Gap},
+    topic::Topic,
 };
 
 /// The last chunk of a chunked HTTP body, which ends the body.
@@ -57,6 +58,18 @@ impl Frame {
     /// Length of the frame with its HTTP chunk in bytes. The log needs this much memory for them.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
+    }
+
+    /// This frame, which contains an event, with a field `topic` for each of these topics in front. Clients
+    /// that do not know the field ignore it.
+    pub(crate) fn with_topics(&self, topics: &[&Topic]) -> Self {
+        let event = &self.chunk[self.range(Framing::Plain)];
+        let mut text = BytesMut::with_capacity(event.len() + 64 * topics.len());
+        for topic in topics {
+            put_line(&mut text, "topic", format_args!("{topic}"));
+        }
+        text.extend_from_slice(event);
+        Self::new(&text)
     }
 
     fn range(&self, framing: Framing) -> Range<usize> {
@@ -130,6 +143,21 @@ pub(crate) fn checkpoint(id: EventId) -> Frame {
     Frame::new(&text)
 }
 
+/// Creates the checkpoint at the end of a snapshot, the current values of topics. `last_id`: the id after
+/// which the stream continues. `None`: this id is unknown. `is_complete`: no value may be missing or outdated.
+pub(crate) fn end_of_snapshot(last_id: Option<EventId>, is_complete: bool) -> Frame {
+    let mut text = BytesMut::new();
+    put_line(&mut text, "event", format_args!("{CHECKPOINT}"));
+    if let Some(id) = last_id {
+        put_line(&mut text, "id", format_args!("{id}"));
+    }
+    let extent = if is_complete { "complete" } else { "partial" };
+    let data = format_args!("{{\"snapshot\":\"{extent}\"}}");
+    put_line(&mut text, "data", data);
+    text.put_u8(b'\n');
+    Frame::new(&text)
+}
+
 /// Creates the event that warns a client that its access token expires at `expires_at`, in seconds since
 /// 1970. The stream ends in `in_seconds`. The event has no id, because it is not in the log.
 pub(crate) fn expiring(expires_at: u64, in_seconds: u64) -> Frame {
@@ -162,6 +190,14 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
 pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
+    put_checkpoint(&mut text, last_id);
+    Frame::new(&text)
+}
+
+/// Creates the checkpoint that ends the response to a poll. `last_id`: the id after which the next poll
+/// continues. `None`: this id is unknown.
+pub(crate) fn end_of_poll(last_id: Option<EventId>) -> Frame {
+    let mut text = BytesMut::new();
     put_checkpoint(&mut text, last_id);
     Frame::new(&text)
 }

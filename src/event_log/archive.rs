@@ -4,7 +4,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::{error::LogUnavailable, resume_point::ResumePoint};
-use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom};
+use crate::event::{Event, EventId, GapReason, GivenId, ResumeFrom, Since};
 
 /// The position of a reader in the archive, which is the whole log in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +142,11 @@ pub(super) enum ArchiveRequest {
         id: EventId,
         done: Reply<Option<Item>>,
     },
+    /// Find the first item that was appended at or after a time.
+    Since {
+        since: Since,
+        done: Reply<FirstSince>,
+    },
     /// Look up an event by the id that its publisher chose. The response is the id that the log assigned to
     /// the event. `None`: the log does not know the id.
     Given {
@@ -156,9 +161,19 @@ impl ArchiveRequest {
         match self {
             Self::Read { done, .. } => done.is_closed(),
             Self::UpTo { done, .. } => done.is_closed(),
+            Self::Since { done, .. } => done.is_closed(),
             Self::Given { done, .. } => done.is_closed(),
         }
     }
+}
+
+/// Where a reader starts that wants the events since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirstSince {
+    /// The position before the first of these events. `None`: the oldest item.
+    pub(super) before: Option<Reached>,
+    /// Why some of these events are missing. `None`: none is.
+    pub(super) missing: Option<GapReason>,
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LogUnavailable>>;
@@ -235,10 +250,11 @@ impl Archive {
         wants_presence: bool,
     ) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
         match from {
-            ResumeFrom::Now | ResumeFrom::Earliest => {
+            ResumeFrom::Now | ResumeFrom::Snapshot | ResumeFrom::Earliest => {
                 let oldest = self.first(None).await?.map(|first| first.before());
                 Ok(ResumePoint::at(oldest, false))
             }
+            ResumeFrom::Since(since) => self.since(*since, from).await,
             ResumeFrom::Unknown(_) => self.all(from).await,
             ResumeFrom::AfterGiven(given) => match self.given(given.clone()).await? {
                 Some(id) => self.resume_after(id, from, wants_presence).await,
@@ -246,6 +262,19 @@ impl Archive {
             },
             ResumeFrom::After { id, .. } => self.resume_after(*id, from, wants_presence).await,
         }
+    }
+
+    async fn since(
+        &self,
+        since: Since,
+        from: &ResumeFrom,
+    ) -> Result<ResumePoint<Option<Reached>>, LogUnavailable> {
+        let response = self.request(|done| ArchiveRequest::Since { since, done });
+        let FirstSince { before, missing } = response.await.map_err(|_| LogUnavailable)??;
+        Ok(match missing {
+            Some(reason) => with_gap(reason, from, before),
+            None => ResumePoint::at(before, false),
+        })
     }
 
     async fn resume_after(

@@ -74,6 +74,7 @@ fn the_byte_bound_covers_topics_ids_and_names() {
         let retention = Retention {
             bytes: 5 * one,
             queue: 100,
+            values: ValueRetention::default(),
             ..keeping(10_000)
         };
         let log = self::log(retention);

@@ -5,6 +5,7 @@ mod acknowledged;
 mod identity;
 mod keys;
 mod loss;
+mod values;
 
 use std::{
     fmt::Display,
@@ -19,11 +20,15 @@ use redb::{
     backends::FileBackend,
 };
 
-pub(super) use self::keys::KeyBatch;
+pub(super) use self::{
+    keys::KeyBatch,
+    values::{StoredValues, ValueBatch},
+};
 use self::{
     identity::Identity,
     keys::{StoredKeys, corrupted},
     loss::Loss,
+    values::UNCERTAIN_BEFORE,
 };
 use super::{
     error::{LogError, damaged},
@@ -49,6 +54,10 @@ const TICKS: &str = "ticks";
 const PRESENCE_FROM: &str = "presence_from";
 /// Key of a flag: 1 while acknowledged events may not be synced to disk yet, otherwise 0.
 const UNSYNCED: &str = "unsynced";
+/// Keys of two times in milliseconds since 1970: when events were found to be lost, and when the newest
+/// evicted event was appended, not counting presence events. Absent until that happens.
+const LOST_AT: &str = "lost_at";
+const EVICTED_AT: &str = "evicted_at";
 
 /// The version of the file format that this code reads and writes. A file with another version is refused,
 /// and its events stay unchanged.
@@ -72,6 +81,11 @@ pub(super) struct FileMetadata {
     /// Whether acknowledged events may not be synced to disk yet. If this is true when the server starts, the
     /// last process did not end cleanly, and such events may be lost.
     pub(super) unsynced: bool,
+    /// When events were last found to be lost, in milliseconds since 1970. `None`: never.
+    pub(super) lost_at: Option<u64>,
+    /// When the newest evicted event was appended, in milliseconds since 1970. `None`: no event was evicted,
+    /// or the time is unknown.
+    pub(super) evicted_at: Option<u64>,
 }
 
 /// The changes that one transaction makes to the file.
@@ -89,6 +103,9 @@ pub(super) struct Batch<'a> {
     pub(super) ticks: u64,
     pub(super) unsynced: bool,
     pub(super) keys: KeyBatch<'a>,
+    pub(super) values: ValueBatch,
+    /// When the newest of the events in `evicted` was appended, in milliseconds since 1970. `None`: unknown.
+    pub(super) evicted_at: Option<u64>,
 }
 
 /// An open log file. It is locked, so no other server can open it.
@@ -158,7 +175,8 @@ impl FileStore {
                 acknowledged_at_open,
             };
             store.epoch = store.new_epoch(now);
-            store.prepare()?;
+            let is_replacement = store.acknowledged_at_open.is_ok_and(|last| last.epoch > 0);
+            store.prepare(is_replacement.then_some(now))?;
             store.identity = Identity::of(path)?;
             // Forget what an `.acknowledged` file of an earlier log said. Otherwise `loss` would report that
             // acknowledged events may be missing from the new log.
@@ -201,7 +219,8 @@ impl FileStore {
         })
     }
 
-    fn prepare(&self) -> Result<(), redb::Error> {
+    /// Creates the tables. `lost_at`: when an earlier log was found to be missing.
+    fn prepare(&self, lost_at: Option<u64>) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
             let mut about = txn.open_table(ABOUT)?;
@@ -210,6 +229,10 @@ impl FileStore {
             about.insert(NEXT, 1)?;
             about.insert(TICKS, 0)?;
             about.insert(UNSYNCED, 0)?;
+            if let Some(lost_at) = lost_at {
+                about.insert(LOST_AT, lost_at)?;
+                about.insert(UNCERTAIN_BEFORE, 1)?;
+            }
             txn.open_table(EVENTS)?;
         }
         txn.commit()?;
@@ -236,17 +259,21 @@ impl FileStore {
             next,
             ticks: number(TICKS)?,
             unsynced: number(UNSYNCED)? != 0,
+            lost_at: optional_number(&self.db, LOST_AT)?,
+            evicted_at: optional_number(&self.db, EVICTED_AT)?,
         })
     }
 
     /// Begins a new epoch, the first number of each event id. The events stay in the file with their numbers,
-    /// and their ids now have the new epoch.
-    pub(super) fn begin_epoch(&mut self, epoch: u64) -> Result<(), redb::Error> {
+    /// and their ids now have the new epoch. `lost_at`: the time now, in milliseconds since 1970.
+    pub(super) fn begin_epoch(&mut self, epoch: u64, lost_at: u64) -> Result<(), redb::Error> {
         let txn = self.db.begin_write()?;
         {
             let mut about = txn.open_table(ABOUT)?;
             about.insert(EPOCH, epoch)?;
             about.insert(UNSYNCED, 0)?;
+            about.insert(LOST_AT, lost_at)?;
+            about.insert(UNCERTAIN_BEFORE, number(&self.db, NEXT)?)?;
         }
         txn.commit()?;
         self.epoch = epoch;
@@ -302,6 +329,13 @@ impl FileStore {
         keys::read(&self.db, optional_number(&self.db, keys::NEXT_KEY_NUMBER)?)
     }
 
+    /// The values of topics whose events were evicted.
+    pub(super) fn values(&self) -> Result<StoredValues, redb::Error> {
+        let txn = self.db.begin_read()?;
+        let FileMetadata { epoch, first, .. } = self.about()?;
+        values::read(&txn, epoch, first, |key| optional_number(&self.db, key))
+    }
+
     /// Appends the events of the batch and removes evicted ones, in one transaction: all of it or nothing. If
     /// `synced`, the changes are on disk on return, so a crash cannot undo them. After an error, the
     /// transaction may have been committed nevertheless.
@@ -314,6 +348,8 @@ impl FileStore {
             ticks,
             unsynced,
             keys,
+            values,
+            evicted_at,
         } = batch;
         self.identity.check(&self.path)?;
         let mut txn = self.db.begin_write()?;
@@ -333,8 +369,12 @@ impl FileStore {
                 events.remove(seq)?;
             }
             let mut about = txn.open_table(ABOUT)?;
+            values.write(&txn, &events, &mut about)?;
             if !evicted.is_empty() {
                 about.insert(FIRST, evicted.end)?;
+                if let Some(evicted_at) = evicted_at {
+                    about.insert(EVICTED_AT, evicted_at)?;
+                }
                 // `retain_in` visits only rows that exist. A loop over all numbers of the range would be
                 // slow, because most of them may belong to presence events that are already removed.
                 events.retain_in(evicted, |_, _| false)?;

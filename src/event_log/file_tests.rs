@@ -97,6 +97,8 @@ fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
             used: &[],
             forgotten: 0..0,
         },
+        values: file::ValueBatch::default(),
+        evicted_at: None,
     };
     store.commit(crashed, true).unwrap();
     drop(store);

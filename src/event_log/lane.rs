@@ -139,6 +139,13 @@ impl Lane {
         (entry.position == position).then_some(entry)
     }
 
+    /// The first retained entry that was appended at or after this time. `None` as the time: the oldest one.
+    pub(super) fn first_since(&self, begin: Option<Instant>) -> Option<&Entry> {
+        let is_before = |entry: &Entry| begin.is_some_and(|begin| entry.appended < begin);
+        let first = self.entries.partition_point(is_before);
+        self.entries.get(first.max(self.evicted))
+    }
+
     /// The entries from this position on, retained and evicted, oldest first.
     pub(super) fn from(&self, position: u64) -> Iter<'_, Entry> {
         self.entries.range(self.index(position)..)

@@ -8,10 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::RwLock;
+
+mod times;
+mod values;
+
+pub(super) use self::values::StoredValue;
+pub(crate) use self::values::ValuesCursor;
 
 use super::{
     given_ids::GivenUse,
@@ -57,9 +63,19 @@ impl MemoryLog {
         Self::starting_at(EventId { epoch, seq: 1 }, retention, topic)
     }
 
-    /// Creates an empty log whose first event will have the id `first`. Events without a topic are on
-    /// `topic`.
+    /// Creates an empty log whose first event will have the id `first`. The position of this event is the
+    /// `seq` of its id, but at most half of `u64::MAX`, so that counting up cannot overflow. Events without a topic are on `topic`.
     pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
+        Self::starting_at_position(first.seq.min(u64::MAX / 2), first, retention, topic)
+    }
+
+    /// Creates an empty log whose first event will have the id `first` and this position.
+    pub(super) fn starting_at_position(
+        position: u64,
+        first: EventId,
+        retention: Retention,
+        topic: Topic,
+    ) -> Self {
         Self {
             retention,
             half: retention.bounds().halved(),
@@ -67,7 +83,7 @@ impl MemoryLog {
                 topics: vec![topic],
                 private: false,
             }),
-            retained: RwLock::new(Retained::starting_at(first)),
+            retained: RwLock::new(Retained::starting_at(position, first, retention.values)),
             ticks: AtomicU64::new(0),
         }
     }
@@ -125,6 +141,7 @@ impl MemoryLog {
             };
             retained.push(hole, false);
             retained.unknown_audience_before = retained.next;
+            retained.values.set_uncertain_before(next);
         }
         let next = retained.next;
         retained.epoch_history.begin_span(next, first, follows);
@@ -169,6 +186,9 @@ impl MemoryLog {
     }
 
     fn append_to(&self, retained: &mut Retained, event: &Event, now: Instant) -> EventId {
+        // A clock that was set back must not make an event older than the one before it.
+        let newest = retained.events.newest();
+        let now = newest.map_or(now, |newest| newest.appended.max(now));
         let position = retained.next;
         let id = retained.epoch_history.id(position);
         let frame = wire::event(id, event);
@@ -183,6 +203,9 @@ impl MemoryLog {
             retained
                 .given
                 .add(given.clone(), position, content_hash(event));
+        }
+        if event.audience.is_some() && !event.is_presence() {
+            retained.values.note(&entry, event.data().is_empty());
         }
         retained.push(entry, event.is_presence());
         retained.evict_beyond(self.retention, &self.own, now);
@@ -212,6 +235,7 @@ impl MemoryLog {
             next: retained.next,
             events: retained.events.retained() + retained.presence.retained(),
             bytes: retained.bytes(),
+            values: retained.values.extent(),
             since: retained
                 .events
                 .oldest_retained()
@@ -282,7 +306,13 @@ impl MemoryLog {
             ResumePoint::after_gap(oldest, reason, from, last, missed)
         };
         match from {
-            ResumeFrom::Now | ResumeFrom::Earliest => ResumePoint::at(oldest, false),
+            ResumeFrom::Now | ResumeFrom::Snapshot | ResumeFrom::Earliest => {
+                ResumePoint::at(oldest, false)
+            }
+            ResumeFrom::Since(since) => {
+                let begin = Instant::now().checked_sub(since.age(SystemTime::now()));
+                retained.since(from, begin)
+            }
             ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
             ResumeFrom::AfterGiven(given) => match retained.given.get(given.as_str()) {
                 Some(position) => ResumePoint::at(position + 1, true),

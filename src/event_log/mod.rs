@@ -38,6 +38,7 @@ mod retained;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod values;
 mod waiting;
 mod writer;
 
@@ -45,7 +46,7 @@ pub use self::{
     append::PublishSettings,
     error::{LogError, LogUnavailable},
     kind::{LogKind, RedisSettings},
-    read::Retention,
+    read::{Retention, ValueRetention},
     redis_url::{InvalidRedisUrl, RedisUrl},
     ticker::TickerSettings,
 };
@@ -56,9 +57,9 @@ pub(crate) use self::{
     },
     appender::{Appender, Listener, Opened},
     archive::{Archive, ArchiveResponse, Item, Reached},
-    memory::MemoryLog,
+    memory::{MemoryLog, ValuesCursor},
     open::open,
-    read::{Entry, Extent, Portion, Read, ReadFrom},
+    read::{Entry, Extent, Portion, Read, ReadFrom, ValuesRead},
     resume_lookup::{Cursor, ResumeLookup, look_up},
     resume_point::ResumePoint,
     ticker::{Tick, Ticker},

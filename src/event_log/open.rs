@@ -20,7 +20,7 @@ use super::{
     kind::LogKind,
     memory::MemoryLog,
     read::Retention,
-    record::millis_since_1970,
+    record::{age_of, millis_since_1970},
     redis,
     writer::{OpenFile, Stored, Writer},
 };
@@ -38,7 +38,10 @@ pub(crate) fn open(
     match kind {
         LogKind::Memory => {
             let epoch = millis_since_1970(SystemTime::now());
-            let memory = Arc::new(MemoryLog::new(epoch, retention, topic));
+            let memory = MemoryLog::new(epoch, retention, topic);
+            // The events of an earlier process are lost.
+            memory.set_history(Some(Instant::now()), None);
+            let memory = Arc::new(memory);
             let duplicates = Duplicates::new(publishing, KeyIndex::new(publishing));
             let appender = MemoryAppender {
                 log: memory.clone(),
@@ -120,7 +123,7 @@ fn begin_epoch_after_loss(
             "the log in {} {loss}: a new epoch begins, and every subscriber that resumes receives a gap",
             path.display()
         );
-        store.begin_epoch(store.new_epoch(now))?;
+        store.begin_epoch(store.new_epoch(now), now)?;
     }
     store.about()
 }
@@ -140,11 +143,16 @@ fn read(
     };
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
+    let moment_of = |at| moment.checked_sub(age_of(at, now)).unwrap_or(moment);
+    memory.set_history(
+        about.lost_at.map(moment_of),
+        about.evicted_at.map(moment_of),
+    );
+    restore_values(store, about, &memory)?;
     let records = store.events()?;
     let stored = Stored::of(about, &records);
     for (seq, record) in records {
-        let age = record.age(now);
-        let appended = moment.checked_sub(age).unwrap_or(moment);
+        let appended = moment_of(record.at());
         let event = record.event();
         memory.skip_presence_until(seq);
         memory.append(&event, appended);
@@ -152,6 +160,22 @@ fn read(
     memory.skip_presence_until(about.next);
     memory.set_ticks(about.ticks);
     Ok((memory, stored))
+}
+
+/// Restores the values of topics whose events were evicted from the file.
+fn restore_values(
+    store: &FileStore,
+    about: FileMetadata,
+    memory: &MemoryLog,
+) -> Result<(), redb::Error> {
+    let stored = store.values()?;
+    memory.set_values_stored_before(about.first);
+    memory.restore_values(stored.values);
+    if stored.has_dropped {
+        memory.set_values_dropped();
+    }
+    memory.set_values_uncertain_before(stored.uncertain_before);
+    Ok(())
 }
 
 /// The appender of a log that is only in memory. It appends an event before [`Appender::append`] returns.

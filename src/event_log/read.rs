@@ -26,6 +26,27 @@ pub struct Retention {
     /// subscriber then receives no gap. Presence events and other events are counted separately. If `bytes`
     /// is exceeded, fewer evicted events are kept.
     pub queue: usize,
+    /// Limits of the current values of topics, which are kept after their eviction.
+    pub values: ValueRetention,
+}
+
+/// How many current values of topics a log retains: the newest event of each topic. Beyond a limit, the value
+/// that was updated least recently is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueRetention {
+    /// Maximum number of topics with a value. 0: no values are retained.
+    pub topics: usize,
+    /// Memory limit for all values together, in bytes. An event that is also in the history counts in full.
+    pub bytes: usize,
+}
+
+impl Default for ValueRetention {
+    fn default() -> Self {
+        Self {
+            topics: 10_000,
+            bytes: 16 << 20,
+        }
+    }
 }
 
 /// An event in memory, or a hole: an entry without an event, which marks that events may be missing at its
@@ -96,6 +117,24 @@ pub(crate) enum Read {
     Missing,
 }
 
+/// Number and memory of the current values of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ValuesExtent {
+    pub(crate) topics: usize,
+    /// Memory of the values and their events, in bytes. An event that is still in the history is counted
+    /// there too.
+    pub(crate) bytes: usize,
+}
+
+/// The result of reading the current values of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValuesRead {
+    /// There may be more values. The next read must start at the position `from`.
+    More { from: u64 },
+    /// There are no more values. `is_complete`: none was missing or outdated because of a limit or a loss.
+    End { is_complete: bool },
+}
+
 /// Positions, size and age of the log in memory at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
@@ -108,6 +147,8 @@ pub(crate) struct Extent {
     pub(crate) events: usize,
     /// Memory of all events, in bytes, including evicted ones that connected subscribers may still read.
     pub(crate) bytes: usize,
+    /// The current values of topics.
+    pub(crate) values: ValuesExtent,
     /// When the oldest retained event that is not a presence event was appended. `None` if there is none.
     pub(crate) since: Option<Instant>,
 }

@@ -47,6 +47,13 @@ pub(super) fn millis_since_1970(at: SystemTime) -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
+/// Time since `at`, in milliseconds since 1970. Zero if that is in the future, because the clock was set back.
+pub(super) fn age_of(at: u64, now: SystemTime) -> Duration {
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(at));
+    let age = at.and_then(|at| now.duration_since(at).ok());
+    age.unwrap_or_default()
+}
+
 impl Record {
     pub(super) fn of(event: &Event, at: SystemTime) -> Self {
         Self {
@@ -82,10 +89,9 @@ impl Record {
         Self { data, ..self }
     }
 
-    /// Time since the event was appended. Zero if that time is in the future, because the clock was set back.
-    pub(super) fn age(&self, now: SystemTime) -> Duration {
-        let at = UNIX_EPOCH + Duration::from_millis(self.at);
-        now.duration_since(at).unwrap_or_default()
+    /// When the event was appended, in milliseconds since 1970.
+    pub(super) fn at(&self) -> u64 {
+        self.at
     }
 
     pub(super) fn event(self) -> Event {
@@ -141,11 +147,11 @@ mod tests {
         let now = SystemTime::now();
         let hour = Duration::from_secs(3600);
 
-        assert_eq!(
-            Record::of(&Event::message(""), now + hour).age(now),
-            Duration::ZERO
-        );
-        let age = Record::of(&Event::message(""), now - hour).age(now);
-        assert!(age >= hour && age < hour + Duration::from_secs(1));
+        let age = |at| {
+            let record = Record::of(&Event::message(""), at);
+            age_of(record.at(), now)
+        };
+        assert_eq!(age(now + hour), Duration::ZERO);
+        assert!(age(now - hour) >= hour && age(now - hour) < hour + Duration::from_secs(1));
     }
 }

@@ -10,10 +10,11 @@ use super::{
     epoch_history::EpochHistory,
     given_ids::GivenIds,
     lane::{Bounds, Lane},
-    read::{Entry, Retention},
+    read::{Entry, Retention, ValueRetention},
     resume_point::ResumePoint,
+    values::Values,
 };
-use crate::event::{Audience, EventId, ResumeFrom};
+use crate::event::{Audience, EventId, GapReason, ResumeFrom};
 
 /// The entries of the log in memory, with their positions, their ids, and the ids that publishers chose.
 #[derive(Debug)]
@@ -30,14 +31,17 @@ pub(super) struct Retained {
     /// Evicted events from this position on were all on the log's own topic, so the log knows how many of
     /// them a subscriber missed. The topics of earlier events are unknown once they are evicted.
     pub(super) unknown_audience_before: u64,
+    /// The current values of topics.
+    pub(super) values: Values,
+    /// When events were last found to be lost. `None`: never.
+    pub(super) lost_at: Option<Instant>,
+    /// When the newest evicted event was appended, not counting presence events. `None`: none was evicted.
+    pub(super) evicted_at: Option<Instant>,
 }
 
 impl Retained {
-    /// Creates an empty log whose first event will have the id `first`. The position of this event is the
-    /// `seq` of its id, but at most half of `u64::MAX`, so that counting up cannot overflow. A larger `seq`
-    /// can come from another program that writes to Redis.
-    pub(super) fn starting_at(first: EventId) -> Self {
-        let position = first.seq.min(u64::MAX / 2);
+    /// Creates an empty log whose first event will have the id `first` and this position.
+    pub(super) fn starting_at(position: u64, first: EventId, values: ValueRetention) -> Self {
         Self {
             epoch_history: EpochHistory::new(position, first),
             events: Lane::starting_at(position),
@@ -45,6 +49,9 @@ impl Retained {
             next: position,
             given: GivenIds::default(),
             unknown_audience_before: position,
+            values: Values::new(values),
+            lost_at: None,
+            evicted_at: None,
         }
     }
 
@@ -65,9 +72,14 @@ impl Retained {
     pub(super) fn find(&self, from: &ResumeFrom, wants_presence: bool) -> Option<ResumePoint<u64>> {
         match from {
             ResumeFrom::Now => Some(ResumePoint::at(self.next, false)),
+            // The checkpoint at the end of the snapshot announces the id.
+            ResumeFrom::Snapshot => Some(ResumePoint::at(self.next, true)),
             // `MemoryLog::resume` or the archive decides these cases. For an id that a publisher chose, the
             // subscriber resumes after the oldest event that has it, which may be in the archive only.
-            ResumeFrom::Earliest | ResumeFrom::Unknown(_) | ResumeFrom::AfterGiven(_) => None,
+            ResumeFrom::Since(_)
+            | ResumeFrom::Earliest
+            | ResumeFrom::Unknown(_)
+            | ResumeFrom::AfterGiven(_) => None,
             ResumeFrom::After { id, .. } => {
                 let cursor = self.cursor_after(*id, wants_presence)?;
                 Some(ResumePoint::at(cursor, true))
@@ -86,6 +98,24 @@ impl Retained {
         };
         let is_here = (oldest..=self.next).contains(&position) && !self.is_hole(position);
         is_here.then_some(position)
+    }
+
+    /// Finds where a subscriber starts that requests the events since `begin` with `from`: at the first event
+    /// at or after this time. It receives a gap first if such events were evicted or may have been lost.
+    /// `begin` is `None` for a time that is too long ago to be represented.
+    pub(super) fn since(&self, from: &ResumeFrom, begin: Option<Instant>) -> ResumePoint<u64> {
+        let is_since = |at: Option<Instant>| at.is_some_and(|at| begin.is_none_or(|it| it <= at));
+        let first = |lane: &Lane| lane.first_since(begin).map_or(self.next, |it| it.position);
+        let cursor = first(&self.events).min(first(&self.presence));
+        let reason = if is_since(self.lost_at) {
+            GapReason::Epoch
+        } else if is_since(self.evicted_at) {
+            GapReason::Evicted
+        } else {
+            return ResumePoint::at(cursor, false);
+        };
+        let last = self.epoch_history.id_before(cursor);
+        ResumePoint::after_gap(cursor, reason, from, last, None)
     }
 
     /// Adds an entry at the next position: to the presence events if `is_presence`, otherwise to the other
@@ -148,6 +178,7 @@ impl Retained {
 
     fn evict_event(&mut self, own: &Arc<Audience>) {
         if let Some(entry) = self.events.evict_oldest() {
+            self.evicted_at = Some(entry.appended);
             if !Arc::ptr_eq(&entry.audience, own) {
                 self.unknown_audience_before = self.unknown_audience_before.max(entry.position + 1);
             }

@@ -63,6 +63,7 @@ pub(super) fn keeping(events: usize) -> Retention {
         bytes: usize::MAX,
         age: None,
         queue: 1,
+        values: ValueRetention::default(),
     }
 }
 
@@ -201,6 +202,7 @@ fn a_reader_of_evicted_events_receives_a_gap() {
 fn only_connected_subscribers_may_read_evicted_events() {
     let retention = Retention {
         queue: 6,
+        values: ValueRetention::default(),
         ..keeping(4)
     };
     let log = log_with(10, retention);

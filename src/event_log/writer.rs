@@ -27,7 +27,7 @@ use super::{
     appender::{Appender, Listener, TICK_PAUSE},
     duplicates::Duplicates,
     error::LogUnavailable,
-    file::{Batch, FileMetadata, FileStore, KeyBatch},
+    file::{Batch, FileMetadata, FileStore, KeyBatch, ValueBatch},
     key_index::UsedKey,
     memory::MemoryLog,
     record::{Record, millis_since_1970},
@@ -309,6 +309,8 @@ impl Thread {
         let used = plan.used_keys(id_of, millis_since_1970(now));
         let oldest = self.memory.extent().oldest;
         let oldest_presence = self.memory.oldest_presence();
+        let (outdated, unused) = self.memory.take_outdated_values();
+        let (has_dropped, uncertain_before) = self.memory.values_completeness();
         let batch = Batch {
             first,
             records: &records,
@@ -321,6 +323,14 @@ impl Thread {
                 used: &used,
                 forgotten: self.stored.keys_from..self.duplicates.keys.first(),
             },
+            values: ValueBatch {
+                kept: self.memory.values_in(self.stored.from..oldest),
+                outdated,
+                unused,
+                has_dropped,
+                uncertain_before,
+            },
+            evicted_at: self.memory.newest_evicted_at(now),
         };
         let began = Instant::now();
         let committed = store.commit(batch, durability.synced);
@@ -335,6 +345,7 @@ impl Thread {
             log::info!("the log in {} can be written again", self.path.display());
         }
         self.stored.forget_before(oldest, oldest_presence);
+        self.memory.set_values_stored_before(oldest);
         for (seq, record) in (first..).zip(&records) {
             self.stored.add(seq, record);
         }

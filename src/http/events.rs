@@ -28,6 +28,7 @@ use crate::{
     auth::Access,
     broadcaster::{Expiry, Hub},
     config::{LimitsConfig, SubscribePolicy},
+    delivery::AtHead,
     event::ResumeFrom,
     matching::{InvalidMatcher, MemoryBudget},
     metrics::Rejection,
@@ -42,7 +43,9 @@ pub(super) const PATH: &str = "/events/sse";
 /// The query selects topics with `match` and `match_urlpattern`. Without them, the stream has the events on
 /// the hub's default topic ([`HubSettings::topic`](crate::HubSettings)), such as the ticker's numbered
 /// messages. It resumes after the id in the header `Last-Event-ID`, or else in the query parameter
-/// `last_event_id` or `lastEventId`. Without an id it begins with the next event.
+/// `last_event_id` or `lastEventId`. Without an id it begins with the next event, with `snapshot=1` with the
+/// current values of the topics, or with `since` at a time. With `topics=1`, each event names its topics. With
+/// `poll=1`, the stream ends when every event is sent.
 ///
 /// If the `Accept` header excludes `text/event-stream`, the response is 406. HEAD returns the headers only.
 /// If the hub cannot accept a subscriber now, the response is a stream that contains only a `retry:`, because
@@ -84,14 +87,12 @@ async fn answer(
         .map(|policy| access(request, hub, policy))
         .transpose()?;
     let access = access.flatten();
-    let StreamParameters {
-        matchers,
-        last_event_id,
-    } = stream_parameters(request, payload, policy).await?;
+    let mut parameters = stream_parameters(request, payload, policy).await?;
+    let matchers = std::mem::take(&mut parameters.matchers);
     let selection = match matchers.is_empty() {
         true if !has_default_topic => return Err(Problem::NoMatcher),
-        true => hub.select_default(access.as_deref()).await,
-        false => hub.select(matchers, access.as_deref()).await,
+        true => hub.select_default(access.as_deref(), parameters.topics).await,
+        false => hub.select(matchers, access.as_deref(), parameters.topics).await,
     };
     let selection = selection.map_err(matcher_problem);
     // When the memory for matchers is exhausted, a QUERY request receives 503. Any other request may come
@@ -101,7 +102,13 @@ async fn answer(
         && matches!(selection, Err(Problem::MatchersExhausted));
     let revocation = policy.zip(access.as_deref());
     let subscription = SubscriptionRequest {
-        from: resume_from(request, last_event_id.as_deref()),
+        from: resume_from(request, &parameters),
+        wants_snapshots: parameters.snapshot,
+        at_head: if parameters.poll {
+            AtHead::End
+        } else {
+            AtHead::Wait
+        },
         legacy: policy.is_some_and(|policy| policy.legacy),
         selection: if must_wait {
             hub.default_selection()
@@ -142,14 +149,18 @@ async fn stream_parameters(
     topics::stream_parameters(request.query_string(), form, &limits, legacy)
 }
 
-/// Returns where the client wants to resume: after the id in the header `Last-Event-ID`, or else after
-/// `last_event_id`, the id from the query or the body.
-fn resume_from(request: &HttpRequest, last_event_id: Option<&[u8]>) -> ResumeFrom {
+/// Returns where the client wants its stream to begin: after the id in the header `Last-Event-ID`, or else
+/// after the id from the query or the body, or else with a snapshot, or else at a time.
+fn resume_from(request: &HttpRequest, parameters: &StreamParameters) -> ResumeFrom {
     let header = request.headers().get(LAST_EVENT_ID);
     let header = header.map(HeaderValue::as_bytes);
     // Some clients send an empty header if they have no last event id.
-    let requested = header.filter(|id| !id.is_empty()).or(last_event_id);
-    requested.map_or(ResumeFrom::Now, ResumeFrom::parse)
+    let header = header.filter(|id| !id.is_empty());
+    match header.or(parameters.last_event_id.as_deref()) {
+        Some(id) => ResumeFrom::parse(id),
+        None if parameters.snapshot => ResumeFrom::Snapshot,
+        None => parameters.since.map_or(ResumeFrom::Now, ResumeFrom::Since),
+    }
 }
 
 /// Fails if the request has a body. A chunked body is read to see whether it is empty, because some proxies

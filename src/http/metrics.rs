@@ -101,6 +101,7 @@ fn present(
         Unit::Seconds,
         ConstGauge::new(age),
     );
+    register_values(&mut registry, extent);
     register_keys(&mut registry, keys);
     registry.register(
         "build",
@@ -108,6 +109,21 @@ fn present(
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
     registry
+}
+
+/// Adds the number and the memory of the current values of topics.
+fn register_values(registry: &mut Registry, extent: &Extent) {
+    registry.register(
+        "retained_topics",
+        "Topics with a current value",
+        ConstGauge::new(extent.values.topics as u64),
+    );
+    registry.register_with_unit(
+        "retained_size",
+        "Memory of the current values of topics",
+        Unit::Bytes,
+        ConstGauge::new(extent.values.bytes as u64),
+    );
 }
 
 /// Adds the number of idempotency keys, and the age of the oldest.

@@ -117,6 +117,13 @@ pub(crate) enum Problem {
         "The request must have at least one `match` or `match_urlpattern`, which selects topics."
     )]
     NoMatcher,
+    #[error("The parameter {0} must be 1 or 0.")]
+    Flag(&'static str),
+    #[error(
+        "The parameter since must be an age, such as 10m or 1h 30m, or a time in UTC, such as \
+         2026-11-30T05:00:00Z."
+    )]
+    Since,
     #[error("There are more than {0} matchers (limits.matchers).")]
     TooManyMatchers(usize),
     #[error("The maximum number of streams with this token is reached (limits.subscriptions).")]
@@ -237,6 +244,8 @@ impl ResponseError for Problem {
             | Self::Matcher { .. }
             | Self::UnknownMatcher
             | Self::NoMatcher
+            | Self::Flag(_)
+            | Self::Since
             | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
             Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::KeyInProgress | Self::IdTaken => StatusCode::CONFLICT,

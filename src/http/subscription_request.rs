@@ -18,7 +18,7 @@ use super::{problem::Problem, topics};
 use crate::{
     auth::{Access, Revocation},
     broadcaster::{Expiry, Hub, Permit, Subscribe},
-    delivery::{Subscriber, Subscription},
+    delivery::{AtHead, Snapshot, Subscriber, Subscription, with_snapshot},
     event::{EARLIEST, Framing, ResumeFrom, wire},
     event_log::ResumeLookup,
     matching::Selection,
@@ -33,6 +33,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// A request for an event stream, after it was parsed and authorized.
 pub(super) struct SubscriptionRequest {
     pub(super) from: ResumeFrom,
+    /// Whether the stream continues with a snapshot after a gap.
+    pub(super) wants_snapshots: bool,
+    pub(super) at_head: AtHead,
     /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
     pub(super) legacy: bool,
     pub(super) selection: Arc<Selection>,
@@ -61,8 +64,8 @@ impl SubscriptionRequest {
     /// after this id (Mercure, chapter Reconnection).
     fn put_last_event_id(&self, head: &mut HttpResponseBuilder, has_gap: bool) {
         let has_preceding = match &self.from {
-            ResumeFrom::Now => return,
-            ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
+            ResumeFrom::Now | ResumeFrom::Since(_) => return,
+            ResumeFrom::Snapshot | ResumeFrom::Earliest | ResumeFrom::Unknown(_) => false,
             ResumeFrom::After { id, .. } => id.seq > 0,
             ResumeFrom::AfterGiven(_) => true,
         };
@@ -113,6 +116,7 @@ impl SubscriptionRequest {
         // Look up the position before the subscriber is registered. Registering publishes events about its
         // new subscriptions, and the stream must include them.
         let lookup = self.look_up(hub);
+        let next = hub.log().next();
         let permit = match self.register(request, hub).await? {
             Ok(permit) => permit,
             Err(rejection) => {
@@ -135,11 +139,19 @@ impl SubscriptionRequest {
         }
         let mut head = event_stream();
         self.put_last_event_id(&mut head, start.gap.is_some());
+        let (start, snapshot) = if self.wants_snapshots {
+            let is_first = self.from == ResumeFrom::Snapshot;
+            with_snapshot(start, is_first, next, hub.log())
+        } else {
+            (start, Snapshot::Off)
+        };
         let subscription = Subscription {
             permit,
             selection: self.selection,
             expiry: self.expiry.take(),
             start,
+            snapshot,
+            at_head: self.at_head,
         };
         let version = request.version();
         let Some((connection, token)) = connection.zip(token) else {

@@ -1,12 +1,12 @@
-//! Parses what a subscriber selects: matchers and a last event id, from the query and from the body of a
-//! QUERY request (Mercure, chapter Subscription).
+//! Parses what a subscriber requests: matchers, a last event id and options, from the query and from the body
+//! of a QUERY request (Mercure, chapter Subscription).
 
 use actix_web::http::Method;
 
 use super::problem::Problem;
 use crate::{
     config::LimitsConfig,
-    event::{LEGACY_PARAMETERS, PARAMETERS},
+    event::{LEGACY_PARAMETERS, PARAMETERS, Since},
     matching::{InvalidMatcher, MatcherText, MatcherType},
     transport::form,
 };
@@ -20,13 +20,21 @@ pub(super) fn query() -> Method {
     Method::from_bytes(b"QUERY").expect("a word is a method")
 }
 
-/// What a subscriber requests: matchers, and the id to resume after.
+/// What a subscriber requests: matchers, where the stream begins, and options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamParameters {
     pub(crate) matchers: Vec<MatcherText>,
     /// The id to resume after, from the query or the body, decoded but not validated. `None` if absent or
     /// empty.
     pub(crate) last_event_id: Option<Vec<u8>>,
+    /// Whether the stream begins with the current values of topics.
+    pub(crate) snapshot: bool,
+    /// Whether each event names the topics for which the subscriber receives it.
+    pub(crate) topics: bool,
+    /// Whether the stream ends when the subscriber has received every event.
+    pub(crate) poll: bool,
+    /// The time at which the events begin. `None`: the client names no time.
+    pub(crate) since: Option<Since>,
 }
 
 /// Parses the parameters in the query and in the body of a request. The matchers of both are combined. A last
@@ -48,6 +56,9 @@ pub(crate) fn stream_parameters(
             if !value.is_empty() {
                 ids[source] = Some(value);
             }
+            continue;
+        }
+        if stream_parameters.set_option(&name, &value)? {
             continue;
         }
         let is_reserved = name
@@ -72,6 +83,32 @@ pub(crate) fn stream_parameters(
     }
     stream_parameters.last_event_id = ids.into_iter().flatten().next();
     Ok(stream_parameters)
+}
+
+impl StreamParameters {
+    /// Sets the option with this name. Returns whether there is one. If an option occurs several times, the
+    /// last one wins.
+    fn set_option(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Problem> {
+        match name {
+            b"snapshot" => self.snapshot = flag("snapshot", value)?,
+            b"topics" => self.topics = flag("topics", value)?,
+            b"poll" => self.poll = flag("poll", value)?,
+            b"since" => {
+                let text = std::str::from_utf8(value).ok();
+                self.since = Some(text.and_then(Since::parse).ok_or(Problem::Since)?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn flag(name: &'static str, value: &[u8]) -> Result<bool, Problem> {
+    match value {
+        b"1" => Ok(true),
+        b"0" => Ok(false),
+        _ => Err(Problem::Flag(name)),
+    }
 }
 
 #[cfg(test)]

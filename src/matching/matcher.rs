@@ -209,6 +209,12 @@ impl Matcher {
         }
     }
 
+    /// Whether this is an exact matcher of this topic, or a selector with the topic as its text.
+    pub(crate) fn names(&self, topic: &str) -> bool {
+        let is_literal = matches!(self.rule, MatchRule::Exact | MatchRule::Template(_));
+        is_literal && &*self.written.text == topic
+    }
+
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
         let is_it = || &*self.written.text == topic.text;
         match &self.rule {

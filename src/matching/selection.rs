@@ -13,10 +13,10 @@ use tokio::task::yield_now;
 use super::{
     compiler::Compiler,
     hub_url::HubUrl,
-    matcher::{InvalidMatcher, Matcher, MatcherText, any_matches},
+    matcher::{InvalidMatcher, MatchRule, Matcher, MatcherText, Subject, any_matches},
     memory_budget::Reservation,
 };
-use crate::event::Audience;
+use crate::event::{Audience, Topic};
 
 /// The matchers and rights of one or more subscribers. Subscribers with the same matchers and rights share
 /// one selection. Their matchers are compiled only once, and each worker thread handles these subscribers as
@@ -34,6 +34,8 @@ pub(crate) struct Selection {
     /// dropped, so that the memory stays counted.
     memory: [Option<Arc<Reservation>>; 2],
     may_select_presence: bool,
+    /// Whether the subscribers receive, with each event, the topics for which they receive it (`topics=1`).
+    names_topics: bool,
 }
 
 impl Selection {
@@ -51,7 +53,21 @@ impl Selection {
             matchers,
             authorized,
             memory: [None, None],
+            names_topics: false,
         }
+    }
+
+    /// Sets whether the subscribers receive, with each event, the topics for which they receive it.
+    pub(crate) fn naming_topics(self, names_topics: bool) -> Self {
+        Self {
+            names_topics,
+            ..self
+        }
+    }
+
+    /// Whether the subscribers receive, with each event, the topics for which they receive it.
+    pub(crate) fn names_topics(&self) -> bool {
+        self.names_topics
     }
 
     /// Matchers for the topics that the subscribers asked for.
@@ -79,6 +95,43 @@ impl Selection {
     /// public, or if they are authorized for one of its topics (Mercure, chapter Subscribers).
     pub(crate) fn may_read(&self, audience: &Audience) -> bool {
         !audience.private || any(&self.authorized, audience, &self.hub)
+    }
+
+    /// Whether the subscribers asked for this topic, whatever they are authorized to read.
+    pub(crate) fn asks_for(&self, topic: &Topic) -> bool {
+        any_matches(&self.matchers, topic.as_str(), &self.hub)
+    }
+
+    /// The topics that the subscribers asked for, if they asked for nothing else. `None`: they also asked for
+    /// patterns or for all topics.
+    pub(crate) fn exact_topics(&self) -> Option<Vec<&str>> {
+        let mut topics = Vec::with_capacity(self.matchers.len());
+        for matcher in &self.matchers {
+            match matcher.rule() {
+                MatchRule::Exact => topics.push(&*matcher.written().text),
+                _ => return None,
+            }
+        }
+        Some(topics)
+    }
+
+    /// Those of these topics for which a subscriber learns that it receives the event: each that an exact
+    /// matcher names, and each that another matcher matches and the subscriber may read. `topics` are some
+    /// topics of an event that the subscriber receives and that is private if `is_private`.
+    pub(crate) fn named<'a>(
+        &self,
+        topics: impl IntoIterator<Item = &'a Topic>,
+        is_private: bool,
+    ) -> Vec<&'a Topic> {
+        let is_named = |topic: &&Topic| {
+            let subject = Subject::new(topic.as_str(), &self.hub);
+            let may_read =
+                || !is_private || self.authorized.iter().any(|it| it.matches(&subject));
+            let mut matching = self.matchers.iter().filter(|it| it.matches(&subject));
+            let names = |matcher: &Matcher| matcher.names(topic.as_str()) || may_read();
+            matching.any(names)
+        };
+        topics.into_iter().filter(is_named).collect()
     }
 
     /// Whether this selection may select presence events (events about active subscriptions), which are
@@ -143,7 +196,7 @@ impl Selections {
     }
 
     /// Returns the selection with these matchers and rights, and creates it if it does not exist. Order and
-    /// duplicates do not matter. `granted` is the memory reservation for `authorized`, made when the token
+    /// duplicates do not matter. `names_topics`: see [`Selection::names_topics`]. `granted` is the memory reservation for `authorized`, made when the token
     /// was verified. Fails if a matcher is invalid, if the matchers together are too complex, or if the
     /// memory for matchers is exhausted.
     pub(crate) async fn select(
@@ -151,13 +204,14 @@ impl Selections {
         mut matchers: Vec<MatcherText>,
         authorized: &[Matcher],
         granted: Option<Arc<Reservation>>,
+        names_topics: bool,
     ) -> Result<Arc<Selection>, InvalidMatcher> {
         matchers.sort_unstable();
         matchers.dedup();
         let mut authorized = authorized.to_vec();
         authorized.sort_unstable_by(|one, other| one.written().cmp(other.written()));
         authorized.dedup();
-        if let Some(selection) = self.cache.lock().find(&matchers, &authorized) {
+        if let Some(selection) = self.cache.lock().find(&matchers, &authorized, names_topics) {
             return Ok(selection);
         }
         // Compiling a pattern may require a millisecond. So this task does not hold the lock while it
@@ -172,7 +226,8 @@ impl Selections {
             compiled.push(matcher);
         }
         let hub = self.compiler.hub().clone();
-        let mut selection = Selection::new(hub, compiled, authorized);
+        let mut selection =
+            Selection::new(hub, compiled, authorized).naming_topics(names_topics);
         selection.memory = [Some(compiling.finish()), granted];
         Ok(self.cache.lock().add(Arc::new(selection)))
     }
@@ -183,26 +238,39 @@ impl SelectionCache {
         &self,
         matchers: impl ExactSizeIterator<Item = &'a MatcherText>,
         authorized: &[Matcher],
+        names_topics: bool,
     ) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         matchers.len().hash(&mut hasher);
         matchers.for_each(|matcher| matcher.hash(&mut hasher));
         authorized.hash(&mut hasher);
+        names_topics.hash(&mut hasher);
         hasher.finish()
     }
 
-    fn find(&self, matchers: &[MatcherText], authorized: &[Matcher]) -> Option<Arc<Selection>> {
-        let hash = self.hash(matchers.iter(), authorized);
+    fn find(
+        &self,
+        matchers: &[MatcherText],
+        authorized: &[Matcher],
+        names_topics: bool,
+    ) -> Option<Arc<Selection>> {
+        let hash = self.hash(matchers.iter(), authorized, names_topics);
         let selection = self.selections.get(&hash)?.upgrade()?;
         let is_it = selection.matchers.iter().map(Matcher::written).eq(matchers)
-            && selection.authorized == authorized;
+            && selection.authorized == authorized
+            && selection.names_topics == names_topics;
         is_it.then_some(selection)
     }
 
     /// Adds a selection and returns it. If another task added an equal selection while this one was compiled,
     /// returns the existing selection instead.
     fn add(&mut self, selection: Arc<Selection>) -> Arc<Selection> {
-        if let Some(existing) = self.find(&selection.written(), &selection.authorized) {
+        let existing = self.find(
+            &selection.written(),
+            &selection.authorized,
+            selection.names_topics,
+        );
+        if let Some(existing) = existing {
             return existing;
         }
         if self.selections.len() >= self.next_cleanup {
@@ -211,7 +279,7 @@ impl SelectionCache {
             self.next_cleanup = (2 * self.selections.len()).max(MIN_CLEANUP);
         }
         let written = selection.matchers.iter().map(Matcher::written);
-        let hash = self.hash(written, &selection.authorized);
+        let hash = self.hash(written, &selection.authorized, selection.names_topics);
         self.selections.insert(hash, Arc::downgrade(&selection));
         selection
     }

@@ -17,6 +17,9 @@ pub(crate) enum Close {
     /// The server was shutting down.
     #[error("the server is draining")]
     Drained,
+    /// A poll (`poll=1`) has received everything.
+    #[error("the poll has received everything")]
+    Polled,
     /// The access token was about to expire, or the stream reached its maximum lifetime
     /// (`stream.max_lifetime`).
     #[error("its access token has expired, or stream.max_lifetime is over")]
@@ -45,8 +48,9 @@ pub(crate) enum Close {
 }
 
 impl Close {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Drained,
+        Self::Polled,
         Self::Expired,
         Self::Revoked,
         Self::Left,
@@ -59,6 +63,7 @@ impl Close {
     pub(super) fn label(self) -> Label {
         let reason = match self {
             Self::Drained => "drained",
+            Self::Polled => "polled",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Left => "left",

@@ -42,7 +42,7 @@ pub(crate) fn body(subscriber: Subscriber) -> impl MessageBody {
 impl Drop for BodyState {
     fn drop(&mut self) {
         self.subscriber.count_close(if self.ended {
-            Close::Drained
+            self.subscriber.close_reason()
         } else {
             Close::Left
         });

@@ -72,8 +72,8 @@ impl Stream<'_> {
             Err(end) = listen(&socket) => end,
             Some(end) = OptionFuture::from(over.as_mut()) => end,
             sent = self.send_all(fan_out) => match sent {
-                Ok(()) if self.subscriber.is_over() => Close::Expired,
-                sent => sent.err().unwrap_or(Close::Drained),
+                Ok(()) => self.subscriber.close_reason(),
+                Err(end) => end,
             },
         };
         log::debug!("a stream ended: {end}");

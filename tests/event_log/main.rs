@@ -9,3 +9,4 @@ mod file;
 mod redis;
 mod resume;
 mod resume_model;
+mod snapshot_model;

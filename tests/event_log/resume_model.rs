@@ -2,7 +2,7 @@
 //! in order, or first a gap and then every event that is still retained. Random histories are compared with a
 //! plain list of what was published.
 
-use std::{cell::RefCell, fs::File};
+use std::cell::RefCell;
 
 use proptest::{
     collection::vec,
@@ -19,7 +19,7 @@ use crate::support::{
     client::Stream,
     eventually,
     redis::Redis,
-    server::{TestServer, block_on, quiet},
+    server::{TestServer, block_on, quiet, wait_until_closed},
 };
 
 /// Number of events that each server retains in memory.
@@ -134,9 +134,7 @@ impl Model {
     fn restart(&mut self) {
         self.server.take().unwrap().stop().unwrap();
         if self.config.log.kind == LogKindName::File {
-            // The thread of the log closes the file a little later.
-            let file = File::open(&self.config.log.path).unwrap();
-            eventually("the log is closed", || file.try_lock().ok());
+            wait_until_closed(&self.config.log.path);
         }
         self.server = Some(TestServer::start(self.config.clone()));
         if self.config.log.kind == LogKindName::Memory {

@@ -93,6 +93,8 @@ pub struct SseEvent {
     pub id: Option<String>,
     pub name: Option<String>,
     pub data: String,
+    /// The fields `topic`, which a subscriber receives that asks for them.
+    pub topics: Vec<String>,
 }
 
 impl SseEvent {
@@ -269,6 +271,12 @@ impl Stream {
         event.id
     }
 
+    /// Returns the next event or checkpoint. Panics if the server ended the stream.
+    pub fn event_or_checkpoint(&mut self) -> SseEvent {
+        let event = self.try_event_or_checkpoint().unwrap();
+        event.expect("the stream continues")
+    }
+
     /// Returns the next event or checkpoint. Asserts that each block has data, because some clients deliver
     /// even blocks without data, which browsers ignore.
     fn try_event_or_checkpoint(&mut self) -> io::Result<Option<SseEvent>> {
@@ -280,6 +288,7 @@ impl Stream {
         for line in block.lines() {
             match line.split_once(": ") {
                 Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("topic", topic)) => event.topics.push(topic.to_owned()),
                 Some(("event", name)) => event.name = Some(name.to_owned()),
                 Some(("data", text)) => data.push(text),
                 _ => {}

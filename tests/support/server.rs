@@ -2,7 +2,9 @@
 //! events appear only when the test publishes them.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::mpsc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -123,6 +125,12 @@ impl Drop for TestServer {
             }
         }
     }
+}
+
+/// Waits until a stopped server has closed its log file. The thread of the log closes it a little later.
+pub fn wait_until_closed(log: &Path) {
+    let file = File::open(log).unwrap();
+    eventually("the log is closed", || file.try_lock().ok());
 }
 
 /// Returns a port on which nothing listens.

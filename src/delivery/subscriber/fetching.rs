@@ -103,7 +103,16 @@ impl Subscriber {
             bytes,
             events,
             gaps,
-        } = archive_cursor.take(most, self.hub.log(), &self.selection, self.framing);
+        } = archive_cursor.take(
+            most,
+            self.hub.log(),
+            (&self.selection, &mut self.snapshot),
+            self.framing,
+        );
+        if self.snapshot.is_reading() {
+            self.position = Position::announced_at(self.hub.log().next());
+            self.archive_cursor = None;
+        }
         self.is_catching_up = true;
         self.hub.metrics().deliveries.inc_by(events);
         for reason in gaps {

@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) at: u64,
     /// The number of the message, counted from 0, if the ticker sent it. `None` for any other entry.
     pub(super) tick: Option<u64>,
+    /// Time between the previous event and this one, in milliseconds. `None`: unknown, or not an event.
+    pub(super) pause: Option<u64>,
 }
 
 /// Error: a response of Redis is not a list of entries with valid ids. Contains a description of what Redis
@@ -80,6 +82,7 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
             item: Item::Unreadable(id),
             at: 0,
             tick: None,
+            pause: None,
         }
     }))
 }
@@ -88,7 +91,7 @@ fn entry(value: Value) -> Result<Entry, Foreign> {
 /// Another program must then have written them.
 fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
     let (mut record, mut data, mut at, mut tick, mut begins) = (None, None, 0, None, None);
-    let mut others = None;
+    let (mut others, mut pause) = (None, None);
     let mut fields = fields.into_iter();
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
         (fields.next(), fields.next())
@@ -99,6 +102,7 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
             b"d" => data = Some(text),
             b"t" => at = text.parse().map_err(|_| "the time is not a number")?,
             b"n" => tick = Some(tick_number(&text).ok_or("the message number is invalid")?),
+            b"p" => pause = Some(text.parse().map_err(|_| "the pause is not a number")?),
             b"b" => begins = Some(text),
             b"o" => others = Some(text.parse().map_err(|_| "a counter is not a number")?),
             // The id that the publisher chose. The record also contains it; only the scripts need this field.
@@ -119,7 +123,12 @@ fn content(id: EventId, fields: Vec<Value>) -> Result<Entry, &'static str> {
         }
         _ => return Err("it is neither an event nor the start of an epoch"),
     };
-    Ok(Entry { item, at, tick })
+    Ok(Entry {
+        item,
+        at,
+        tick,
+        pause,
+    })
 }
 
 /// Parses the number of a ticker message. `None` if it is not a number or exceeds [`MAX_EXACT`].
@@ -149,7 +158,7 @@ mod tests {
         let record = String::from_utf8(record).unwrap();
         assert!(!record.contains("lines"));
 
-        let fields = ["o", "7", "r", &record, "d", data, "t", "12", "n", "3"];
+        let fields = ["o", "7", "r", &record, "d", data, "t", "12", "p", "5", "n", "3"];
         let value = raw("5-1", &fields);
 
         let read = entries(Value::Array(vec![value])).unwrap();
@@ -159,7 +168,16 @@ mod tests {
             others: Some(7),
         };
         let tick = Some(3);
-        assert_eq!(read, [Entry { item, at: 12, tick }]);
+        let pause = Some(5);
+        assert_eq!(
+            read,
+            [Entry {
+                item,
+                at: 12,
+                tick,
+                pause
+            }]
+        );
     }
 
     #[test]
@@ -171,6 +189,7 @@ mod tests {
                 item,
                 at: 0,
                 tick: None,
+                pause: None,
             }])
         };
 

@@ -8,16 +8,16 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{
     super::{
-        archive::{ArchiveRequest, Item},
+        archive::{ArchiveRequest, FirstSince, Item},
         error::LogUnavailable,
     },
-    entry::{Foreign, entries},
+    entry::{Entry, Foreign, entries},
     error::reason,
     link::Link,
     scripts::ReadLimits,
     subscriptions::documents,
 };
-use crate::event::EventId;
+use crate::event::{EventId, GapReason, Since};
 
 /// Response timeout of the reader's connection. A request that exceeds it fails. A stream that is reading
 /// older events then tries again. A request for a new stream that needs older events is refused, and so is a
@@ -88,6 +88,9 @@ impl Reader {
             ArchiveRequest::UpTo { id, done } => {
                 done.send(self.newest_up_to(id).await).ok();
             }
+            ArchiveRequest::Since { since, done } => {
+                done.send(self.first_since(since).await).ok();
+            }
             ArchiveRequest::Given { id, done } => {
                 let mut get = redis::cmd("HGET");
                 get.arg(self.link.scripts.names().given_ids())
@@ -125,12 +128,51 @@ impl Reader {
         Ok(self.items(answer)?.pop())
     }
 
+    /// Finds where a reader starts that wants the events since a time.
+    async fn first_since(&self, since: Since) -> Result<FirstSince, LogUnavailable> {
+        let call = self.link.scripts.since(since);
+        let answer = self
+            .request(async |connection| call.invoke_async::<Value>(connection).await)
+            .await?;
+        let answer = redis::from_redis_value::<(Value, Value, u64, u64)>(answer);
+        let (first, newest, begin, is_oldest) = answer.map_err(|_| LogUnavailable)?;
+        let first = self.entries(first)?.pop();
+        let newest = self.entries(newest)?.pop();
+        let Some(first) = first else {
+            return Ok(FirstSince {
+                before: newest.map(|newest| newest.item.reached()),
+                missing: None,
+            });
+        };
+        let missing = match first.item {
+            // Events may have been lost before the epoch began.
+            Item::Begins(_, None) => Some(GapReason::Epoch),
+            _ if is_oldest == 0 => None,
+            // The first event of the log has no event before it.
+            Item::Event { id, others, .. } if id.seq == 1 && others == Some(0) => None,
+            // The events before the oldest one were evicted. The newest of them was appended at this time.
+            _ => {
+                let before = first.pause.map(|pause| first.at.saturating_sub(pause));
+                let is_missing = before.is_none_or(|before| before >= begin);
+                is_missing.then_some(GapReason::Evicted)
+            }
+        };
+        Ok(FirstSince {
+            before: Some(first.item.before()),
+            missing,
+        })
+    }
+
     fn items(&self, answer: Value) -> Result<Vec<Item>, LogUnavailable> {
-        let read = entries(answer).map_err(|Foreign(what)| {
+        let read = self.entries(answer)?;
+        Ok(read.into_iter().map(|entry| entry.item).collect())
+    }
+
+    fn entries(&self, answer: Value) -> Result<Vec<Entry>, LogUnavailable> {
+        entries(answer).map_err(|Foreign(what)| {
             log::error!("the log in {} has {what}", self.link.url());
             LogUnavailable
-        })?;
-        Ok(read.into_iter().map(|entry| entry.item).collect())
+        })
     }
 
     /// The active subscriptions of all servers that share the log, as paths and JSON documents. Omits invalid

@@ -12,12 +12,13 @@ use super::{
         error::LogUnavailable,
         kind::RedisSettings,
         memory::MemoryLog,
+        record::millis_since_1970,
         ticker::{MAX_LATENESS, TickerSettings},
     },
     entry::written,
     names::Names,
 };
-use crate::event::{Event, EventId, Hash128, KeyedUpdate, PresenceChange, content_hash};
+use crate::event::{Event, EventId, Hash128, KeyedUpdate, PresenceChange, Since, content_hash};
 
 /// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
@@ -55,6 +56,7 @@ pub(super) struct Scripts {
     announce: Script,
     heartbeat: Script,
     read: Script,
+    since: Script,
     tick: Script,
 }
 
@@ -122,6 +124,7 @@ impl Scripts {
             announce: common(include_str!("scripts/announce.lua")),
             heartbeat: common(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
+            since: Script::new(include_str!("scripts/since.lua")),
             tick: common(include_str!("scripts/tick.lua")),
         }
     }
@@ -226,6 +229,16 @@ impl Scripts {
     pub(super) fn read(&self, from: &str, limits: ReadLimits) -> ScriptInvocation<'_> {
         let mut call = self.read.key(self.names.log());
         call.arg(from).arg(limits.bytes).arg(limits.entries);
+        call
+    }
+
+    /// Prepares a call that finds the first entry since a time. The script describes its response.
+    pub(super) fn since(&self, since: Since) -> ScriptInvocation<'_> {
+        let mut call = self.since.key(self.names.log());
+        match since {
+            Since::Age(age) => call.arg("").arg(age.as_millis() as u64),
+            Since::Time(time) => call.arg(millis_since_1970(time)).arg(0),
+        };
         call
     }
 

@@ -69,6 +69,8 @@ impl Thread {
         let lost_keys = self.duplicates.keys.since(next_key);
         let known_keys = self.duplicates.keys.next().saturating_sub(keys.first);
         let found_keys = keys.used.into_iter().skip(known_keys as usize);
+        let stored_values = store.values().map_err(text)?;
+        let current_values = self.memory.values_in(0..about.first);
         let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
@@ -82,7 +84,11 @@ impl Thread {
                 used: &lost_keys,
                 forgotten: 0..0,
             },
+            values: stored_values.reduced_to(&current_values),
+            evicted_at: None,
         };
+        self.memory.take_outdated_values();
+        self.memory.set_values_stored_before(about.first);
         if next >= known {
             store.commit(trial(next, &[]), true).map_err(text)?;
             let done = records.into_iter().filter(|(seq, _)| *seq >= known);

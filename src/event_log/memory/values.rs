@@ -1,0 +1,141 @@
+//! Reads, restores and stores the current values of topics in the log in memory.
+
+use std::{ops::Range, time::Instant};
+
+use super::{
+    super::{
+        read::{Entry, Portion, ValuesRead},
+        values::{TopicValue, Value},
+    },
+    ENTRY_BYTES, MemoryLog,
+};
+use crate::{
+    event::{Event, EventId, Topic, wire},
+    matching::Selection,
+};
+
+/// A value that was stored: an event, and the topics of which it is the current value.
+#[derive(Debug)]
+pub(in crate::event_log) struct StoredValue {
+    pub(in crate::event_log) position: u64,
+    pub(in crate::event_log) id: EventId,
+    pub(in crate::event_log) event: Event,
+    pub(in crate::event_log) topics: Vec<Topic>,
+}
+
+/// Which values a subscriber reads next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ValuesCursor {
+    /// The position from which on values are read.
+    pub(crate) from: u64,
+    /// [`MemoryLog::begin_values`] when the read began.
+    pub(crate) replacements: u64,
+}
+
+impl MemoryLog {
+    /// The cursor of a subscriber that reads all values.
+    pub(crate) fn begin_values(&self) -> ValuesCursor {
+        ValuesCursor {
+            from: 0,
+            replacements: self.retained.read().values.replacements,
+        }
+    }
+
+    /// Reads the values that subscribers with this selection receive, in log order, from the cursor to the
+    /// position `until`, excluding it. Calls `accept` with each value and with the topics that the selection
+    /// asks for and of which it is the value.
+    pub(crate) fn read_values(
+        &self,
+        cursor: ValuesCursor,
+        until: u64,
+        selection: &Selection,
+        portion: Portion,
+        mut accept: impl FnMut(&Value, &[&Topic]),
+    ) -> ValuesRead {
+        let retained = self.retained.read();
+        let values = &retained.values;
+        let range = cursor.from..until;
+        let exact_topics = selection.exact_topics();
+        let known = exact_topics.as_deref();
+        let positions = known.map(|topics| values.positions_of(topics, selection));
+        let found: Box<dyn Iterator<Item = (u64, &Value)>> = match positions {
+            Some(positions) => {
+                let positions = positions.into_iter().filter(move |it| range.contains(it));
+                Box::new(positions.filter_map(|position| values.at(position)))
+            }
+            None => Box::new(values.range(range)),
+        };
+        let (mut bytes, mut topics) = (0, 0);
+        for (position, value) in found {
+            let is_too_much = bytes > 0 && bytes + value.frame.len() > portion.bytes;
+            if is_too_much || topics >= portion.topics {
+                return ValuesRead::More { from: position };
+            }
+            topics += value.audience.topics.len();
+            let names = values.topics_for((position, value), selection);
+            if !names.is_empty() {
+                accept(value, &names);
+                bytes += value.frame.len();
+            }
+        }
+        let is_complete = values.is_complete(selection, known);
+        ValuesRead::End {
+            is_complete: is_complete && values.replacements == cursor.replacements,
+        }
+    }
+
+    /// Adds values that were stored. Call this before events are appended, in the order of the positions,
+    /// which must be before that of the first event.
+    pub(in crate::event_log) fn restore_values(&self, stored: Vec<StoredValue>) {
+        let mut retained = self.retained.write();
+        for value in stored {
+            let entry = self.entry_of(&value);
+            let is_clear = value.event.data().is_empty();
+            retained.values.restore(&entry, is_clear, &value.topics);
+        }
+    }
+
+    fn entry_of(&self, StoredValue { position, id, event, .. }: &StoredValue) -> Entry {
+        let frame = wire::event(*id, event);
+        Entry {
+            position: *position,
+            bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
+            frame,
+            appended: Instant::now(),
+            audience: self.audience(event),
+        }
+    }
+
+    /// Notes that values before this position may be missing or outdated, because events may have been lost.
+    pub(in crate::event_log) fn set_values_uncertain_before(&self, position: u64) {
+        self.retained.write().values.set_uncertain_before(position);
+    }
+
+    /// Notes that values were dropped at a limit before they were restored.
+    pub(in crate::event_log) fn set_values_dropped(&self) {
+        self.retained.write().values.set_dropped();
+    }
+
+    /// Whether values were dropped at a limit, and the position before which values may be missing or
+    /// outdated; 0 if none may.
+    pub(in crate::event_log) fn values_completeness(&self) -> (bool, u64) {
+        self.retained.read().values.completeness()
+    }
+
+    /// From now on, notes which of the values before this position are no longer current, because the log
+    /// file has them.
+    pub(in crate::event_log) fn set_values_stored_before(&self, position: u64) {
+        self.retained.write().values.set_stored_before(position);
+    }
+
+    /// The stored values that are no longer current, since the last call. Also returns the positions of those
+    /// that are no longer the value of any topic.
+    pub(in crate::event_log) fn take_outdated_values(&self) -> (Vec<TopicValue>, Vec<u64>) {
+        self.retained.write().values.take_outdated()
+    }
+
+    /// The topics of which the events at these positions are the values.
+    pub(in crate::event_log) fn values_in(&self, positions: Range<u64>) -> Vec<TopicValue> {
+        self.retained.read().values.current_in(positions)
+    }
+}

@@ -1,0 +1,356 @@
+//! The current value of each topic: the newest event on it, which is kept after its eviction, so that a
+//! subscriber can begin with the present state.
+//!
+//! A topic has at most two values: the newest public event, and the newest private event if that is newer. A
+//! subscriber receives the newest that it may read. An event with empty data clears the value of its topics.
+//! A private one only hides the public value, from those who may read it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use super::read::{Entry, ValueRetention, ValuesExtent};
+use crate::{
+    event::{Audience, Frame, Topic},
+    matching::Selection,
+};
+
+/// Approximate memory of a value beside its event, in bytes, and of each topic of which it is the value.
+const VALUE_BYTES: usize = 100;
+const TOPIC_BYTES: usize = 100;
+
+/// The values of a log, with their positions.
+#[derive(Debug)]
+pub(super) struct Values {
+    retention: ValueRetention,
+    by_position: BTreeMap<u64, Value>,
+    topics: HashMap<Topic, Current>,
+    bytes: usize,
+    /// Whether values were dropped because of the retention limits.
+    has_dropped: bool,
+    /// A topic without a value, or with one before this position, may have had a newer one that was lost.
+    uncertain_before: u64,
+    /// How often all values were replaced.
+    pub(super) replacements: u64,
+    /// The log file has the values before this position in its table of values.
+    stored_before: u64,
+    /// The values before `stored_before` that are no longer current for a topic.
+    outdated: Vec<TopicValue>,
+}
+
+/// An event that is the value of at least one topic.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) frame: Frame,
+    pub(crate) audience: Arc<Audience>,
+    /// Whether the event is a private one with empty data, which hides an older public value.
+    is_clear: bool,
+    /// Number of topics of which this is a value.
+    topics: usize,
+    /// Memory of the value and its event, in bytes.
+    bytes: usize,
+}
+
+/// The positions of the values of a topic.
+#[derive(Debug, Clone, Copy, Default)]
+struct Current {
+    public: Option<u64>,
+    /// Always newer than `public`.
+    private: Option<u64>,
+}
+
+impl Current {
+    fn of(&mut self, is_private: bool) -> &mut Option<u64> {
+        if is_private {
+            &mut self.private
+        } else {
+            &mut self.public
+        }
+    }
+}
+
+/// A topic and the position of its public or private value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TopicValue {
+    pub(super) topic: Topic,
+    pub(super) is_private: bool,
+    pub(super) position: u64,
+}
+
+impl Values {
+    /// Creates an empty collection, for a log whose earlier events, if there were any, are lost.
+    pub(super) fn new(retention: ValueRetention) -> Self {
+        Self {
+            retention,
+            by_position: BTreeMap::new(),
+            topics: HashMap::new(),
+            bytes: 0,
+            has_dropped: false,
+            uncertain_before: 0,
+            replacements: 0,
+            stored_before: 0,
+            outdated: Vec::new(),
+        }
+    }
+
+    pub(super) fn extent(&self) -> ValuesExtent {
+        ValuesExtent {
+            topics: self.topics.len(),
+            bytes: self.bytes,
+        }
+    }
+
+    /// Updates the values with the newest event of the log. `is_clear`: its data is empty.
+    pub(super) fn note(&mut self, entry: &Entry, is_clear: bool) {
+        if self.retention.topics == 0 {
+            self.has_dropped = true;
+            return;
+        }
+        let is_private = entry.audience.private;
+        let mut topics = 0;
+        for topic in &entry.audience.topics {
+            let mut current = self.topics.get(topic).copied().unwrap_or_default();
+            let is_repeated = *current.of(is_private) == Some(entry.position);
+            let is_value = !is_clear || is_private && current.public.is_some();
+            if is_repeated {
+                continue;
+            }
+            if !is_private {
+                self.release(topic, &mut current, false);
+            }
+            self.release(topic, &mut current, true);
+            if is_value {
+                *current.of(is_private) = Some(entry.position);
+                topics += 1;
+            }
+            self.set(topic, current);
+        }
+        self.insert(entry, is_clear, topics);
+        self.drop_beyond_retention();
+    }
+
+    /// Adds values that were stored: an event, and the topics of which it is the current value. Call this
+    /// before newer events are noted, in the order of the positions.
+    pub(super) fn restore(&mut self, entry: &Entry, is_clear: bool, topics: &[Topic]) {
+        for topic in topics {
+            let mut current = self.topics.get(topic).copied().unwrap_or_default();
+            *current.of(entry.audience.private) = Some(entry.position);
+            self.set(topic, current);
+        }
+        self.insert(entry, is_clear, topics.len());
+        self.drop_beyond_retention();
+    }
+
+    fn insert(&mut self, entry: &Entry, is_clear: bool, topics: usize) {
+        if topics == 0 {
+            return;
+        }
+        let value = Value {
+            frame: entry.frame.clone(),
+            audience: entry.audience.clone(),
+            is_clear,
+            topics,
+            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
+        };
+        self.bytes += value.bytes;
+        self.by_position.insert(entry.position, value);
+    }
+
+    /// Stores which values a topic has now. Forgets the topic if it has none.
+    fn set(&mut self, topic: &Topic, current: Current) {
+        match self.topics.get_mut(topic) {
+            _ if current.public.is_none() && current.private.is_none() => {
+                self.topics.remove(topic);
+            }
+            Some(known) => *known = current,
+            None => {
+                self.topics.insert(topic.clone(), current);
+            }
+        }
+    }
+
+    /// Removes the public or private value of a topic, if it has one. The caller must store `current`.
+    fn release(&mut self, topic: &Topic, current: &mut Current, is_private: bool) {
+        let Some(position) = current.of(is_private).take() else {
+            return;
+        };
+        self.note_outdated(topic, is_private, position);
+        if let Some(value) = self.by_position.get_mut(&position) {
+            value.topics -= 1;
+            if value.topics == 0 {
+                self.bytes -= value.bytes;
+                self.by_position.remove(&position);
+            }
+        }
+    }
+
+    fn note_outdated(&mut self, topic: &Topic, is_private: bool, position: u64) {
+        if position < self.stored_before {
+            self.outdated.push(TopicValue {
+                topic: topic.clone(),
+                is_private,
+                position,
+            });
+        }
+    }
+
+    fn drop_beyond_retention(&mut self) {
+        while self.topics.len() > self.retention.topics || self.bytes > self.retention.bytes {
+            let Some((position, value)) = self.by_position.pop_first() else {
+                return;
+            };
+            self.has_dropped = true;
+            self.bytes -= value.bytes;
+            let is_private = value.audience.private;
+            for topic in &value.audience.topics {
+                let Some(mut current) = self.topics.get(topic).copied() else {
+                    continue;
+                };
+                if *current.of(is_private) != Some(position) {
+                    continue;
+                }
+                *current.of(is_private) = None;
+                self.note_outdated(topic, is_private, position);
+                // A private event with empty data has nothing left to hide.
+                if !is_private && self.is_clear(current.private) {
+                    self.release(topic, &mut current, true);
+                }
+                self.set(topic, current);
+            }
+        }
+    }
+
+    fn is_clear(&self, position: Option<u64>) -> bool {
+        let value = position.and_then(|position| self.by_position.get(&position));
+        value.is_some_and(|value| value.is_clear)
+    }
+
+    /// Notes that values before this position may be missing or outdated, because events may have been lost.
+    pub(super) fn set_uncertain_before(&mut self, position: u64) {
+        self.uncertain_before = self.uncertain_before.max(position);
+    }
+
+    /// Notes that values were dropped at a limit, here or in the storage from which they were restored.
+    pub(super) fn set_dropped(&mut self) {
+        self.has_dropped = true;
+    }
+
+    /// Whether values were dropped, and the position before which values may be outdated.
+    pub(super) fn completeness(&self) -> (bool, u64) {
+        (self.has_dropped, self.uncertain_before)
+    }
+
+    /// Removes all values, because they will be restored from the storage.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            replacements: self.replacements + 1,
+            ..Self::new(self.retention)
+        };
+    }
+
+    /// The value that subscribers with this selection receive for a topic, with its position. It may be one
+    /// with empty data, which clears the topic.
+    fn of_topic(&self, topic: &str, selection: &Selection) -> Option<(u64, &Value)> {
+        let current = self.topics.get(topic)?;
+        let value = |position: Option<u64>| {
+            let position = position?;
+            Some((position, self.by_position.get(&position)?))
+        };
+        let private = value(current.private);
+        let private = private.filter(|(_, value)| selection.may_read(&value.audience));
+        private.or_else(|| value(current.public))
+    }
+
+    /// The topics of a value that the selection asks for, and of which this is the value that its subscribers
+    /// receive.
+    pub(super) fn topics_for<'a>(
+        &self,
+        (position, value): (u64, &'a Value),
+        selection: &Selection,
+    ) -> Vec<&'a Topic> {
+        let is_current = |topic: &&Topic| {
+            let current = self.of_topic(topic.as_str(), selection);
+            !value.is_clear && current.is_some_and(|(current, _)| current == position)
+        };
+        let topics = value.audience.topics.iter();
+        topics
+            .filter(|topic| selection.asks_for(topic) && is_current(topic))
+            .collect()
+    }
+
+    /// The values at these positions.
+    pub(super) fn range(&self, positions: Range<u64>) -> impl Iterator<Item = (u64, &Value)> {
+        let values = self.by_position.range(positions);
+        values.map(|(position, value)| (*position, value))
+    }
+
+    pub(super) fn at(&self, position: u64) -> Option<(u64, &Value)> {
+        Some((position, self.by_position.get(&position)?))
+    }
+
+    /// The positions, in order, of the values that subscribers with this selection receive for these topics.
+    pub(super) fn positions_of(&self, topics: &[&str], selection: &Selection) -> Vec<u64> {
+        let position = |topic: &&str| Some(self.of_topic(topic, selection)?.0);
+        let mut positions: Vec<_> = topics.iter().filter_map(position).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+
+    /// Whether the values that a selection receives are all that it should receive. `exact_topics`: the
+    /// topics that it asks for, if it asks for nothing else.
+    pub(super) fn is_complete(&self, selection: &Selection, exact_topics: Option<&[&str]>) -> bool {
+        let is_certain = |topic: &&str| {
+            let value = self.of_topic(topic, selection);
+            value.is_some_and(|(position, _)| position >= self.uncertain_before)
+        };
+        let is_all = !self.has_dropped && self.uncertain_before == 0;
+        is_all || exact_topics.is_some_and(|topics| topics.iter().all(is_certain))
+    }
+
+    /// From now on, notes which of the values before this position are no longer current, until
+    /// [`Self::take_outdated`] returns them. The log file has these values.
+    pub(super) fn set_stored_before(&mut self, position: u64) {
+        self.stored_before = position;
+    }
+
+    /// The values before [`Self::set_stored_before`] that are no longer current, since the last call. Also
+    /// returns the positions of those that are no longer the value of any topic.
+    pub(super) fn take_outdated(&mut self) -> (Vec<TopicValue>, Vec<u64>) {
+        let outdated = std::mem::take(&mut self.outdated);
+        let positions = outdated.iter().map(|value| value.position);
+        let mut unused: Vec<_> = positions
+            .filter(|position| !self.by_position.contains_key(position))
+            .collect();
+        unused.dedup();
+        (outdated, unused)
+    }
+
+    /// The topics of which the events at these positions are the values.
+    pub(super) fn current_in(&self, positions: Range<u64>) -> Vec<TopicValue> {
+        let mut found = Vec::new();
+        for (position, value) in self.range(positions) {
+            let is_private = value.audience.private;
+            for topic in &value.audience.topics {
+                let current = self.topics.get(topic).copied();
+                let is_current =
+                    |mut current: Current| *current.of(is_private) == Some(position);
+                let known = |found: &[TopicValue]| {
+                    let of_position = found.iter().rev();
+                    let mut of_position = of_position.take_while(|it| it.position == position);
+                    of_position.any(|it| it.topic == *topic)
+                };
+                if current.is_some_and(is_current) && !known(&found) {
+                    found.push(TopicValue {
+                        topic: topic.clone(),
+                        is_private,
+                        position,
+                    });
+                }
+            }
+        }
+        found
+    }
+}
