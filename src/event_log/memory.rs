@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 mod times;
 mod values;
 
-pub(super) use self::values::StoredValue;
+pub(super) use self::values::{LoadedValue, StoredValue};
 pub(crate) use self::values::ValuesCursor;
 
 use super::{

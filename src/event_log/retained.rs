@@ -60,6 +60,13 @@ impl Retained {
         self.events.first_retained()
     }
 
+    /// The position after the newest hole, or that of the first event in memory if there is no hole.
+    pub(super) fn first_without_hole(&self) -> u64 {
+        let mut entries = self.events.from(0).rev();
+        let hole = entries.find(|entry| entry.is_hole());
+        hole.map_or(self.events.first_held(), |hole| hole.position + 1)
+    }
+
     /// Memory of all events, in bytes, including evicted ones that connected subscribers may still read.
     pub(super) fn bytes(&self) -> usize {
         self.events.held_bytes() + self.presence.held_bytes()

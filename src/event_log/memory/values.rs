@@ -23,6 +23,14 @@ pub(in crate::event_log) struct StoredValue {
     pub(in crate::event_log) topics: Vec<Topic>,
 }
 
+/// A value that was read from Redis, where it has no position.
+#[derive(Debug)]
+pub(in crate::event_log) struct LoadedValue {
+    pub(in crate::event_log) id: EventId,
+    pub(in crate::event_log) event: Event,
+    pub(in crate::event_log) topics: Vec<Topic>,
+}
+
 /// Which values a subscriber reads next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ValuesCursor {
@@ -92,6 +100,40 @@ impl MemoryLog {
             let entry = self.entry_of(&value);
             let is_clear = value.event.data().is_empty();
             retained.values.restore(&entry, is_clear, &value.topics);
+        }
+    }
+
+    /// Replaces all values by those that were read from Redis, in the order of their ids. A value whose event
+    /// is in memory, after the newest hole, has the position of the event. Older ones have the positions
+    /// before, which must be free. Those of events that memory does not have yet are left out.
+    pub(in crate::event_log) fn load_values(&self, loaded: Vec<LoadedValue>) {
+        let mut retained = self.retained.write();
+        let retained = &mut *retained;
+        retained.values.clear();
+        let newest = retained.epoch_history.id_before(retained.next);
+        let is_known = |value: &LoadedValue| newest.is_some_and(|newest| value.id <= newest);
+        let loaded: Vec<_> = loaded.into_iter().filter(is_known).collect();
+        let first = retained.first_without_hole();
+        let first_id = retained.epoch_history.id(first);
+        let older = loaded.partition_point(|value| value.id < first_id) as u64;
+        for (n, value) in (0..).zip(loaded) {
+            let position = match n < older {
+                true => first - older + n,
+                false => match retained.epoch_history.after(value.id) {
+                    Some(after) => after - 1,
+                    None => continue,
+                },
+            };
+            let LoadedValue { id, event, topics } = value;
+            let stored = StoredValue {
+                position,
+                id,
+                event,
+                topics,
+            };
+            let is_clear = stored.event.data().is_empty();
+            let entry = self.entry_of(&stored);
+            retained.values.restore(&entry, is_clear, &stored.topics);
         }
     }
 

@@ -26,6 +26,7 @@ use super::{
     error::reason,
     link::Link,
     scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits},
+    values::load_values,
 };
 use crate::event::{Event, EventId, Topic};
 
@@ -52,6 +53,10 @@ const BATCH: ReadLimits = ReadLimits {
 /// are evicted separately). Only subscribers that want presence events then receive a gap. At a larger jump,
 /// every subscriber receives one.
 const MAX_SKIPPED: u64 = 1 << 40;
+
+/// Number of positions in memory before that of the first event, for the current values of topics whose events
+/// are no longer in memory. There are never so many.
+const ROOM_FOR_VALUES: u64 = 1 << 32;
 
 /// Maximum number of entries of one read at start-up, which reads from the newest entry back. It is small
 /// because `XREVRANGE` cannot limit bytes, and an older entry may be much larger than a newer one.
@@ -83,10 +88,14 @@ pub(super) async fn load(
     }
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
+    let values = load_values(link, &mut connection).await;
+    let values = values.map_err(|err| reason(&err))?;
     // If there are no entries, all events may have been evicted. So memory continues after the last id of the
     // log.
     let mut last = before.unwrap_or(heartbeat.last.into());
-    let memory = MemoryLog::starting_at(after(last.id), retention, topic);
+    let first = after(last.id);
+    let position = ROOM_FOR_VALUES + first.seq.min(u64::MAX / 2);
+    let memory = MemoryLog::starting_at_position(position, first, retention, topic);
     let memory = link.scripts.limit_newer_half(memory);
     // If the oldest entry is not an event (but the start of an epoch, or unreadable), its id is `last`. Drop
     // it, because memory already starts after `last`.
@@ -97,6 +106,8 @@ pub(super) async fn load(
         let age = Duration::from_millis(heartbeat.now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
+    memory.load_values(values);
+    link.note_value_state(&memory, heartbeat.value_state);
     Ok((memory, last))
 }
 
@@ -134,8 +145,15 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// Appends entries to memory, and returns how many of them are events. Where events are missing between
-/// entries, memory records it. `last` is the position of the last entry in memory, and is updated. `when`
+/// What [`take`] has appended to memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    events: usize,
+    /// Whether events are missing before one of the entries.
+    has_hole: bool,
+}
+
+/// Appends entries to memory. Where events are missing between entries, memory records it. `last` is the position of the last entry in memory, and is updated. `when`
 /// returns the `Instant` from which the age of an entry is measured, given its time in milliseconds since
 /// 1970.
 fn take(
@@ -143,8 +161,8 @@ fn take(
     last: &mut Reached,
     entries: Vec<Entry>,
     when: impl Fn(u64) -> Instant,
-) -> usize {
-    let mut taken = 0;
+) -> Taken {
+    let mut taken = Taken::default();
     let mut run: Vec<(Event, Instant)> = Vec::new();
     let append = |run: &mut Vec<(Event, Instant)>| {
         memory.append_all(run.iter().map(|(event, at)| (event, *at)));
@@ -166,6 +184,7 @@ fn take(
             memory.skip_presence_until(memory.next().saturating_add(skipped));
         }
         let follows = missing.is_none() || is_presence;
+        taken.has_hole |= !follows;
         match item {
             Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
@@ -177,7 +196,7 @@ fn take(
                     memory.begin_span(id, false);
                 }
                 run.push((event, when(at)));
-                taken += 1;
+                taken.events += 1;
             }
         }
     }
@@ -194,6 +213,8 @@ pub(super) struct Follower {
     pub(super) last: Reached,
     /// Whether this node can read the log. False after a failed read or connection, until a read succeeds.
     pub(super) is_reading: Arc<AtomicBool>,
+    /// Whether events were missed since the current values of topics were read from Redis.
+    pub(super) has_missed: bool,
 }
 
 impl Follower {
@@ -257,6 +278,15 @@ impl Follower {
                 more = bytes >= BATCH.bytes / 2 || batch.len() >= BATCH.entries / 2;
                 self.take(batch);
             }
+            if self.has_missed {
+                // The missed events may have been values of topics. Redis knows the values.
+                let values = load_values(&self.link, &mut connection).await;
+                self.memory
+                    .load_values(values.map_err(|err| reason(&err))?);
+                let state = self.link.value_state();
+                self.link.note_value_state(&self.memory, state);
+                self.has_missed = false;
+            }
             if self.link.connections() != number {
                 return Ok(());
             }
@@ -284,6 +314,7 @@ impl Follower {
         note_ticks(&self.link, &entries);
         let now = Instant::now();
         let taken = take(&self.memory, &mut self.last, entries, |_| now);
-        self.listener.appended(taken);
+        self.has_missed |= taken.has_hole;
+        self.listener.appended(taken.events);
     }
 }

@@ -30,7 +30,7 @@ use super::{
     },
     error::{Lost, reason},
     process::Process,
-    scripts::{HeartbeatResponse, LogHead, Scripts},
+    scripts::{HeartbeatResponse, LogHead, Scripts, ValueState},
 };
 use crate::event::EventId;
 
@@ -66,6 +66,7 @@ pub(super) struct Link {
     is_writable: Arc<AtomicBool>,
     /// Number of idempotency keys in Redis, and when the oldest was used, in milliseconds since 1970.
     remembered_keys: Arc<parking_lot::Mutex<(usize, Option<u64>)>>,
+    value_state: Cell<ValueState>,
     /// The reasons that were logged as errors during the current outage of Redis. Empty when there is no
     /// outage.
     reasons: RefCell<BTreeSet<String>>,
@@ -86,6 +87,7 @@ impl Link {
             lost: Notify::new(),
             is_writable: Arc::default(),
             remembered_keys: Arc::default(),
+            value_state: Cell::new(ValueState::Complete),
             reasons: RefCell::default(),
         }
     }
@@ -203,6 +205,10 @@ impl Link {
         let answer = call.invoke_async(connection).await?;
         let heartbeat = HeartbeatResponse::read(answer).ok_or_else(unexpected)?;
         *self.remembered_keys.lock() = (heartbeat.keys, heartbeat.oldest_key);
+        let value_state = self.value_state.replace(heartbeat.value_state);
+        if let Some(memory) = memory.filter(|_| value_state != heartbeat.value_state) {
+            self.note_value_state(memory, heartbeat.value_state);
+        }
         let before = self.epoch.replace(heartbeat.epoch);
         if before != heartbeat.epoch && before != 0 {
             log::warn!(
@@ -213,6 +219,20 @@ impl Link {
             );
         }
         Ok(heartbeat)
+    }
+
+    /// The state of the current values of topics in Redis, according to the last heartbeat.
+    pub(super) fn value_state(&self) -> ValueState {
+        self.value_state.get()
+    }
+
+    /// Notes in memory which values may be missing or outdated in Redis.
+    pub(super) fn note_value_state(&self, memory: &MemoryLog, state: ValueState) {
+        match state {
+            ValueState::Complete => {}
+            ValueState::Dropped => memory.set_values_dropped(),
+            ValueState::Lost => memory.set_values_uncertain_before(memory.next()),
+        }
     }
 
     /// Sends a heartbeat on the write connection.

@@ -14,6 +14,7 @@ mod reader;
 mod scripts;
 mod subscriptions;
 mod ticking;
+mod values;
 
 use std::{
     fmt,
@@ -216,7 +217,7 @@ impl Node {
         let scripts = Scripts::new(
             &self.settings,
             self.publishing,
-            self.retention.presence,
+            self.retention,
             node,
         );
         let finder = self
@@ -281,6 +282,7 @@ impl Node {
             listener: listener.clone(),
             last,
             is_reading,
+            has_missed: false,
         };
         let ticking = Ticking {
             link: link.clone(),

@@ -13,6 +13,8 @@ pub(super) struct Names {
     presence: String,
     keys: String,
     key_order: String,
+    values: String,
+    value_order: String,
 }
 
 impl Names {
@@ -28,6 +30,8 @@ impl Names {
             presence: name("presence"),
             keys: name("keys"),
             key_order: name("key-order"),
+            values: name("values"),
+            value_order: name("value-order"),
         }
     }
 
@@ -39,9 +43,15 @@ impl Names {
     /// Key of a hash with the state of the log:
     /// - `format`: version of the format, and `process`: the `run_id` of Redis;
     /// - `epoch`: the current epoch, and `seq`: the seq of its last entry;
+    /// - `at`: when the newest event was appended, in milliseconds since 1970;
     /// - `others`: number of events of the current epoch that are not presence events (events about active
     ///   subscriptions);
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;
+    /// - `values`, `value_bytes`, `private_values`: number and bytes of the values in [`values`](Self::values),
+    ///   and number of those that are private;
+    /// - `value_clock`: the largest score in [`value_order`](Self::value_order);
+    /// - `value_state`: `dropped` if values were dropped at a limit, `lost` if values may be missing or
+    ///   outdated. Absent while all are there;
     /// - `ticks`: number of the ticker's next message;
     /// - `last_tick`: the ticker's last deadline, or when its schedule began if that is later, in µs since
     ///   1970.
@@ -92,5 +102,18 @@ impl Names {
     /// Key of a list: the fields of [`keys`](Self::keys), oldest first.
     pub(super) fn key_order(&self) -> &str {
         &self.key_order
+    }
+
+    /// Key of a hash: the current values of topics. A field is a topic after `+` for its newest public event,
+    /// or after `-` for a newer private one. A value is the id of the event, its time in milliseconds since
+    /// 1970, the length of its record, all three followed by a space, its record and its data. A private value
+    /// without data hides the public one.
+    pub(super) fn values(&self) -> &str {
+        &self.values
+    }
+
+    /// Key of a sorted set: the fields of [`values`](Self::values), by a number that grows with each update.
+    pub(super) fn value_order(&self) -> &str {
+        &self.value_order
     }
 }

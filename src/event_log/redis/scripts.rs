@@ -12,6 +12,7 @@ use super::{
         error::LogUnavailable,
         kind::RedisSettings,
         memory::MemoryLog,
+        read::{Retention, ValueRetention},
         record::millis_since_1970,
         ticker::{MAX_LATENESS, TickerSettings},
     },
@@ -51,6 +52,7 @@ pub(super) struct Scripts {
     presence: usize,
     age: Option<Duration>,
     publishing: PublishSettings,
+    values: ValueRetention,
     node: String,
     append: Script,
     announce: Script,
@@ -85,9 +87,20 @@ pub(super) struct HeartbeatResponse {
     pub(super) keys: usize,
     /// When the oldest idempotency key was used, in milliseconds since 1970. `None`: there is no key.
     pub(super) oldest_key: Option<u64>,
+    pub(super) value_state: ValueState,
     /// Nodes that are dead (they sent no heartbeat for [`NODE_TIMEOUT_MILLIS`]) and still have active
     /// subscriptions in Redis.
     pub(super) dead: Vec<String>,
+}
+
+/// Whether Redis has all current values of topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ValueState {
+    Complete,
+    /// Values were dropped at a limit.
+    Dropped,
+    /// Values may be missing or outdated.
+    Lost,
 }
 
 /// The response of tick.lua, which appends the ticker messages that are due.
@@ -105,22 +118,26 @@ pub(super) struct TickResponse {
 }
 
 impl Scripts {
-    /// `presence` is the maximum number of presence events (events about active subscriptions) that Redis
-    /// retains. `node` identifies this server among those that share the log.
+    /// Of `retention`, Redis uses the limits of presence events (events about active subscriptions) and of the
+    /// current values of topics. `node` identifies this server among those that share the log.
     pub(super) fn new(
         settings: &RedisSettings,
         publishing: PublishSettings,
-        presence: usize,
+        retention: Retention,
         node: String,
     ) -> Self {
         Self {
             names: Names::new(&settings.prefix),
             events: settings.events,
-            presence,
+            presence: retention.presence,
             age: settings.age,
             publishing,
+            values: retention.values,
             node,
-            append: common(include_str!("scripts/append.lua")),
+            append: common(concat!(
+                include_str!("scripts/values.lua"),
+                include_str!("scripts/append.lua")
+            )),
             announce: common(include_str!("scripts/announce.lua")),
             heartbeat: common(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
@@ -157,6 +174,7 @@ impl Scripts {
     pub(super) fn append(&self, head: LogHead, appends: &[Append]) -> ScriptInvocation<'_> {
         let mut call = self.on_log(&self.append);
         call.key(self.names.keys()).key(self.names.key_order());
+        call.key(self.names.values()).key(self.names.value_order());
         call.arg(head.epoch).arg(head.seq).arg(self.events);
         let PublishSettings {
             unique_ids,
@@ -165,6 +183,7 @@ impl Scripts {
         } = self.publishing;
         call.arg(idempotency_window.as_millis() as u64);
         call.arg(idempotency_keys).arg(u8::from(unique_ids));
+        call.arg(self.values.topics).arg(self.values.bytes);
         for append in appends {
             let event = &append.event;
             let (record, data) = written(event);
@@ -177,6 +196,7 @@ impl Scripts {
                 Some(KeyedUpdate { key, update }) => call.arg(hex(key)).arg(hex(update)),
                 None => call.arg("").arg(""),
             };
+            call.arg(scope(event));
         }
         call
     }
@@ -217,6 +237,7 @@ impl Scripts {
         let mut call = self.on_log(&self.heartbeat);
         call.key(self.names.nodes()).key(self.names.times());
         call.key(self.names.keys()).key(self.names.key_order());
+        call.key(self.names.values()).key(self.names.value_order());
         call.arg(FORMAT).arg(&self.node).arg(process);
         call.arg(last).arg(ticks).arg(NODE_TIMEOUT_MILLIS);
         let age = self.age.map_or(0, |age| age.as_millis() as u64);
@@ -256,6 +277,20 @@ impl Scripts {
     }
 }
 
+/// `+` for a public event or `-` for a private one, followed by its topics, each after a line break, which a
+/// topic cannot contain. Empty for an event that is no value of a topic.
+fn scope(event: &Event) -> String {
+    let Some(audience) = event.audience.as_ref().filter(|_| !event.is_presence()) else {
+        return String::new();
+    };
+    let mut scope = String::from(if audience.private { '-' } else { '+' });
+    for topic in &audience.topics {
+        scope.push('\n');
+        scope.push_str(topic.as_str());
+    }
+    scope
+}
+
 /// A hash as text, so that every value in Redis can be printed.
 fn hex(hash: Hash128) -> String {
     format!("{:032x}", u128::from_be_bytes(hash.0))
@@ -283,9 +318,18 @@ fn common(code: &str) -> Script {
 
 impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
-        let (epoch, last, subscriptions, now, dead, keys, oldest_key) =
-            redis::from_redis_value::<(u64, String, usize, u64, Vec<String>, usize, u64)>(value)
-                .ok()?;
+        type Response = (
+            u64,
+            String,
+            usize,
+            u64,
+            Vec<String>,
+            usize,
+            u64,
+            String,
+        );
+        let (epoch, last, subscriptions, now, dead, keys, oldest_key, value_state) =
+            redis::from_redis_value::<Response>(value).ok()?;
         Some(Self {
             epoch,
             last: EventId::parse(&last).ok()?,
@@ -293,6 +337,11 @@ impl HeartbeatResponse {
             now,
             keys,
             oldest_key: (oldest_key > 0).then_some(oldest_key),
+            value_state: match &*value_state {
+                "" => ValueState::Complete,
+                "dropped" => ValueState::Dropped,
+                _ => ValueState::Lost,
+            },
             dead,
         })
     }

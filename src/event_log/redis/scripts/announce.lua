@@ -14,13 +14,12 @@ local to = begin_appending(log, KEYS[2], ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
-local now = text(millis(now_us()))
 for i = 5, #ARGV, 4 do
   local is_active = ARGV[i + 1] ~= ''
   local was_active = redis.call('HGET', subscriptions, ARGV[i]) ~= false
   if is_active ~= was_active then
     -- Append before storing the change: if the append fails, the stored subscriptions must stay as they are.
-    local id, err = append(to, true, 'r', ARGV[i + 2], 'd', ARGV[i + 3], 't', now)
+    local id, err = append(to, true, 'r', ARGV[i + 2], 'd', ARGV[i + 3])
     if not id then
       return err
     end

@@ -5,12 +5,14 @@
 -- An event is not appended again if its idempotency key is known, or if a retained event has the same id and
 -- content. A key is known by the hash `keys`: it maps the key to "<update> <ms since 1970> <entry id>". The
 -- list `key_order` has the keys, oldest first.
--- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), keys, key_order.
+-- The hash `values` has the current value of each topic, and the sorted set `value_order` their order.
+-- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), keys, key_order,
+-- values, value_order.
 -- ARGV: the epoch, the largest seq of this epoch that the caller knows, the number of events to retain
 -- besides presence events, how long a key is remembered in ms, the maximum number of keys, 1 if ids must be
--- unique; then for each event: its record (JSON of all but the data), its data, the id that its publisher
--- chose or '', the hash of its content or '', its idempotency key or '', the hash of the update that came
--- with the key or ''.
+-- unique, the maximum number of values and of their bytes; then for each event: its record (JSON of all but
+-- the data), its data, the id that its publisher chose or '', the hash of its content or '', its idempotency
+-- key or '', the hash of the update that came with the key or '', and its scope (see values.lua).
 -- Returns for each event: its id, "=" and the id of the event that was in the log already, "KEY" (the key was
 -- used for another update) or "ID" (another event has the id). Or an error: STALE (the log has another epoch,
 -- was replaced, or was changed by another program) or the error of XADD.
@@ -21,7 +23,7 @@ local to = begin_appending(log, about, ARGV[1], ARGV[2])
 if not to then
   return STALE
 end
-local now_ms = millis(now_us())
+local now_ms = to.now
 local now = text(now_ms)
 
 -- Returns the update and the entry id that a known key stands for.
@@ -88,17 +90,18 @@ local function decide(given_id, content, key, update)
   end
 end
 
+local values = begin_values(to, KEYS[7], KEYS[8], tonumber(ARGV[7]), tonumber(ARGV[8]))
 local answers = {}
-for i = 7, #ARGV, 6 do
+for i = 9, #ARGV, 7 do
   local record, data, given_id, content = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local key, update = ARGV[i + 4], ARGV[i + 5]
   local answer = decide(given_id, content, key, update)
   if not answer then
     local id, err
     if given_id == '' then
-      id, err = append(to, false, 'r', record, 'd', data, 't', now)
+      id, err = append(to, false, 'r', record, 'd', data)
     else
-      id, err = append(to, false, 'r', record, 'd', data, 't', now, 'g', given_id)
+      id, err = append(to, false, 'r', record, 'd', data, 'g', given_id)
     end
     if not id then
       return err
@@ -109,10 +112,12 @@ for i = 7, #ARGV, 6 do
     if key ~= '' then
       remember_key(key, update, id)
     end
+    note_value(values, ARGV[i + 6], id, record, data)
     answer = id
   end
   answers[#answers + 1] = answer
 end
 save_counters(to)
+save_values(values)
 trim_to(log, given, KEYS[4], tonumber(ARGV[3]))
 return answers

@@ -8,7 +8,8 @@
 -- Presence events are events about active subscriptions. They have their own quota: beyond it, the oldest
 -- presence events are deleted, also from the middle of the stream. The field `o` of an event is the number of
 -- earlier events of its epoch that are not presence events. With this number, a reader can decide whether a
--- jump of seq means that only presence events are missing.
+-- jump of seq means that only presence events are missing. The field `p` is the time in ms between the previous
+-- event and this one, so that a reader knows when the newest evicted event was appended.
 --
 -- The hash `ids` finds events by the ids that publishers chose. If several events have the same id, they form
 -- a chain, from the oldest to the newest, so that the next one is found when the oldest is evicted:
@@ -85,21 +86,31 @@ end
 -- epoch, or its counters are damaged, or its last seq is smaller than `known`. The caller knows the seq
 -- `known`, so an older copy has then replaced the log.
 local function begin_appending(log, about, epoch, known)
-  local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others')
+  local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others', 'at')
   local seq, others = count(counters[2]), count(counters[3])
   if counters[1] == epoch and seq and others and seq >= tonumber(known) then
-    return {log = log, about = about, epoch = epoch, seq = seq, others = others}
+    local to = {log = log, about = about, epoch = epoch, seq = seq, others = others}
+    to.now, to.at = millis(now_us()), count(counters[4])
+    return to
   end
 end
 
--- Appends an entry with these fields. Returns its id, or nil and an error: STALE if the stream is gone or
+-- Appends an event with these fields and its time. Returns its id, or nil and an error: STALE if the stream is gone or
 -- another program added an id after the last one in `to`, otherwise the error of XADD. `to` is the state from
 -- begin_appending.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
-  local id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), ...)
+  local id
+  if to.at then
+    local pause = math.max(to.now - to.at, 0)
+    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', text(to.now),
+      'p', text(pause), ...)
+  else
+    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', text(to.now), ...)
+  end
   if type(id) == 'string' then
     to.seq = to.seq + 1
+    to.at = to.now
     if not is_presence then
       to.others = to.others + 1
     end
@@ -117,10 +128,10 @@ local function last_id(to)
   return to.epoch .. '-' .. text(to.seq)
 end
 
--- Saves the counters in `to`: the seq of the last entry, and the number of events of the epoch that are not
--- presence events.
+-- Saves the counters in `to`: the seq of the last entry, the number of events of the epoch that are not
+-- presence events, and the time of the newest event.
 local function save_counters(to)
-  redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others))
+  redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others), 'at', text(to.at or to.now))
 end
 
 -- Removes the events up to the id `last` from the chain of the publisher's id `given`. Usually removes one

@@ -3,14 +3,14 @@
 -- Redis process is a different one than before, if Redis knows less than the node, or if the stream is not as
 -- the scripts left it.
 -- KEYS: log, about, ids (entries by publishers' ids), presence (ids of presence events), nodes, times, keys
--- (idempotency keys), key_order (the same keys, oldest first).
+-- (idempotency keys), key_order (the same keys, oldest first), values (of topics), value_order.
 -- ARGV: the format, the node, the run_id of the Redis process, the last id that the node knows or 0-0, how
 -- many ticker messages it knows of, after how many ms without a heartbeat a node is dead, the number of
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions, the number of idempotency keys, and when the oldest was used in
--- ms; or an error: FORMAT if the log has another format, otherwise that of a Redis command, such as ZADD.
+-- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, and
+-- '', 'dropped' or 'lost' for the state of the values; or an error: FORMAT if the log has another format, otherwise that of a Redis command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -93,6 +93,9 @@ local ended = redis.call('HGET', about, 'end:' .. known_epoch)
 local is_older = is_gone or is_before(last, known) or is_before(last, left)
   or (ended and is_less(ended, known_seq))
 if is_older or last ~= left or not is_counted or was[3] ~= process then
+  -- Whether this is a new log, of which no node knows anything.
+  local is_new = not epoch and last == '0-0' and known == '0-0' and assumed_epoch == '0'
+  local last_before = last
   local after = ''
   if epoch and not is_older then
     after = last
@@ -139,6 +142,19 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   end
   redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'others', '0',
     'process', process)
+  if is_new then
+    redis.call('HSET', about, 'values', '0', 'value_bytes', '0', 'private_values', '0', 'value_clock', '0')
+  elseif is_older or last_before ~= left or not is_counted then
+    -- The values may lack events that were lost, or that were appended by a script that failed.
+    redis.call('HSET', about, 'value_state', 'lost')
+  end
+end
+local values = redis.call('HMGET', about, 'values', 'value_state')
+local number = redis.pcall('HLEN', KEYS[9])
+local value_state = values[2] or ''
+if number ~= count(values[1]) or redis.pcall('ZCARD', KEYS[10]) ~= number then
+  -- Another program changed or deleted the values. append.lua then begins again without them.
+  value_state = 'lost'
 end
 if tonumber(ticks) > (count(redis.call('HGET', about, 'ticks')) or -1) then
   redis.call('HSET', about, 'ticks', ticks)
@@ -169,4 +185,5 @@ end
 local oldest_key = redis.pcall('LINDEX', KEYS[8], 0)
 local value = type(oldest_key) == 'string' and redis.pcall('HGET', KEYS[7], oldest_key)
 local used = type(value) == 'string' and count(string.match(value, '^%x+ (%d+) ')) or 0
-return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead, number_of_keys, text(used)}
+return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead, number_of_keys, text(used),
+  value_state}

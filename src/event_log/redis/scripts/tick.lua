@@ -18,7 +18,6 @@ end
 local PAUSE = 10 * 1000000
 local interval, grace, most = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_us()
-local ms = text(millis(now))
 local last = count(redis.call('HGET', about, 'last_tick'))
 -- The schedule starts now if this is the first call, if the clock was set back, or if the next message is
 -- late by more than PAUSE. Usually, the ticker was off, or no node was running.
@@ -37,7 +36,7 @@ while appended < most and last + interval <= now do
   end
   local n = text(number)
   local message = string.gsub(ARGV[8], '{n}', n)
-  local id, err = append(to, false, 'r', ARGV[7], 'd', message, 't', ms, 'n', n)
+  local id, err = append(to, false, 'r', ARGV[7], 'd', message, 'n', n)
   if not id then
     return err
   end

@@ -1,0 +1,164 @@
+-- Keeps the current values of topics, for append.lua. The hash `values` has the values, as the names of the
+-- keys describe (names.rs), and the sorted set `value_order` their fields, least recently updated first. A
+-- script notes all of its events and then saves the changes together.
+
+local VALUE_COUNTERS = {'values', 'value_bytes', 'private_values', 'value_clock'}
+
+-- Returns the state that the other functions need. `to` is the state from begin_appending.
+local function begin_values(to, values, value_order, max_values, max_bytes)
+  return {
+    about = to.about,
+    now = text(to.now),
+    values = values,
+    order = value_order,
+    max_values = max_values,
+    max_bytes = max_bytes,
+    -- Whether any topic may have a private value.
+    has_private = redis.call('HGET', to.about, 'private_values') ~= '0',
+    -- The changed fields. For each: its new value, false if it is removed, and the number of its last change.
+    fields = {},
+    new = {},
+    changed_at = {},
+    changes = 0,
+  }
+end
+
+local function change_value(to, field, value)
+  if to.new[field] == nil then
+    to.fields[#to.fields + 1] = field
+  end
+  to.changes = to.changes + 1
+  to.new[field], to.changed_at[field] = value, to.changes
+end
+
+-- Whether a topic has a public value.
+local function has_public(to, field)
+  if to.new[field] ~= nil then
+    return to.new[field]
+  end
+  return redis.pcall('HEXISTS', to.values, field) == 1
+end
+
+-- Makes an event the value of its topics. An event with empty data clears them. A private one with empty data
+-- is kept while it hides a public value. `scope` is '+' (public) or '-' (private) followed by the topics, each
+-- after a line break, or '' if the event is no value.
+local function note_value(to, scope, id, record, data)
+  if scope == '' or to.max_values == 0 then
+    return
+  end
+  local is_private = string.sub(scope, 1, 1) == '-'
+  to.has_private = to.has_private or is_private
+  local value = id .. ' ' .. to.now .. ' ' .. #record .. ' ' .. record .. data
+  for topic in string.gmatch(scope, '\n([^\n]+)') do
+    local public, private = '+' .. topic, '-' .. topic
+    if is_private then
+      change_value(to, private, (data ~= '' or has_public(to, public)) and value)
+    else
+      change_value(to, public, data ~= '' and value)
+      if to.has_private then
+        change_value(to, private, false)
+      end
+    end
+  end
+end
+
+-- Returns the counters of the values. If another program changed or deleted the values, forgets all of them.
+local function value_counters(to)
+  local saved = redis.call('HMGET', to.about, unpack(VALUE_COUNTERS))
+  local counters, is_ours = {}, true
+  for i, name in ipairs(VALUE_COUNTERS) do
+    counters[name] = count(saved[i])
+    is_ours = is_ours and counters[name]
+  end
+  local number = redis.pcall('HLEN', to.values)
+  if is_ours and number == counters.values and redis.pcall('ZCARD', to.order) == number then
+    return counters
+  end
+  redis.call('DEL', to.values, to.order)
+  redis.call('HSET', to.about, 'value_state', 'lost')
+  return {values = 0, value_bytes = 0, private_values = 0, value_clock = 0}
+end
+
+-- Updates the counters for a field that is added (1) or removed (-1), with the length of its value.
+local function count_value(counters, sign, field, length)
+  counters.values = counters.values + sign
+  counters.value_bytes = counters.value_bytes + sign * (#field + length)
+  if string.sub(field, 1, 1) == '-' then
+    counters.private_values = counters.private_values + sign
+  end
+end
+
+-- Calls a command with a key and a list of arguments, some of them at a time, because Lua's stack is limited.
+local function call_with_all(command, key, arguments)
+  for i = 1, #arguments, 1000 do
+    redis.call(command, key, unpack(arguments, i, math.min(i + 999, #arguments)))
+  end
+end
+
+-- Whether a value is an event with empty data.
+local function is_clear(value)
+  local length, rest = string.match(value, '^%S+ %d+ (%d+) (.*)$')
+  return length and #rest == tonumber(length)
+end
+
+-- Drops the values that were updated least recently, until the values are within their limits. Drops at most
+-- MOST_TRIMMED in one call.
+local function drop_values(to, counters)
+  for _ = 1, MOST_TRIMMED do
+    if counters.values <= to.max_values and counters.value_bytes <= to.max_bytes then
+      return
+    end
+    local field = redis.call('ZPOPMIN', to.order)[1]
+    if not field then
+      return
+    end
+    count_value(counters, -1, field, redis.call('HSTRLEN', to.values, field))
+    redis.call('HDEL', to.values, field)
+    redis.call('HSETNX', to.about, 'value_state', 'dropped')
+    if string.sub(field, 1, 1) == '+' and counters.private_values > 0 then
+      -- A private event with empty data has nothing left to hide.
+      local private = '-' .. string.sub(field, 2)
+      local value = redis.call('HGET', to.values, private)
+      if value and is_clear(value) then
+        count_value(counters, -1, private, #value)
+        redis.call('HDEL', to.values, private)
+        redis.call('ZREM', to.order, private)
+      end
+    end
+  end
+end
+
+-- Saves what note_value noted.
+local function save_values(to)
+  if #to.fields == 0 then
+    return
+  end
+  local counters = value_counters(to)
+  local set, order, removed = {}, {}, {}
+  for _, field in ipairs(to.fields) do
+    local old, new = redis.call('HSTRLEN', to.values, field), to.new[field]
+    if old > 0 then
+      count_value(counters, -1, field, old)
+    end
+    if new then
+      count_value(counters, 1, field, #new)
+      local number = text(counters.value_clock + to.changed_at[field])
+      set[#set + 1], set[#set + 2] = field, new
+      order[#order + 1], order[#order + 2] = number, field
+    elseif old > 0 then
+      removed[#removed + 1] = field
+    end
+  end
+  counters.value_clock = counters.value_clock + to.changes
+  call_with_all('HDEL', to.values, removed)
+  call_with_all('ZREM', to.order, removed)
+  call_with_all('HSET', to.values, set)
+  call_with_all('ZADD', to.order, order)
+  drop_values(to, counters)
+  local saved = {}
+  for _, name in ipairs(VALUE_COUNTERS) do
+    saved[#saved + 1], saved[#saved + 2] = name, text(counters[name])
+  end
+  redis.call('HSET', to.about, unpack(saved))
+end
+

@@ -1,0 +1,91 @@
+//! Reads the current values of topics from Redis, when a node (one of the servers that share the log) starts,
+//! and when it has missed events.
+
+use std::collections::BTreeMap;
+
+use redis::{RedisError, aio::MultiplexedConnection};
+
+use super::{
+    super::{memory::LoadedValue, record::Record},
+    link::Link,
+};
+use crate::event::{EventId, Topic};
+
+/// Number of values that one call of `HSCAN` reads, approximately.
+const PAGE: usize = 256;
+
+/// Reads all values, in the order of their ids. A value that another program wrote is left out.
+///
+/// Other nodes may append meanwhile. If a value was replaced after some were read, the newer one may be among
+/// the values, or none. The node reads the newer event from the stream.
+pub(super) async fn load_values(
+    link: &Link,
+    connection: &mut MultiplexedConnection,
+) -> Result<Vec<LoadedValue>, RedisError> {
+    let mut values: BTreeMap<EventId, LoadedValue> = BTreeMap::new();
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(link.scripts.names().values()).arg(cursor);
+        scan.arg("COUNT").arg(PAGE);
+        let (next, page): (u64, Vec<(String, Vec<u8>)>) = scan.query_async(connection).await?;
+        for (field, value) in page {
+            let Some((id, record)) = parse(&value) else {
+                log::warn!("the log has a value that no broadcaster wrote, for the topic {field}");
+                continue;
+            };
+            let topic = Topic::of_hub(field.get(1..).unwrap_or_default());
+            let value = values.entry(id).or_insert_with(|| LoadedValue {
+                id,
+                event: record.event(),
+                topics: Vec::new(),
+            });
+            // `HSCAN` may return a field twice.
+            if !value.topics.contains(&topic) {
+                value.topics.push(topic);
+            }
+        }
+        if next == 0 {
+            return Ok(values.into_values().collect());
+        }
+        cursor = next;
+    }
+}
+
+/// Parses a value: the id of the event, and the event.
+fn parse(value: &[u8]) -> Option<(EventId, Record)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let mut parts = text.splitn(4, ' ');
+    let id = EventId::parse(parts.next()?).ok()?;
+    let _at: u64 = parts.next()?.parse().ok()?;
+    let length: usize = parts.next()?.parse().ok()?;
+    let (record, data) = parts.next()?.split_at_checked(length)?;
+    let record: Record = serde_json::from_str(record).ok()?;
+    Some((id, record.with_data(data.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn a_value_is_parsed_and_one_of_another_program_is_not() {
+        let (id, record) = parse(b"5-7 1000 14 {\"topics\":[]}two words").unwrap();
+        assert_eq!(id, EventId { epoch: 5, seq: 7 });
+        assert_eq!(record.event(), Event::message("two words"));
+
+        for text in [
+            "",
+            "5-7",
+            "5-7 1 2",
+            "5-7 1 99 {}",
+            "x 1 2 {}",
+            "5-7 1 2 []",
+            "5-7 1 1 {}",
+            "5-7 1 2 \u{e9}",
+        ] {
+            assert!(parse(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+}
