@@ -14,6 +14,9 @@ use crate::event::{EventId, Topic};
 /// Number of values that one call of `HSCAN` reads, approximately.
 const PAGE: usize = 256;
 
+/// A response to `HSCAN`: the next cursor, and fields with their values.
+type Page = (u64, Vec<(String, Vec<u8>)>);
+
 /// Reads all values, in the order of their ids. A value that another program wrote is left out.
 ///
 /// Other nodes may append meanwhile. If a value was replaced after some were read, the newer one may be among
@@ -28,7 +31,13 @@ pub(super) async fn load_values(
         let mut scan = redis::cmd("HSCAN");
         scan.arg(link.scripts.names().values()).arg(cursor);
         scan.arg("COUNT").arg(PAGE);
-        let (next, page): (u64, Vec<(String, Vec<u8>)>) = scan.query_async(connection).await?;
+        let scanned: Result<Page, _> = scan.query_async(connection).await;
+        let (next, page) = match scanned {
+            // Another program wrote to this name. The heartbeat reports the values as lost, and append.lua
+            // begins again without them.
+            Err(err) if err.code() == Some("WRONGTYPE") => return Ok(Vec::new()),
+            scanned => scanned?,
+        };
         for (field, value) in page {
             let Some((id, record)) = parse(&value) else {
                 log::warn!("the log has a value that no broadcaster wrote, for the topic {field}");

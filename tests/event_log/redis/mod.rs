@@ -22,3 +22,4 @@ mod refusals;
 mod retention;
 mod shared;
 mod subscriptions;
+mod values;

@@ -1,0 +1,255 @@
+//! The current values of topics in Redis, and streams that begin at a time.
+
+use std::{thread::sleep, time::Duration};
+
+use super::nodes::{Cluster, QUIET};
+use crate::support::{client::Stream, eventually};
+
+const LOG: &str = "{broadcaster}:log";
+const VALUES: &str = "{broadcaster}:values";
+const ORDER: &str = "{broadcaster}:value-order";
+const ABOUT: &str = "{broadcaster}:about";
+
+/// Nodes with a short history in memory, and limits of the values.
+fn cluster(nodes: usize) -> Cluster {
+    let stream = "[stream]\nhistory = 2\nretained_topics = 5\nretained_bytes = 100000\n";
+    Cluster::start(nodes, &format!("{QUIET}{stream}"))
+}
+
+fn open(cluster: &Cluster, node: usize, query: &str) -> Stream {
+    let target = format!("/.well-known/mercure?{query}");
+    Stream::request(cluster.nodes[node].addr(), &target, b"")
+}
+
+/// The data of all values, and whether they are complete.
+fn snapshot(cluster: &Cluster, node: usize) -> (Vec<String>, bool) {
+    let mut stream = open(cluster, node, "match=*&snapshot=1");
+    let mut values = Vec::new();
+    loop {
+        let event = stream.event_or_checkpoint();
+        match event.name.as_deref() {
+            None => values.push(event.data),
+            name => {
+                assert_eq!(name, Some("checkpoint"));
+                return (values, event.data.contains("complete"));
+            }
+        }
+    }
+}
+
+fn assert_snapshot(cluster: &Cluster, node: usize, values: &[&str], is_complete: bool) {
+    eventually(&format!("the values {values:?}"), || {
+        let (found, complete) = snapshot(cluster, node);
+        (found == values && complete == is_complete).then_some(())
+    });
+}
+
+fn number(cluster: &Cluster, field: &str) -> usize {
+    let number = cluster.redis.command(&["HGET", ABOUT, field]);
+    number.parse().unwrap()
+}
+
+#[test]
+fn values_outlive_the_stream_and_every_node_has_them() {
+    let mut cluster = cluster(2);
+    let publish = |form: &str| cluster.published(0, form);
+    publish("topic=both&topic=cleared&data=both");
+    publish("topic=a&data=a");
+    publish("topic=secret&data=public");
+    publish("topic=secret&data=hidden&private=on");
+    publish("topic=cleared&data=");
+    for n in 0..5 {
+        publish(&format!("topic=z&data={n}"));
+    }
+    let values = ["both", "a", "public", "4"];
+    assert_snapshot(&cluster, 1, &values, true);
+
+    cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "1"]);
+    cluster.nodes[1].stop();
+    cluster.nodes[1].start();
+
+    assert_snapshot(&cluster, 1, &values, true);
+    let target = "/.well-known/mercure?match=secret&snapshot=1";
+    let headers = format!("Authorization: Bearer {}\r\n", cluster.token);
+    let mut authorized =
+        Stream::request(cluster.nodes[1].addr(), target, headers.as_bytes());
+    assert_eq!(authorized.event().unwrap().data, "hidden");
+    // A node that starts without any event in the stream has them too.
+    cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "0"]);
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start();
+    assert_snapshot(&cluster, 0, &values, true);
+    cluster.published(0, "topic=a&data=");
+    assert_snapshot(&cluster, 0, &["both", "public", "4"], true);
+}
+
+#[test]
+fn the_counters_of_the_values_are_right_whatever_is_published() {
+    let cluster = cluster(1);
+    let mut random = fastrand::Rng::with_seed(1);
+    for n in 0..300 {
+        let topics: Vec<_> = (0..=random.usize(0..2))
+            .map(|_| format!("topic={}", random.u8(0..8)))
+            .collect();
+        let private = if random.bool() { "&private=on" } else { "" };
+        let data = "x".repeat(if random.u8(0..3) == 0 { 0 } else { n });
+        cluster.published(0, &format!("{}{private}&data={data}", topics.join("&")));
+    }
+
+    let fields = cluster.redis.command(&["HKEYS", VALUES]);
+    let fields: Vec<_> = fields.lines().collect();
+    let length = |field: &&str| {
+        let length = cluster.redis.command(&["HSTRLEN", VALUES, field]);
+        field.len() + length.parse::<usize>().unwrap()
+    };
+    assert_eq!(number(&cluster, "values"), fields.len());
+    let bytes: usize = fields.iter().map(length).sum();
+    assert_eq!(number(&cluster, "value_bytes"), bytes);
+    let private = fields.iter().filter(|field| field.starts_with('-')).count();
+    assert_eq!(number(&cluster, "private_values"), private);
+    let ordered = cluster.redis.command(&["ZRANGE", ORDER, "0", "-1"]);
+    assert_eq!(ordered.lines().count(), fields.len());
+    // A private event without data is there only while it hides a public value.
+    for topic in 0..8 {
+        let private = cluster.redis.command(&["HGET", VALUES, &format!("-{topic}")]);
+        let public = cluster.redis.command(&["HGET", VALUES, &format!("+{topic}")]);
+        assert!(!private.ends_with('}') || !public.is_empty(), "{topic}: {private}");
+    }
+}
+
+#[test]
+fn redis_drops_the_values_that_were_updated_least_recently() {
+    let mut cluster = cluster(1);
+    for topic in ["a", "b", "c", "d", "e", "a", "f"] {
+        cluster.published(0, &format!("topic={topic}&data={topic}"));
+    }
+    let values = ["c", "d", "e", "a", "f"];
+    assert_snapshot(&cluster, 0, &values, false);
+
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start();
+
+    assert_snapshot(&cluster, 0, &values, false);
+    cluster.published(0, &format!("topic=large&data={}", "x".repeat(99_900)));
+    assert_eq!(number(&cluster, "values"), 1);
+    cluster.published(0, &format!("topic=larger&data={}", "x".repeat(101_000)));
+    assert_eq!(number(&cluster, "values"), 0);
+}
+
+#[test]
+fn if_the_values_are_lost_or_changed_snapshots_say_that_they_are_partial() {
+    let mut cluster = cluster(2);
+    cluster.published(0, "topic=a&data=a");
+    cluster.published(0, "topic=b&data=b");
+    for command in [
+        &["DEL", VALUES, ORDER][..],
+        &["SET", VALUES, "foreign"],
+        &["HSET", VALUES, "+x", "foreign", "foreign", "y"],
+        &["ZADD", ORDER, "1", "x"],
+        &["HSET", ABOUT, "value_bytes", "many"],
+    ] {
+        cluster.redis.command(command);
+        cluster.nodes[1].stop();
+        cluster.nodes[1].start();
+        // Publishing continues, with values that are certain.
+        cluster.published(0, "topic=b&data=new");
+        cluster.published(0, "topic=b&data=new");
+        eventually("a partial snapshot", || {
+            let is_partial = |node| !snapshot(&cluster, node).1;
+            (is_partial(0) && is_partial(1)).then_some(())
+        });
+        let mut certain = open(&cluster, 1, "match=b&snapshot=1");
+        assert_eq!(certain.event_or_checkpoint().data, "new");
+        assert_eq!(
+            certain.event_or_checkpoint().data,
+            r#"{"snapshot":"complete"}"#,
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_missed_events_reads_the_values_again() {
+    let cluster = cluster(2);
+    cluster.published(0, "topic=a&data=a");
+    cluster.published(0, "topic=b&data=b");
+    assert_snapshot(&cluster, 1, &["a", "b"], true);
+    let mut stream = open(&cluster, 1, "match=*&snapshot=1");
+    for data in ["a", "b"] {
+        assert_eq!(stream.event().unwrap().data, data);
+    }
+
+    cluster.nodes[1].network.cut();
+    cluster.nodes[1].wait_until_ready(false);
+    for form in ["topic=a&data=", "topic=b&data=missed", "topic=c&data=c"] {
+        cluster.published(0, form);
+    }
+    cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "1"]);
+    cluster.nodes[1].network.mend();
+
+    assert_eq!(stream.event().unwrap().gap()["reason"], "evicted");
+    assert_snapshot(&cluster, 1, &["missed", "c"], true);
+}
+
+#[test]
+fn a_stream_begins_at_a_time() {
+    let cluster = cluster(2);
+    cluster.published(0, "topic=a&data=before");
+    sleep(Duration::from_millis(20));
+    let time = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+    sleep(Duration::from_millis(20));
+    let first = cluster.published(0, "topic=a&data=first");
+    for n in 0..5 {
+        cluster.published(0, &format!("topic=a&data={n}"));
+    }
+    let since = |node, since: &str| open(&cluster, node, &format!("match=a&since={since}"));
+    let data = |stream: &mut Stream| stream.event().unwrap().data;
+
+    for node in 0..2 {
+        let mut stream = since(node, &time.to_string());
+        assert_eq!(data(&mut stream), "first");
+        assert_eq!(data(&mut stream), "0");
+        // Events before the log began may have been lost.
+        let mut stream = since(node, "1h");
+        assert_eq!(stream.event().unwrap().gap()["reason"], "epoch");
+        assert_eq!(data(&mut stream), "before");
+    }
+    let mut later = since(1, "0s");
+    let mut future = since(1, "2999-01-01T00:00:00Z");
+    // Without the evicted events, the log knows when the newest of them was appended.
+    cluster
+        .redis
+        .command(&["XTRIM", LOG, "MINID", &first[1..]]);
+    let mut stream = since(1, &time.to_string());
+    assert_eq!(stream.event().unwrap().id, Some(first));
+    let mut stream = since(1, "1h");
+    assert_eq!(stream.event().unwrap().gap()["reason"], "evicted");
+    assert_eq!(data(&mut stream), "first");
+    cluster.published(0, "topic=a&data=later");
+    assert_eq!(data(&mut later), "later");
+    assert_eq!(data(&mut future), "later");
+    cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "0"]);
+    let mut stream = since(0, "1h");
+    cluster.published(0, "topic=a&data=last");
+    eventually("the last event", || (data(&mut stream) == "last").then_some(()));
+}
+
+#[test]
+fn a_stream_that_begins_before_another_epoch_continues_in_it() {
+    let mut cluster = cluster(1);
+    cluster.published(0, "topic=a&data=0");
+    let time = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+    sleep(Duration::from_millis(20));
+    for n in 1..4 {
+        cluster.redis.kill();
+        cluster.redis.run();
+        cluster.wait_until_ready();
+        cluster.published_at_last(0, &format!("topic=a&data={n}"));
+    }
+
+    let mut stream = open(&cluster, 0, &format!("match=a&since={time}"));
+    for n in 1..4 {
+        assert_eq!(stream.event().unwrap().data, n.to_string());
+    }
+    assert_snapshot(&cluster, 0, &["3"], true);
+}
