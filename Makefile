@@ -96,6 +96,11 @@ bench-bulk: build-bench ## Measure bulk publishing with each log kind, and the m
 	@scripts/need-redis
 	scripts/bench-bulk
 
+.PHONY: bench-values
+bench-values: build-bench ## Measure current values of topics: publishing, memory, snapshots and joins (ten minutes)
+	@scripts/need-redis
+	scripts/bench-values
+
 # Two commands, because one build of both packages would enable in the server's dependencies the features that
 # only sse-bench needs.
 .PHONY: build-bench

@@ -171,12 +171,8 @@ mod tests {
 
         let mut take = |items: &[Item]| {
             archive_cursor.items = items.to_vec().into();
-            let sent = archive_cursor.take(
-                9,
-                &log,
-                (&selection, &mut Snapshot::Off),
-                Framing::Plain,
-            );
+            let sent =
+                archive_cursor.take(9, &log, (&selection, &mut Snapshot::Off), Framing::Plain);
             let text = String::from_utf8(sent.bytes.to_vec()).unwrap();
             (
                 text,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 mod fetching;
+mod missing;
 mod values;
 mod waiting;
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     broadcaster::{Expiry, Hub, HubState, Permit},
-    event::{Audience, Batch, EventId, Framing, Gap, wire},
+    event::{Audience, Batch, EventId, Framing, wire},
     event_log::{Cursor, Portion, Read, ReadFrom, ResumePoint},
     matching::Selection,
     metrics::{Close, GaugeGuard},
@@ -330,48 +331,6 @@ impl Subscriber {
     /// match one topic. The topics of the last event can exceed the number.
     fn topics_at_a_time(&self) -> usize {
         1 + MATCH_BUDGET / self.selection.match_cost().max(1)
-    }
-
-    /// Moves the cursor to `position`, past missing events. Returns a gap to send, or [`Next::Nothing`] if it
-    /// is certain that none of these events was for this subscriber.
-    fn skip_to(&mut self, position: u64) -> Next {
-        let lost = self.position.cursor..position;
-        self.position.cursor = position;
-        let Some(mut gap) = self.hub.log().gap(lost, &self.selection) else {
-            return Next::Nothing;
-        };
-        self.position.announced = position;
-        if self.snapshot.is_on() {
-            self.begin_snapshot(&mut gap);
-        }
-        self.hub.metrics().count_gap(gap.reason);
-        Next::Bytes(wire::gap(&gap).bytes(self.framing))
-    }
-
-    /// Continues with a snapshot after a gap, and then at the head.
-    fn begin_snapshot(&mut self, gap: &mut Gap) {
-        let log = self.hub.log();
-        self.position = Position::announced_at(log.next());
-        self.archive_cursor = None;
-        self.snapshot.begin_after(gap, log);
-    }
-
-    /// Continues in the archive, after the event before the cursor. Returns `false` if there is no archive
-    /// (only a log in Redis has one), or if the id of that event is unknown.
-    fn switch_to_archive(&mut self) -> bool {
-        let last = self.hub.log().id_before(self.position.cursor);
-        let last = last.filter(|_| self.hub.archive().is_some());
-        self.archive_cursor = last.map(|last| ArchiveCursor::new(Some(last.into())));
-        self.archive_cursor.is_some()
-    }
-
-    /// Returns a gap to send, because presence events (events about active subscriptions) after the cursor
-    /// may have been evicted. The cursor does not move.
-    fn presence_gap(&mut self) -> Next {
-        let gap = self.hub.log().gap_of_presence(self.position.cursor);
-        self.position.announced = self.position.cursor;
-        self.hub.metrics().count_gap(gap.reason);
-        Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }
 
     fn end_stream(&self) -> Next {

@@ -9,6 +9,7 @@ mod content_hash;
 )]
 mod event;
 mod event_id;
+mod frame;
 mod gap;
 mod given_id;
 mod presence_change;
@@ -24,12 +25,13 @@ pub(crate) use self::{
     content_hash::{Hash128, KeyedUpdate, content_hash, publisher_hash},
     event::{Audience, OF_HUB},
     event_id::EARLIEST,
+    frame::{Batch, Frame, Framing},
     gap::{Gap, GapReason},
     presence_change::PresenceChange,
     resume::{LEGACY_PARAMETERS, PARAMETERS, ResumeFrom},
     since::Since,
     topic::has_invisible,
-    wire::{Batch, Frame, Framing, LAST_CHUNK},
+    wire::LAST_CHUNK,
 };
 pub use self::{
     event::{Event, EventName, InvalidEventName},

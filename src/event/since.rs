@@ -69,6 +69,9 @@ mod tests {
 
         assert_eq!(at(40).age(now), Duration::from_secs(60));
         assert_eq!(at(101).age(now), Duration::ZERO);
-        assert_eq!(Since::Age(Duration::from_secs(7)).age(now), Duration::from_secs(7));
+        assert_eq!(
+            Since::Age(Duration::from_secs(7)).age(now),
+            Duration::from_secs(7)
+        );
     }
 }

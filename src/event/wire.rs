@@ -1,128 +1,19 @@
 //! Encodes a `text/event-stream` as the WHATWG HTML standard defines it (section 9.2, "Server-sent events").
 //! All bytes of a stream after the response head are created here.
 
-use std::{io::Write as _, ops::Range, time::Duration};
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{
     event::Event,
     event_id::EventId,
+    frame::{Frame, put_line},
     gap::{self, Gap},
-    topic::Topic,
 };
 
 /// The last chunk of a chunked HTTP body, which ends the body.
 pub(crate) const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
-
-/// A part of an event stream, such as one event, in encoded form. Subscribers that receive it share its
-/// bytes. It is stored inside an HTTP chunk (RFC 9112, section 7.1), because most subscribers receive it in
-/// that form. The default frame is empty and never sent; the log in memory uses it to mark where events are
-/// missing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Frame {
-    chunk: Bytes,
-    /// Length of the chunk header in bytes.
-    header: u8,
-}
-
-/// How the frames of a stream are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Each frame is sent inside its HTTP chunk.
-    Chunked,
-    /// Frames are sent without their HTTP chunks: the end of the connection ends the stream (HTTP/1.0), or
-    /// another layer adds chunks.
-    Plain,
-}
-
-impl Frame {
-    /// Wraps `text` in an HTTP chunk. `text` must not be empty: an empty chunk would end the body.
-    fn new(text: &[u8]) -> Self {
-        let mut chunk = BytesMut::with_capacity(text.len() + 8);
-        write!((&mut chunk).writer(), "{:X}\r\n", text.len()).expect(BUFFER_GROWS);
-        let header = chunk.len() as u8;
-        chunk.extend_from_slice(text);
-        chunk.extend_from_slice(b"\r\n");
-        Self {
-            chunk: chunk.freeze(),
-            header,
-        }
-    }
-
-    /// The bytes to send. They share the memory of the frame and are not copied.
-    pub(crate) fn bytes(&self, framing: Framing) -> Bytes {
-        self.chunk.slice(self.range(framing))
-    }
-
-    /// Length of the frame with its HTTP chunk in bytes. The log needs this much memory for them.
-    pub(crate) fn len(&self) -> usize {
-        self.chunk.len()
-    }
-
-    /// This frame, which contains an event, with a field `topic` for each of these topics in front. Clients
-    /// that do not know the field ignore it.
-    pub(crate) fn with_topics(&self, topics: &[&Topic]) -> Self {
-        let event = &self.chunk[self.range(Framing::Plain)];
-        let mut text = BytesMut::with_capacity(event.len() + 64 * topics.len());
-        for topic in topics {
-            put_line(&mut text, "topic", format_args!("{topic}"));
-        }
-        text.extend_from_slice(event);
-        Self::new(&text)
-    }
-
-    fn range(&self, framing: Framing) -> Range<usize> {
-        match framing {
-            Framing::Chunked => 0..self.chunk.len(),
-            Framing::Plain => usize::from(self.header)..self.chunk.len() - b"\r\n".len(),
-        }
-    }
-}
-
-/// Frames that are sent together, in order. A single frame is not copied; several frames are copied into one
-/// buffer.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    framing: Framing,
-    only: Bytes,
-    joined: BytesMut,
-}
-
-impl Batch {
-    pub(crate) fn new(framing: Framing) -> Self {
-        Self {
-            framing,
-            only: Bytes::new(),
-            joined: BytesMut::new(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, frame: &Frame) {
-        if self.len() == 0 {
-            self.only = frame.bytes(self.framing);
-            return;
-        }
-        if self.joined.is_empty() {
-            self.joined.extend_from_slice(&self.only);
-        }
-        let range = frame.range(self.framing);
-        self.joined.extend_from_slice(&frame.chunk[range]);
-    }
-
-    /// Length of all frames so far, in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.only.len().max(self.joined.len())
-    }
-
-    pub(crate) fn finish(self) -> Bytes {
-        if self.joined.is_empty() {
-            self.only
-        } else {
-            self.joined.freeze()
-        }
-    }
-}
 
 /// Creates a heartbeat: a comment line that keeps a silent stream open through proxies and lets the server
 /// detect early that a client is gone. It ends without a blank line, because common clients call the
@@ -261,12 +152,6 @@ fn put_gap(text: &mut BytesMut, gap: &Gap) {
     text.put_u8(b'\n');
 }
 
-const BUFFER_GROWS: &str = "a write to a buffer that grows cannot fail";
-
-fn put_line(text: &mut BytesMut, field: &str, value: std::fmt::Arguments<'_>) {
-    writeln!(text.writer(), "{field}: {value}").expect(BUFFER_GROWS);
-}
-
 /// Splits event data at each CR, LF and CRLF, because each of them ends a line in an event stream.
 fn lines(data: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(data);
@@ -292,6 +177,7 @@ mod tests {
 
     use super::super::{event::EventName, gap::GapReason};
     use super::*;
+    use crate::event::{Batch, Framing};
 
     const ID: EventId = EventId {
         epoch: 1_763_856_000_000,
@@ -421,8 +307,8 @@ mod tests {
         assert_eq!(pair.len(), text(&one).len() + text(&two).len());
         assert_eq!(pair.finish(), text(&one) + &text(&two));
         let shared = single.finish();
-        assert_eq!(shared.as_ptr(), one.chunk.as_ptr());
-        assert_eq!(shared, one.chunk);
+        assert_eq!(shared.as_ptr(), one.bytes(Framing::Chunked).as_ptr());
+        assert_eq!(shared, one.bytes(Framing::Chunked));
     }
 
     proptest! {

@@ -5,6 +5,7 @@ mod acknowledged;
 mod identity;
 mod keys;
 mod loss;
+mod metadata;
 mod values;
 
 use std::{
@@ -16,19 +17,22 @@ use std::{
 };
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, TableDefinition,
-    backends::FileBackend,
+    Database, DatabaseError, Durability, ReadableDatabase as _, StorageError, backends::FileBackend,
 };
 
-pub(super) use self::{
-    keys::KeyBatch,
-    values::{StoredValues, ValueBatch},
-};
 use self::{
     identity::Identity,
     keys::{StoredKeys, corrupted},
     loss::Loss,
-    values::UNCERTAIN_BEFORE,
+    metadata::{
+        ABOUT, EPOCH, EVENTS, EVICTED_AT, FIRST, FORMAT, LOST_AT, NEXT, PRESENCE_FROM, TICKS,
+        UNCERTAIN_BEFORE, UNSYNCED, number, optional_number,
+    },
+};
+pub(super) use self::{
+    keys::KeyBatch,
+    metadata::FileMetadata,
+    values::{StoredValues, ValueBatch},
 };
 use super::{
     error::{LogError, damaged},
@@ -36,57 +40,12 @@ use super::{
     record::Record,
 };
 
-const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
-const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
-
-/// The constants up to `UNSYNCED` are keys of the table `about`, the log's metadata. This one is the key of
-/// the file format's version.
-const FORMAT: &str = "format";
-const EPOCH: &str = "epoch";
-/// Key of a number: all events from this number on are in the file, except evicted presence events (those
-/// about active subscriptions). The oldest event may have a larger number. Absent until a commit removes an
-/// event that is not a presence event.
-const FIRST: &str = "first";
-const NEXT: &str = "next";
-const TICKS: &str = "ticks";
-/// Key of a number: presence events (those about active subscriptions) with smaller numbers may be missing,
-/// because they were evicted. Absent until the first commit with numbers in `Batch::evicted_presence`.
-const PRESENCE_FROM: &str = "presence_from";
-/// Key of a flag: 1 while acknowledged events may not be synced to disk yet, otherwise 0.
-const UNSYNCED: &str = "unsynced";
-/// Keys of two times in milliseconds since 1970: when events were found to be lost, and when the newest
-/// evicted event was appended, not counting presence events. Absent until that happens.
-const LOST_AT: &str = "lost_at";
-const EVICTED_AT: &str = "evicted_at";
-
 /// The version of the file format that this code reads and writes. A file with another version is refused,
 /// and its events stay unchanged.
 const OUR_FORMAT: u64 = 2;
 
 /// Size of redb's page cache, in bytes. It is small, because events are read only when the file is opened.
 const CACHE_BYTES: usize = 4 << 20;
-
-/// The metadata of a log file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileMetadata {
-    pub(super) epoch: u64,
-    /// Every event from this number on is in the file, except evicted presence events (those about active
-    /// subscriptions).
-    pub(super) first: u64,
-    /// The number that the next event will have.
-    pub(super) next: u64,
-    /// The number of the ticker's next message, starting at 0. (The ticker publishes numbered messages for
-    /// tests and demos.)
-    pub(super) ticks: u64,
-    /// Whether acknowledged events may not be synced to disk yet. If this is true when the server starts, the
-    /// last process did not end cleanly, and such events may be lost.
-    pub(super) unsynced: bool,
-    /// When events were last found to be lost, in milliseconds since 1970. `None`: never.
-    pub(super) lost_at: Option<u64>,
-    /// When the newest evicted event was appended, in milliseconds since 1970. `None`: no event was evicted,
-    /// or the time is unknown.
-    pub(super) evicted_at: Option<u64>,
-}
 
 /// The changes that one transaction makes to the file.
 #[derive(Debug)]
@@ -247,21 +206,7 @@ impl FileStore {
     }
 
     pub(super) fn about(&self) -> Result<FileMetadata, redb::Error> {
-        let events = self.db.begin_read()?.open_table(EVENTS)?;
-        let oldest = events.range(0..)?.next().transpose()?;
-        let number = |key| number(&self.db, key);
-        let next = number(NEXT)?;
-        let oldest = oldest.map_or(next, |(seq, _)| seq.value());
-        let first = optional_number(&self.db, FIRST)?;
-        Ok(FileMetadata {
-            epoch: self.epoch,
-            first: first.map_or(oldest, |first| first.min(oldest)),
-            next,
-            ticks: number(TICKS)?,
-            unsynced: number(UNSYNCED)? != 0,
-            lost_at: optional_number(&self.db, LOST_AT)?,
-            evicted_at: optional_number(&self.db, EVICTED_AT)?,
-        })
+        metadata::read(&self.db, self.epoch)
     }
 
     /// Begins a new epoch, the first number of each event id. The events stay in the file with their numbers,
@@ -332,8 +277,7 @@ impl FileStore {
     /// The values of topics whose events were evicted.
     pub(super) fn values(&self) -> Result<StoredValues, redb::Error> {
         let txn = self.db.begin_read()?;
-        let FileMetadata { epoch, first, .. } = self.about()?;
-        values::read(&txn, epoch, first, |key| optional_number(&self.db, key))
+        values::read(&txn, self.about()?, |key| optional_number(&self.db, key))
     }
 
     /// Appends the events of the batch and removes evicted ones, in one transaction: all of it or nothing. If
@@ -400,15 +344,6 @@ fn builder() -> redb::Builder {
     builder.set_cache_size(CACHE_BYTES);
     builder.set_check_integrity_on_open(true);
     builder
-}
-
-fn number(db: &Database, key: &str) -> Result<u64, redb::Error> {
-    optional_number(db, key)?.ok_or_else(|| corrupted(format!("its {key} is missing")))
-}
-
-fn optional_number(db: &Database, key: &str) -> Result<Option<u64>, redb::Error> {
-    let about = db.begin_read()?.open_table(ABOUT)?;
-    Ok(about.get(key)?.map(|value| value.value()))
 }
 
 fn cannot_open_beside(path: &Path, err: &io::Error) -> String {

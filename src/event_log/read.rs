@@ -126,6 +126,15 @@ pub(crate) struct ValuesExtent {
     pub(crate) bytes: usize,
 }
 
+/// Which values a subscriber reads next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ValuesCursor {
+    /// The position from which on values are read.
+    pub(crate) from: u64,
+    /// How often all values had been replaced when the read began.
+    pub(crate) replacements: u64,
+}
+
 /// The result of reading the current values of topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValuesRead {

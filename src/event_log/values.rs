@@ -13,7 +13,7 @@ use std::{
 
 use super::read::{Entry, ValueRetention, ValuesExtent};
 use crate::{
-    event::{Audience, Frame, Topic},
+    event::{Audience, Event, EventId, Frame, Topic},
     matching::Selection,
 };
 
@@ -77,6 +77,23 @@ pub(super) struct TopicValue {
     pub(super) topic: Topic,
     pub(super) is_private: bool,
     pub(super) position: u64,
+}
+
+/// A value that was stored: an event, and the topics of which it is the current value.
+#[derive(Debug)]
+pub(super) struct StoredValue {
+    pub(super) position: u64,
+    pub(super) id: EventId,
+    pub(super) event: Event,
+    pub(super) topics: Vec<Topic>,
+}
+
+/// A value that was read from Redis, where it has no position.
+#[derive(Debug)]
+pub(super) struct LoadedValue {
+    pub(super) id: EventId,
+    pub(super) event: Event,
+    pub(super) topics: Vec<Topic>,
 }
 
 impl Values {
@@ -335,8 +352,7 @@ impl Values {
             let is_private = value.audience.private;
             for topic in &value.audience.topics {
                 let current = self.topics.get(topic).copied();
-                let is_current =
-                    |mut current: Current| *current.of(is_private) == Some(position);
+                let is_current = |mut current: Current| *current.of(is_private) == Some(position);
                 let known = |found: &[TopicValue]| {
                     let of_position = found.iter().rev();
                     let mut of_position = of_position.take_while(|it| it.position == position);

@@ -91,8 +91,14 @@ async fn answer(
     let matchers = std::mem::take(&mut parameters.matchers);
     let selection = match matchers.is_empty() {
         true if !has_default_topic => return Err(Problem::NoMatcher),
-        true => hub.select_default(access.as_deref(), parameters.topics).await,
-        false => hub.select(matchers, access.as_deref(), parameters.topics).await,
+        true => {
+            hub.select_default(access.as_deref(), parameters.topics)
+                .await
+        }
+        false => {
+            hub.select(matchers, access.as_deref(), parameters.topics)
+                .await
+        }
     };
     let selection = selection.map_err(matcher_problem);
     // When the memory for matchers is exhausted, a QUERY request receives 503. Any other request may come

@@ -125,8 +125,7 @@ impl Selection {
     ) -> Vec<&'a Topic> {
         let is_named = |topic: &&Topic| {
             let subject = Subject::new(topic.as_str(), &self.hub);
-            let may_read =
-                || !is_private || self.authorized.iter().any(|it| it.matches(&subject));
+            let may_read = || !is_private || self.authorized.iter().any(|it| it.matches(&subject));
             let mut matching = self.matchers.iter().filter(|it| it.matches(&subject));
             let names = |matcher: &Matcher| matcher.names(topic.as_str()) || may_read();
             matching.any(names)
@@ -226,8 +225,7 @@ impl Selections {
             compiled.push(matcher);
         }
         let hub = self.compiler.hub().clone();
-        let mut selection =
-            Selection::new(hub, compiled, authorized).naming_topics(names_topics);
+        let mut selection = Selection::new(hub, compiled, authorized).naming_topics(names_topics);
         selection.memory = [Some(compiling.finish()), granted];
         Ok(self.cache.lock().add(Arc::new(selection)))
     }

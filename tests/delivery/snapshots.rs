@@ -23,7 +23,11 @@ fn publish(publisher: &mut Publisher, topic: &str, data: &str) -> String {
 }
 
 fn publish_private(publisher: &mut Publisher, topic: &str, data: &str) -> String {
-    publisher.publish(&form(&[("topic", topic), ("data", data), ("private", "on")]))
+    publisher.publish(&form(&[
+        ("topic", topic),
+        ("data", data),
+        ("private", "on"),
+    ]))
 }
 
 /// The data of the values, and what the checkpoint says after them.
@@ -147,7 +151,9 @@ fn the_value_that_was_updated_least_recently_is_dropped_at_a_limit() {
     let mut kept = hub.subscribe("match=/0&match=/new&snapshot=1");
     let mut dropped = hub.subscribe("match=/1&snapshot=1");
 
-    let rest = ["/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9", "updated", "/new"];
+    let rest = [
+        "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9", "updated", "/new",
+    ];
     assert_eq!(snapshot(&mut of_all), partial(&rest));
     assert_eq!(snapshot(&mut kept), complete(&["updated", "/new"]));
     assert_eq!(snapshot(&mut dropped), partial(&[]));

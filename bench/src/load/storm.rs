@@ -32,6 +32,10 @@ pub(crate) struct Storm {
     /// Number of events that each of them missed
     #[arg(long, default_value_t = 100)]
     pub(crate) behind: usize,
+    /// Path with which the returning subscribers join instead, without an id: as new subscribers that missed
+    /// nothing
+    #[arg(long)]
+    pub(crate) joining: Option<String>,
 }
 
 /// The results. The other subscribers are those that stay connected.
@@ -122,12 +126,19 @@ impl Storm {
     /// The subscribers that reconnect, each after this event.
     fn returning_after(&self, last: &Seen) -> Crowd {
         let mut request = self.target.request();
-        request.last_event_id = Some(last.id.clone());
+        let mut next = None;
+        match &self.joining {
+            Some(target) => request.target.clone_from(target),
+            None => {
+                request.last_event_id = Some(last.id.clone());
+                next = Some(last.number + 1);
+            }
+        }
         Crowd {
             request,
             subscribers: self.returning,
             before: self.target.subscribers + 1,
-            next: Some(last.number + 1),
+            next,
             ..self.target.crowd()
         }
     }

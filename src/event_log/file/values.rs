@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::{
-    EVICTED_AT,
-    super::{memory::StoredValue, record::Record, values::TopicValue},
+    super::{
+        record::Record,
+        values::{StoredValue, TopicValue},
+    },
     keys::corrupted,
+    metadata::{FileMetadata, UNCERTAIN_BEFORE},
 };
 use crate::event::{EventId, Topic};
 
@@ -18,10 +21,8 @@ const VALUES: TableDefinition<u64, &[u8]> = TableDefinition::new("values");
 /// private one.
 const CURRENT: TableDefinition<&str, u64> = TableDefinition::new("current_values");
 
-/// Names of the rows in the table `about` that say what may be missing: 1 if values were dropped at a limit,
-/// and the number before which values may be missing or outdated because of a loss.
+/// Name of the row in the table `about` that is 1 if values were dropped at a limit.
 const DROPPED: &str = "values_dropped";
-pub(super) const UNCERTAIN_BEFORE: &str = "values_uncertain_before";
 
 /// The changes of the values.
 #[derive(Debug, Default)]
@@ -49,20 +50,19 @@ fn key(value: &TopicValue) -> String {
     format!("{sign}{}", value.topic)
 }
 
-/// Reads the values, in the order of their numbers. `first`: the number of the first event that was not
-/// evicted. `number`: reads a row of the table `about`.
+/// Reads the values, in the order of their numbers. `number` reads a row of the table `about`.
 pub(super) fn read(
     txn: &ReadTransaction,
-    epoch: u64,
-    first: u64,
+    about: FileMetadata,
     number: impl Fn(&str) -> Result<Option<u64>, redb::Error>,
 ) -> Result<StoredValues, redb::Error> {
+    let FileMetadata { epoch, first, .. } = about;
     let has_dropped = number(DROPPED)?.is_some_and(|dropped| dropped > 0);
     let uncertain_before = number(UNCERTAIN_BEFORE)?.unwrap_or(0);
     let current = match txn.open_table(CURRENT) {
         // No value was evicted yet, or a version without values has evicted some.
         Err(TableError::TableDoesNotExist(_)) => {
-            let is_of_older_version = first > 1 && number(EVICTED_AT)?.is_none();
+            let is_of_older_version = first > 1 && about.evicted_at.is_none();
             return Ok(StoredValues {
                 values: Vec::new(),
                 has_dropped: has_dropped || is_of_older_version,

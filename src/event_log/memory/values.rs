@@ -4,41 +4,15 @@ use std::{ops::Range, time::Instant};
 
 use super::{
     super::{
-        read::{Entry, Portion, ValuesRead},
-        values::{TopicValue, Value},
+        read::{Entry, Portion, ValuesCursor, ValuesRead},
+        values::{LoadedValue, StoredValue, TopicValue, Value},
     },
     ENTRY_BYTES, MemoryLog,
 };
 use crate::{
-    event::{Event, EventId, Topic, wire},
+    event::{Topic, wire},
     matching::Selection,
 };
-
-/// A value that was stored: an event, and the topics of which it is the current value.
-#[derive(Debug)]
-pub(in crate::event_log) struct StoredValue {
-    pub(in crate::event_log) position: u64,
-    pub(in crate::event_log) id: EventId,
-    pub(in crate::event_log) event: Event,
-    pub(in crate::event_log) topics: Vec<Topic>,
-}
-
-/// A value that was read from Redis, where it has no position.
-#[derive(Debug)]
-pub(in crate::event_log) struct LoadedValue {
-    pub(in crate::event_log) id: EventId,
-    pub(in crate::event_log) event: Event,
-    pub(in crate::event_log) topics: Vec<Topic>,
-}
-
-/// Which values a subscriber reads next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ValuesCursor {
-    /// The position from which on values are read.
-    pub(crate) from: u64,
-    /// [`MemoryLog::begin_values`] when the read began.
-    pub(crate) replacements: u64,
-}
 
 impl MemoryLog {
     /// The cursor of a subscriber that reads all values.
@@ -137,7 +111,15 @@ impl MemoryLog {
         }
     }
 
-    fn entry_of(&self, StoredValue { position, id, event, .. }: &StoredValue) -> Entry {
+    fn entry_of(
+        &self,
+        StoredValue {
+            position,
+            id,
+            event,
+            ..
+        }: &StoredValue,
+    ) -> Entry {
         let frame = wire::event(*id, event);
         Entry {
             position: *position,

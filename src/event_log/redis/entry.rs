@@ -158,7 +158,9 @@ mod tests {
         let record = String::from_utf8(record).unwrap();
         assert!(!record.contains("lines"));
 
-        let fields = ["o", "7", "r", &record, "d", data, "t", "12", "p", "5", "n", "3"];
+        let fields = [
+            "o", "7", "r", &record, "d", data, "t", "12", "p", "5", "n", "3",
+        ];
         let value = raw("5-1", &fields);
 
         let read = entries(Value::Array(vec![value])).unwrap();

@@ -281,8 +281,7 @@ impl Follower {
             if self.has_missed {
                 // The missed events may have been values of topics. Redis knows the values.
                 let values = load_values(&self.link, &mut connection).await;
-                self.memory
-                    .load_values(values.map_err(|err| reason(&err))?);
+                self.memory.load_values(values.map_err(|err| reason(&err))?);
                 let state = self.link.value_state();
                 self.link.note_value_state(&self.memory, state);
                 self.has_missed = false;

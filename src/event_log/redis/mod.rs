@@ -214,12 +214,7 @@ impl Node {
     /// If an attempt fails after [`START_TIMEOUT`], returns its reason.
     async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
         let node = urn::random();
-        let scripts = Scripts::new(
-            &self.settings,
-            self.publishing,
-            self.retention,
-            node,
-        );
+        let scripts = Scripts::new(&self.settings, self.publishing, self.retention, node);
         let finder = self
             .settings
             .url

@@ -318,16 +318,7 @@ fn common(code: &str) -> Script {
 
 impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
-        type Response = (
-            u64,
-            String,
-            usize,
-            u64,
-            Vec<String>,
-            usize,
-            u64,
-            String,
-        );
+        type Response = (u64, String, usize, u64, Vec<String>, usize, u64, String);
         let (epoch, last, subscriptions, now, dead, keys, oldest_key, value_state) =
             redis::from_redis_value::<Response>(value).ok()?;
         Some(Self {

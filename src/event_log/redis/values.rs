@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use redis::{RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::{memory::LoadedValue, record::Record},
+    super::{record::Record, values::LoadedValue},
     link::Link,
 };
 use crate::event::{EventId, Topic};
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_value_is_parsed_and_one_of_another_program_is_not() {
-        let (id, record) = parse(b"5-7 1000 14 {\"topics\":[]}two words").unwrap();
+        let (id, record) = parse(b"5-7 1000 13 {\"topics\":[]}two words").unwrap();
         assert_eq!(id, EventId { epoch: 5, seq: 7 });
         assert_eq!(record.event(), Event::message("two words"));
 
@@ -90,7 +90,7 @@ mod tests {
             "5-7 1 2",
             "5-7 1 99 {}",
             "x 1 2 {}",
-            "5-7 1 2 []",
+            "5-7 1 2 {]",
             "5-7 1 1 {}",
             "5-7 1 2 \u{e9}",
         ] {

@@ -71,8 +71,7 @@ fn values_outlive_the_stream_and_every_node_has_them() {
     assert_snapshot(&cluster, 1, &values, true);
     let target = "/.well-known/mercure?match=secret&snapshot=1";
     let headers = format!("Authorization: Bearer {}\r\n", cluster.token);
-    let mut authorized =
-        Stream::request(cluster.nodes[1].addr(), target, headers.as_bytes());
+    let mut authorized = Stream::request(cluster.nodes[1].addr(), target, headers.as_bytes());
     assert_eq!(authorized.event().unwrap().data, "hidden");
     // A node that starts without any event in the stream has them too.
     cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "0"]);
@@ -111,9 +110,16 @@ fn the_counters_of_the_values_are_right_whatever_is_published() {
     assert_eq!(ordered.lines().count(), fields.len());
     // A private event without data is there only while it hides a public value.
     for topic in 0..8 {
-        let private = cluster.redis.command(&["HGET", VALUES, &format!("-{topic}")]);
-        let public = cluster.redis.command(&["HGET", VALUES, &format!("+{topic}")]);
-        assert!(!private.ends_with('}') || !public.is_empty(), "{topic}: {private}");
+        let private = cluster
+            .redis
+            .command(&["HGET", VALUES, &format!("-{topic}")]);
+        let public = cluster
+            .redis
+            .command(&["HGET", VALUES, &format!("+{topic}")]);
+        assert!(
+            !private.ends_with('}') || !public.is_empty(),
+            "{topic}: {private}"
+        );
     }
 }
 
@@ -217,9 +223,7 @@ fn a_stream_begins_at_a_time() {
     let mut later = since(1, "0s");
     let mut future = since(1, "2999-01-01T00:00:00Z");
     // Without the evicted events, the log knows when the newest of them was appended.
-    cluster
-        .redis
-        .command(&["XTRIM", LOG, "MINID", &first[1..]]);
+    cluster.redis.command(&["XTRIM", LOG, "MINID", &first[1..]]);
     let mut stream = since(1, &time.to_string());
     assert_eq!(stream.event().unwrap().id, Some(first));
     let mut stream = since(1, "1h");
@@ -231,7 +235,9 @@ fn a_stream_begins_at_a_time() {
     cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "0"]);
     let mut stream = since(0, "1h");
     cluster.published(0, "topic=a&data=last");
-    eventually("the last event", || (data(&mut stream) == "last").then_some(()));
+    eventually("the last event", || {
+        (data(&mut stream) == "last").then_some(())
+    });
 }
 
 #[test]

@@ -108,10 +108,11 @@ local function drop_values(to, counters)
     if counters.values <= to.max_values and counters.value_bytes <= to.max_bytes then
       return
     end
-    local field = redis.call('ZPOPMIN', to.order)[1]
+    local field = redis.call('ZRANGE', to.order, 0, 0)[1]
     if not field then
       return
     end
+    redis.call('ZREM', to.order, field)
     count_value(counters, -1, field, redis.call('HSTRLEN', to.values, field))
     redis.call('HDEL', to.values, field)
     redis.call('HSETNX', to.about, 'value_state', 'dropped')
