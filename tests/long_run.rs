@@ -316,7 +316,7 @@ fn a_long_run_does_not_grow_memory_descriptors_or_the_log() {
             };
             assert!(late <= most, "{}: {early} became {late}", subject.name);
         }
-        assert!(subject.published.load(Relaxed) > 100);
+        assert!(subject.published.load(Relaxed) > 10);
         assert!(!subject.process.stderr().contains("panicked"));
     }
 }
