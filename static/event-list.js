@@ -4,7 +4,7 @@ import { RowList } from "./row-list.js";
 import { timeOfDay } from "./time-of-day.js";
 
 /** The fields of a row in their order. The type is in the head of the row. */
-const FIELDS = ["id", "retry", "data"];
+const FIELDS = ["topic", "id", "retry", "data"];
 
 export class EventList extends RowList {
   /** @param {HTMLOListElement} list */

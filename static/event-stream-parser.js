@@ -41,9 +41,9 @@ export class EventStreamParser {
 
   /**
    * Parses a chunk and returns the events that it completes. `id` and `retry` are null if the event itself
-   * does not have the field.
+   * does not have the field. `topics` are the values of the fields `topic`, which the hub sends with `topics=1`.
    * @param {Uint8Array} bytes
-   * @returns {{ type: string, id: string | null, retry: number | null, data: string }[]}
+   * @returns {{ type: string, id: string | null, retry: number | null, topics: string[], data: string }[]}
    * @throws {EventTooLarge}
    */
   push(bytes) {
@@ -80,6 +80,11 @@ export class EventStreamParser {
       case "event":
         this.#block.type = value;
         break;
+      case "topic":
+        this.#block.topics.push(value);
+        this.#block.topicsLength += value.length + 1;
+        this.#assertSize();
+        break;
       case "id":
         if (value.includes("\0")) break;
         this.#idBuffer = value;
@@ -96,20 +101,20 @@ export class EventStreamParser {
 
   /** Ends a block: the id takes effect, and if the block has data, returns an event. */
   #dispatch() {
-    const { type, id, retry, data } = this.#block;
+    const { type, id, retry, topics, data } = this.#block;
     this.#block = emptyBlock();
     this.lastEventId = this.#idBuffer;
     if (data === "") return null;
-    return { type: type || "message", id, retry, data: data.slice(0, -1) };
+    return { type: type || "message", id, retry, topics, data: data.slice(0, -1) };
   }
 
   #assertSize() {
-    if (this.#line.length + this.#block.data.length > EVENT_MAX) {
+    if (this.#line.length + this.#block.topicsLength + this.#block.data.length > EVENT_MAX) {
       throw new EventTooLarge(`an event is longer than ${EVENT_MAX} characters`);
     }
   }
 }
 
 function emptyBlock() {
-  return { type: "", id: null, retry: null, data: "" };
+  return { type: "", id: null, retry: null, topics: [], topicsLength: 0, data: "" };
 }

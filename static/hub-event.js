@@ -14,6 +14,8 @@ export function readOwnEvent({ type, data }) {
   switch (type) {
     case "gap":
       return { sentence: gapSentence(parseGap(data)), isNotice: true, subscription: null };
+    case "checkpoint":
+      return { sentence: snapshotSentence(parse(data)), isNotice: false, subscription: null };
     case "expiring":
       return { sentence: expiringSentence(parse(data)), isNotice: true, subscription: null };
     case "mercure": {
@@ -23,6 +25,17 @@ export function readOwnEvent({ type, data }) {
     default:
       return null;
   }
+}
+
+/** Whether this is the checkpoint at the end of a snapshot, the current values of topics. */
+export function endsSnapshot({ type, data }) {
+  return type === "checkpoint" && typeof parse(data)?.snapshot === "string";
+}
+
+function snapshotSentence(document) {
+  return document?.snapshot === "complete"
+    ? "These were all current values. Changes follow."
+    : "These were the current values that the hub has. Some may be missing or outdated. Changes follow.";
 }
 
 function expiringSentence(document) {

@@ -18,14 +18,21 @@ export function lines(text) {
 }
 
 /**
- * @param {{ topics: string[], patterns: string[], lastEventId: string }} asked
+ * @param {object} asked
+ * @param {string[]} asked.topics
+ * @param {string[]} asked.patterns
+ * @param {string} asked.lastEventId "": none
+ * @param {boolean} [asked.snapshot] whether to begin with the current value of each topic
+ * @param {boolean} [asked.namesTopics] whether each event names its topics
  * @returns {HubRequest}
  */
-export function subscribeRequest({ topics, patterns, lastEventId }) {
+export function subscribeRequest({ topics, patterns, lastEventId, snapshot = false, namesTopics = false }) {
   const query = String(new URLSearchParams([
     ...topics.map((topic) => ["match", topic]),
     ...patterns.map((pattern) => ["match_urlpattern", pattern]),
     ...(lastEventId === "" ? [] : [["last_event_id", lastEventId]]),
+    ...(snapshot ? [["snapshot", "1"]] : []),
+    ...(namesTopics ? [["topics", "1"]] : []),
   ]));
   return { address: query === "" ? HUB : `${HUB}?${query}`, stream: true };
 }

@@ -5,6 +5,7 @@
 // A 4xx status or a response that is not an event stream ends it for good.
 
 import { EventStreamParser, EventTooLarge } from "./event-stream-parser.js";
+import { endsSnapshot } from "./hub-event.js";
 import { problemSentence, readProblem } from "./problem.js";
 
 /** Pause before a reconnect, in ms, as long as the server has sent no `retry`. */
@@ -127,7 +128,7 @@ export class HubStream {
         if (signal.aborted) break;
         // A full server sends only one checkpoint without an id. It does not count as received data.
         isHeard ||= event.type !== "checkpoint" || event.id !== null;
-        if (event.type !== "checkpoint") this.#received(event);
+        if (event.type !== "checkpoint" || endsSnapshot(event)) this.#received(event);
       }
     }
   }

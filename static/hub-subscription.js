@@ -113,15 +113,16 @@ export class HubSubscription {
     this.#changed(isNews ? { state } : null);
   }
 
-  #event({ type, id, retry, data }) {
+  #event({ type, id, retry, topics, data }) {
     const at = this.#wallClock();
     const own = readOwnEvent({ type, data });
-    this.received += 1;
+    if (type !== "checkpoint") this.received += 1;
     this.lastEventId = this.#stream.lastEventId;
     this.entries.add({
       kind: own ? `own ${type}` : "published",
       type,
       sentence: own?.sentence ?? "",
+      topic: topics.length === 0 ? null : shorten(topics.join("\n"), MAX_DATA),
       id,
       retry,
       data: shorten(data, MAX_DATA),

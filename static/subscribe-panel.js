@@ -27,11 +27,13 @@ export class SubscribePanel {
   }
 
   request() {
-    const { topics, patterns, "from-id": fromId } = this.#parts;
+    const { topics, patterns, "from-id": fromId, snapshot, names } = this.#parts;
     return subscribeRequest({
       topics: lines(topics.value),
       patterns: lines(patterns.value),
       lastEventId: fromId.value.trim(),
+      snapshot: snapshot.checked,
+      namesTopics: names.checked,
     });
   }
 

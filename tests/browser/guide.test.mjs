@@ -1,4 +1,4 @@
-// The example page in docs/guide/browsers-and-clients.md that survives proxy errors, run exactly as printed.
+// The examples for pages in docs/guide, run exactly as printed.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { eventually } from "./support/eventually.mjs";
 import { scenario, SERVER_AWAY } from "./support/scenario.mjs";
 
 const PAGE = join(import.meta.dirname, "../../docs/guide/browsers-and-clients.md");
+const VALUES_PAGE = join(import.meta.dirname, "../../docs/guide/current-values.md");
 const ADDRESS = "http://localhost:3000";
 
 async function example(address) {
@@ -43,4 +44,22 @@ scenario("the guide's example misses nothing when a proxy answers with 502", asy
   await eventually("messages again", () => numbers.length >= before + 20);
 
   assert.deepEqual(numbers, withoutHoles(numbers));
+});
+
+scenario("the guide's example shows the current values and then the changes", async (stage) => {
+  const page = await readFile(VALUES_PAGE, "utf8");
+  const [, code] = /```js\n(const url[^`]*)```/.exec(page);
+  const server = await stage.start({ ticker: { enabled: false } });
+  const playground = await stage.openPlayground(server);
+  const publish = (topics, data) => playground.publish({ topics, data: JSON.stringify(data) });
+  await publish("/scores/2", "0:0");
+  await publish("/scores/1", "0:0");
+  await publish("/scores/2", "1:0");
+
+  await playground.page.evaluate(`globalThis.shown = []; globalThis.show = (data) => shown.push(data); ${code}`);
+  await eventually("both values", async () => (await playground.page.evaluate("shown.length")) === 2);
+  await publish("/scores/1", "0:1");
+  await eventually("the change", async () => (await playground.page.evaluate("shown.length")) === 3);
+
+  assert.deepEqual(await playground.page.evaluate("shown"), ["0:0", "1:0", "0:1"]);
 });

@@ -45,6 +45,30 @@ scenario("a topic and a pattern receive exactly the events that match them", asy
   assert.ok(events.every(({ kind, origin }) => kind === "published" && origin === ""));
 });
 
+scenario("a snapshot shows the current value of each topic first, and each event can name its topics", async (stage) => {
+  const server = await stage.start(QUIET);
+  const playground = await stage.openPlayground(server);
+  const form = playground.subscribeForm;
+  await playground.publish({ topics: BOOK, data: "old" });
+  await playground.publish({ topics: BOOK, data: "value" });
+  await form.getByTestId("snapshot").check();
+  await form.getByTestId("names").check();
+
+  await playground.subscribe({ patterns: BOOKS });
+  await playground.until("the end of the snapshot", ({ events }) => events[0]?.kind === "own checkpoint");
+  await playground.publish({ topics: BOOK, data: "change" });
+  const { events, received } = await playground.untilNewest("change");
+
+  assert.deepEqual(events.map(({ kind, data, topic }) => [kind, data, topic]), [
+    ["published", "change", BOOK],
+    ["own checkpoint", '{"snapshot":"complete"}', null],
+    ["published", "value", BOOK],
+  ]);
+  assert.equal(events[1].sentence, "These were all current values. Changes follow.");
+  assert.equal(received, 2);
+  assert.match(await playground.curlLine(form), /snapshot=1&topics=1/);
+});
+
 scenario("a private update is visible only with the token", async (stage) => {
   const server = await stage.start(QUIET);
   const within = await stage.openPlayground(server);

@@ -21,12 +21,12 @@ function dataOf(text) {
   return read(text).events.map(({ data }) => data);
 }
 
-const event = (fields) => ({ type: "message", id: null, retry: null, data: "", ...fields });
+const event = (fields) => ({ type: "message", id: null, retry: null, topics: [], data: "", ...fields });
 
 test("an event has the fields of its block", () => {
-  const { events, lastEventId, retry } = read("event: book\nid: urn:1\nretry: 300\ndata: one\n\n");
+  const { events, lastEventId, retry } = read("topic: /a\nevent: book\nid: urn:1\ntopic: /b\nretry: 300\ndata: one\n\n");
 
-  assert.deepEqual(events, [{ type: "book", id: "urn:1", retry: 300, data: "one" }]);
+  assert.deepEqual(events, [{ type: "book", id: "urn:1", retry: 300, topics: ["/a", "/b"], data: "one" }]);
   assert.deepEqual([lastEventId, retry], ["urn:1", 300]);
 });
 

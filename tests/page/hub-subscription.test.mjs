@@ -42,14 +42,26 @@ async function subscribed(text, count) {
 }
 
 test("an event is kept with its fields and its time", async () => {
-  const { subscription } = await subscribed("event: book\nid: urn:1\nretry: 300\ndata: x\ndata: y\n\n", 1);
+  const { subscription } = await subscribed("topic: /a\ntopic: /b\nevent: book\nid: urn:1\nretry: 300\ndata: x\ndata: y\n\n", 1);
 
   assert.deepEqual(subscription.entries.since(0), [
-    { kind: "published", type: "book", sentence: "", id: "urn:1", retry: 300, data: "x\ny", at: 1000 },
+    { kind: "published", type: "book", sentence: "", topic: "/a\n/b", id: "urn:1", retry: 300, data: "x\ny", at: 1000 },
   ]);
   assert.equal(subscription.lastEventId, "urn:1");
   subscription.stop();
   assert.deepEqual([subscription.state, subscription.detail], ["ended", "Stopped here."]);
+});
+
+test("the end of a snapshot is shown, and is not counted as an event", async () => {
+  const text = "id: 1\ndata: value\n\nevent: checkpoint\nid: 2\ndata: {\"snapshot\":\"partial\"}\n\n"
+    + "event: checkpoint\nid: 3\ndata: {}\n\ndata: change\n\n";
+  const { subscription } = await subscribed(text, 2);
+
+  const [value, end, change] = subscription.entries.since(0);
+  assert.deepEqual([value.data, end.kind, change.data], ["value", "own checkpoint", "change"]);
+  assert.match(end.sentence, /missing or outdated/);
+  assert.match(readOwnEvent({ type: "checkpoint", data: '{"snapshot":"complete"}' }).sentence, /^These were all/);
+  assert.equal(subscription.lastEventId, "3");
 });
 
 test("only the newest events are kept, and long data is truncated", async () => {

@@ -73,6 +73,7 @@ export class PlaygroundPage {
             origin: text(row.querySelector(".origin")),
             sentence: text(row.querySelector(".sentence")),
             time: text(row.querySelector("time")),
+            topic: value("topic"),
             id: value("id"),
             retry: value("retry"),
             data: value("data"),
