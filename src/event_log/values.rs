@@ -6,7 +6,7 @@
 //! A private one only hides the public value, from those who may read it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map},
     ops::Range,
     sync::Arc,
 };
@@ -25,15 +25,21 @@ const TOPIC_BYTES: usize = 100;
 #[derive(Debug)]
 pub(super) struct Values {
     retention: ValueRetention,
-    by_position: BTreeMap<u64, Value>,
     topics: HashMap<Topic, Current>,
-    bytes: usize,
+    events: ValueEvents,
     /// Whether values were dropped because of the retention limits.
     has_dropped: bool,
     /// A topic without a value, or with one before this position, may have had a newer one that was lost.
     uncertain_before: u64,
     /// How often all values were replaced.
     pub(super) replacements: u64,
+}
+
+/// The events that are values of at least one topic.
+#[derive(Debug, Default)]
+struct ValueEvents {
+    by_position: BTreeMap<u64, Value>,
+    bytes: usize,
     /// The log file has the values before this position in its table of values.
     stored_before: u64,
     /// The values before `stored_before` that are no longer current for a topic.
@@ -62,6 +68,16 @@ struct Current {
 }
 
 impl Current {
+    fn new(is_private: bool, position: u64) -> Self {
+        let mut current = Self::default();
+        *current.of(is_private) = Some(position);
+        current
+    }
+
+    fn is_empty(&self) -> bool {
+        self.public.is_none() && self.private.is_none()
+    }
+
     fn of(&mut self, is_private: bool) -> &mut Option<u64> {
         if is_private {
             &mut self.private
@@ -101,21 +117,18 @@ impl Values {
     pub(super) fn new(retention: ValueRetention) -> Self {
         Self {
             retention,
-            by_position: BTreeMap::new(),
             topics: HashMap::new(),
-            bytes: 0,
+            events: ValueEvents::default(),
             has_dropped: false,
             uncertain_before: 0,
             replacements: 0,
-            stored_before: 0,
-            outdated: Vec::new(),
         }
     }
 
     pub(super) fn extent(&self) -> ValuesExtent {
         ValuesExtent {
             topics: self.topics.len(),
-            bytes: self.bytes,
+            bytes: self.events.bytes,
         }
     }
 
@@ -128,23 +141,31 @@ impl Values {
         let is_private = entry.audience.private;
         let mut topics = 0;
         for topic in &entry.audience.topics {
-            let mut current = self.topics.get(topic).copied().unwrap_or_default();
-            let is_repeated = *current.of(is_private) == Some(entry.position);
-            let is_value = !is_clear || is_private && current.public.is_some();
-            if is_repeated {
+            let Some(current) = self.topics.get_mut(topic) else {
+                if !is_clear {
+                    topics += 1;
+                    let current = Current::new(is_private, entry.position);
+                    self.topics.insert(topic.clone(), current);
+                }
+                continue;
+            };
+            // The event names the topic twice.
+            if *current.of(is_private) == Some(entry.position) {
                 continue;
             }
+            self.events.release(topic, current, true);
             if !is_private {
-                self.release(topic, &mut current, false);
+                self.events.release(topic, current, false);
             }
-            self.release(topic, &mut current, true);
-            if is_value {
+            if !is_clear || current.public.is_some() {
                 *current.of(is_private) = Some(entry.position);
                 topics += 1;
             }
-            self.set(topic, current);
+            if current.is_empty() {
+                self.topics.remove(topic);
+            }
         }
-        self.insert(entry, is_clear, topics);
+        self.events.insert(entry, is_clear, topics);
         self.drop_beyond_retention();
     }
 
@@ -152,96 +173,39 @@ impl Values {
     /// before newer events are noted, in the order of the positions.
     pub(super) fn restore(&mut self, entry: &Entry, is_clear: bool, topics: &[Topic]) {
         for topic in topics {
-            let mut current = self.topics.get(topic).copied().unwrap_or_default();
+            let current = self.topics.entry(topic.clone()).or_default();
             *current.of(entry.audience.private) = Some(entry.position);
-            self.set(topic, current);
         }
-        self.insert(entry, is_clear, topics.len());
+        self.events.insert(entry, is_clear, topics.len());
         self.drop_beyond_retention();
     }
 
-    fn insert(&mut self, entry: &Entry, is_clear: bool, topics: usize) {
-        if topics == 0 {
-            return;
-        }
-        let value = Value {
-            frame: entry.frame.clone(),
-            audience: entry.audience.clone(),
-            is_clear,
-            topics,
-            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
-        };
-        self.bytes += value.bytes;
-        self.by_position.insert(entry.position, value);
-    }
-
-    /// Stores which values a topic has now. Forgets the topic if it has none.
-    fn set(&mut self, topic: &Topic, current: Current) {
-        match self.topics.get_mut(topic) {
-            _ if current.public.is_none() && current.private.is_none() => {
-                self.topics.remove(topic);
-            }
-            Some(known) => *known = current,
-            None => {
-                self.topics.insert(topic.clone(), current);
-            }
-        }
-    }
-
-    /// Removes the public or private value of a topic, if it has one. The caller must store `current`.
-    fn release(&mut self, topic: &Topic, current: &mut Current, is_private: bool) {
-        let Some(position) = current.of(is_private).take() else {
-            return;
-        };
-        self.note_outdated(topic, is_private, position);
-        if let Some(value) = self.by_position.get_mut(&position) {
-            value.topics -= 1;
-            if value.topics == 0 {
-                self.bytes -= value.bytes;
-                self.by_position.remove(&position);
-            }
-        }
-    }
-
-    fn note_outdated(&mut self, topic: &Topic, is_private: bool, position: u64) {
-        if position < self.stored_before {
-            self.outdated.push(TopicValue {
-                topic: topic.clone(),
-                is_private,
-                position,
-            });
-        }
-    }
-
     fn drop_beyond_retention(&mut self) {
-        while self.topics.len() > self.retention.topics || self.bytes > self.retention.bytes {
-            let Some((position, value)) = self.by_position.pop_first() else {
+        let ValueRetention { topics, bytes } = self.retention;
+        while self.topics.len() > topics || self.events.bytes > bytes {
+            let Some((position, value)) = self.events.pop_first() else {
                 return;
             };
             self.has_dropped = true;
-            self.bytes -= value.bytes;
             let is_private = value.audience.private;
             for topic in &value.audience.topics {
-                let Some(mut current) = self.topics.get(topic).copied() else {
+                let Some(current) = self.topics.get_mut(topic) else {
                     continue;
                 };
                 if *current.of(is_private) != Some(position) {
                     continue;
                 }
                 *current.of(is_private) = None;
-                self.note_outdated(topic, is_private, position);
+                self.events.note_outdated(topic, is_private, position);
                 // A private event with empty data has nothing left to hide.
-                if !is_private && self.is_clear(current.private) {
-                    self.release(topic, &mut current, true);
+                if !is_private && self.events.is_clear(current.private) {
+                    self.events.release(topic, current, true);
                 }
-                self.set(topic, current);
+                if current.is_empty() {
+                    self.topics.remove(topic);
+                }
             }
         }
-    }
-
-    fn is_clear(&self, position: Option<u64>) -> bool {
-        let value = position.and_then(|position| self.by_position.get(&position));
-        value.is_some_and(|value| value.is_clear)
     }
 
     /// Notes that values before this position may be missing or outdated, because events may have been lost.
@@ -273,7 +237,7 @@ impl Values {
         let current = self.topics.get(topic)?;
         let value = |position: Option<u64>| {
             let position = position?;
-            Some((position, self.by_position.get(&position)?))
+            Some((position, self.events.by_position.get(&position)?))
         };
         let private = value(current.private);
         let private = private.filter(|(_, value)| selection.may_read(&value.audience));
@@ -299,12 +263,12 @@ impl Values {
 
     /// The values at these positions.
     pub(super) fn range(&self, positions: Range<u64>) -> impl Iterator<Item = (u64, &Value)> {
-        let values = self.by_position.range(positions);
+        let values = self.events.by_position.range(positions);
         values.map(|(position, value)| (*position, value))
     }
 
     pub(super) fn at(&self, position: u64) -> Option<(u64, &Value)> {
-        Some((position, self.by_position.get(&position)?))
+        Some((position, self.events.by_position.get(&position)?))
     }
 
     /// The positions, in order, of the values that subscribers with this selection receive for these topics.
@@ -330,16 +294,16 @@ impl Values {
     /// From now on, notes which of the values before this position are no longer current, until
     /// [`Self::take_outdated`] returns them. The log file has these values.
     pub(super) fn set_stored_before(&mut self, position: u64) {
-        self.stored_before = position;
+        self.events.stored_before = position;
     }
 
     /// The values before [`Self::set_stored_before`] that are no longer current, since the last call. Also
     /// returns the positions of those that are no longer the value of any topic.
     pub(super) fn take_outdated(&mut self) -> (Vec<TopicValue>, Vec<u64>) {
-        let outdated = std::mem::take(&mut self.outdated);
+        let outdated = std::mem::take(&mut self.events.outdated);
         let positions = outdated.iter().map(|value| value.position);
         let mut unused: Vec<_> = positions
-            .filter(|position| !self.by_position.contains_key(position))
+            .filter(|position| !self.events.by_position.contains_key(position))
             .collect();
         unused.dedup();
         (outdated, unused)
@@ -368,5 +332,60 @@ impl Values {
             }
         }
         found
+    }
+}
+
+impl ValueEvents {
+    /// Adds an event that is a value of this number of topics.
+    fn insert(&mut self, entry: &Entry, is_clear: bool, topics: usize) {
+        if topics == 0 {
+            return;
+        }
+        let value = Value {
+            frame: entry.frame.clone(),
+            audience: entry.audience.clone(),
+            is_clear,
+            topics,
+            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
+        };
+        self.bytes += value.bytes;
+        self.by_position.insert(entry.position, value);
+    }
+
+    /// Removes the public or private value of a topic from `current`, if it has one. Removes the event if it
+    /// is not a value of another topic.
+    fn release(&mut self, topic: &Topic, current: &mut Current, is_private: bool) {
+        let Some(position) = current.of(is_private).take() else {
+            return;
+        };
+        self.note_outdated(topic, is_private, position);
+        if let btree_map::Entry::Occupied(mut value) = self.by_position.entry(position) {
+            value.get_mut().topics -= 1;
+            if value.get().topics == 0 {
+                self.bytes -= value.remove().bytes;
+            }
+        }
+    }
+
+    fn pop_first(&mut self) -> Option<(u64, Value)> {
+        let (position, value) = self.by_position.pop_first()?;
+        self.bytes -= value.bytes;
+        Some((position, value))
+    }
+
+    fn note_outdated(&mut self, topic: &Topic, is_private: bool, position: u64) {
+        if position < self.stored_before {
+            self.outdated.push(TopicValue {
+                topic: topic.clone(),
+                is_private,
+                position,
+            });
+        }
+    }
+
+    /// Whether the value at this position is a private event with empty data.
+    fn is_clear(&self, position: Option<u64>) -> bool {
+        let value = position.and_then(|position| self.by_position.get(&position));
+        value.is_some_and(|value| value.is_clear)
     }
 }

@@ -47,9 +47,8 @@ impl Names {
     /// - `others`: number of events of the current epoch that are not presence events (events about active
     ///   subscriptions);
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;
-    /// - `values`, `value_bytes`, `private_values`: number and bytes of the values in [`values`](Self::values),
-    ///   and number of those that are private;
-    /// - `value_clock`: the largest score in [`value_order`](Self::value_order);
+    /// - `values`: four numbers about [`values`](Self::values): how many there are, their bytes, how many are
+    ///   private, and the largest score in [`value_order`](Self::value_order);
     /// - `value_state`: `dropped` if values were dropped at a limit, `lost` if values may be missing or
     ///   outdated. Absent while all are there;
     /// - `ticks`: number of the ticker's next message;

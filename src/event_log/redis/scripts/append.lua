@@ -117,7 +117,7 @@ for i = 9, #ARGV, 7 do
   end
   answers[#answers + 1] = answer
 end
-save_counters(to)
 save_values(values)
+save_counters(to)
 trim_to(log, given, KEYS[4], tonumber(ARGV[3]))
 return answers

@@ -86,11 +86,11 @@ end
 -- epoch, or its counters are damaged, or its last seq is smaller than `known`. The caller knows the seq
 -- `known`, so an older copy has then replaced the log.
 local function begin_appending(log, about, epoch, known)
-  local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others', 'at')
+  local counters = redis.call('HMGET', about, 'epoch', 'seq', 'others', 'at', 'values')
   local seq, others = count(counters[2]), count(counters[3])
   if counters[1] == epoch and seq and others and seq >= tonumber(known) then
     local to = {log = log, about = about, epoch = epoch, seq = seq, others = others}
-    to.now, to.at = millis(now_us()), count(counters[4])
+    to.now, to.at, to.values = millis(now_us()), count(counters[4]), counters[5]
     return to
   end
 end
@@ -129,9 +129,10 @@ local function last_id(to)
 end
 
 -- Saves the counters in `to`: the seq of the last entry, the number of events of the epoch that are not
--- presence events, and the time of the newest event.
+-- presence events, the time of the newest event, and the counters of the values.
 local function save_counters(to)
-  redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others), 'at', text(to.at or to.now))
+  redis.call('HSET', to.about, 'seq', text(to.seq), 'others', text(to.others), 'at', text(to.at or to.now),
+    'values', to.values or '')
 end
 
 -- Removes the events up to the id `last` from the chain of the publisher's id `given`. Usually removes one

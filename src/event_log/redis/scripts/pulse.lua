@@ -143,7 +143,7 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   redis.call('HSET', about, 'format', format, 'epoch', epoch, 'seq', '0', 'others', '0',
     'process', process)
   if is_new then
-    redis.call('HSET', about, 'values', '0', 'value_bytes', '0', 'private_values', '0', 'value_clock', '0')
+    redis.call('HSET', about, 'values', '0 0 0 0')
   elseif is_older or last_before ~= left or not is_counted then
     -- The values may lack events that were lost, or that were appended by a script that failed.
     redis.call('HSET', about, 'value_state', 'lost')
@@ -152,7 +152,8 @@ end
 local values = redis.call('HMGET', about, 'values', 'value_state')
 local number = redis.pcall('HLEN', KEYS[9])
 local value_state = values[2] or ''
-if number ~= count(values[1]) or redis.pcall('ZCARD', KEYS[10]) ~= number then
+local expected = count(string.match(values[1] or '', '^(%d+) %d+ %d+ %d+$'))
+if number ~= expected or redis.pcall('ZCARD', KEYS[10]) ~= number then
   -- Another program changed or deleted the values. append.lua then begins again without them.
   value_state = 'lost'
 end

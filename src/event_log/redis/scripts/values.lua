@@ -2,19 +2,17 @@
 -- keys describe (names.rs), and the sorted set `value_order` their fields, least recently updated first. A
 -- script notes all of its events and then saves the changes together.
 
-local VALUE_COUNTERS = {'values', 'value_bytes', 'private_values', 'value_clock'}
-
 -- Returns the state that the other functions need. `to` is the state from begin_appending.
 local function begin_values(to, values, value_order, max_values, max_bytes)
   return {
-    about = to.about,
+    log = to,
     now = text(to.now),
     values = values,
     order = value_order,
     max_values = max_values,
     max_bytes = max_bytes,
     -- Whether any topic may have a private value.
-    has_private = redis.call('HGET', to.about, 'private_values') ~= '0',
+    has_private = not to.values or string.match(to.values, '^%d+ %d+ (%d+) %d+$') ~= '0',
     -- The changed fields. For each: its new value, false if it is removed, and the number of its last change.
     fields = {},
     new = {},
@@ -62,29 +60,28 @@ local function note_value(to, scope, id, record, data)
   end
 end
 
--- Returns the counters of the values. If another program changed or deleted the values, forgets all of them.
+-- Returns the counters of the values: their number and bytes, the number of private ones, and the clock, which
+-- counts the changes. If another program changed or deleted values, forgets all of them.
 local function value_counters(to)
-  local saved = redis.call('HMGET', to.about, unpack(VALUE_COUNTERS))
-  local counters, is_ours = {}, true
-  for i, name in ipairs(VALUE_COUNTERS) do
-    counters[name] = count(saved[i])
-    is_ours = is_ours and counters[name]
-  end
-  local number = redis.pcall('HLEN', to.values)
-  if is_ours and number == counters.values and redis.pcall('ZCARD', to.order) == number then
+  local number, bytes, private, clock = string.match(to.log.values or '', '^(%d+) (%d+) (%d+) (%d+)$')
+  local counters = {number = count(number), bytes = count(bytes), private = count(private), clock = count(clock)}
+  local is_ours = counters.number and counters.bytes and counters.private and counters.clock
+  -- These commands fail if another program wrote to the name.
+  if is_ours and redis.pcall('HLEN', to.values) == counters.number
+    and redis.pcall('ZCARD', to.order) == counters.number then
     return counters
   end
   redis.call('DEL', to.values, to.order)
-  redis.call('HSET', to.about, 'value_state', 'lost')
-  return {values = 0, value_bytes = 0, private_values = 0, value_clock = 0}
+  redis.call('HSET', to.log.about, 'value_state', 'lost')
+  return {number = 0, bytes = 0, private = 0, clock = 0}
 end
 
 -- Updates the counters for a field that is added (1) or removed (-1), with the length of its value.
 local function count_value(counters, sign, field, length)
-  counters.values = counters.values + sign
-  counters.value_bytes = counters.value_bytes + sign * (#field + length)
+  counters.number = counters.number + sign
+  counters.bytes = counters.bytes + sign * (#field + length)
   if string.sub(field, 1, 1) == '-' then
-    counters.private_values = counters.private_values + sign
+    counters.private = counters.private + sign
   end
 end
 
@@ -105,18 +102,15 @@ end
 -- MOST_TRIMMED in one call.
 local function drop_values(to, counters)
   for _ = 1, MOST_TRIMMED do
-    if counters.values <= to.max_values and counters.value_bytes <= to.max_bytes then
+    if counters.number <= to.max_values and counters.bytes <= to.max_bytes then
       return
     end
     local field = redis.call('ZRANGE', to.order, 0, 0)[1]
-    if not field then
-      return
-    end
     redis.call('ZREM', to.order, field)
     count_value(counters, -1, field, redis.call('HSTRLEN', to.values, field))
     redis.call('HDEL', to.values, field)
-    redis.call('HSETNX', to.about, 'value_state', 'dropped')
-    if string.sub(field, 1, 1) == '+' and counters.private_values > 0 then
+    redis.call('HSETNX', to.log.about, 'value_state', 'dropped')
+    if string.sub(field, 1, 1) == '+' and counters.private > 0 then
       -- A private event with empty data has nothing left to hide.
       local private = '-' .. string.sub(field, 2)
       local value = redis.call('HGET', to.values, private)
@@ -129,7 +123,7 @@ local function drop_values(to, counters)
   end
 end
 
--- Saves what note_value noted.
+-- Saves what note_value noted, except for the counters, which save_counters saves.
 local function save_values(to)
   if #to.fields == 0 then
     return
@@ -143,23 +137,21 @@ local function save_values(to)
     end
     if new then
       count_value(counters, 1, field, #new)
-      local number = text(counters.value_clock + to.changed_at[field])
+      local number = text(counters.clock + to.changed_at[field])
       set[#set + 1], set[#set + 2] = field, new
       order[#order + 1], order[#order + 2] = number, field
     elseif old > 0 then
       removed[#removed + 1] = field
     end
   end
-  counters.value_clock = counters.value_clock + to.changes
+  counters.clock = counters.clock + to.changes
   call_with_all('HDEL', to.values, removed)
   call_with_all('ZREM', to.order, removed)
   call_with_all('HSET', to.values, set)
   call_with_all('ZADD', to.order, order)
   drop_values(to, counters)
-  local saved = {}
-  for _, name in ipairs(VALUE_COUNTERS) do
-    saved[#saved + 1], saved[#saved + 2] = name, text(counters[name])
-  end
-  redis.call('HSET', to.about, unpack(saved))
+  to.log.values = table.concat({
+    text(counters.number), text(counters.bytes), text(counters.private), text(counters.clock),
+  }, ' ')
 end
 
