@@ -24,7 +24,7 @@ if not to then
   return STALE
 end
 local now_ms = to.now
-local now = text(now_ms)
+local now = to.time
 
 -- Returns the update and the entry id that a known key stands for.
 local function known_key(key)

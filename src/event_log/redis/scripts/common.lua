@@ -34,7 +34,7 @@ local LARGEST_COUNT = '4503599627370496'
 local LARGEST_EPOCH = '2251799813685248'
 
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- The clock of Redis, in us since 1970.
@@ -91,6 +91,7 @@ local function begin_appending(log, about, epoch, known)
   if counters[1] == epoch and seq and others and seq >= tonumber(known) then
     local to = {log = log, about = about, epoch = epoch, seq = seq, others = others}
     to.now, to.at, to.values = millis(now_us()), count(counters[4]), counters[5]
+    to.time = text(to.now)
     return to
   end
 end
@@ -102,11 +103,11 @@ local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id
   if to.at then
-    local pause = math.max(to.now - to.at, 0)
-    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', text(to.now),
-      'p', text(pause), ...)
+    -- The events of a script have the same time.
+    local pause = to.at == to.now and '0' or text(math.max(to.now - to.at, 0))
+    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', to.time, 'p', pause, ...)
   else
-    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', text(to.now), ...)
+    id = redis.pcall('XADD', to.log, 'NOMKSTREAM', next_id, 'o', text(to.others), 't', to.time, ...)
   end
   if type(id) == 'string' then
     to.seq = to.seq + 1

@@ -6,7 +6,7 @@
 local function begin_values(to, values, value_order, max_values, max_bytes)
   return {
     log = to,
-    now = text(to.now),
+    now = to.time,
     values = values,
     order = value_order,
     max_values = max_values,
@@ -48,13 +48,12 @@ local function note_value(to, scope, id, record, data)
   to.has_private = to.has_private or is_private
   local value = id .. ' ' .. to.now .. ' ' .. #record .. ' ' .. record .. data
   for topic in string.gmatch(scope, '\n([^\n]+)') do
-    local public, private = '+' .. topic, '-' .. topic
     if is_private then
-      change_value(to, private, (data ~= '' or has_public(to, public)) and value)
+      change_value(to, '-' .. topic, (data ~= '' or has_public(to, '+' .. topic)) and value)
     else
-      change_value(to, public, data ~= '' and value)
+      change_value(to, '+' .. topic, data ~= '' and value)
       if to.has_private then
-        change_value(to, private, false)
+        change_value(to, '-' .. topic, false)
       end
     end
   end
@@ -123,6 +122,25 @@ local function drop_values(to, counters)
   end
 end
 
+-- Returns the lengths of the values of these fields, 0 for a field that is not there. One command that returns
+-- the values themselves is faster than a command for each length, unless some values may be large.
+local function value_lengths(to, counters, fields)
+  local lengths = {}
+  if counters.bytes > 2048 * counters.number or counters.bytes > 2 ^ 26 then
+    for i, field in ipairs(fields) do
+      lengths[i] = redis.call('HSTRLEN', to.values, field)
+    end
+    return lengths
+  end
+  for i = 1, #fields, 1000 do
+    local values = redis.call('HMGET', to.values, unpack(fields, i, math.min(i + 999, #fields)))
+    for _, value in ipairs(values) do
+      lengths[#lengths + 1] = value and #value or 0
+    end
+  end
+  return lengths
+end
+
 -- Saves what note_value noted, except for the counters, which save_counters saves.
 local function save_values(to)
   if #to.fields == 0 then
@@ -130,8 +148,9 @@ local function save_values(to)
   end
   local counters = value_counters(to)
   local set, order, removed = {}, {}, {}
-  for _, field in ipairs(to.fields) do
-    local old, new = redis.call('HSTRLEN', to.values, field), to.new[field]
+  local lengths = value_lengths(to, counters, to.fields)
+  for i, field in ipairs(to.fields) do
+    local old, new = lengths[i], to.new[field]
     if old > 0 then
       count_value(counters, -1, field, old)
     end
