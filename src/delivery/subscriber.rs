@@ -79,6 +79,13 @@ pub(crate) enum AtHead {
     Ended,
 }
 
+impl AtHead {
+    /// `is_poll`: the client asked that the stream ends.
+    pub(crate) fn of_poll(is_poll: bool) -> Self {
+        if is_poll { Self::End } else { Self::Wait }
+    }
+}
+
 /// What is needed to create a [`Subscriber`].
 #[derive(Debug)]
 pub(crate) struct Subscription {

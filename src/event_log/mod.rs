@@ -35,6 +35,7 @@ mod redis_url;
 mod resume_lookup;
 mod resume_point;
 mod retained;
+mod stored_value;
 #[cfg(test)]
 mod tests;
 mod ticker;

@@ -11,9 +11,12 @@ use std::{
     sync::Arc,
 };
 
-use super::read::{Entry, ValueRetention, ValuesExtent};
+use super::{
+    read::{Entry, ValueRetention, ValuesExtent},
+    stored_value::TopicValue,
+};
 use crate::{
-    event::{Audience, Event, EventId, Frame, Topic},
+    event::{Audience, Frame, Topic},
     matching::Selection,
 };
 
@@ -85,31 +88,6 @@ impl Current {
             &mut self.public
         }
     }
-}
-
-/// A topic and the position of its public or private value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TopicValue {
-    pub(super) topic: Topic,
-    pub(super) is_private: bool,
-    pub(super) position: u64,
-}
-
-/// A value that was stored: an event, and the topics of which it is the current value.
-#[derive(Debug)]
-pub(super) struct StoredValue {
-    pub(super) position: u64,
-    pub(super) id: EventId,
-    pub(super) event: Event,
-    pub(super) topics: Vec<Topic>,
-}
-
-/// A value that was read from Redis, where it has no position.
-#[derive(Debug)]
-pub(super) struct LoadedValue {
-    pub(super) id: EventId,
-    pub(super) event: Event,
-    pub(super) topics: Vec<Topic>,
 }
 
 impl Values {
@@ -267,17 +245,34 @@ impl Values {
         values.map(|(position, value)| (*position, value))
     }
 
-    pub(super) fn at(&self, position: u64) -> Option<(u64, &Value)> {
-        Some((position, self.events.by_position.get(&position)?))
-    }
-
-    /// The positions, in order, of the values that subscribers with this selection receive for these topics.
-    pub(super) fn positions_of(&self, topics: &[&str], selection: &Selection) -> Vec<u64> {
-        let position = |topic: &&str| Some(self.of_topic(topic, selection)?.0);
-        let mut positions: Vec<_> = topics.iter().filter_map(position).collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions
+    /// The values that subscribers with this selection receive for these topics, at positions in this range,
+    /// in log order: each with its position and those of the topics of which it is the value.
+    pub(super) fn of_topics(
+        &self,
+        topics: &[&str],
+        selection: &Selection,
+        range: &Range<u64>,
+    ) -> Vec<(u64, &Value, Vec<&Topic>)> {
+        let mut found = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let value = self.of_topic(topic, selection);
+            let value =
+                value.filter(|(position, value)| !value.is_clear && range.contains(position));
+            let Some((position, value)) = value else {
+                continue;
+            };
+            let mut names = value.audience.topics.iter();
+            if let Some(name) = names.find(|name| name.as_str() == *topic) {
+                found.push((position, value, name));
+            }
+        }
+        found.sort_by_key(|(position, ..)| *position);
+        let same = found.chunk_by(|one, other| one.0 == other.0);
+        let joined = same.map(|same| {
+            let names = same.iter().map(|(_, _, name)| *name).collect();
+            (same[0].0, same[0].1, names)
+        });
+        joined.collect()
     }
 
     /// Whether the values that a selection receives are all that it should receive. `exact_topics`: the

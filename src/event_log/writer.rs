@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -302,15 +303,15 @@ impl Thread {
         let (waiting, out_of_turn, ticks) = in_turn(waiting, self.memory.ticks());
         let plan = self.duplicates.plan(waiting, &self.memory);
         let now = SystemTime::now();
-        let records = plan.events.iter().map(|event| Record::of(event, now));
-        let records: Vec<_> = records.collect();
+        let record = |event| Record::of(event, now);
+        let records: Vec<_> = plan.events.iter().map(record).collect();
         let first = self.memory.next();
-        let id_of = |index| self.memory.id(first + index as u64);
-        let used = plan.used_keys(id_of, millis_since_1970(now));
+        let used = plan.used_keys(
+            |index| self.memory.id(first + index as u64),
+            millis_since_1970(now),
+        );
         let oldest = self.memory.extent().oldest;
         let oldest_presence = self.memory.oldest_presence();
-        let (outdated, unused) = self.memory.take_outdated_values();
-        let (has_dropped, uncertain_before) = self.memory.values_completeness();
         let batch = Batch {
             first,
             records: &records,
@@ -323,13 +324,7 @@ impl Thread {
                 used: &used,
                 forgotten: self.stored.keys_from..self.duplicates.keys.first(),
             },
-            values: ValueBatch {
-                kept: self.memory.values_in(self.stored.from..oldest),
-                outdated,
-                unused,
-                has_dropped,
-                uncertain_before,
-            },
+            values: value_batch(&self.memory, self.stored.from..oldest),
             evicted_at: self.memory.newest_evicted_at(now),
         };
         let began = Instant::now();
@@ -377,6 +372,20 @@ impl Thread {
         if events > 0 {
             self.listener.appended(events);
         }
+    }
+}
+
+/// The changes of the current values of topics that a commit makes, when it removes the events with these
+/// numbers.
+fn value_batch(memory: &MemoryLog, evicted: Range<u64>) -> ValueBatch {
+    let (outdated, unused) = memory.take_outdated_values();
+    let (has_dropped, uncertain_before) = memory.values_completeness();
+    ValueBatch {
+        kept: memory.values_in(evicted),
+        outdated,
+        unused,
+        has_dropped,
+        uncertain_before,
     }
 }
 

@@ -110,11 +110,7 @@ async fn answer(
     let subscription = SubscriptionRequest {
         from: resume_from(request, &parameters),
         wants_snapshots: parameters.snapshot,
-        at_head: if parameters.poll {
-            AtHead::End
-        } else {
-            AtHead::Wait
-        },
+        at_head: AtHead::of_poll(parameters.poll),
         legacy: policy.is_some_and(|policy| policy.legacy),
         selection: if must_wait {
             hub.default_selection()

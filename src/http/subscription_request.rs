@@ -20,7 +20,7 @@ use crate::{
     broadcaster::{Expiry, Hub, Permit, Subscribe},
     delivery::{AtHead, Snapshot, Subscriber, Subscription, with_snapshot},
     event::{EARLIEST, Framing, ResumeFrom, wire},
-    event_log::ResumeLookup,
+    event_log::{Cursor, ResumeLookup, ResumePoint},
     matching::Selection,
     metrics::Rejection,
     transport::{Connection, Shared, body},
@@ -139,20 +139,8 @@ impl SubscriptionRequest {
         }
         let mut head = event_stream();
         self.put_last_event_id(&mut head, start.gap.is_some());
-        let (start, snapshot) = if self.wants_snapshots {
-            let is_first = self.from == ResumeFrom::Snapshot;
-            with_snapshot(start, is_first, next, hub.log())
-        } else {
-            (start, Snapshot::Off)
-        };
-        let subscription = Subscription {
-            permit,
-            selection: self.selection,
-            expiry: self.expiry.take(),
-            start,
-            snapshot,
-            at_head: self.at_head,
-        };
+        let revocation = self.revocation.take();
+        let subscription = self.subscription(permit, (start, next), hub);
         let version = request.version();
         let Some((connection, token)) = connection.zip(token) else {
             let subscriber = Subscriber::new(hub.clone(), subscription, Framing::Plain);
@@ -160,13 +148,36 @@ impl SubscriptionRequest {
         };
         let framing = framing(version, &mut head);
         let subscriber = Subscriber::new(hub.clone(), subscription, framing);
-        connection.begin_stream(subscriber, self.revocation, token);
+        connection.begin_stream(subscriber, revocation, token);
         // actix-http sends only the response head. The module `transport` then sends the stream, with its own
         // HTTP chunks if the framing is chunked.
         let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
         let mut response = head.body(BodyStream::new(nothing));
         response.head_mut().no_chunking(true);
         Ok(response)
+    }
+
+    /// What the subscriber needs. `next`: the position of the next event when `start` was looked up.
+    fn subscription(
+        self,
+        permit: Permit,
+        (start, next): (ResumePoint<Cursor>, u64),
+        hub: &Hub,
+    ) -> Subscription {
+        let (start, snapshot) = if self.wants_snapshots {
+            let is_first = self.from == ResumeFrom::Snapshot;
+            with_snapshot(start, is_first, next, hub.log())
+        } else {
+            (start, Snapshot::Off)
+        };
+        Subscription {
+            permit,
+            selection: self.selection,
+            expiry: self.expiry,
+            start,
+            snapshot,
+            at_head: self.at_head,
+        }
     }
 
     /// Registers the subscriber. The inner error is a rejection that the client must learn from a `retry:` in

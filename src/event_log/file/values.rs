@@ -8,7 +8,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTra
 use super::{
     super::{
         record::Record,
-        values::{StoredValue, TopicValue},
+        stored_value::{StoredValue, TopicValue},
     },
     keys::corrupted,
     metadata::{FileMetadata, UNCERTAIN_BEFORE},

@@ -5,7 +5,8 @@ use std::{ops::Range, time::Instant};
 use super::{
     super::{
         read::{Entry, Portion, ValuesCursor, ValuesRead},
-        values::{LoadedValue, StoredValue, TopicValue, Value},
+        stored_value::{LoadedValue, StoredValue, TopicValue},
+        values::Value,
     },
     ENTRY_BYTES, MemoryLog,
 };
@@ -39,25 +40,36 @@ impl MemoryLog {
         let range = cursor.from..until;
         let exact_topics = selection.exact_topics();
         let known = exact_topics.as_deref();
-        let positions = known.map(|topics| values.positions_of(topics, selection));
-        let found: Box<dyn Iterator<Item = (u64, &Value)>> = match positions {
-            Some(positions) => {
-                let positions = positions.into_iter().filter(move |it| range.contains(it));
-                Box::new(positions.filter_map(|position| values.at(position)))
+        let mut bytes = 0;
+        // Returns false if the value does not fit into the portion.
+        let mut take = |value: &Value, names: &[&Topic]| {
+            if names.is_empty() {
+                return true;
             }
-            None => Box::new(values.range(range)),
+            if bytes > 0 && bytes + value.frame.len() > portion.bytes {
+                return false;
+            }
+            bytes += value.frame.len();
+            accept(value, names);
+            true
         };
-        let (mut bytes, mut topics) = (0, 0);
-        for (position, value) in found {
-            let is_too_much = bytes > 0 && bytes + value.frame.len() > portion.bytes;
-            if is_too_much || topics >= portion.topics {
-                return ValuesRead::More { from: position };
+        match known {
+            Some(topics) => {
+                for (position, value, names) in values.of_topics(topics, selection, &range) {
+                    if !take(value, &names) {
+                        return ValuesRead::More { from: position };
+                    }
+                }
             }
-            topics += value.audience.topics.len();
-            let names = values.topics_for((position, value), selection);
-            if !names.is_empty() {
-                accept(value, &names);
-                bytes += value.frame.len();
+            None => {
+                let mut topics = 0;
+                for (position, value) in values.range(range) {
+                    let names = || values.topics_for((position, value), selection);
+                    if topics >= portion.topics || !take(value, &names()) {
+                        return ValuesRead::More { from: position };
+                    }
+                    topics += value.audience.topics.len();
+                }
             }
         }
         let is_complete = values.is_complete(selection, known);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use redis::{RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::{record::Record, values::LoadedValue},
+    super::{record::Record, stored_value::LoadedValue},
     link::Link,
 };
 use crate::event::{EventId, Topic};

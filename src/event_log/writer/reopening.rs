@@ -69,8 +69,7 @@ impl Thread {
         let lost_keys = self.duplicates.keys.since(next_key);
         let known_keys = self.duplicates.keys.next().saturating_sub(keys.first);
         let found_keys = keys.used.into_iter().skip(known_keys as usize);
-        let stored_values = store.values().map_err(text)?;
-        let current_values = self.memory.values_in(0..about.first);
+        let values = store.values().map_err(text)?;
         let nothing = self.stored.from..self.stored.from;
         let trial = |first, records| Batch {
             first,
@@ -84,7 +83,7 @@ impl Thread {
                 used: &lost_keys,
                 forgotten: 0..0,
             },
-            values: stored_values.reduced_to(&current_values),
+            values: values.reduced_to(&self.memory.values_in(0..about.first)),
             evicted_at: None,
         };
         self.memory.take_outdated_values();
@@ -107,10 +106,9 @@ impl Thread {
         for key in found_keys {
             self.duplicates.keys.insert(key);
         }
-        self.sync_state = if about.unsynced {
-            SyncState::Marked
-        } else {
-            SyncState::AtRest
+        self.sync_state = match about.unsynced {
+            true => SyncState::Marked,
+            false => SyncState::AtRest,
         };
         Ok(store)
     }
