@@ -239,9 +239,13 @@ impl Values {
             .collect()
     }
 
-    /// The values at these positions.
+    /// The values at these positions. None if the range ends before its start.
     pub(super) fn range(&self, positions: Range<u64>) -> impl Iterator<Item = (u64, &Value)> {
-        let values = self.events.by_position.range(positions);
+        // `BTreeMap::range` panics if the range ends before its start.
+        let values = self
+            .events
+            .by_position
+            .range(positions.start..positions.end.max(positions.start));
         values.map(|(position, value)| (*position, value))
     }
 
