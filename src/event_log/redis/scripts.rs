@@ -257,7 +257,10 @@ impl Scripts {
     pub(super) fn since(&self, since: Since) -> ScriptInvocation<'_> {
         let mut call = self.since.key(self.names.log());
         match since {
-            Since::Age(age) => call.arg("").arg(age.as_millis() as u64),
+            Since::Age(age) => {
+                let millis = u64::try_from(age.as_millis());
+                call.arg("").arg(millis.unwrap_or(u64::MAX))
+            }
             Since::Time(time) => call.arg(millis_since_1970(time)).arg(0),
         };
         call
