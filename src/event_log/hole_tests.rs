@@ -14,9 +14,9 @@ fn log_with_a_hole(retention: Retention) -> MemoryLog {
     let log = MemoryLog::starting_at(event_id(5, 3), retention, topic("own"));
     let append = |n: u64| log.append(&Event::message(n.to_string()), Instant::now());
     assert_eq!([append(0), append(1)], [event_id(5, 3), event_id(5, 4)]);
-    log.begin_span(event_id(6, 1), true);
+    log.begin_span(event_id(6, 1));
     assert_eq!(append(2), event_id(6, 1));
-    log.begin_span(event_id(6, 9), false);
+    log.begin_span_after_hole(event_id(6, 9), None);
     assert_eq!(append(3), event_id(6, 9));
     log
 }
@@ -41,7 +41,7 @@ fn a_reader_at_a_hole_receives_a_gap_and_continues_after_the_hole() {
         gap,
         Gap::new(GapReason::Evicted, &"#6-1", Some(event_id(6, 8)), None)
     );
-    log.begin_span(event_id(7, 1), false);
+    log.begin_span_after_hole(event_id(7, 1), None);
     let gap = log.gap(8..9, &selection("own")).unwrap();
     assert_eq!(
         gap,
@@ -71,7 +71,7 @@ fn a_hole_is_not_retained_as_an_event() {
 
     assert_eq!(log.extent().oldest, 7);
     assert_eq!(log.id(7), event_id(6, 9));
-    log.begin_span(event_id(7, 1), false);
+    log.begin_span_after_hole(event_id(7, 1), None);
     log.append(&Event::message("4"), Instant::now());
     assert_eq!((log.extent().oldest, log.id(9)), (9, event_id(7, 1)));
 }

@@ -21,6 +21,7 @@ use super::{
     lane::{Bounds, Lane},
     read::{Entry, Extent, Portion, Read, ReadFrom, Retention},
     retained::Retained,
+    stored_value::LoadedValues,
 };
 use crate::event::{Audience, Event, EventId, Frame, GivenId, Hash128, Topic, content_hash, wire};
 
@@ -111,17 +112,23 @@ impl MemoryLog {
         self.retained.read().epoch_history.epoch()
     }
 
-    /// Sets the id of the next event to `first`. The ids of later events count up from `first`. If `follows`
-    /// is false, events before `first` may be missing. The next position then becomes a hole, an entry
-    /// without an event, unless the newest entry already is a hole. A subscriber that reads a hole receives a
-    /// gap.
-    pub(crate) fn begin_span(&self, first: EventId, follows: bool) {
+    /// Sets the id of the next event to `first`. The ids of later events count up from `first`.
+    pub(crate) fn begin_span(&self, first: EventId) {
+        let mut retained = self.retained.write();
+        let next = retained.next;
+        retained.epoch_history.begin_span(next, first, true);
+    }
+
+    /// Like [`Self::begin_span`], but events before `first` may be missing. The next position then becomes a
+    /// hole, an entry without an event, unless the newest entry already is a hole. A subscriber that reads a
+    /// hole receives a gap. `values` replace the current values of topics; `None`: the values may be outdated.
+    pub(super) fn begin_span_after_hole(&self, first: EventId, values: Option<&LoadedValues>) {
         let mut retained = self.retained.write();
         let retained = &mut *retained;
         let next = retained.next;
         let newest = retained.events.newest();
         let is_at_hole = newest.is_some_and(|entry| entry.is_hole() && entry.position + 1 == next);
-        if !follows && !is_at_hole {
+        if !is_at_hole {
             let hole = Entry {
                 position: next,
                 frame: Frame::default(),
@@ -131,10 +138,13 @@ impl MemoryLog {
             };
             retained.push(hole, false);
             retained.unknown_audience_before = retained.next;
-            retained.values.set_uncertain_before(next);
         }
         let next = retained.next;
-        retained.epoch_history.begin_span(next, first, follows);
+        retained.epoch_history.begin_span(next, first, false);
+        match values {
+            Some(values) => self.replace_values(retained, values, next, first),
+            None => retained.values.set_uncertain_before(next),
+        }
     }
 
     /// Advances the position of the next event to `next`. The skipped positions belong to presence events
@@ -195,7 +205,7 @@ impl MemoryLog {
                 .add(given.clone(), position, content_hash(event));
         }
         if event.audience.is_some() && !event.is_presence() {
-            retained.values.note(&entry, event.data().is_empty());
+            retained.values.update(&entry, event, id);
         }
         retained.push(entry, event.is_presence());
         retained.evict_beyond(self.retention, &self.own, now);

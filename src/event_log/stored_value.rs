@@ -20,9 +20,32 @@ pub(super) struct StoredValue {
 }
 
 /// A value that was read from Redis, where it has no position.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LoadedValue {
     pub(super) id: EventId,
     pub(super) event: Event,
     pub(super) topics: Vec<Topic>,
+}
+
+/// All values in Redis.
+#[derive(Debug, Default)]
+pub(super) struct LoadedValues {
+    /// In the order of their ids.
+    pub(super) values: Vec<LoadedValue>,
+    /// Whether Redis has dropped values at a limit.
+    pub(super) has_dropped: bool,
+    /// Whether the values in Redis may be outdated, or some may be missing, because of a loss.
+    pub(super) is_uncertain: bool,
+}
+
+impl LoadedValue {
+    /// The value at this position.
+    pub(super) fn at(&self, position: u64) -> StoredValue {
+        StoredValue {
+            position,
+            id: self.id,
+            event: self.event.clone(),
+            topics: self.topics.clone(),
+        }
+    }
 }

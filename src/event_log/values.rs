@@ -13,10 +13,10 @@ use std::{
 
 use super::{
     read::{Entry, ValueRetention, ValuesExtent},
-    stored_value::TopicValue,
+    stored_value::{StoredValue, TopicValue},
 };
 use crate::{
-    event::{Audience, Frame, Topic},
+    event::{Audience, Event, EventId, Frame, Topic},
     matching::Selection,
 };
 
@@ -32,7 +32,8 @@ pub(super) struct Values {
     events: ValueEvents,
     /// Whether values were dropped because of the retention limits.
     has_dropped: bool,
-    /// A topic without a value, or with one before this position, may have had a newer one that was lost.
+    /// Events before this position may have been lost: older values may be outdated, and missing ones may have
+    /// existed. 0: nothing was lost.
     uncertain_before: u64,
     /// How often all values were replaced.
     pub(super) replacements: u64,
@@ -54,6 +55,8 @@ struct ValueEvents {
 pub(crate) struct Value {
     pub(crate) frame: Frame,
     pub(crate) audience: Arc<Audience>,
+    /// The id that the log assigned to the event, if its publisher chose another one.
+    pub(crate) own_id: Option<EventId>,
     /// Whether the event is a private one with empty data, which hides an older public value.
     is_clear: bool,
     /// Number of topics of which this is a value.
@@ -70,10 +73,25 @@ struct Current {
     private: Option<u64>,
 }
 
+impl Value {
+    /// A value of no topic yet.
+    fn new(entry: &Entry, event: &Event, id: EventId) -> Self {
+        let topics = entry.audience.topics.len();
+        Self {
+            frame: entry.frame.clone(),
+            audience: entry.audience.clone(),
+            own_id: event.given_id().map(|_| id),
+            is_clear: event.data().is_empty(),
+            topics: 0,
+            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
+        }
+    }
+}
+
 impl Current {
     fn new(is_private: bool, position: u64) -> Self {
         let mut current = Self::default();
-        *current.of(is_private) = Some(position);
+        *current.slot(is_private) = Some(position);
         current
     }
 
@@ -81,7 +99,7 @@ impl Current {
         self.public.is_none() && self.private.is_none()
     }
 
-    fn of(&mut self, is_private: bool) -> &mut Option<u64> {
+    fn slot(&mut self, is_private: bool) -> &mut Option<u64> {
         if is_private {
             &mut self.private
         } else {
@@ -91,7 +109,7 @@ impl Current {
 }
 
 impl Values {
-    /// Creates an empty collection, for a log whose earlier events, if there were any, are lost.
+    /// Creates an empty collection. Nothing counts as lost or dropped yet.
     pub(super) fn new(retention: ValueRetention) -> Self {
         Self {
             retention,
@@ -110,17 +128,21 @@ impl Values {
         }
     }
 
-    /// Updates the values with the newest event of the log. `is_clear`: its data is empty.
-    pub(super) fn note(&mut self, entry: &Entry, is_clear: bool) {
+    /// Updates the values with the newest event of the log, to which the log assigned this id.
+    pub(super) fn update(&mut self, entry: &Entry, event: &Event, id: EventId) {
         if self.retention.topics == 0 {
             self.has_dropped = true;
             return;
         }
         let is_private = entry.audience.private;
+        let is_clear = event.data().is_empty();
+        let value = Value::new(entry, event, id);
+        let is_too_large = value.bytes > self.retention.bytes;
+        self.has_dropped |= is_too_large;
         let mut topics = 0;
         for topic in &entry.audience.topics {
             let Some(current) = self.topics.get_mut(topic) else {
-                if !is_clear {
+                if !is_clear && !is_too_large {
                     topics += 1;
                     let current = Current::new(is_private, entry.position);
                     self.topics.insert(topic.clone(), current);
@@ -128,33 +150,35 @@ impl Values {
                 continue;
             };
             // The event names the topic twice.
-            if *current.of(is_private) == Some(entry.position) {
+            if *current.slot(is_private) == Some(entry.position) {
                 continue;
             }
             self.events.release(topic, current, true);
-            if !is_private {
+            if !is_private || is_too_large {
                 self.events.release(topic, current, false);
             }
-            if !is_clear || current.public.is_some() {
-                *current.of(is_private) = Some(entry.position);
+            if !is_too_large && (!is_clear || current.public.is_some()) {
+                *current.slot(is_private) = Some(entry.position);
                 topics += 1;
             }
             if current.is_empty() {
                 self.topics.remove(topic);
             }
         }
-        self.events.insert(entry, is_clear, topics);
+        self.events.insert(entry.position, value, topics);
         self.drop_beyond_retention();
     }
 
     /// Adds values that were stored: an event, and the topics of which it is the current value. Call this
-    /// before newer events are noted, in the order of the positions.
-    pub(super) fn restore(&mut self, entry: &Entry, is_clear: bool, topics: &[Topic]) {
-        for topic in topics {
+    /// before newer events are added, in the order of the positions.
+    pub(super) fn restore(&mut self, entry: &Entry, stored: &StoredValue) {
+        for topic in &stored.topics {
             let current = self.topics.entry(topic.clone()).or_default();
-            *current.of(entry.audience.private) = Some(entry.position);
+            *current.slot(entry.audience.private) = Some(entry.position);
         }
-        self.events.insert(entry, is_clear, topics.len());
+        let value = Value::new(entry, &stored.event, stored.id);
+        self.events
+            .insert(entry.position, value, stored.topics.len());
         self.drop_beyond_retention();
     }
 
@@ -170,10 +194,10 @@ impl Values {
                 let Some(current) = self.topics.get_mut(topic) else {
                     continue;
                 };
-                if *current.of(is_private) != Some(position) {
+                if *current.slot(is_private) != Some(position) {
                     continue;
                 }
-                *current.of(is_private) = None;
+                *current.slot(is_private) = None;
                 self.events.note_outdated(topic, is_private, position);
                 // A private event with empty data has nothing left to hide.
                 if !is_private && self.events.is_clear(current.private) {
@@ -239,7 +263,7 @@ impl Values {
             .collect()
     }
 
-    /// The values at these positions. None if the range ends before its start.
+    /// The values at these positions. Empty if the range ends before its start.
     pub(super) fn range(&self, positions: Range<u64>) -> impl Iterator<Item = (u64, &Value)> {
         // `BTreeMap::range` panics if the range ends before its start.
         let values = self
@@ -315,7 +339,7 @@ impl Values {
             let is_private = value.audience.private;
             for topic in &value.audience.topics {
                 let current = self.topics.get(topic).copied();
-                let is_current = |mut current: Current| *current.of(is_private) == Some(position);
+                let is_current = |mut current: Current| *current.slot(is_private) == Some(position);
                 let known = |found: &[TopicValue]| {
                     let of_position = found.iter().rev();
                     let mut of_position = of_position.take_while(|it| it.position == position);
@@ -336,25 +360,19 @@ impl Values {
 
 impl ValueEvents {
     /// Adds an event that is a value of this number of topics.
-    fn insert(&mut self, entry: &Entry, is_clear: bool, topics: usize) {
+    fn insert(&mut self, position: u64, mut value: Value, topics: usize) {
         if topics == 0 {
             return;
         }
-        let value = Value {
-            frame: entry.frame.clone(),
-            audience: entry.audience.clone(),
-            is_clear,
-            topics,
-            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
-        };
+        value.topics = topics;
         self.bytes += value.bytes;
-        self.by_position.insert(entry.position, value);
+        self.by_position.insert(position, value);
     }
 
     /// Removes the public or private value of a topic from `current`, if it has one. Removes the event if it
     /// is not a value of another topic.
     fn release(&mut self, topic: &Topic, current: &mut Current, is_private: bool) {
-        let Some(position) = current.of(is_private).take() else {
+        let Some(position) = current.slot(is_private).take() else {
             return;
         };
         self.note_outdated(topic, is_private, position);

@@ -5,7 +5,7 @@ use sse_broadcaster::{Event, EventId, Topic};
 
 use crate::support::{
     client::{SseEvent, Stream, connect_small},
-    mercure::{MARKER, MercureHub, PATH, Publisher, form, grant, token, until_marker},
+    mercure::{MARKER, MercureHub, PATH, Publisher, bearer, form, grant, token, until_marker},
     server::{block_on, wait_until_closed},
 };
 
@@ -170,6 +170,10 @@ fn values_are_bounded_in_bytes_and_can_be_switched_off() {
     let (values, end) = snapshot(&mut stream);
     assert!((1..=4).contains(&values.len()), "{}", values.len());
     assert_eq!(end, partial(&[]).1);
+    // An event that exceeds the limit alone does not push out the others.
+    publish(&mut publisher, "/large", &"x".repeat(5000));
+    let mut stream = hub.subscribe("match=*&snapshot=1");
+    assert_eq!(snapshot(&mut stream).0, values);
 
     let hub = MercureHub::with(|config| config.stream.retained_topics = 0);
     hub.publisher().publish_on("/a");
@@ -360,4 +364,52 @@ fn an_embedding_application_gets_snapshots_too() {
     let mut stream = hub.subscribe("match=/a&snapshot=1");
 
     assert_eq!(stream.event().unwrap().id, Some(id.to_string()));
+}
+
+#[test]
+fn a_gap_of_presence_events_is_followed_by_a_snapshot_too() {
+    let hub = MercureHub::with(|config| {
+        config.hub.subscriptions = true;
+        config.stream.presence_history = 1;
+        config.stream.queue = 1;
+    });
+    let reader = token(json!([grant("subscribe", &["*"])]));
+    let id = hub.publisher().publish_on("/a");
+    for _ in 0..3 {
+        hub.subscribe("match=/other");
+    }
+    hub.server.wait_for_live(0);
+
+    let headers = format!("{}Last-Event-ID: {id}\r\n", bearer(&reader));
+    let mut stream = hub.open("match=*&snapshot=1", &headers);
+
+    let gap = stream.event().unwrap();
+    assert_eq!((gap.name.as_deref(), gap.id), (Some("gap"), None));
+    assert_eq!(snapshot(&mut stream), complete(&["/a"]));
+}
+
+#[test]
+fn a_client_that_is_cut_after_a_value_with_a_reused_id_loses_nothing() {
+    let hub = hub();
+    let mut publisher = hub.publisher();
+    publisher.publish("topic=/a&data=a&id=urn:again");
+    for topic in ["/b", "/c", "/d"] {
+        publisher.publish_on(topic);
+    }
+    let mut stream = hub.subscribe("match=*&snapshot=1");
+    assert_eq!(stream.event().unwrap().id.as_deref(), Some("urn:again"));
+    // The hub's own id of the same event, after which the client can resume for certain.
+    let id = stream.checkpoint().unwrap();
+    drop(stream);
+    publisher.publish("topic=/e&data=e&id=urn:again");
+
+    let header = format!("Last-Event-ID: {id}\r\n");
+    let mut stream = hub.open("match=*&snapshot=1", &header);
+
+    assert_eq!(stream.event().unwrap().gap()["reason"], "evicted");
+    let mut values = Vec::new();
+    while values.len() < 5 {
+        values.push(stream.event().unwrap().data);
+    }
+    assert_eq!(values, ["a", "/b", "/c", "/d", "e"]);
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::event::{Gap, wire};
 
 impl Subscriber {
-    /// Moves the cursor to `position`, past missing events. Returns a gap to send, or [`Next::Nothing`] if it
+    /// Moves the cursor to `position`, past missing events, or to the head if a snapshot follows. Returns a gap to send, or [`Next::Nothing`] if it
     /// is certain that none of these events was for this subscriber.
     pub(super) fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
@@ -41,10 +41,13 @@ impl Subscriber {
     }
 
     /// Returns a gap to send, because presence events (events about active subscriptions) after the cursor
-    /// may have been evicted. The cursor does not move.
+    /// may have been evicted. The cursor does not move, unless a snapshot follows the gap.
     pub(super) fn presence_gap(&mut self) -> Next {
-        let gap = self.hub.log().gap_of_presence(self.position.cursor);
+        let mut gap = self.hub.log().gap_of_presence(self.position.cursor);
         self.position.announced = self.position.cursor;
+        if self.snapshot.is_on() {
+            self.begin_snapshot(&mut gap);
+        }
         self.hub.metrics().count_gap(gap.reason);
         Next::Bytes(wire::gap(&gap).bytes(self.framing))
     }

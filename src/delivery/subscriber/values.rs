@@ -27,6 +27,10 @@ impl Subscriber {
             } else {
                 batch.push(&value.frame);
             }
+            if let Some(id) = value.own_id {
+                // A client that is cut off here must not resume after another event with the same id.
+                batch.push(&wire::checkpoint(id));
+            }
             taken += 1;
         });
         self.snapshot = match read {

@@ -5,13 +5,14 @@ use std::{ops::Range, time::Instant};
 use super::{
     super::{
         read::{Entry, Portion, ValuesCursor, ValuesRead},
-        stored_value::{LoadedValue, StoredValue, TopicValue},
+        retained::Retained,
+        stored_value::{LoadedValues, StoredValue, TopicValue},
         values::Value,
     },
     ENTRY_BYTES, MemoryLog,
 };
 use crate::{
-    event::{Topic, wire},
+    event::{EventId, Topic, wire},
     matching::Selection,
 };
 
@@ -84,42 +85,51 @@ impl MemoryLog {
         let mut retained = self.retained.write();
         for value in stored {
             let entry = self.entry_of(&value);
-            let is_clear = value.event.data().is_empty();
-            retained.values.restore(&entry, is_clear, &value.topics);
+            retained.values.restore(&entry, &value);
         }
     }
 
-    /// Replaces all values by those that were read from Redis, in the order of their ids. A value whose event
-    /// is in memory, after the newest hole, has the position of the event. Older ones have the positions
-    /// before, which must be free. Those of events that memory does not have yet are left out.
-    pub(in crate::event_log) fn load_values(&self, loaded: Vec<LoadedValue>) {
+    /// Replaces all values by those that were read from Redis. A value whose event is in memory, after the
+    /// newest hole, has the position of the event. Values of events that memory does not have yet are left out.
+    pub(in crate::event_log) fn load_values(&self, loaded: &LoadedValues) {
         let mut retained = self.retained.write();
-        let retained = &mut *retained;
-        retained.values.clear();
-        let newest = retained.epoch_history.id_before(retained.next);
-        let is_known = |value: &LoadedValue| newest.is_some_and(|newest| value.id <= newest);
-        let loaded: Vec<_> = loaded.into_iter().filter(is_known).collect();
         let first = retained.first_without_hole();
         let first_id = retained.epoch_history.id(first);
-        let older = loaded.partition_point(|value| value.id < first_id) as u64;
-        for (n, value) in (0..).zip(loaded) {
-            let position = match n < older {
-                true => first - older + n,
-                false => match retained.epoch_history.after(value.id) {
-                    Some(after) => after - 1,
-                    None => continue,
-                },
-            };
-            let LoadedValue { id, event, topics } = value;
-            let stored = StoredValue {
-                position,
-                id,
-                event,
-                topics,
-            };
-            let is_clear = stored.event.data().is_empty();
+        let newest = retained.epoch_history.id_before(retained.next);
+        self.replace_values(&mut retained, loaded, first, first_id);
+        for value in &loaded.values {
+            let position = retained.epoch_history.after(value.id);
+            let is_here = value.id >= first_id && newest.is_some_and(|newest| value.id <= newest);
+            if let Some(after) = position.filter(|_| is_here) {
+                let stored = value.at(after - 1);
+                let entry = self.entry_of(&stored);
+                retained.values.restore(&entry, &stored);
+            }
+        }
+    }
+
+    /// Replaces all values by those that were read from Redis and that are older than the event at position
+    /// `first`, which has the id `first_id`. They get made-up positions before it; only their order matters.
+    pub(super) fn replace_values(
+        &self,
+        retained: &mut Retained,
+        loaded: &LoadedValues,
+        first: u64,
+        first_id: EventId,
+    ) {
+        retained.values.clear();
+        let older = loaded.values.partition_point(|value| value.id < first_id);
+        for (n, value) in (0..).zip(&loaded.values[..older]) {
+            let stored = value.at(first - older as u64 + n);
             let entry = self.entry_of(&stored);
-            retained.values.restore(&entry, is_clear, &stored.topics);
+            retained.values.restore(&entry, &stored);
+        }
+        if loaded.has_dropped {
+            retained.values.set_dropped();
+        }
+        if loaded.is_uncertain {
+            let next = retained.next;
+            retained.values.set_uncertain_before(next);
         }
     }
 

@@ -21,14 +21,15 @@ use super::{
         memory::MemoryLog,
         once,
         read::Retention,
+        stored_value::LoadedValues,
     },
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     error::reason,
     link::Link,
-    scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits},
+    scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits, ValueState},
     values::load_values,
 };
-use crate::event::{Event, EventId, Topic};
+use crate::event::{Event, EventId, GapReason, Topic};
 
 /// How long an `XREAD` waits for a new entry before it returns without one, in milliseconds.
 const BLOCK: usize = 1000;
@@ -89,7 +90,7 @@ pub(super) async fn load(
     newest.reverse();
     let before = newest.first().map(|entry| entry.item.before());
     let values = load_values(link, &mut connection).await;
-    let values = values.map_err(|err| reason(&err))?;
+    let mut values = values.map_err(|err| reason(&err))?;
     // If there are no entries, all events may have been evicted. So memory continues after the last id of the
     // log.
     let mut last = before.unwrap_or(heartbeat.last.into());
@@ -102,13 +103,23 @@ pub(super) async fn load(
     newest.retain(|entry| entry.item.id() != last.id);
     note_ticks(link, &newest);
     let moment = Instant::now();
-    take(&memory, &mut last, newest, |at| {
+    take(&memory, &mut last, newest, None, |at| {
         let age = Duration::from_millis(heartbeat.now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
-    memory.load_values(values);
-    link.note_value_state(&memory, heartbeat.value_state);
-    Ok((memory, last))
+    values.is_uncertain |= heartbeat.value_state == ValueState::Lost;
+    memory.load_values(&values);
+    // Catch up with the values, because some may be of newer events.
+    loop {
+        let from = format!("({}", last.id.bare());
+        let call = link.scripts.read(&from, BATCH);
+        let batch = read(call.invoke_async(&mut connection), entries).await?;
+        if batch.is_empty() {
+            return Ok((memory, last));
+        }
+        note_ticks(link, &batch);
+        take(&memory, &mut last, batch, None, |_| moment);
+    }
 }
 
 /// Updates the count of the ticker's messages in `link` if these entries contain newer ones.
@@ -145,58 +156,87 @@ fn size(entry: &Entry) -> usize {
     }
 }
 
-/// What [`take`] has appended to memory.
-#[derive(Debug, Clone, Copy, Default)]
-struct Taken {
-    events: usize,
-    /// Whether events are missing before one of the entries.
-    has_hole: bool,
+/// What is missing before an entry of the stream.
+enum MissingBefore {
+    Nothing,
+    /// This number of presence events.
+    Presence(u64),
+    /// Any events, for this reason.
+    Events(GapReason),
 }
 
-/// Appends entries to memory. Where events are missing between entries, memory records it. `last` is the position of the last entry in memory, and is updated. `when`
+impl MissingBefore {
+    /// What is missing between the position `last` and this item.
+    fn of(item: &Item, last: Reached) -> Self {
+        // The last seq that may be missing before this entry. If the entry starts an epoch that continues
+        // another one, this is a seq of that other epoch.
+        let until = match item {
+            Item::Begins(_, Some(after)) => after.id.seq,
+            _ => item.before().id.seq,
+        };
+        let skipped = until.saturating_sub(last.id.seq);
+        match item.missing_after(last) {
+            None => Self::Nothing,
+            Some(Missing::Presence) if skipped <= MAX_SKIPPED => Self::Presence(skipped),
+            Some(Missing::Presence) => Self::Events(GapReason::Evicted),
+            Some(Missing::Events(reason)) => Self::Events(reason),
+        }
+    }
+
+    /// Why events are missing before the first of these entries before which some are. `None`: none is missing.
+    fn reason(entries: &[Entry], mut last: Reached) -> Option<GapReason> {
+        entries.iter().find_map(|Entry { item, .. }| {
+            let missing = Self::of(item, last);
+            last = item.reached();
+            match missing {
+                Self::Events(reason) => Some(reason),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Appends entries to memory, and returns how many of them are events. Where events are missing between
+/// entries, memory records it, and `values` replace the current values of topics. `last` is the position of the last entry in memory, and is updated. `when`
 /// returns the `Instant` from which the age of an entry is measured, given its time in milliseconds since
 /// 1970.
 fn take(
     memory: &MemoryLog,
     last: &mut Reached,
     entries: Vec<Entry>,
+    values: Option<&LoadedValues>,
     when: impl Fn(u64) -> Instant,
-) -> Taken {
-    let mut taken = Taken::default();
+) -> usize {
+    let mut taken = 0;
     let mut run: Vec<(Event, Instant)> = Vec::new();
     let append = |run: &mut Vec<(Event, Instant)>| {
         memory.append_all(run.iter().map(|(event, at)| (event, *at)));
         run.clear();
     };
     for Entry { item, at, .. } in entries {
-        let missing = item.missing_after(*last);
-        // The last seq that may be missing before this entry. If the entry starts an epoch that continues
-        // another one, this is a seq of that other epoch.
-        let until = match &item {
-            Item::Begins(_, Some(after)) => after.id.seq,
-            _ => item.before().id.seq,
-        };
-        let skipped = until.saturating_sub(last.id.seq);
+        let missing = MissingBefore::of(&item, *last);
         *last = item.reached();
-        let is_presence = missing == Some(Missing::Presence) && skipped <= MAX_SKIPPED;
-        if is_presence {
+        if let MissingBefore::Presence(skipped) = missing {
             append(&mut run);
             memory.skip_presence_until(memory.next().saturating_add(skipped));
         }
-        let follows = missing.is_none() || is_presence;
-        taken.has_hole |= !follows;
+        let has_hole = matches!(missing, MissingBefore::Events(_));
         match item {
             Item::Begins(id, _) | Item::Unreadable(id) => {
                 append(&mut run);
-                memory.begin_span(after(id), follows);
+                if has_hole {
+                    memory.begin_span_after_hole(after(id), values);
+                } else {
+                    memory.begin_span(after(id));
+                }
             }
             Item::Event { id, event, .. } => {
-                if !follows {
+                if has_hole {
                     append(&mut run);
-                    memory.begin_span(id, false);
+                    memory.begin_span_after_hole(id, values);
                 }
                 run.push((event, when(at)));
-                taken.events += 1;
+                taken += 1;
             }
         }
     }
@@ -213,8 +253,6 @@ pub(super) struct Follower {
     pub(super) last: Reached,
     /// Whether this node can read the log. False after a failed read or connection, until a read succeeds.
     pub(super) is_reading: Arc<AtomicBool>,
-    /// Whether events were missed since the current values of topics were read from Redis.
-    pub(super) has_missed: bool,
 }
 
 impl Follower {
@@ -269,22 +307,14 @@ impl Follower {
             if !more && self.last.id.epoch > MAX_EPOCH && self.is_replaced(&mut connection).await? {
                 self.last = EventId { epoch: 0, seq: 0 }.into();
             }
-            self.take(first);
+            self.take(first, &mut connection).await?;
             while more {
                 let from = format!("({}", self.last.id.bare());
                 let call = self.link.scripts.read(&from, BATCH);
                 let batch = read(call.invoke_async(&mut connection), entries).await?;
                 let bytes: usize = batch.iter().map(size).sum();
                 more = bytes >= BATCH.bytes / 2 || batch.len() >= BATCH.entries / 2;
-                self.take(batch);
-            }
-            if self.has_missed {
-                // The missed events may have been values of topics. Redis knows the values.
-                let values = load_values(&self.link, &mut connection).await;
-                self.memory.load_values(values.map_err(|err| reason(&err))?);
-                let state = self.link.value_state();
-                self.link.note_value_state(&self.memory, state);
-                self.has_missed = false;
+                self.take(batch, &mut connection).await?;
             }
             if self.link.connections() != number {
                 return Ok(());
@@ -305,15 +335,36 @@ impl Follower {
             .is_some_and(|newest| newest.item.id() < self.last.id))
     }
 
-    /// Appends entries to memory, counts their events in the metrics, and wakes the subscribers.
-    fn take(&mut self, entries: Vec<Entry>) {
+    /// Appends entries to memory, counts their events in the metrics, and wakes the subscribers. If events are
+    /// missing before an entry, first reads the current values of topics from Redis, because the missing events
+    /// may have changed them.
+    async fn take(
+        &mut self,
+        entries: Vec<Entry>,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), String> {
         if entries.is_empty() {
-            return;
+            return Ok(());
         }
+        let values = match MissingBefore::reason(&entries, self.last) {
+            Some(missing) => {
+                let values = load_values(&self.link, connection).await;
+                let mut values = values.map_err(|err| reason(&err))?;
+                values.is_uncertain |= missing == GapReason::Epoch;
+                Some(values)
+            }
+            None => None,
+        };
         note_ticks(&self.link, &entries);
         let now = Instant::now();
-        let taken = take(&self.memory, &mut self.last, entries, |_| now);
-        self.has_missed |= taken.has_hole;
-        self.listener.appended(taken.events);
+        let taken = take(
+            &self.memory,
+            &mut self.last,
+            entries,
+            values.as_ref(),
+            |_| now,
+        );
+        self.listener.appended(taken);
+        Ok(())
     }
 }

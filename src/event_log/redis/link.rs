@@ -207,7 +207,7 @@ impl Link {
         *self.remembered_keys.lock() = (heartbeat.keys, heartbeat.oldest_key);
         let value_state = self.value_state.replace(heartbeat.value_state);
         if let Some(memory) = memory.filter(|_| value_state != heartbeat.value_state) {
-            self.note_value_state(memory, heartbeat.value_state);
+            Self::note_value_state(memory, heartbeat.value_state);
         }
         let before = self.epoch.replace(heartbeat.epoch);
         if before != heartbeat.epoch && before != 0 {
@@ -221,13 +221,8 @@ impl Link {
         Ok(heartbeat)
     }
 
-    /// The state of the current values of topics in Redis, according to the last heartbeat.
-    pub(super) fn value_state(&self) -> ValueState {
-        self.value_state.get()
-    }
-
     /// Notes in memory which values may be missing or outdated in Redis.
-    pub(super) fn note_value_state(&self, memory: &MemoryLog, state: ValueState) {
+    fn note_value_state(memory: &MemoryLog, state: ValueState) {
         match state {
             ValueState::Complete => {}
             ValueState::Dropped => memory.set_values_dropped(),

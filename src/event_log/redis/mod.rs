@@ -277,7 +277,6 @@ impl Node {
             listener: listener.clone(),
             last,
             is_reading,
-            has_missed: false,
         };
         let ticking = Ticking {
             link: link.clone(),

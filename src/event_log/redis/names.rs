@@ -48,7 +48,7 @@ impl Names {
     ///   subscriptions);
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;
     /// - `values`: four numbers about [`values`](Self::values): how many there are, their bytes, how many are
-    ///   private, and the largest score in [`value_order`](Self::value_order);
+    ///   private, and the largest score in [`value_order`](Self::value_order). `off` if values are not kept;
     /// - `value_state`: `dropped` if values were dropped at a limit, `lost` if values may be missing or
     ///   outdated. Absent while all are there;
     /// - `ticks`: number of the ticker's next message;

@@ -161,7 +161,7 @@ impl Scripts {
         &self.node
     }
 
-    /// Prepares a call of a script, with the four keys that all scripts except read.lua need.
+    /// Prepares a call of a script, with the four keys that all scripts except read.lua and since.lua need.
     fn on_log<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(self.names.log()).key(self.names.about());

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use redis::{RedisError, aio::MultiplexedConnection};
 
 use super::{
-    super::{record::Record, stored_value::LoadedValue},
+    super::{
+        record::Record,
+        stored_value::{LoadedValue, LoadedValues},
+    },
     link::Link,
 };
 use crate::event::{EventId, Topic};
@@ -15,16 +18,16 @@ use crate::event::{EventId, Topic};
 const PAGE: usize = 256;
 
 /// A response to `HSCAN`: the next cursor, and fields with their values.
-type Page = (u64, Vec<(String, Vec<u8>)>);
+type Page = (u64, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// Reads all values, in the order of their ids. A value that another program wrote is left out.
 ///
-/// Other nodes may append meanwhile. If a value was replaced after some were read, the newer one may be among
-/// the values, or none. The node reads the newer event from the stream.
+/// Other nodes may append meanwhile. If a value is replaced during the scan, the result has the old value, the
+/// new one, or, if it is cleared, neither. The node reads the newer event from the stream.
 pub(super) async fn load_values(
     link: &Link,
     connection: &mut MultiplexedConnection,
-) -> Result<Vec<LoadedValue>, RedisError> {
+) -> Result<LoadedValues, RedisError> {
     let mut values: BTreeMap<EventId, LoadedValue> = BTreeMap::new();
     let mut cursor = 0_u64;
     loop {
@@ -35,15 +38,22 @@ pub(super) async fn load_values(
         let (next, page) = match scanned {
             // Another program wrote to this name. The heartbeat reports the values as lost, and append.lua
             // begins again without them.
-            Err(err) if err.code() == Some("WRONGTYPE") => return Ok(Vec::new()),
+            Err(err) if err.code() == Some("WRONGTYPE") => {
+                return Ok(LoadedValues {
+                    is_uncertain: true,
+                    ..LoadedValues::default()
+                });
+            }
             scanned => scanned?,
         };
         for (field, value) in page {
-            let Some((id, record)) = parse(&value) else {
-                log::warn!("the log has a value that no broadcaster wrote, for the topic {field}");
+            let topic = std::str::from_utf8(&field).ok();
+            let topic = topic.and_then(|field| field.strip_prefix(['+', '-']));
+            let Some(((id, record), topic)) = parse(&value).zip(topic) else {
+                log::warn!("the log has a value that no broadcaster wrote");
                 continue;
             };
-            let topic = Topic::of_hub(field.get(1..).unwrap_or_default());
+            let topic = Topic::of_hub(topic);
             let value = values.entry(id).or_insert_with(|| LoadedValue {
                 id,
                 event: record.event(),
@@ -55,10 +65,38 @@ pub(super) async fn load_values(
             }
         }
         if next == 0 {
-            return Ok(values.into_values().collect());
+            break;
         }
         cursor = next;
     }
+    let (has_dropped, is_uncertain) = read_state(link, connection).await?;
+    Ok(LoadedValues {
+        values: values.into_values().collect(),
+        has_dropped,
+        is_uncertain,
+    })
+}
+
+/// Whether Redis has dropped values, and whether they may be outdated. Call this after the values were read, so
+/// that a loss in between is noticed.
+async fn read_state(
+    link: &Link,
+    connection: &mut MultiplexedConnection,
+) -> Result<(bool, bool), RedisError> {
+    let names = link.scripts.names();
+    let mut get = redis::cmd("HMGET");
+    get.arg(names.about()).arg("values").arg("value_state");
+    let (counters, state): (Option<String>, Option<String>) = get.query_async(connection).await?;
+    let mut length = redis::cmd("HLEN");
+    let number: u64 = length.arg(names.values()).query_async(connection).await?;
+    let counted = counters.and_then(|counters| counters.split(' ').next()?.parse().ok());
+    let is_uncertain = state.as_deref() == Some("lost") || counted.is_none();
+    // Other nodes may have added or removed some in between.
+    let is_emptied = number == 0 && counted.is_some_and(|counted: u64| counted > 0);
+    Ok((
+        state.as_deref() == Some("dropped"),
+        is_uncertain || is_emptied,
+    ))
 }
 
 /// Parses a value: the id of the event, and the event.

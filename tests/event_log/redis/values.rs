@@ -138,8 +138,15 @@ fn redis_drops_the_values_that_were_updated_least_recently() {
     assert_snapshot(&cluster, 0, &values, false);
     cluster.published(0, &format!("topic=large&data={}", "x".repeat(99_900)));
     assert_eq!(counters(&cluster)[0], 1);
-    cluster.published(0, &format!("topic=larger&data={}", "x".repeat(101_000)));
-    assert_eq!(counters(&cluster)[0], 0);
+    // An event that exceeds the limit alone does not push out the others.
+    let larger = "x".repeat(101_000);
+    cluster.published(0, &format!("topic=larger&topic=large&data={larger}"));
+    cluster.published(0, "topic=small&data=small");
+    cluster.published(0, &format!("topic=larger&data={larger}"));
+    assert_eq!(counters(&cluster)[0], 1);
+    cluster.nodes[0].stop();
+    cluster.nodes[0].start();
+    assert_snapshot(&cluster, 0, &["small"], false);
 }
 
 #[test]
@@ -195,6 +202,9 @@ fn a_node_that_missed_events_reads_the_values_again() {
     cluster.nodes[1].network.mend();
 
     assert_eq!(stream.event().unwrap().gap()["reason"], "evicted");
+    for data in ["missed", "c"] {
+        assert_eq!(stream.event().unwrap().data, data);
+    }
     assert_snapshot(&cluster, 1, &["missed", "c"], true);
 }
 
@@ -259,4 +269,23 @@ fn a_stream_that_begins_before_another_epoch_continues_in_it() {
         assert_eq!(stream.event().unwrap().data, n.to_string());
     }
     assert_snapshot(&cluster, 0, &["3"], true);
+}
+
+#[test]
+fn values_that_were_switched_off_for_a_while_are_not_restored() {
+    let values = |topics| format!("{QUIET}[stream]\nhistory = 1\nretained_topics = {topics}\n");
+    let on = Cluster::start(1, &values(5));
+    on.published(0, "topic=a&data=old");
+    let off = Cluster::with_redis(on.redis, 1, &values(0));
+    off.published(0, "topic=a&data=new");
+    off.published(0, "topic=b&data=b");
+
+    let on = Cluster::with_redis(off.redis, 1, &values(5));
+    on.published(0, "topic=c&data=c");
+
+    eventually("the value of c", || {
+        let (values, is_complete) = snapshot(&on, 0);
+        (values.contains(&"c".to_owned()) && !values.contains(&"old".to_owned()) && !is_complete)
+            .then_some(())
+    });
 }

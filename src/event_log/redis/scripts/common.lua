@@ -1,4 +1,4 @@
--- Functions that the other scripts share, except read.lua. This file is prepended to each of them.
+-- Functions that the other scripts share, except read.lua and since.lua. This file is prepended to each of them.
 --
 -- The scripts generate the ids of entries, not Redis: the hash `about` has the current epoch (`epoch`) and
 -- the seq of its last entry (`seq`). So no id is assigned twice, even if another program deletes, evicts,
@@ -33,8 +33,11 @@ local LARGEST_COUNT = '4503599627370496'
 -- must accept it, or the next heartbeat would begin another epoch. So this limit is lower than LARGEST_COUNT.
 local LARGEST_EPOCH = '2251799813685248'
 
+-- '%d' is faster, but wrong for large numbers where Redis has 32 bits.
+local WHOLE = string.format('%d', 2 ^ 52) == LARGEST_COUNT and '%d' or '%.0f'
+
 local function text(number)
-  return string.format('%d', number)
+  return string.format(WHOLE, number)
 end
 
 -- The clock of Redis, in us since 1970.

@@ -1,6 +1,6 @@
--- Keeps the current values of topics, for append.lua. The hash `values` has the values, as the names of the
--- keys describe (names.rs), and the sorted set `value_order` their fields, least recently updated first. A
--- script notes all of its events and then saves the changes together.
+-- Keeps the current values of topics, for append.lua. The hash `values` has the values (names.rs describes their
+-- format), and the sorted set `value_order` their fields, least recently updated first. A script notes all of its
+-- events and then saves the changes together.
 
 -- Returns the state that the other functions need. `to` is the state from begin_appending.
 local function begin_values(to, values, value_order, max_values, max_bytes)
@@ -41,12 +41,26 @@ end
 -- is kept while it hides a public value. `scope` is '+' (public) or '-' (private) followed by the topics, each
 -- after a line break, or '' if the event is no value.
 local function note_value(to, scope, id, record, data)
-  if scope == '' or to.max_values == 0 then
+  if scope == '' then
+    return
+  end
+  if to.max_values == 0 then
+    to.is_off = true
     return
   end
   local is_private = string.sub(scope, 1, 1) == '-'
   to.has_private = to.has_private or is_private
   local value = id .. ' ' .. to.now .. ' ' .. #record .. ' ' .. record .. data
+  local _, topics = string.gsub(scope, '\n', '')
+  if topics * #value + #scope > to.max_bytes then
+    -- The event alone exceeds the limit: its topics have no value.
+    for topic in string.gmatch(scope, '\n([^\n]+)') do
+      change_value(to, '+' .. topic, false)
+      change_value(to, '-' .. topic, false)
+    end
+    redis.call('HSETNX', to.log.about, 'value_state', 'dropped')
+    return
+  end
   for topic in string.gmatch(scope, '\n([^\n]+)') do
     if is_private then
       change_value(to, '-' .. topic, (data ~= '' or has_public(to, '+' .. topic)) and value)
@@ -143,6 +157,12 @@ end
 
 -- Saves what note_value noted, except for the counters, which save_counters saves.
 local function save_values(to)
+  if to.is_off and to.log.values ~= 'off' then
+    -- The values become outdated. If they are switched on again, begin without them.
+    redis.call('DEL', to.values, to.order)
+    redis.call('HSET', to.log.about, 'value_state', 'lost')
+    to.log.values = 'off'
+  end
   if #to.fields == 0 then
     return
   end
