@@ -82,8 +82,8 @@ impl ArchiveCursor {
 
     /// Encodes fetched items for the subscriber, and moves the cursor past them. Stops when at least `most`
     /// topics of events were matched, or when no fetched item is left. The next call continues with the
-    /// remaining items. Also stops before a gap if `snapshot` is on, and begins it; the caller must then read
-    /// the snapshot instead of more items.
+    /// remaining items. If `snapshot` is on and events are missing, adds the gap, begins the snapshot and stops;
+    /// the caller must then read the snapshot instead of more items.
     pub(crate) fn take(
         &mut self,
         most: usize,

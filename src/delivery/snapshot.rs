@@ -11,7 +11,7 @@ pub(crate) enum Snapshot {
     /// The subscriber did not ask for snapshots.
     Off,
     /// The subscriber reads events. If some are missing, it receives a gap and then a snapshot.
-    AfterGap,
+    OnGap,
     /// The subscriber reads the values before its cursor.
     Reading(ValuesCursor),
 }
@@ -26,7 +26,7 @@ impl Snapshot {
     }
 
     /// Begins a snapshot after a gap. Removes the id from the gap: a client that is disconnected during the
-    /// snapshot must not resume after it.
+    /// snapshot must not resume after the gap, because it would lose the other values.
     pub(crate) fn begin_after(&mut self, gap: &mut Gap, log: &MemoryLog) {
         gap.resumed_after = None;
         *self = Self::Reading(log.begin_values());
@@ -45,7 +45,7 @@ pub(crate) fn with_snapshot(
     let mut snapshot = if is_first {
         Snapshot::Reading(log.begin_values())
     } else {
-        Snapshot::AfterGap
+        Snapshot::OnGap
     };
     let Some(mut gap) = start.gap else {
         return (start, snapshot);

@@ -52,8 +52,8 @@ pub(crate) struct Gap {
     /// gap, or `earliest` if that id is unknown. Characters outside ASCII are
     /// [percent-encoded](crate::event::given_id::to_uri). Truncated to [`Gap::MAX_REQUESTED`] characters.
     pub(crate) requested: String,
-    /// The id after which the stream continues. `None`: this id is unknown, and the stream continues with the
-    /// oldest retained event.
+    /// The id after which the stream continues. `None`: a snapshot follows, or this id is unknown, and the
+    /// stream continues with the oldest retained event.
     pub(crate) resumed_after: Option<EventId>,
     /// How many of the missing events this subscriber would have received. `None`: unknown.
     pub(crate) missed: Option<u64>,

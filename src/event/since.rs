@@ -32,7 +32,7 @@ impl Since {
     }
 }
 
-/// Writes the age or the time as clients do.
+/// Writes the age or the time in its normal form: `90m` becomes `1h 30m`.
 impl fmt::Display for Since {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

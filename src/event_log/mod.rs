@@ -39,6 +39,7 @@ mod stored_value;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod value_events;
 mod values;
 mod waiting;
 mod writer;

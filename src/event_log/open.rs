@@ -40,7 +40,7 @@ pub(crate) fn open(
             let epoch = millis_since_1970(SystemTime::now());
             let memory = MemoryLog::new(epoch, retention, topic);
             // The events of an earlier process are lost.
-            memory.set_history(Some(Instant::now()), None);
+            memory.set_loss_times(Some(Instant::now()), None);
             let memory = Arc::new(memory);
             let duplicates = Duplicates::new(publishing, KeyIndex::new(publishing));
             let appender = MemoryAppender {
@@ -144,7 +144,7 @@ fn read(
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
     let moment_of = |at| moment.checked_sub(age_of(at, now)).unwrap_or(moment);
-    memory.set_history(
+    memory.set_loss_times(
         about.lost_at.map(moment_of),
         about.evicted_at.map(moment_of),
     );

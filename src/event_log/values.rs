@@ -5,24 +5,17 @@
 //! subscriber receives the newest that it may read. An event with empty data clears the value of its topics.
 //! A private one only hides the public value, from those who may read it.
 
-use std::{
-    collections::{BTreeMap, HashMap, btree_map},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::Range};
 
 use super::{
     read::{Entry, ValueRetention, ValuesExtent},
     stored_value::{StoredValue, TopicValue},
+    value_events::{Current, Value, ValueEvents},
 };
 use crate::{
-    event::{Audience, Event, EventId, Frame, Topic},
+    event::{Event, EventId, Topic},
     matching::Selection,
 };
-
-/// Approximate memory of a value beside its event, in bytes, and of each topic of which it is the value.
-const VALUE_BYTES: usize = 100;
-const TOPIC_BYTES: usize = 100;
 
 /// The values of a log, with their positions.
 #[derive(Debug)]
@@ -37,75 +30,6 @@ pub(super) struct Values {
     uncertain_before: u64,
     /// How often all values were replaced.
     pub(super) replacements: u64,
-}
-
-/// The events that are values of at least one topic.
-#[derive(Debug, Default)]
-struct ValueEvents {
-    by_position: BTreeMap<u64, Value>,
-    bytes: usize,
-    /// The log file has the values before this position in its table of values.
-    stored_before: u64,
-    /// The values before `stored_before` that are no longer current for a topic.
-    outdated: Vec<TopicValue>,
-}
-
-/// An event that is the value of at least one topic.
-#[derive(Debug)]
-pub(crate) struct Value {
-    pub(crate) frame: Frame,
-    pub(crate) audience: Arc<Audience>,
-    /// The id that the log assigned to the event, if its publisher chose another one.
-    pub(crate) own_id: Option<EventId>,
-    /// Whether the event is a private one with empty data, which hides an older public value.
-    is_clear: bool,
-    /// Number of topics of which this is a value.
-    topics: usize,
-    /// Memory of the value and its event, in bytes.
-    bytes: usize,
-}
-
-/// The positions of the values of a topic.
-#[derive(Debug, Clone, Copy, Default)]
-struct Current {
-    public: Option<u64>,
-    /// Always newer than `public`.
-    private: Option<u64>,
-}
-
-impl Value {
-    /// A value of no topic yet.
-    fn new(entry: &Entry, event: &Event, id: EventId) -> Self {
-        let topics = entry.audience.topics.len();
-        Self {
-            frame: entry.frame.clone(),
-            audience: entry.audience.clone(),
-            own_id: event.given_id().map(|_| id),
-            is_clear: event.data().is_empty(),
-            topics: 0,
-            bytes: entry.bytes + VALUE_BYTES + TOPIC_BYTES * topics,
-        }
-    }
-}
-
-impl Current {
-    fn new(is_private: bool, position: u64) -> Self {
-        let mut current = Self::default();
-        *current.slot(is_private) = Some(position);
-        current
-    }
-
-    fn is_empty(&self) -> bool {
-        self.public.is_none() && self.private.is_none()
-    }
-
-    fn slot(&mut self, is_private: bool) -> &mut Option<u64> {
-        if is_private {
-            &mut self.private
-        } else {
-            &mut self.public
-        }
-    }
 }
 
 impl Values {
@@ -246,8 +170,8 @@ impl Values {
         private.or_else(|| value(current.public))
     }
 
-    /// The topics of a value that the selection asks for, and of which this is the value that its subscribers
-    /// receive.
+    /// Those topics of the event that the selection asks for, and whose value, for these subscribers, is this
+    /// event.
     pub(super) fn topics_for<'a>(
         &self,
         (position, value): (u64, &'a Value),
@@ -314,13 +238,13 @@ impl Values {
         is_all || exact_topics.is_some_and(|topics| topics.iter().all(is_certain))
     }
 
-    /// From now on, notes which of the values before this position are no longer current, until
-    /// [`Self::take_outdated`] returns them. The log file has these values.
+    /// The log file has the values before this position. Records which of them stop being current, for
+    /// [`Self::take_outdated`].
     pub(super) fn set_stored_before(&mut self, position: u64) {
         self.events.stored_before = position;
     }
 
-    /// The values before [`Self::set_stored_before`] that are no longer current, since the last call. Also
+    /// The stored values that stopped being current since the last call. Also
     /// returns the positions of those that are no longer the value of any topic.
     pub(super) fn take_outdated(&mut self) -> (Vec<TopicValue>, Vec<u64>) {
         let outdated = std::mem::take(&mut self.events.outdated);
@@ -355,54 +279,5 @@ impl Values {
             }
         }
         found
-    }
-}
-
-impl ValueEvents {
-    /// Adds an event that is a value of this number of topics.
-    fn insert(&mut self, position: u64, mut value: Value, topics: usize) {
-        if topics == 0 {
-            return;
-        }
-        value.topics = topics;
-        self.bytes += value.bytes;
-        self.by_position.insert(position, value);
-    }
-
-    /// Removes the public or private value of a topic from `current`, if it has one. Removes the event if it
-    /// is not a value of another topic.
-    fn release(&mut self, topic: &Topic, current: &mut Current, is_private: bool) {
-        let Some(position) = current.slot(is_private).take() else {
-            return;
-        };
-        self.note_outdated(topic, is_private, position);
-        if let btree_map::Entry::Occupied(mut value) = self.by_position.entry(position) {
-            value.get_mut().topics -= 1;
-            if value.get().topics == 0 {
-                self.bytes -= value.remove().bytes;
-            }
-        }
-    }
-
-    fn pop_first(&mut self) -> Option<(u64, Value)> {
-        let (position, value) = self.by_position.pop_first()?;
-        self.bytes -= value.bytes;
-        Some((position, value))
-    }
-
-    fn note_outdated(&mut self, topic: &Topic, is_private: bool, position: u64) {
-        if position < self.stored_before {
-            self.outdated.push(TopicValue {
-                topic: topic.clone(),
-                is_private,
-                position,
-            });
-        }
-    }
-
-    /// Whether the value at this position is a private event with empty data.
-    fn is_clear(&self, position: Option<u64>) -> bool {
-        let value = position.and_then(|position| self.by_position.get(&position));
-        value.is_some_and(|value| value.is_clear)
     }
 }

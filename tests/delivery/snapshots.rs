@@ -1,7 +1,7 @@
 //! `snapshot=1`: a subscriber first receives the current value of each topic, then what follows.
 
 use serde_json::json;
-use sse_broadcaster::{Event, EventId, Topic};
+use sse_broadcaster::config::LogKindName;
 
 use crate::support::{
     client::{SseEvent, Stream, connect_small},
@@ -327,7 +327,7 @@ fn values_survive_a_restart_of_a_file_log() {
         MercureHub::with(|config| {
             config.stream.history = 2;
             config.stream.retained_topics = 10;
-            config.log.kind = sse_broadcaster::config::LogKindName::File;
+            config.log.kind = LogKindName::File;
             config.log.path = path.clone();
         })
     };
@@ -353,17 +353,6 @@ fn values_survive_a_restart_of_a_file_log() {
     assert_eq!(snapshot(&mut public), complete(&["both", "/a", "/b"]));
     assert_eq!(snapshot(&mut cleared), complete(&[]));
     assert_eq!(snapshot(&mut private), complete(&["both", "secret", "/b"]));
-}
-
-#[test]
-fn an_embedding_application_gets_snapshots_too() {
-    let hub = hub();
-    let event = Event::message("a").on(Topic::parse("/a").unwrap());
-    let id: EventId = block_on(hub.server.hub.publish(event)).unwrap();
-
-    let mut stream = hub.subscribe("match=/a&snapshot=1");
-
-    assert_eq!(stream.event().unwrap().id, Some(id.to_string()));
 }
 
 #[test]
@@ -407,9 +396,7 @@ fn a_client_that_is_cut_after_a_value_with_a_reused_id_loses_nothing() {
     let mut stream = hub.open("match=*&snapshot=1", &header);
 
     assert_eq!(stream.event().unwrap().gap()["reason"], "evicted");
-    let mut values = Vec::new();
-    while values.len() < 5 {
-        values.push(stream.event().unwrap().data);
+    for value in ["a", "/b", "/c", "/d", "e"] {
+        assert_eq!(stream.event().unwrap().data, value);
     }
-    assert_eq!(values, ["a", "/b", "/c", "/d", "e"]);
 }

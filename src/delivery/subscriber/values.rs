@@ -38,7 +38,7 @@ impl Subscriber {
             ValuesRead::End { is_complete } => {
                 let last_id = log.id_before(until);
                 batch.push(&wire::end_of_snapshot(last_id, is_complete));
-                Snapshot::AfterGap
+                Snapshot::OnGap
             }
         };
         self.hub.metrics().deliveries.inc_by(taken);

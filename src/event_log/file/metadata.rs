@@ -7,7 +7,7 @@ use super::keys::corrupted;
 pub(super) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 pub(super) const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("about");
 
-/// The constants up to `UNSYNCED` are keys of the table `about`, the log's metadata. This one is the key of
+/// The constants below are keys of the table `about`, the log's metadata. This one is the key of
 /// the file format's version.
 pub(super) const FORMAT: &str = "format";
 pub(super) const EPOCH: &str = "epoch";

@@ -1,5 +1,5 @@
-//! The current values of topics in a log file, as far as their events were evicted: the records of the
-//! events, and the topics of which each is the public or the private value.
+//! The current values of topics whose newest event was evicted from a log file: the records of these events,
+//! and the topics of which each is the public or the private value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,8 @@ const DROPPED: &str = "values_dropped";
 /// The changes of the values.
 #[derive(Debug, Default)]
 pub(in crate::event_log) struct ValueBatch {
-    /// The values among the events that are removed.
+    /// Values whose events this commit removes from the table of events. Their records move to the table of
+    /// values.
     pub(in crate::event_log) kept: Vec<TopicValue>,
     /// Stored values that are no longer current.
     pub(in crate::event_log) outdated: Vec<TopicValue>,

@@ -8,7 +8,7 @@ use super::{super::record::millis_since_1970, MemoryLog};
 impl MemoryLog {
     /// Sets when events were last found to be lost, and when the newest evicted event was appended. `None`:
     /// never, or no event was evicted.
-    pub(in crate::event_log) fn set_history(
+    pub(in crate::event_log) fn set_loss_times(
         &self,
         lost_at: Option<Instant>,
         evicted_at: Option<Instant>,

@@ -7,7 +7,7 @@ use super::{
         read::{Entry, Portion, ValuesCursor, ValuesRead},
         retained::Retained,
         stored_value::{LoadedValues, StoredValue, TopicValue},
-        values::Value,
+        value_events::Value,
     },
     ENTRY_BYTES, MemoryLog,
 };

@@ -3,7 +3,7 @@
 -- KEYS: log.
 -- ARGV: a time in ms since 1970, or '' and an age in ms.
 -- Returns a list with this entry (empty if there is none), a list with the newest entry, the time in ms, and
--- whether the first entry of the stream was found (1 or 0).
+-- 1 if that entry is the oldest one in the stream, otherwise 0.
 local log = KEYS[1]
 local begin = tonumber(ARGV[1])
 if not begin then
@@ -26,15 +26,15 @@ local function first_from(epoch, seq)
   return redis.call('XRANGE', log, string.format('%.0f-%.0f', epoch, seq), '+', 'COUNT', 1)[1]
 end
 
--- The smallest number from `low` to `high` for which `is_since` returns true. It does for `high`. Ids of other
+-- The smallest number from `low` to `high` for which `holds` returns true. It must return true for `high`. Ids of other
 -- programs can be too large for Lua's numbers, so the number of steps is bounded.
-local function smallest(low, high, is_since)
+local function smallest(low, high, holds)
   for _ = 1, 64 do
     if low >= high then
       break
     end
     local middle = math.floor((low + high) / 2)
-    if is_since(middle) then
+    if holds(middle) then
       high = middle
     else
       low = middle + 1
