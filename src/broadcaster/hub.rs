@@ -207,7 +207,8 @@ impl Hub {
 
     /// Returns the selection (compiled matchers and rights) for these matchers and this token. If a
     /// subscriber already has the same matchers and rights, its selection is shared instead of compiled
-    /// again. `names_topics`: see [`Selection::names_topics`]. Fails if a matcher is invalid or the memory for matchers is exhausted.
+    /// again. `names_topics`: see [`Selection::names_topics`]. Fails if a matcher is invalid or the memory for
+    /// matchers is exhausted.
     pub(crate) async fn select(
         &self,
         matchers: Vec<MatcherText>,

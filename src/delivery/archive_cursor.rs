@@ -121,7 +121,8 @@ impl ArchiveCursor {
             topics += audience.topics.len();
             self.is_announced = selection.selects(&audience);
             if self.is_announced {
-                push_event(&mut batch, &wire::event(id, &event), &audience, selection);
+                let topics = (&audience.topics, audience.private);
+                push_event(&mut batch, &wire::event(id, &event), topics, selection);
                 events += 1;
             }
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::{
-    event::{Audience, Batch, Frame, Framing},
+    event::{Audience, Batch, Frame, Framing, Topic},
     event_log::Entry,
     matching::Selection,
 };
@@ -32,16 +32,16 @@ pub(crate) struct RoundBuilder {
     batch: Batch,
 }
 
-/// Adds an event of this audience to a batch for subscribers with this selection. If they want to know the
-/// topics for which they receive it, adds these.
-pub(crate) fn push_event(
+/// Adds an event to a batch for subscribers with this selection. If they want to know for which topics they
+/// receive it, adds those of `topics`, which are some or all topics of the event.
+pub(crate) fn push_event<'a>(
     batch: &mut Batch,
     frame: &Frame,
-    audience: &Audience,
+    (topics, is_private): (impl IntoIterator<Item = &'a Topic>, bool),
     selection: &Selection,
 ) {
     if selection.names_topics() {
-        let topics = selection.named(&audience.topics, audience.private);
+        let topics = selection.named(topics, is_private);
         batch.push(&frame.with_topics(&topics));
     } else {
         batch.push(frame);
@@ -65,7 +65,8 @@ impl RoundBuilder {
             return;
         }
         self.arrived = self.arrived.min(entry.appended);
-        push_event(&mut self.batch, &entry.frame, &entry.audience, selection);
+        let Audience { topics, private } = &*entry.audience;
+        push_event(&mut self.batch, &entry.frame, (topics, *private), selection);
         self.events.push((seq, self.batch.len()));
     }
 

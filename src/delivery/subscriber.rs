@@ -296,7 +296,13 @@ impl Subscriber {
             };
             same = Some((audience, is_for_it));
             if is_for_it {
-                push_event(&mut batch, &entry.frame, &entry.audience, &self.selection);
+                let Audience { topics, private } = &*entry.audience;
+                push_event(
+                    &mut batch,
+                    &entry.frame,
+                    (topics, *private),
+                    &self.selection,
+                );
                 taken += 1;
                 announced = entry.position + 1;
             }

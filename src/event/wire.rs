@@ -25,12 +25,15 @@ pub(crate) fn heartbeat() -> Frame {
 /// The name of checkpoints: events whose only purpose is to set a client's last event id.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
+/// The data of checkpoints, except for that at the end of a snapshot.
+const NO_DATA: &str = "{}";
+
 /// Creates a checkpoint, an event that sets the client's last event id to `id`. The client must already have
 /// received all of its events up to `id`. The data is `{}`, because some clients parse the data of every
 /// event as JSON.
 pub(crate) fn checkpoint(id: EventId) -> Frame {
     let mut text = BytesMut::new();
-    put_checkpoint(&mut text, Some(id));
+    put_checkpoint(&mut text, Some(id), NO_DATA);
     Frame::new(&text)
 }
 
@@ -38,14 +41,12 @@ pub(crate) fn checkpoint(id: EventId) -> Frame {
 /// which the stream continues. `None`: this id is unknown. `is_complete`: no value may be missing or outdated.
 pub(crate) fn end_of_snapshot(last_id: Option<EventId>, is_complete: bool) -> Frame {
     let mut text = BytesMut::new();
-    put_line(&mut text, "event", format_args!("{CHECKPOINT}"));
-    if let Some(id) = last_id {
-        put_line(&mut text, "id", format_args!("{id}"));
-    }
-    let extent = if is_complete { "complete" } else { "partial" };
-    let data = format_args!("{{\"snapshot\":\"{extent}\"}}");
-    put_line(&mut text, "data", data);
-    text.put_u8(b'\n');
+    let data = if is_complete {
+        "{\"snapshot\":\"complete\"}"
+    } else {
+        "{\"snapshot\":\"partial\"}"
+    };
+    put_checkpoint(&mut text, last_id, data);
     Frame::new(&text)
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
     put_retry(&mut text, retry);
     text.extend_from_slice(b": connected\n");
     if last_id.is_some() {
-        put_checkpoint(&mut text, last_id);
+        put_checkpoint(&mut text, last_id, NO_DATA);
     }
     if let Some(gap) = gap {
         put_gap(&mut text, gap);
@@ -81,7 +82,7 @@ pub(crate) fn greeting(retry: Duration, last_id: Option<EventId>, gap: Option<&G
 pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
     put_retry(&mut text, retry);
-    put_checkpoint(&mut text, last_id);
+    put_checkpoint(&mut text, last_id, NO_DATA);
     Frame::new(&text)
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn goodbye(retry: Duration, last_id: Option<EventId>) -> Frame {
 /// continues. `None`: this id is unknown.
 pub(crate) fn end_of_poll(last_id: Option<EventId>) -> Frame {
     let mut text = BytesMut::new();
-    put_checkpoint(&mut text, last_id);
+    put_checkpoint(&mut text, last_id, NO_DATA);
     Frame::new(&text)
 }
 
@@ -134,12 +135,13 @@ fn put_retry(text: &mut BytesMut, retry: Duration) {
     put_line(text, "retry", format_args!("{}", retry.as_millis()));
 }
 
-fn put_checkpoint(text: &mut BytesMut, last_id: Option<EventId>) {
+fn put_checkpoint(text: &mut BytesMut, last_id: Option<EventId>, data: &str) {
     put_line(text, "event", format_args!("{CHECKPOINT}"));
     if let Some(id) = last_id {
         put_line(text, "id", format_args!("{id}"));
     }
-    text.extend_from_slice(b"data: {}\n\n");
+    put_line(text, "data", format_args!("{data}"));
+    text.put_u8(b'\n');
 }
 
 fn put_gap(text: &mut BytesMut, gap: &Gap) {

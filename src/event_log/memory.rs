@@ -55,7 +55,8 @@ impl MemoryLog {
     }
 
     /// Creates an empty log whose first event will have the id `first`. The position of this event is the
-    /// `seq` of its id, but at most half of `u64::MAX`, so that counting up cannot overflow. Events without a topic are on `topic`.
+    /// `seq` of its id, but at most half of `u64::MAX`, so that counting up cannot overflow. Events without a
+    /// topic are on `topic`.
     pub(crate) fn starting_at(first: EventId, retention: Retention, topic: Topic) -> Self {
         Self::starting_at_position(first.seq.min(u64::MAX / 2), first, retention, topic)
     }
@@ -191,14 +192,7 @@ impl MemoryLog {
         let now = newest.map_or(now, |newest| newest.appended.max(now));
         let position = retained.next;
         let id = retained.epoch_history.id(position);
-        let frame = wire::event(id, event);
-        let entry = Entry {
-            position,
-            bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
-            frame,
-            appended: now,
-            audience: self.audience(event),
-        };
+        let entry = self.entry(position, id, event, now);
         if let Some(given) = event.given_id() {
             retained
                 .given
@@ -210,6 +204,18 @@ impl MemoryLog {
         retained.push(entry, event.is_presence());
         retained.evict_beyond(self.retention, &self.own, now);
         id
+    }
+
+    /// Encodes an event that has this position and id, and was appended at this time.
+    fn entry(&self, position: u64, id: EventId, event: &Event, appended: Instant) -> Entry {
+        let frame = wire::event(id, event);
+        Entry {
+            position,
+            bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
+            frame,
+            appended,
+            audience: self.audience(event),
+        }
     }
 
     /// The position that the next appended event will have.

@@ -170,7 +170,7 @@ fn restore_values(
 ) -> Result<(), redb::Error> {
     let stored = store.values()?;
     memory.set_values_stored_before(about.first);
-    memory.restore_values(stored.values);
+    memory.restore_values(&stored.values);
     if stored.has_dropped {
         memory.set_values_dropped();
     }

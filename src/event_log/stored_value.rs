@@ -10,18 +10,9 @@ pub(super) struct TopicValue {
     pub(super) position: u64,
 }
 
-/// A value that was stored: an event, and the topics of which it is the current value.
+/// A value that a file or Redis has: an event, and the topics of which it is the current value.
 #[derive(Debug)]
 pub(super) struct StoredValue {
-    pub(super) position: u64,
-    pub(super) id: EventId,
-    pub(super) event: Event,
-    pub(super) topics: Vec<Topic>,
-}
-
-/// A value that was read from Redis, where it has no position.
-#[derive(Debug, Clone)]
-pub(super) struct LoadedValue {
     pub(super) id: EventId,
     pub(super) event: Event,
     pub(super) topics: Vec<Topic>,
@@ -31,21 +22,9 @@ pub(super) struct LoadedValue {
 #[derive(Debug, Default)]
 pub(super) struct LoadedValues {
     /// In the order of their ids.
-    pub(super) values: Vec<LoadedValue>,
+    pub(super) values: Vec<StoredValue>,
     /// Whether Redis has dropped values at a limit.
     pub(super) has_dropped: bool,
     /// Whether the values in Redis may be outdated, or some may be missing, because of a loss.
     pub(super) is_uncertain: bool,
-}
-
-impl LoadedValue {
-    /// The value at this position.
-    pub(super) fn at(&self, position: u64) -> StoredValue {
-        StoredValue {
-            position,
-            id: self.id,
-            event: self.event.clone(),
-            topics: self.topics.clone(),
-        }
-    }
 }

@@ -244,8 +244,8 @@ impl Values {
         self.events.stored_before = position;
     }
 
-    /// The stored values that stopped being current since the last call. Also
-    /// returns the positions of those that are no longer the value of any topic.
+    /// The stored values that stopped being current since the last call. Also returns the positions of those
+    /// that are no longer the value of any topic.
     pub(super) fn take_outdated(&mut self) -> (Vec<TopicValue>, Vec<u64>) {
         let outdated = std::mem::take(&mut self.events.outdated);
         let positions = outdated.iter().map(|value| value.position);

@@ -256,15 +256,21 @@ fn a_stream_that_is_cut_within_a_snapshot_resumes_without_a_loss() {
     assert_eq!(until_marker(&mut stream), ["/b", "/c", "new"]);
 }
 
-#[test]
-fn a_drain_within_a_snapshot_leaves_the_id_of_the_last_value() {
+/// A hub with 20 large values, and a stream of them, of which the server can send only some before they are read.
+fn within_a_snapshot() -> (MercureHub, Publisher, Stream) {
     let hub = MercureHub::with(|config| config.stream.retained_bytes = 256 << 20);
     let mut publisher = hub.publisher();
     for n in 0..20 {
         publish(&mut publisher, &format!("/{n}"), &"x".repeat(500_000));
     }
     let socket = connect_small(hub.addr());
-    let mut stream = Stream::request_on(socket, &format!("{PATH}?match=*&snapshot=1"), b"");
+    let stream = Stream::request_on(socket, &format!("{PATH}?match=*&snapshot=1"), b"");
+    (hub, publisher, stream)
+}
+
+#[test]
+fn a_drain_within_a_snapshot_leaves_the_id_of_the_last_value() {
+    let (hub, _, mut stream) = within_a_snapshot();
     let first = stream.event().unwrap().id;
     block_on(hub.server.hub.drain()).unwrap();
 
@@ -299,13 +305,7 @@ fn presence_events_are_no_values() {
 
 #[test]
 fn events_that_arrive_during_a_snapshot_are_received_once_and_after_it() {
-    let hub = MercureHub::with(|config| config.stream.retained_bytes = 256 << 20);
-    let mut publisher = hub.publisher();
-    for n in 0..20 {
-        publish(&mut publisher, &format!("/{n}"), &"x".repeat(500_000));
-    }
-    let socket = connect_small(hub.addr());
-    let mut stream = Stream::request_on(socket, &format!("{PATH}?match=*&snapshot=1"), b"");
+    let (_hub, mut publisher, mut stream) = within_a_snapshot();
     assert_eq!(stream.event().unwrap().data.len(), 500_000);
     publish(&mut publisher, "/19", "new");
     publisher.mark();

@@ -7,8 +7,8 @@ use super::{
 use crate::event::{Gap, wire};
 
 impl Subscriber {
-    /// Moves the cursor to `position`, past missing events, or to the head if a snapshot follows. Returns a gap to send, or [`Next::Nothing`] if it
-    /// is certain that none of these events was for this subscriber.
+    /// Moves the cursor to `position`, past missing events, or to the head if a snapshot follows. Returns a gap
+    /// to send, or [`Next::Nothing`] if it is certain that none of these events was for this subscriber.
     pub(super) fn skip_to(&mut self, position: u64) -> Next {
         let lost = self.position.cursor..position;
         self.position.cursor = position;

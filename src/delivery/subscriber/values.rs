@@ -2,7 +2,7 @@
 
 use super::{BATCH_BYTES, Next, Subscriber};
 use crate::{
-    delivery::snapshot::Snapshot,
+    delivery::{round::push_event, snapshot::Snapshot},
     event::{Batch, wire},
     event_log::{Portion, ValuesCursor, ValuesRead},
 };
@@ -20,13 +20,8 @@ impl Subscriber {
         let (log, selection) = (self.hub.log(), &self.selection);
         let until = self.position.cursor;
         let read = log.read_values(cursor, until, selection, portion, |value, topics| {
-            if selection.names_topics() {
-                let topics = topics.iter().copied();
-                let topics = selection.named(topics, value.audience.private);
-                batch.push(&value.frame.with_topics(&topics));
-            } else {
-                batch.push(&value.frame);
-            }
+            let topics = (topics.iter().copied(), value.audience.private);
+            push_event(&mut batch, &value.frame, topics, selection);
             if let Some(id) = value.own_id {
                 // A client that is cut off here must not resume after another event with the same id.
                 batch.push(&wire::checkpoint(id));

@@ -86,13 +86,12 @@ pub(super) fn read(
         let record: Record = serde_json::from_slice(bytes.value())
             .map_err(|err| corrupted(format!("value {seq}: {err}")))?;
         values.push(StoredValue {
-            position: seq,
             id: EventId { epoch, seq },
             event: record.event(),
             topics: topics.remove(&seq).unwrap_or_default(),
         });
     }
-    if !topics.is_empty() || values.last().is_some_and(|last| last.position >= first) {
+    if !topics.is_empty() || values.last().is_some_and(|last| last.id.seq >= first) {
         return Err(corrupted("its values do not match its events".to_owned()));
     }
     Ok(StoredValues {
@@ -113,14 +112,14 @@ impl StoredValues {
             ..ValueBatch::default()
         };
         for stored in &self.values {
-            if !used.contains(&stored.position) {
-                batch.unused.push(stored.position);
+            if !used.contains(&stored.id.seq) {
+                batch.unused.push(stored.id.seq);
             }
             let is_private = stored.event.audience.as_ref().is_some_and(|it| it.private);
             let topics = stored.topics.iter().map(|topic| TopicValue {
                 topic: topic.clone(),
                 is_private,
-                position: stored.position,
+                position: stored.id.seq,
             });
             batch.outdated.extend(topics.filter(|it| !is_current(it)));
         }

@@ -16,8 +16,8 @@ use crate::{
 
 impl MemoryLog {
     /// Tries to find in memory where a subscriber starts. Succeeds for [`ResumeFrom::Now`] and
-    /// [`ResumeFrom::Snapshot`], and for [`ResumeFrom::After`] if [`Self::cursor_after`] returns a position. Otherwise returns `None`, and the
-    /// archive must decide.
+    /// [`ResumeFrom::Snapshot`], and for [`ResumeFrom::After`] if [`Self::cursor_after`] returns a position.
+    /// Otherwise returns `None`, and the archive must decide.
     pub(crate) fn find(
         &self,
         from: &ResumeFrom,

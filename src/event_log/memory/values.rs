@@ -4,15 +4,15 @@ use std::{ops::Range, time::Instant};
 
 use super::{
     super::{
-        read::{Entry, Portion, ValuesCursor, ValuesRead},
+        read::{Portion, ValuesCursor, ValuesRead},
         retained::Retained,
         stored_value::{LoadedValues, StoredValue, TopicValue},
         value_events::Value,
     },
-    ENTRY_BYTES, MemoryLog,
+    MemoryLog,
 };
 use crate::{
-    event::{EventId, Topic, wire},
+    event::{EventId, Topic},
     matching::Selection,
 };
 
@@ -79,14 +79,18 @@ impl MemoryLog {
         }
     }
 
-    /// Adds values that were stored. Call this before events are appended, in the order of the positions,
-    /// which must be before that of the first event.
-    pub(in crate::event_log) fn restore_values(&self, stored: Vec<StoredValue>) {
+    /// Adds the values of a file, in the order of their ids. Each has the `seq` of its id as its position, which
+    /// must be before that of the first event. Call this before events are appended.
+    pub(in crate::event_log) fn restore_values(&self, stored: &[StoredValue]) {
         let mut retained = self.retained.write();
         for value in stored {
-            let entry = self.entry_of(&value);
-            retained.values.restore(&entry, &value);
+            self.restore(&mut retained, value.id.seq, value);
         }
+    }
+
+    fn restore(&self, retained: &mut Retained, position: u64, value: &StoredValue) {
+        let entry = self.entry(position, value.id, &value.event, Instant::now());
+        retained.values.restore(&entry, value);
     }
 
     /// Replaces all values by those that were read from Redis. A value whose event is in memory, after the
@@ -101,9 +105,7 @@ impl MemoryLog {
             let position = retained.epoch_history.after(value.id);
             let is_here = value.id >= first_id && newest.is_some_and(|newest| value.id <= newest);
             if let Some(after) = position.filter(|_| is_here) {
-                let stored = value.at(after - 1);
-                let entry = self.entry_of(&stored);
-                retained.values.restore(&entry, &stored);
+                self.restore(&mut retained, after - 1, value);
             }
         }
     }
@@ -120,9 +122,7 @@ impl MemoryLog {
         retained.values.clear();
         let older = loaded.values.partition_point(|value| value.id < first_id);
         for (n, value) in (0..).zip(&loaded.values[..older]) {
-            let stored = value.at(first - older as u64 + n);
-            let entry = self.entry_of(&stored);
-            retained.values.restore(&entry, &stored);
+            self.restore(retained, first - older as u64 + n, value);
         }
         if loaded.has_dropped {
             retained.values.set_dropped();
@@ -130,25 +130,6 @@ impl MemoryLog {
         if loaded.is_uncertain {
             let next = retained.next;
             retained.values.set_uncertain_before(next);
-        }
-    }
-
-    fn entry_of(
-        &self,
-        StoredValue {
-            position,
-            id,
-            event,
-            ..
-        }: &StoredValue,
-    ) -> Entry {
-        let frame = wire::event(*id, event);
-        Entry {
-            position: *position,
-            bytes: ENTRY_BYTES + frame.len() + event.bytes_beside_data(),
-            frame,
-            appended: Instant::now(),
-            audience: self.audience(event),
         }
     }
 

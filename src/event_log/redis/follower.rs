@@ -197,9 +197,9 @@ impl MissingBefore {
 }
 
 /// Appends entries to memory, and returns how many of them are events. Where events are missing between
-/// entries, memory records it, and `values` replace the current values of topics. `last` is the position of the last entry in memory, and is updated. `when`
-/// returns the `Instant` from which the age of an entry is measured, given its time in milliseconds since
-/// 1970.
+/// entries, memory records it, and `values` replace the current values of topics. `last` is the position of the
+/// last entry in memory, and is updated. `when` returns the `Instant` from which the age of an entry is
+/// measured, given its time in milliseconds since 1970.
 fn take(
     memory: &MemoryLog,
     last: &mut Reached,

@@ -8,7 +8,7 @@ use redis::{RedisError, aio::MultiplexedConnection};
 use super::{
     super::{
         record::Record,
-        stored_value::{LoadedValue, LoadedValues},
+        stored_value::{LoadedValues, StoredValue},
     },
     link::Link,
 };
@@ -28,7 +28,7 @@ pub(super) async fn load_values(
     link: &Link,
     connection: &mut MultiplexedConnection,
 ) -> Result<LoadedValues, RedisError> {
-    let mut values: BTreeMap<EventId, LoadedValue> = BTreeMap::new();
+    let mut values: BTreeMap<EventId, StoredValue> = BTreeMap::new();
     let mut cursor = 0_u64;
     loop {
         let mut scan = redis::cmd("HSCAN");
@@ -54,7 +54,7 @@ pub(super) async fn load_values(
                 continue;
             };
             let topic = Topic::of_hub(topic);
-            let value = values.entry(id).or_insert_with(|| LoadedValue {
+            let value = values.entry(id).or_insert_with(|| StoredValue {
                 id,
                 event: record.event(),
                 topics: Vec::new(),

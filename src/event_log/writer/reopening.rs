@@ -106,9 +106,10 @@ impl Thread {
         for key in found_keys {
             self.duplicates.keys.insert(key);
         }
-        self.sync_state = match about.unsynced {
-            true => SyncState::Marked,
-            false => SyncState::AtRest,
+        self.sync_state = if about.unsynced {
+            SyncState::Marked
+        } else {
+            SyncState::AtRest
         };
         Ok(store)
     }

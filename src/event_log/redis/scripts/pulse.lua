@@ -10,7 +10,8 @@
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
 -- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, and
--- '', 'dropped' or 'lost' for the state of the values; or an error: FORMAT if the log has another format, otherwise that of a Redis command, such as ZADD.
+-- '', 'dropped' or 'lost' for the state of the values; or an error: FORMAT if the log has another format,
+-- otherwise that of a Redis command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
