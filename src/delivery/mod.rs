@@ -17,7 +17,7 @@ mod subscriber;
 pub(crate) use self::{
     fan_out::FanOut,
     snapshot::{Snapshot, with_snapshot},
-    subscriber::{AtHead, Next, Subscriber, Subscription},
+    subscriber::{Next, Poll, Subscriber, Subscription},
 };
 #[cfg(feature = "bench")]
 pub(crate) use self::{

@@ -53,7 +53,7 @@ pub(crate) struct Subscriber {
     /// The cursor in the archive, the whole log in Redis. `None` while the subscriber reads from memory.
     archive_cursor: Option<ArchiveCursor>,
     snapshot: Snapshot,
-    at_head: AtHead,
+    poll: Poll,
     /// Set when the subscriber becomes live, at the head. Cleared when it falls behind, or when it next
     /// receives events: these were new, so reading them does not count as catching up.
     was_live: bool,
@@ -68,22 +68,15 @@ pub(crate) struct Subscriber {
     quiet_since: Option<Instant>,
 }
 
-/// What a subscriber does when it has read all events.
+/// Whether a stream ends instead of waiting for the next event (`poll=1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AtHead {
-    /// It waits for the next event.
-    Wait,
-    /// Its stream ends (`poll=1`).
-    End,
-    /// Its stream has ended.
+pub(crate) enum Poll {
+    Off,
+    /// The stream ends when the events before this position have been read. It is the head at the start of the
+    /// stream, so that the stream ends even if events are published faster than the client reads them.
+    Until(u64),
+    /// The stream has ended.
     Ended,
-}
-
-impl AtHead {
-    /// `is_poll`: the client asked that the stream ends.
-    pub(crate) fn of_poll(is_poll: bool) -> Self {
-        if is_poll { Self::End } else { Self::Wait }
-    }
 }
 
 /// What is needed to create a [`Subscriber`].
@@ -94,7 +87,7 @@ pub(crate) struct Subscription {
     pub(crate) expiry: Option<Expiry>,
     pub(crate) start: ResumePoint<Cursor>,
     pub(crate) snapshot: Snapshot,
-    pub(crate) at_head: AtHead,
+    pub(crate) poll: Poll,
 }
 
 /// What the transport must do next for a subscriber.
@@ -122,7 +115,7 @@ impl Subscriber {
             expiry,
             start,
             snapshot,
-            at_head,
+            poll,
         } = subscription;
         let ResumePoint {
             cursor,
@@ -154,7 +147,7 @@ impl Subscriber {
             presence,
             archive_cursor,
             snapshot,
-            at_head,
+            poll,
             was_live: false,
             is_catching_up: false,
             opening: Some(greeting.bytes(framing)),
@@ -184,8 +177,8 @@ impl Subscriber {
     /// Why the server ends the stream, after [`Next::End`].
     pub(crate) fn close_reason(&self) -> Close {
         let is_over = self.end().is_some_and(|end| end <= Instant::now());
-        match self.at_head {
-            AtHead::Ended => Close::Polled,
+        match self.poll {
+            Poll::Ended => Close::Polled,
             _ if is_over => Close::Expired,
             _ => Close::Drained,
         }
@@ -263,6 +256,7 @@ impl Subscriber {
             // client can resume at another server.
             Snapshot::Reading(_) if draining => self.end_stream(),
             Snapshot::Reading(cursor) => self.read_values(cursor),
+            _ if self.has_polled() => self.end_poll(),
             _ if self.archive_cursor.is_none() => self.read_memory(draining),
             _ if draining => self.end_stream(),
             _ => Next::Archive,
@@ -331,13 +325,29 @@ impl Subscriber {
             }
             Read::Missing => self.skip_to(cursor + 1),
             Read::Head if draining => self.end_stream(),
-            Read::Head if self.at_head == AtHead::Wait => Next::Wait,
-            Read::Head => {
-                self.at_head = AtHead::Ended;
-                let last_id = self.hub.log().id_before(cursor);
-                Next::End(wire::end_of_poll(last_id).bytes(self.framing))
+            Read::Head => Next::Wait,
+        }
+    }
+
+    /// Whether the client polls, and has been sent everything up to the head at the start of its stream.
+    fn has_polled(&self) -> bool {
+        let Poll::Until(head) = self.poll else {
+            return false;
+        };
+        match &self.archive_cursor {
+            None => self.position.cursor >= head,
+            Some(cursor) => {
+                let last_id = self.hub.log().id_before(head);
+                last_id.is_some_and(|last| cursor.after().is_some_and(|after| after >= last))
             }
         }
+    }
+
+    fn end_poll(&mut self) -> Next {
+        self.poll = Poll::Ended;
+        let (cursor, archive_cursor) = (self.position.cursor, self.archive_cursor.as_ref());
+        let last_id = last_id(&self.hub, cursor, archive_cursor);
+        Next::End(wire::end_of_poll(last_id).bytes(self.framing))
     }
 
     /// A read ends when it has matched this many topics: 1, plus [`MATCH_BUDGET`] divided by the cost to

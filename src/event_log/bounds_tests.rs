@@ -2,12 +2,12 @@
 //! events.
 
 use proptest::prelude::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tests::{keeping, selection, topic};
 use super::*;
 use crate::{
-    event::{Audience, Event, EventName, GapReason, GivenId, ResumeFrom, Topic},
+    event::{Audience, Event, EventName, GapReason, GivenId, ResumeFrom, Since, Topic},
     matching::{HubUrl, Matcher, Selection},
 };
 
@@ -126,6 +126,37 @@ fn presence_events_evict_no_other_events() {
         let point = log.resume(&from, &selection("own"));
         assert_eq!((point.cursor, point.gap), (seq + 1, None));
     }
+}
+
+#[test]
+fn a_stream_that_begins_before_evicted_presence_events_begins_with_a_gap() {
+    let retention = Retention {
+        presence: 1,
+        queue: 1,
+        ..keeping(100)
+    };
+    let log = log(retention);
+    let ago = |seconds| Instant::now() - Duration::from_secs(seconds);
+    log.append(&Event::message("1"), ago(100));
+    for seconds in [80, 60, 40] {
+        log.append(&presence(), ago(seconds));
+    }
+    let hub = HubUrl::parse("https://hub.example/.well-known/mercure").unwrap();
+    let own = || vec![Matcher::exact(&topic("own"))];
+    let all = Matcher::compile(crate::matching::MatcherText::wildcard(), &hub).unwrap();
+    let without = Selection::new(hub.clone(), own(), Vec::new());
+    let with = Selection::new(hub, vec![all.clone()], vec![all]);
+    let gap = |seconds, selection: &Selection| {
+        let since = Since::Age(Duration::from_secs(seconds));
+        let point = log.resume(&ResumeFrom::Since(since), selection);
+        point.gap.map(|gap| gap.reason)
+    };
+
+    assert_eq!(gap(70, &with), Some(GapReason::Evicted));
+    assert_eq!(gap(70, &without), None);
+    assert_eq!(gap(50, &with), None);
+    // The subscriber then reads from the first event on, and receives the gap before the presence events.
+    assert_eq!(gap(110, &with), None);
 }
 
 #[test]

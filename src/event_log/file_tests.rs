@@ -1,6 +1,6 @@
 //! Tests the guarantees of a log in a file, beyond those of every log kind.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tempfile::tempdir;
 use tokio::sync::oneshot;
@@ -13,7 +13,7 @@ use super::{
     },
     tests::{keeping, topic},
 };
-use crate::event::{Event, GapReason, GivenId, ResumeFrom};
+use crate::event::{Event, GapReason, GivenId, ResumeFrom, Since};
 
 fn tick_later(log: &Opened, number: u64) -> oneshot::Receiver<AppendResult> {
     let (done, appended) = oneshot::channel();
@@ -73,6 +73,49 @@ fn a_numbered_message_out_of_order_is_refused() {
     assert_eq!(opened(&kind, keeping(100)).memory.ticks(), 5);
 }
 
+/// A transaction that appends nothing to a file whose next event has the number `first`.
+fn empty_batch(first: u64) -> file::Batch<'static> {
+    file::Batch {
+        first,
+        records: &[],
+        evicted: 0..0,
+        evicted_presence: &[],
+        ticks: 0,
+        unsynced: false,
+        keys: file::KeyBatch {
+            first: 0,
+            used: &[],
+            forgotten: 0..0,
+        },
+        values: file::ValueBatch::default(),
+        evicted_at: None,
+    }
+}
+
+#[test]
+fn a_file_that_an_older_version_wrote_may_lack_events_since_a_time() {
+    let folder = tempdir().unwrap();
+    let kind = file(&folder, None);
+    let log = opened(&kind, keeping(100));
+    append_numbers(&log, 0..5);
+    close(log);
+    let mut store = FileStore::open_again(&folder.path().join("events.redb")).unwrap();
+    let eviction = file::Batch {
+        evicted: 1..4,
+        ..empty_batch(6)
+    };
+    store.commit(eviction, true).unwrap();
+    drop(store);
+
+    let log = opened(&kind, keeping(100));
+
+    let since = |age| ResumeFrom::Since(Since::Age(age));
+    let gap = |from| log.memory.resume(&from, &own()).gap.map(|gap| gap.reason);
+    let hour = Duration::from_secs(3600);
+    assert_eq!(gap(since(hour)), Some(GapReason::Evicted));
+    assert_eq!(gap(since(Duration::ZERO)), None);
+}
+
 #[test]
 fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
     let folder = tempdir().unwrap();
@@ -86,19 +129,8 @@ fn a_file_that_may_have_lost_events_begins_a_new_epoch() {
     let path = folder.path().join("events.redb");
     let mut store = FileStore::open_again(&path).unwrap();
     let crashed = file::Batch {
-        first: 4,
-        records: &[],
-        evicted: 0..0,
-        evicted_presence: &[],
-        ticks: 0,
         unsynced: true,
-        keys: file::KeyBatch {
-            first: 0,
-            used: &[],
-            forgotten: 0..0,
-        },
-        values: file::ValueBatch::default(),
-        evicted_at: None,
+        ..empty_batch(4)
     };
     store.commit(crashed, true).unwrap();
     drop(store);

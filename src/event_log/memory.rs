@@ -151,14 +151,15 @@ impl MemoryLog {
     /// Advances the position of the next event to `next`. The skipped positions belong to presence events
     /// (events about active subscriptions) that the file or Redis has evicted. Also removes all presence
     /// events from memory: they are older than the skipped ones, so the file or Redis has evicted them too.
-    /// Does nothing if `next` is not ahead.
-    pub(crate) fn skip_presence_until(&self, next: u64) {
+    /// Does nothing if `next` is not ahead. `before`: the skipped events were appended before this time.
+    pub(crate) fn skip_presence_until(&self, next: u64, before: Instant) {
         let mut retained = self.retained.write();
         if next <= retained.next {
             return;
         }
         retained.next = next;
         retained.presence = Lane::starting_at(next);
+        retained.presence_evicted_at = Some(before);
         retained.unknown_audience_before = next;
     }
 

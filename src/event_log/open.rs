@@ -144,20 +144,27 @@ fn read(
     let memory = MemoryLog::starting_at(first, retention, topic);
     let moment = Instant::now();
     let moment_of = |at| moment.checked_sub(age_of(at, now)).unwrap_or(moment);
-    memory.set_loss_times(
-        about.lost_at.map(moment_of),
-        about.evicted_at.map(moment_of),
-    );
     restore_values(store, about, &memory)?;
     let records = store.events()?;
+    // A version that did not store the time has evicted events. They were older than the oldest one.
+    let oldest = || {
+        records
+            .first()
+            .map_or(moment, |(_, record)| moment_of(record.at()))
+    };
+    let evicted_at = about.evicted_at.map(moment_of);
+    memory.set_loss_times(
+        about.lost_at.map(moment_of),
+        evicted_at.or_else(|| (about.first > 1).then(oldest)),
+    );
     let stored = Stored::of(about, &records);
     for (seq, record) in records {
         let appended = moment_of(record.at());
         let event = record.event();
-        memory.skip_presence_until(seq);
+        memory.skip_presence_until(seq, appended);
         memory.append(&event, appended);
     }
-    memory.skip_presence_until(about.next);
+    memory.skip_presence_until(about.next, moment);
     memory.set_ticks(about.ticks);
     Ok((memory, stored))
 }

@@ -132,7 +132,7 @@ pub(crate) struct ValuesCursor {
     /// The position from which on values are read.
     pub(crate) from: u64,
     /// How often all values had been replaced when the read began.
-    pub(crate) replacements: u64,
+    pub(crate) generation: u64,
 }
 
 /// The result of reading the current values of topics.

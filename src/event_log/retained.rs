@@ -37,6 +37,8 @@ pub(super) struct Retained {
     pub(super) lost_at: Option<Instant>,
     /// When the newest evicted event was appended, not counting presence events. `None`: none was evicted.
     pub(super) evicted_at: Option<Instant>,
+    /// When the newest evicted presence event was appended, at the latest. `None`: none was evicted.
+    pub(super) presence_evicted_at: Option<Instant>,
 }
 
 impl Retained {
@@ -52,6 +54,7 @@ impl Retained {
             values: Values::new(values),
             lost_at: None,
             evicted_at: None,
+            presence_evicted_at: None,
         }
     }
 
@@ -110,13 +113,22 @@ impl Retained {
     /// Finds where a subscriber starts that requests the events since `begin` with `from`: at the first event
     /// at or after this time. It receives a gap first if such events were evicted or may have been lost.
     /// `begin` is `None` for a time that is too long ago to be represented.
-    pub(super) fn since(&self, from: &ResumeFrom, begin: Option<Instant>) -> ResumePoint<u64> {
+    pub(super) fn since(
+        &self,
+        from: &ResumeFrom,
+        begin: Option<Instant>,
+        wants_presence: bool,
+    ) -> ResumePoint<u64> {
         let is_since = |at: Option<Instant>| at.is_some_and(|at| begin.is_none_or(|it| it <= at));
         let first = |lane: &Lane| lane.first_since(begin).map_or(self.next, |it| it.position);
         let cursor = first(&self.events).min(first(&self.presence));
+        // `MemoryLog::read` reports presence events that are missing after the cursor.
+        let is_presence_missing = wants_presence
+            && cursor >= self.presence.first_held()
+            && is_since(self.presence_evicted_at);
         let reason = if is_since(self.lost_at) {
             GapReason::Epoch
-        } else if is_since(self.evicted_at) {
+        } else if is_since(self.evicted_at) || is_presence_missing {
             GapReason::Evicted
         } else {
             return ResumePoint::at(cursor, false);
@@ -179,6 +191,7 @@ impl Retained {
 
     fn evict_presence(&mut self) {
         if let Some(entry) = self.presence.evict_oldest() {
+            self.presence_evicted_at = Some(entry.appended);
             self.unknown_audience_before = self.unknown_audience_before.max(entry.position + 1);
         }
     }

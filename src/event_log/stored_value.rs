@@ -23,8 +23,24 @@ pub(super) struct StoredValue {
 pub(super) struct LoadedValues {
     /// In the order of their ids.
     pub(super) values: Vec<StoredValue>,
-    /// Whether Redis has dropped values at a limit.
+    pub(super) state: ValueState,
+}
+
+/// Whether Redis has all values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct ValueState {
+    /// Whether values were dropped at a limit.
     pub(super) has_dropped: bool,
-    /// Whether the values in Redis may be outdated, or some may be missing, because of a loss.
-    pub(super) is_uncertain: bool,
+    /// Values of events up to this id may be missing or outdated, because of a loss. `None`: nothing was lost.
+    pub(super) lost_until: Option<EventId>,
+}
+
+impl ValueState {
+    /// Notes that all values up to now may be missing or outdated.
+    pub(super) fn set_lost(&mut self) {
+        self.lost_until = Some(EventId {
+            epoch: u64::MAX,
+            seq: u64::MAX,
+        });
+    }
 }

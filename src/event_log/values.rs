@@ -29,7 +29,7 @@ pub(super) struct Values {
     /// existed. 0: nothing was lost.
     uncertain_before: u64,
     /// How often all values were replaced.
-    pub(super) replacements: u64,
+    pub(super) generation: u64,
 }
 
 impl Values {
@@ -41,7 +41,7 @@ impl Values {
             events: ValueEvents::default(),
             has_dropped: false,
             uncertain_before: 0,
-            replacements: 0,
+            generation: 0,
         }
     }
 
@@ -152,7 +152,7 @@ impl Values {
     /// Removes all values, because they will be restored from the storage.
     pub(super) fn clear(&mut self) {
         *self = Self {
-            replacements: self.replacements + 1,
+            generation: self.generation + 1,
             ..Self::new(self.retention)
         };
     }

@@ -28,7 +28,6 @@ use crate::{
     auth::Access,
     broadcaster::{Expiry, Hub},
     config::{LimitsConfig, SubscribePolicy},
-    delivery::AtHead,
     event::ResumeFrom,
     matching::{InvalidMatcher, MemoryBudget},
     metrics::Rejection,
@@ -110,7 +109,7 @@ async fn answer(
     let subscription = SubscriptionRequest {
         from: resume_from(request, &parameters),
         wants_snapshots: parameters.snapshot,
-        at_head: AtHead::of_poll(parameters.poll),
+        is_poll: parameters.poll,
         legacy: policy.is_some_and(|policy| policy.legacy),
         selection: if must_wait {
             hub.default_selection()

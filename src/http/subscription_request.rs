@@ -18,7 +18,7 @@ use super::{problem::Problem, topics};
 use crate::{
     auth::{Access, Revocation},
     broadcaster::{Expiry, Hub, Permit, Subscribe},
-    delivery::{AtHead, Snapshot, Subscriber, Subscription, with_snapshot},
+    delivery::{Poll, Snapshot, Subscriber, Subscription, with_snapshot},
     event::{EARLIEST, Framing, ResumeFrom, wire},
     event_log::{Cursor, ResumeLookup, ResumePoint},
     matching::Selection,
@@ -35,7 +35,8 @@ pub(super) struct SubscriptionRequest {
     pub(super) from: ResumeFrom,
     /// Whether the stream continues with a snapshot after a gap.
     pub(super) wants_snapshots: bool,
-    pub(super) at_head: AtHead,
+    /// Whether the stream ends at the head.
+    pub(super) is_poll: bool,
     /// Whether the response also has the header `Last-Event-ID` (`hub.legacy`).
     pub(super) legacy: bool,
     pub(super) selection: Arc<Selection>,
@@ -176,7 +177,11 @@ impl SubscriptionRequest {
             expiry: self.expiry,
             start,
             snapshot,
-            at_head: self.at_head,
+            poll: if self.is_poll {
+                Poll::Until(next)
+            } else {
+                Poll::Off
+            },
         }
     }
 

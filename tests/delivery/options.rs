@@ -6,7 +6,7 @@ use serde_json::json;
 use sse_broadcaster::config::{Config, LogKindName};
 
 use crate::support::{
-    client::Stream,
+    client::{Stream, connect_small},
     mercure::{MercureHub, PATH, form, grant, query, token, until_marker},
     server::wait_until_closed,
 };
@@ -70,6 +70,31 @@ fn a_poll_sends_what_there_is_and_ends() {
     from_now.assert_ends();
     let metrics = crate::support::client::get(hub.addr(), "/metrics").body;
     assert!(metrics.contains("closes_total{reason=\"polled\"} 3"));
+}
+
+#[test]
+fn a_poll_ends_even_if_events_are_published_faster_than_the_client_reads() {
+    let hub = MercureHub::with(|config| config.stream.history_bytes = 64 << 20);
+    let mut publisher = hub.publisher();
+    let mut publish = |number: usize| {
+        // Together, the events exceed the buffers of the two sockets.
+        let data = "x".repeat(500_000);
+        for _ in 0..number {
+            publisher.publish(&form(&[("topic", "/a"), ("data", &data)]));
+        }
+    };
+    publish(20);
+    let target = format!("{PATH}?match=/a&poll=1&last_event_id=earliest");
+    let mut stream = Stream::request_on(connect_small(hub.addr()), &target, b"");
+    assert_eq!(stream.event().unwrap().data.len(), 500_000);
+
+    publish(20);
+
+    for _ in 1..20 {
+        assert_eq!(stream.event().unwrap().data.len(), 500_000);
+    }
+    assert!(stream.checkpoint().is_some());
+    stream.assert_ends();
 }
 
 #[test]

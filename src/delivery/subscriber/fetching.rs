@@ -110,8 +110,7 @@ impl Subscriber {
             self.framing,
         );
         if self.snapshot.is_reading() {
-            self.position = Position::announced_at(self.hub.log().next());
-            self.archive_cursor = None;
+            self.move_to_head();
         }
         self.is_catching_up = true;
         self.hub.metrics().deliveries.inc_by(events);

@@ -25,10 +25,14 @@ impl Subscriber {
 
     /// Continues with a snapshot after a gap, and then at the head.
     fn begin_snapshot(&mut self, gap: &mut Gap) {
-        let log = self.hub.log();
-        self.position = Position::announced_at(log.next());
+        self.move_to_head();
+        self.snapshot.begin_after(gap, self.hub.log());
+    }
+
+    /// Moves the cursor to the head in memory.
+    pub(super) fn move_to_head(&mut self) {
+        self.position = Position::announced_at(self.hub.log().next());
         self.archive_cursor = None;
-        self.snapshot.begin_after(gap, log);
     }
 
     /// Continues in the archive, after the event before the cursor. Returns `false` if there is no archive

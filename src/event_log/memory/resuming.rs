@@ -55,7 +55,7 @@ impl MemoryLog {
             }
             ResumeFrom::Since(since) => {
                 let begin = Instant::now().checked_sub(since.age(SystemTime::now()));
-                retained.since(from, begin)
+                retained.since(from, begin, selection.may_select_presence())
             }
             ResumeFrom::Unknown(_) => all_with_gap(GapReason::Unknown, None),
             ResumeFrom::AfterGiven(given) => match retained.given.get(given.as_str()) {

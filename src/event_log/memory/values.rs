@@ -21,7 +21,7 @@ impl MemoryLog {
     pub(crate) fn begin_values(&self) -> ValuesCursor {
         ValuesCursor {
             from: 0,
-            replacements: self.retained.read().values.replacements,
+            generation: self.retained.read().values.generation,
         }
     }
 
@@ -75,7 +75,7 @@ impl MemoryLog {
         }
         let is_complete = values.is_complete(selection, known);
         ValuesRead::End {
-            is_complete: is_complete && values.replacements == cursor.replacements,
+            is_complete: is_complete && values.generation == cursor.generation,
         }
     }
 
@@ -124,12 +124,19 @@ impl MemoryLog {
         for (n, value) in (0..).zip(&loaded.values[..older]) {
             self.restore(retained, first - older as u64 + n, value);
         }
-        if loaded.has_dropped {
+        if loaded.state.has_dropped {
             retained.values.set_dropped();
         }
-        if loaded.is_uncertain {
-            let next = retained.next;
-            retained.values.set_uncertain_before(next);
+        if let Some(lost) = loaded.state.lost_until {
+            let is_lost = |value: &StoredValue| value.id <= lost;
+            let before = if lost < first_id {
+                let lost = loaded.values.partition_point(is_lost);
+                first - (older - lost) as u64
+            } else {
+                let after = retained.epoch_history.after(lost);
+                after.map_or(retained.next, |after| after.min(retained.next))
+            };
+            retained.values.set_uncertain_before(before);
         }
     }
 

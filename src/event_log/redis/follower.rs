@@ -26,7 +26,7 @@ use super::{
     entry::{Entry, Foreign, entries, entries_of_only_stream},
     error::reason,
     link::Link,
-    scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits, ValueState},
+    scripts::{HeartbeatResponse, MAX_EPOCH, ReadLimits},
     values::load_values,
 };
 use crate::event::{Event, EventId, GapReason, Topic};
@@ -107,7 +107,10 @@ pub(super) async fn load(
         let age = Duration::from_millis(heartbeat.now.saturating_sub(at));
         moment.checked_sub(age).unwrap_or(moment)
     });
-    values.is_uncertain |= heartbeat.value_state == ValueState::Lost;
+    values.state.lost_until = values
+        .state
+        .lost_until
+        .max(heartbeat.value_state.lost_until);
     memory.load_values(&values);
     // Catch up with the values, because some may be of newer events.
     loop {
@@ -218,7 +221,8 @@ fn take(
         *last = item.reached();
         if let MissingBefore::Presence(skipped) = missing {
             append(&mut run);
-            memory.skip_presence_until(memory.next().saturating_add(skipped));
+            let next = memory.next().saturating_add(skipped);
+            memory.skip_presence_until(next, when(at));
         }
         let has_hole = matches!(missing, MissingBefore::Events(_));
         match item {
@@ -350,7 +354,9 @@ impl Follower {
             Some(missing) => {
                 let values = load_values(&self.link, connection).await;
                 let mut values = values.map_err(|err| reason(&err))?;
-                values.is_uncertain |= missing == GapReason::Epoch;
+                if missing == GapReason::Epoch {
+                    values.state.set_lost();
+                }
                 Some(values)
             }
             None => None,

@@ -27,10 +27,11 @@ use super::{
         memory::MemoryLog,
         once,
         redis_url::{Finder, RedisUrl},
+        stored_value::ValueState,
     },
     error::{Lost, reason},
     process::Process,
-    scripts::{HeartbeatResponse, LogHead, Scripts, ValueState},
+    scripts::{HeartbeatResponse, LogHead, Scripts},
 };
 use crate::event::EventId;
 
@@ -87,7 +88,7 @@ impl Link {
             lost: Notify::new(),
             is_writable: Arc::default(),
             remembered_keys: Arc::default(),
-            value_state: Cell::new(ValueState::Complete),
+            value_state: Cell::default(),
             reasons: RefCell::default(),
         }
     }
@@ -223,10 +224,11 @@ impl Link {
 
     /// Notes in memory which values may be missing or outdated in Redis.
     fn note_value_state(memory: &MemoryLog, state: ValueState) {
-        match state {
-            ValueState::Complete => {}
-            ValueState::Dropped => memory.set_values_dropped(),
-            ValueState::Lost => memory.set_values_uncertain_before(memory.next()),
+        if state.has_dropped {
+            memory.set_values_dropped();
+        }
+        if state.lost_until.is_some() {
+            memory.set_values_uncertain_before(memory.next());
         }
     }
 

@@ -49,8 +49,9 @@ impl Names {
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;
     /// - `values`: four numbers about [`values`](Self::values): how many there are, their bytes, how many are
     ///   private, and the largest score in [`value_order`](Self::value_order). `off` if values are not kept;
-    /// - `value_state`: `dropped` if values were dropped at a limit, `lost` if values may be missing or
-    ///   outdated. Absent while all are there;
+    /// - `values_dropped`: 1 if values were dropped at a limit, otherwise absent;
+    /// - `values_lost_until`: values of events up to this id may be missing or outdated, because of a loss.
+    ///   Absent until something is lost;
     /// - `ticks`: number of the ticker's next message;
     /// - `last_tick`: the ticker's last deadline, or when its schedule began if that is later, in µs since
     ///   1970.

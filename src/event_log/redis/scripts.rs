@@ -14,6 +14,7 @@ use super::{
         memory::MemoryLog,
         read::{Retention, ValueRetention},
         record::millis_since_1970,
+        stored_value::ValueState,
         ticker::{MAX_LATENESS, TickerSettings},
     },
     entry::written,
@@ -91,16 +92,6 @@ pub(super) struct HeartbeatResponse {
     /// Nodes that are dead (they sent no heartbeat for [`NODE_TIMEOUT_MILLIS`]) and still have active
     /// subscriptions in Redis.
     pub(super) dead: Vec<String>,
-}
-
-/// Whether Redis has all current values of topics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueState {
-    Complete,
-    /// Values were dropped at a limit.
-    Dropped,
-    /// Values may be missing or outdated.
-    Lost,
 }
 
 /// The response of tick.lua, which appends the ticker messages that are due.
@@ -319,10 +310,34 @@ fn common(code: &str) -> Script {
     Script::new(&format!("{}{code}", include_str!("scripts/common.lua")))
 }
 
+/// Reads the fields `values_dropped` and `values_lost_until` of the hash `about`; empty if they are absent.
+pub(super) fn value_state(dropped: &str, lost_until: &str) -> ValueState {
+    let mut state = ValueState {
+        has_dropped: !dropped.is_empty(),
+        lost_until: None,
+    };
+    if !lost_until.is_empty() {
+        state.set_lost();
+        // A text that is not an id was written by another program.
+        state.lost_until = EventId::parse(lost_until).ok().or(state.lost_until);
+    }
+    state
+}
+
 impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
-        type Response = (u64, String, usize, u64, Vec<String>, usize, u64, String);
-        let (epoch, last, subscriptions, now, dead, keys, oldest_key, value_state) =
+        type Response = (
+            u64,
+            String,
+            usize,
+            u64,
+            Vec<String>,
+            usize,
+            u64,
+            String,
+            String,
+        );
+        let (epoch, last, subscriptions, now, dead, keys, oldest_key, dropped, lost_until) =
             redis::from_redis_value::<Response>(value).ok()?;
         Some(Self {
             epoch,
@@ -331,11 +346,7 @@ impl HeartbeatResponse {
             now,
             keys,
             oldest_key: (oldest_key > 0).then_some(oldest_key),
-            value_state: match &*value_state {
-                "" => ValueState::Complete,
-                "dropped" => ValueState::Dropped,
-                _ => ValueState::Lost,
-            },
+            value_state: value_state(&dropped, &lost_until),
             dead,
         })
     }

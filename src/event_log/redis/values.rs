@@ -8,9 +8,10 @@ use redis::{RedisError, aio::MultiplexedConnection};
 use super::{
     super::{
         record::Record,
-        stored_value::{LoadedValues, StoredValue},
+        stored_value::{LoadedValues, StoredValue, ValueState},
     },
     link::Link,
+    scripts::value_state,
 };
 use crate::event::{EventId, Topic};
 
@@ -39,10 +40,9 @@ pub(super) async fn load_values(
             // Another program wrote to this name. The heartbeat reports the values as lost, and append.lua
             // begins again without them.
             Err(err) if err.code() == Some("WRONGTYPE") => {
-                return Ok(LoadedValues {
-                    is_uncertain: true,
-                    ..LoadedValues::default()
-                });
+                let mut lost = LoadedValues::default();
+                lost.state.set_lost();
+                return Ok(lost);
             }
             scanned => scanned?,
         };
@@ -69,34 +69,36 @@ pub(super) async fn load_values(
         }
         cursor = next;
     }
-    let (has_dropped, is_uncertain) = read_state(link, connection).await?;
     Ok(LoadedValues {
         values: values.into_values().collect(),
-        has_dropped,
-        is_uncertain,
+        state: read_state(link, connection).await?,
     })
 }
 
-/// Whether Redis has dropped values, and whether they may be outdated. Call this after the values were read, so
+/// Reads whether Redis has all values. Call this after the values were read, so
 /// that a loss in between is noticed.
 async fn read_state(
     link: &Link,
     connection: &mut MultiplexedConnection,
-) -> Result<(bool, bool), RedisError> {
+) -> Result<ValueState, RedisError> {
     let names = link.scripts.names();
     let mut get = redis::cmd("HMGET");
-    get.arg(names.about()).arg("values").arg("value_state");
-    let (counters, state): (Option<String>, Option<String>) = get.query_async(connection).await?;
+    get.arg(names.about());
+    get.arg(&["values", "values_dropped", "values_lost_until"]);
+    type Fields = (Option<String>, Option<String>, Option<String>);
+    let (counters, dropped, lost_until): Fields = get.query_async(connection).await?;
     let mut length = redis::cmd("HLEN");
     let number: u64 = length.arg(names.values()).query_async(connection).await?;
     let counted = counters.and_then(|counters| counters.split(' ').next()?.parse().ok());
-    let is_uncertain = state.as_deref() == Some("lost") || counted.is_none();
+    let mut state = value_state(
+        &dropped.unwrap_or_default(),
+        &lost_until.unwrap_or_default(),
+    );
     // Other nodes may have added or removed some in between.
-    let is_emptied = number == 0 && counted.is_some_and(|counted: u64| counted > 0);
-    Ok((
-        state.as_deref() == Some("dropped"),
-        is_uncertain || is_emptied,
-    ))
+    if counted.is_none_or(|counted: u64| counted > 0 && number == 0) {
+        state.set_lost();
+    }
+    Ok(state)
 }
 
 /// Parses a value: the id of the event, and the event.

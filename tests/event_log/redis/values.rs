@@ -183,6 +183,33 @@ fn if_the_values_are_lost_or_changed_snapshots_say_that_they_are_partial() {
 }
 
 #[test]
+fn a_node_that_starts_after_a_loss_knows_which_values_are_newer() {
+    let mut cluster = cluster(1);
+    for topic in ["old", "new"] {
+        cluster.published(0, &format!("topic={topic}&data=1"));
+    }
+    cluster.redis.command(&["HSET", ABOUT, "others", "foreign"]);
+    cluster.nodes[0].wait_until_ready(true);
+    eventually("a new epoch after the loss", || {
+        let lost = cluster.redis.command(&["HGET", ABOUT, "values_lost_until"]);
+        (!lost.is_empty()).then_some(())
+    });
+    cluster.published(0, "topic=new&data=2");
+    // The node knows the value from the events, and then only from the values.
+    for _ in 0..2 {
+        cluster.nodes[0].stop();
+        cluster.nodes[0].start();
+        for (topic, data, state) in [("old", "1", "partial"), ("new", "2", "complete")] {
+            let mut stream = open(&cluster, 0, &format!("match={topic}&snapshot=1"));
+            assert_eq!(stream.event_or_checkpoint().data, data);
+            let end = format!("{{\"snapshot\":\"{state}\"}}");
+            assert_eq!(stream.event_or_checkpoint().data, end, "{topic}");
+        }
+        cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "0"]);
+    }
+}
+
+#[test]
 fn a_node_that_missed_events_reads_the_values_again() {
     let cluster = cluster(2);
     cluster.published(0, "topic=a&data=a");

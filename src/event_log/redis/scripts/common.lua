@@ -99,9 +99,9 @@ local function begin_appending(log, about, epoch, known)
   end
 end
 
--- Appends an event with these fields and its time. Returns its id, or nil and an error: STALE if the stream is gone or
--- another program added an id after the last one in `to`, otherwise the error of XADD. `to` is the state from
--- begin_appending.
+-- Appends an event with these fields and its time. Returns its id, or nil and an error: STALE if the stream is
+-- gone or another program added an id after the last one in `to`, otherwise the error of XADD. `to` is the
+-- state from begin_appending.
 local function append(to, is_presence, ...)
   local next_id = to.epoch .. '-' .. text(to.seq + 1)
   local id

@@ -9,9 +9,9 @@
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, and
--- '', 'dropped' or 'lost' for the state of the values; or an error: FORMAT if the log has another format,
--- otherwise that of a Redis command, such as ZADD.
+-- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, '1'
+-- or '' for whether values were dropped, and the id up to which values may be lost, or ''; or an error: FORMAT if
+-- the log has another format, otherwise that of a Redis command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -147,16 +147,16 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
     redis.call('HSET', about, 'values', '0 0 0 0')
   elseif is_older or last_before ~= left or not is_counted then
     -- The values may lack events that were lost, or that were appended by a script that failed.
-    redis.call('HSET', about, 'value_state', 'lost')
+    redis.call('HSET', about, 'values_lost_until', last)
   end
 end
-local values = redis.call('HMGET', about, 'values', 'value_state')
+local values = redis.call('HMGET', about, 'values', 'values_dropped', 'values_lost_until')
 local number = redis.pcall('HLEN', KEYS[9])
-local value_state = values[2] or ''
+local lost_until = values[3] or ''
 local expected = count(string.match(values[1] or '', '^(%d+) %d+ %d+ %d+$'))
 if number ~= expected or redis.pcall('ZCARD', KEYS[10]) ~= number then
   -- Another program changed or deleted the values. append.lua then begins again without them.
-  value_state = 'lost'
+  lost_until = last
 end
 if tonumber(ticks) > (count(redis.call('HGET', about, 'ticks')) or -1) then
   redis.call('HSET', about, 'ticks', ticks)
@@ -188,4 +188,4 @@ local oldest_key = redis.pcall('LINDEX', KEYS[8], 0)
 local value = type(oldest_key) == 'string' and redis.pcall('HGET', KEYS[7], oldest_key)
 local used = type(value) == 'string' and count(string.match(value, '^%x+ (%d+) ')) or 0
 return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead, number_of_keys, text(used),
-  value_state}
+  values[2] or '', lost_until}

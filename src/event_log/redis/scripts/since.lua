@@ -26,8 +26,8 @@ local function first_from(epoch, seq)
   return redis.call('XRANGE', log, string.format('%.0f-%.0f', epoch, seq), '+', 'COUNT', 1)[1]
 end
 
--- The smallest number from `low` to `high` for which `holds` returns true. It must return true for `high`. Ids of other
--- programs can be too large for Lua's numbers, so the number of steps is bounded.
+-- The smallest number from `low` to `high` for which `holds` returns true. It must return true for `high`. Ids
+-- of other programs can be too large for Lua's numbers, so the number of steps is bounded.
 local function smallest(low, high, holds)
   for _ = 1, 64 do
     if low >= high then

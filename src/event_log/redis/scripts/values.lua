@@ -7,6 +7,8 @@ local function begin_values(to, values, value_order, max_values, max_bytes)
   return {
     log = to,
     now = to.time,
+    -- The last id before the events of the script.
+    before = last_id(to),
     values = values,
     order = value_order,
     max_values = max_values,
@@ -58,7 +60,7 @@ local function note_value(to, scope, id, record, data)
       change_value(to, '+' .. topic, false)
       change_value(to, '-' .. topic, false)
     end
-    redis.call('HSETNX', to.log.about, 'value_state', 'dropped')
+    redis.call('HSET', to.log.about, 'values_dropped', '1')
     return
   end
   for topic in string.gmatch(scope, '\n([^\n]+)') do
@@ -85,7 +87,7 @@ local function value_counters(to)
     return counters
   end
   redis.call('DEL', to.values, to.order)
-  redis.call('HSET', to.log.about, 'value_state', 'lost')
+  redis.call('HSET', to.log.about, 'values_lost_until', to.before)
   return {number = 0, bytes = 0, private = 0, clock = 0}
 end
 
@@ -122,7 +124,7 @@ local function drop_values(to, counters)
     redis.call('ZREM', to.order, field)
     count_value(counters, -1, field, redis.call('HSTRLEN', to.values, field))
     redis.call('HDEL', to.values, field)
-    redis.call('HSETNX', to.log.about, 'value_state', 'dropped')
+    redis.call('HSET', to.log.about, 'values_dropped', '1')
     if string.sub(field, 1, 1) == '+' and counters.private > 0 then
       -- A private event with empty data has nothing left to hide.
       local private = '-' .. string.sub(field, 2)
@@ -160,7 +162,7 @@ local function save_values(to)
   if to.is_off and to.log.values ~= 'off' then
     -- The values become outdated. If they are switched on again, begin without them.
     redis.call('DEL', to.values, to.order)
-    redis.call('HSET', to.log.about, 'value_state', 'lost')
+    redis.call('HSET', to.log.about, 'values_lost_until', last_id(to.log))
     to.log.values = 'off'
   end
   if #to.fields == 0 then
