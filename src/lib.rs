@@ -126,8 +126,8 @@ mod transport;
 
 // A hub in an application.
 pub use self::broadcaster::{
-    Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings, PublishError,
-    Reconfigure,
+    AtTokenLimit, Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings,
+    PublishError, Reconfigure,
 };
 pub use self::http::{metrics, subscribe};
 pub use self::matching::{HubUrl, InvalidHubUrl};

@@ -42,7 +42,7 @@ fn block(opening: &str) -> Vec<&'static str> {
 }
 
 fn unquoted(text: &str) -> &str {
-    text.trim().trim_matches('"')
+    text.trim().trim_matches(['"', '\''])
 }
 
 /// The environment variables of a node. Those of `compose.yaml` override those of the image.
@@ -125,10 +125,11 @@ fn every_mounted_file_exists() {
 fn the_secret_is_mounted_where_a_node_reads_it_and_is_not_in_the_repository() {
     let issuers = config().auth.issuers;
 
-    let [IssuerConfig { key, .. }] = &*issuers else {
+    let [IssuerConfig { keys, .. }] = &*issuers else {
         panic!("one issuer: {issuers:?}");
     };
-    assert_eq!(key, &KeySource::Secret(PathBuf::from("/run/secrets/hub")));
+    let secret = PathBuf::from("/run/secrets/hub");
+    assert_eq!(keys, &KeySource::SecretFile(secret));
     assert!(block("x-node: &node").contains(&"- hub"));
     assert_eq!(block("  hub:"), ["file: ./deploy/secret"]);
     assert!(lines(GITIGNORE).any(|line| line == "/deploy/secret"));

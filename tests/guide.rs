@@ -29,7 +29,7 @@ const LANGUAGES: &str = include_str!("../docs/guide/publishing-in-your-language.
 const TOPIC: &str = "https://example.com/books/1";
 
 /// The issuer in the examples.
-const ISSUER: &str = "https://app.example.org secret:hub.secret";
+const ISSUER: &str = "https://app.example.org";
 
 /// A secret as `openssl rand -base64 32` prints it. The key is this text, not the bytes that it encodes.
 const SECRET: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
@@ -207,7 +207,8 @@ fn configured(folder: &Path, args: &[&str], hub: &str, credentials: Credentials)
         .env("BROADCASTER__HUB__URL", hub)
         .env_remove("BROADCASTER_TOKEN");
     if let Credentials::Secret = credentials {
-        command.env("BROADCASTER__AUTH__ISSUERS", ISSUER);
+        let issuers = json!([{ "issuer": ISSUER, "secret_file": "hub.secret" }]);
+        command.env("BROADCASTER__AUTH__ISSUERS", issuers.to_string());
     }
     command
 }

@@ -72,7 +72,7 @@ impl Subject {
         let config = format!(
             "[ticker]\ninterval = '100ms'\n\
              [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [auth]\nissuers = [{{ issuer = 'https://example.com', secret_file = 'secret' }}]\n\
              [stream]\nhistory = 2000\nhistory_bytes = 4194304\nheartbeat = '1s'\n\
              [log]\n{log}\n"
         );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::rules::TokenRules;
+use super::{issuer::Action, keys::Scope, rules::TokenRules};
 use crate::{
     event::{Hash128, Topic},
     matching::{
@@ -28,6 +28,8 @@ pub(crate) struct Access {
     pub(crate) token: u64,
     /// The fingerprint (`Key::fingerprint`) of the key that signed the token.
     pub(super) key: u64,
+    /// Whether the issuer's tokens can grant nothing for subscribers (`actions` of `auth.issuers`).
+    pub(crate) is_only_for_publishing: bool,
     /// Identifies the publisher, for its idempotency keys.
     pub(crate) publisher: Hash128,
     publish: Vec<Matcher>,
@@ -142,6 +144,24 @@ impl Access {
     /// `None`.
     pub(super) fn add_payload(&mut self, topics: Vec<Matcher>, payload: Option<Arc<str>>) {
         self.payloads.push(Payload { topics, payload });
+    }
+
+    /// Takes away what the tokens of the issuer cannot grant according to the config.
+    pub(super) fn limit_to(&mut self, scope: &Scope) {
+        self.is_only_for_publishing = !scope.allows(Action::Subscribe);
+        for (action, granted) in [
+            (Action::Publish, &mut self.publish),
+            (Action::Subscribe, &mut self.subscribe),
+        ] {
+            if !scope.allows(action) {
+                granted.clear();
+            }
+            if let Some(topics) = scope.topics() {
+                for matcher in granted {
+                    matcher.limit_to(topics.clone());
+                }
+            }
+        }
     }
 
     /// Whether the bearer may publish on a topic.

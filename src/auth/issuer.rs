@@ -1,80 +1,87 @@
-//! Defines which issuers are trusted and where their keys are. Keys are in separate files, so that a config
-//! that is shown or printed contains no key.
+//! Defines which issuers are trusted, where their keys are, and what their tokens can grant. Keys are in
+//! separate files or behind a URL, so that a config that is shown or printed contains no key.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, path::PathBuf};
 
-use thiserror::Error;
+use jsonwebtoken::Algorithm;
+use url::Url;
 
-/// A trusted issuer of tokens and one of its key files, written `<issuer> <kind>:<path>`. The kind is
-/// `secret`, `pem` or `jwks`. An issuer with several key files is listed once for each file.
+use crate::matching::MatcherText;
+
+/// A trusted issuer of tokens, with the source of its keys. An issuer with several sources is listed once for
+/// each.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IssuerConfig {
     /// The issuer's name, as in the claim `iss`.
     pub issuer: String,
-    /// The key file.
-    pub key: KeySource,
+    /// Where the keys are.
+    pub keys: KeySource,
+    /// The algorithms with which the keys verify tokens. `None`: all that a key allows.
+    pub algorithms: Option<Vec<Algorithm>>,
+    /// What tokens that these keys signed can allow. Other actions in such a token are ignored.
+    pub actions: Vec<Action>,
+    /// A token that these keys signed allows nothing on a topic that none of these matchers matches. `None`:
+    /// there is no such limit.
+    pub(crate) topics: Option<Vec<MatcherText>>,
 }
 
-/// A key file: its format, and its path.
+/// Where the keys of an issuer are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// A secret that the issuer and the hub share, for HS256. Whitespace at the end of the file is not part
-    /// of it.
-    Secret(PathBuf),
-    /// One public key in PEM form, for EdDSA, ES256 or RS256.
-    Pem(PathBuf),
-    /// A JSON Web Key Set (RFC 7517) with keys for EdDSA, ES256, RS256 or HS256. Keys for other algorithms
-    /// are ignored.
-    Jwks(PathBuf),
+    /// A file with a secret that the issuer and the hub share, for HS256, HS384 and HS512. Whitespace at its
+    /// end is not part of the secret.
+    SecretFile(PathBuf),
+    /// A file with one public key in PEM form: of RSA, P-256, P-384 or Ed25519.
+    PemFile(PathBuf),
+    /// A file with a JSON Web Key Set (RFC 7517). Keys for other algorithms are ignored.
+    JwksFile(PathBuf),
+    /// The URL of a JSON Web Key Set, which the server fetches again and again.
+    JwksUrl(Url),
 }
 
-/// Error: the text does not have the form `<issuer> <kind>:<path>` of an [`IssuerConfig`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not an issuer with a key")]
-pub struct InvalidIssuer;
+/// What a token can allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Publish events.
+    Publish,
+    /// Subscribe, and read private events.
+    Subscribe,
+}
+
+impl IssuerConfig {
+    /// An issuer whose tokens can grant everything, with each algorithm that its keys allow.
+    pub fn new(issuer: String, keys: KeySource) -> Self {
+        Self {
+            issuer,
+            keys,
+            algorithms: None,
+            actions: vec![Action::Publish, Action::Subscribe],
+            topics: None,
+        }
+    }
+}
 
 impl KeySource {
-    /// The path of the key file.
-    pub fn path(&self) -> &Path {
+    /// The key of `auth.issuers` that names this source.
+    pub(crate) fn key(&self) -> &'static str {
         match self {
-            Self::Secret(path) | Self::Pem(path) | Self::Jwks(path) => path,
+            Self::SecretFile(_) => "secret_file",
+            Self::PemFile(_) => "pem_file",
+            Self::JwksFile(_) => "jwks_file",
+            Self::JwksUrl(_) => "jwks_url",
         }
     }
 }
 
-impl FromStr for IssuerConfig {
-    type Err = InvalidIssuer;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (issuer, key) = text.split_once(' ').ok_or(InvalidIssuer)?;
-        let (kind, path) = key.trim_start().split_once(':').ok_or(InvalidIssuer)?;
-        if issuer.is_empty() || path.is_empty() || path.contains('\0') {
-            return Err(InvalidIssuer);
-        }
-        let path = path.into();
-        Ok(Self {
-            issuer: issuer.to_owned(),
-            key: match kind {
-                "secret" => KeySource::Secret(path),
-                "pem" => KeySource::Pem(path),
-                "jwks" => KeySource::Jwks(path),
-                _ => return Err(InvalidIssuer),
-            },
-        })
-    }
-}
-
-impl fmt::Display for IssuerConfig {
+/// Writes the path or the URL.
+impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.key {
-            KeySource::Secret(_) => "secret",
-            KeySource::Pem(_) => "pem",
-            KeySource::Jwks(_) => "jwks",
-        };
-        write!(f, "{} {kind}:{}", self.issuer, self.key.path().display())
+        match self {
+            Self::SecretFile(path) | Self::PemFile(path) | Self::JwksFile(path) => {
+                path.display().fmt(f)
+            }
+            Self::JwksUrl(url) => f.write_str(url.as_str()),
+        }
     }
 }

@@ -5,8 +5,8 @@ use aws_lc_rs::{
     encoding::AsDer as _,
     rsa::PublicEncryptingKey,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-        RsaPublicKeyComponents,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+        RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     },
 };
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
@@ -33,11 +33,7 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
             let key = RsaPublicKeyComponents { n, e }.as_der();
             check_rsa(key.map_err(|_| INVALID_RSA)?.as_ref())
         }
-        (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(point)) => {
-            let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-            key.map(drop)
-                .map_err(|_| "it is not a point on the curve P-256".to_owned())
-        }
+        (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(_)) => curve(key).map(drop),
         (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(bytes)) => {
             let key = ParsedPublicKey::new(&ED25519, bytes);
             key.map(drop)
@@ -45,6 +41,26 @@ pub(super) fn check(key: &DecodingKey) -> Result<(), String> {
         }
         (_, DecodingKeyKind::RsaModulusExponent { .. }) => Err(INVALID_RSA.to_owned()),
     }
+}
+
+/// An elliptic curve whose keys can verify tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+}
+
+/// The curve of an elliptic-curve key. Fails with the reason if the key is not on a supported curve.
+pub(super) fn curve(key: &DecodingKey) -> Result<Curve, String> {
+    if let DecodingKeyKind::SecretOrDer(point) = key.kind() {
+        if ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok() {
+            return Ok(Curve::P256);
+        }
+        if ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok() {
+            return Ok(Curve::P384);
+        }
+    }
+    Err("it is not a point on the curve P-256 or P-384".to_owned())
 }
 
 const INVALID_RSA: &str = "it is not a valid RSA public key of 2048 to 8192 bits";

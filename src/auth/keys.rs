@@ -2,20 +2,27 @@
 //! to one issuer and verifies only tokens with its own algorithms (RFC 8725).
 
 use std::{
-    collections::hash_map::RandomState, fs, fs::File, hash::BuildHasher as _, io::Read as _,
-    path::Path, sync::LazyLock,
+    collections::hash_map::RandomState,
+    fs,
+    fs::File,
+    hash::BuildHasher as _,
+    io::Read as _,
+    path::Path,
+    sync::{Arc, LazyLock},
 };
 
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, Jwk, JwkSet},
 };
 use thiserror::Error;
 
 use super::{
-    issuer::{IssuerConfig, KeySource},
+    algorithms,
+    issuer::{Action, IssuerConfig, KeySource},
     key_check,
 };
+use crate::matching::{HubUrl, InvalidMatcher, Matcher};
 
 /// Maximum length of a key file, in bytes. A longer file is refused, because no key file is that long.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -27,64 +34,152 @@ pub(super) struct Issuer {
 }
 
 /// A key that verifies tokens.
+#[derive(Clone)]
 pub(super) struct Key {
     /// The key's id. A token may name the key that signed it by this id, in the header member `kid`. `None`:
     /// the key has no id, so the `kid` of a token never excludes it.
     pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) verifier: DecodingKey,
-    /// Identifies the issuer and the key: a hash of the name of the issuer and of the secret, the PEM file or
-    /// the JWK. As long as these do not change, the fingerprint is the same each time this process loads
-    /// them.
+    /// What the tokens that this key signed can grant.
+    pub(super) scope: Arc<Scope>,
+    /// Identifies the issuer, the key, its algorithms and its scope. As long as these do not change, the
+    /// fingerprint is the same each time this process loads them.
     pub(super) fingerprint: u64,
+}
+
+/// What the tokens of an issuer can grant, according to the config.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    actions: Vec<Action>,
+    /// Matchers for the topics that tokens can grant. `None`: all topics.
+    topics: Option<Arc<[Matcher]>>,
+}
+
+impl Scope {
+    /// Fails if one of the topics in the config is not a valid matcher.
+    pub(super) fn of(config: &IssuerConfig, hub: &HubUrl) -> Result<Arc<Self>, InvalidMatcher> {
+        let compile = |topics: &Vec<_>| {
+            let topics = topics.iter().cloned();
+            topics
+                .map(|topic| Matcher::compile(topic, hub))
+                .collect::<Result<Arc<[_]>, _>>()
+        };
+        Ok(Arc::new(Self {
+            actions: config.actions.clone(),
+            topics: config.topics.as_ref().map(compile).transpose()?,
+        }))
+    }
+
+    pub(super) fn allows(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+
+    pub(super) fn topics(&self) -> Option<&Arc<[Matcher]>> {
+        self.topics.as_ref()
+    }
 }
 
 /// The hasher for [`Key::fingerprint`]. The whole process uses one hasher, so that an unchanged key has the
 /// same fingerprint each time it is loaded.
 static FINGERPRINT_HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Error: the key file of an issuer cannot be used. The error text contains no part of the file except the
-/// ids of keys.
+/// Error: a source of an issuer's keys cannot be used. The error text contains no part of a key file except
+/// the ids of keys.
 #[derive(Debug, Error)]
-#[error("the key of {issuer} in {path} (auth.issuers): {reason}")]
+#[error("auth.issuers, table {table} ({issuer}): {key}: {reason}")]
 pub struct KeyError {
+    /// The number of the table, starting at 1.
+    table: usize,
     issuer: String,
-    path: String,
+    /// The key of the config with its value, or only the key.
+    key: String,
     reason: String,
 }
 
-impl Issuer {
-    /// Loads the keys in an issuer's key file. In a key set, unsupported keys and keys for encryption are
-    /// skipped. Fails if the file cannot be read, contains no supported key, or contains a supported key that
-    /// cannot be used.
-    pub(super) fn load(config: &IssuerConfig) -> Result<Self, KeyError> {
-        let path = config.key.path();
-        let keys = read(path).and_then(|file| match &config.key {
-            KeySource::Secret(_) => secret(&file).map(|secret| vec![hmac(secret)]),
-            KeySource::Pem(_) => pem(&file),
-            KeySource::Jwks(_) => jwks(&file),
-        });
-        match keys {
-            Ok(keys) => Ok(Self::with_keys(config.issuer.clone(), keys)),
-            Err(reason) => Err(KeyError {
-                issuer: config.issuer.clone(),
-                path: path.display().to_string(),
-                reason,
-            }),
+impl KeyError {
+    pub(super) fn new(table: usize, config: &IssuerConfig, key: String, reason: String) -> Self {
+        Self {
+            table,
+            issuer: config.issuer.clone(),
+            key,
+            reason,
         }
     }
+}
 
-    /// An issuer whose only key is this secret. No file is read.
-    pub(super) fn with_secret(name: String, secret: &[u8]) -> Self {
-        Self::with_keys(name, vec![hmac(secret)])
-    }
+/// Loads the keys of an issuer from its file. In a key set, unsupported keys and keys for encryption are
+/// skipped. Returns no keys if the source is a URL. Fails if the file cannot be read, contains no key with one
+/// of the issuer's algorithms, or contains such a key that cannot be used. `table` is the number of the issuer
+/// in the config, starting at 1.
+pub(super) fn load(
+    config: &IssuerConfig,
+    scope: &Arc<Scope>,
+    table: usize,
+) -> Result<Vec<Key>, KeyError> {
+    let keys = match &config.keys {
+        KeySource::SecretFile(path) => read(path).and_then(|file| {
+            let secret = secret(&file)?;
+            Ok(vec![Unbound::of_secret(secret)?])
+        }),
+        KeySource::PemFile(path) => read(path).and_then(|file| pem(&file)),
+        KeySource::JwksFile(path) => read(path).and_then(|file| jwks(&file)),
+        KeySource::JwksUrl(_) => return Ok(Vec::new()),
+    };
+    let keys = keys.and_then(|keys| bind(keys, config, scope));
+    keys.map_err(|reason| {
+        let key = format!("{} = \"{}\"", config.keys.key(), config.keys);
+        KeyError::new(table, config, key, reason)
+    })
+}
 
-    fn with_keys(name: String, mut keys: Vec<Key>) -> Self {
-        for key in &mut keys {
-            key.fingerprint = FINGERPRINT_HASHER.hash_one((&name, key.fingerprint));
+/// An issuer whose only key is this secret. No file is read.
+pub(super) fn of_secret(issuer: String, secret: &[u8], hub: &HubUrl) -> Result<Issuer, String> {
+    let config = IssuerConfig::new(issuer, KeySource::SecretFile(Path::new("").into()));
+    let scope = Scope::of(&config, hub).map_err(|err| err.to_string())?;
+    let keys = bind(vec![Unbound::of_secret(secret)?], &config, &scope)?;
+    Ok(Issuer {
+        name: config.issuer,
+        keys,
+    })
+}
+
+/// A key that is not bound to an issuer yet.
+struct Unbound {
+    id: Option<String>,
+    /// The algorithms that the key allows.
+    algorithms: Vec<Algorithm>,
+    verifier: DecodingKey,
+    fingerprint: u64,
+}
+
+/// Binds keys to an issuer, and leaves out those that allow none of the issuer's algorithms. Fails with the
+/// reason if none is left.
+fn bind(keys: Vec<Unbound>, config: &IssuerConfig, scope: &Arc<Scope>) -> Result<Vec<Key>, String> {
+    let allowed: Vec<_> = keys.iter().flat_map(|key| key.algorithms.clone()).collect();
+    let bound = keys.into_iter().filter_map(|mut key| {
+        if let Some(wanted) = &config.algorithms {
+            key.algorithms
+                .retain(|algorithm| wanted.contains(algorithm));
         }
-        Self { name, keys }
+        let parts = (&config.issuer, key.fingerprint, &key.algorithms, scope);
+        let fingerprint = FINGERPRINT_HASHER.hash_one(parts);
+        (!key.algorithms.is_empty()).then(|| Key {
+            fingerprint,
+            id: key.id,
+            algorithms: key.algorithms,
+            verifier: key.verifier,
+            scope: scope.clone(),
+        })
+    });
+    let bound: Vec<_> = bound.collect();
+    if bound.is_empty() {
+        return Err(format!(
+            "no key in it allows one of the algorithms of this issuer (algorithms); allowed are {}",
+            algorithms::names(&allowed)
+        ));
     }
+    Ok(bound)
 }
 
 /// Reads a key file. Fails with the reason if the file cannot be read, is not a regular file, or is longer
@@ -131,16 +226,44 @@ pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     Ok(secret)
 }
 
-fn hmac(secret: &[u8]) -> Key {
-    Key {
-        id: None,
-        algorithms: vec![Algorithm::HS256],
-        verifier: DecodingKey::from_secret(secret),
-        fingerprint: FINGERPRINT_HASHER.hash_one(secret),
+impl Unbound {
+    /// A key for HMAC. Fails with the reason if the secret is too short for each algorithm.
+    fn of_secret(secret: &[u8]) -> Result<Self, String> {
+        key_check::check_secret_length(secret.len())?;
+        Ok(Self {
+            id: None,
+            algorithms: algorithms::of_secret(secret.len()),
+            verifier: DecodingKey::from_secret(secret),
+            fingerprint: FINGERPRINT_HASHER.hash_one(secret),
+        })
+    }
+
+    /// A key of a key set that allows these algorithms. Fails with the reason if it cannot be used.
+    fn of_jwk(jwk: &Jwk, mut algorithms: Vec<Algorithm>) -> Result<Self, String> {
+        // The error of the library is not passed on, because it quotes a byte of the malformed value.
+        let verifier = DecodingKey::from_jwk(jwk).map_err(|_| MALFORMED_JWK.to_owned())?;
+        if let AlgorithmParameters::OctetKey(_) = jwk.algorithm {
+            let secret = verifier.try_get_as_bytes().map_err(|_| MALFORMED_JWK)?;
+            let long_enough = algorithms::of_secret(secret.len());
+            key_check::check_secret_length(secret.len())?;
+            let named = algorithms::names(&algorithms);
+            algorithms.retain(|algorithm| long_enough.contains(algorithm));
+            if algorithms.is_empty() {
+                return Err(format!("the secret is too short for {named}"));
+            }
+        } else {
+            algorithms::of_public_key(&verifier)?;
+        }
+        Ok(Self {
+            id: jwk.common.key_id.clone(),
+            algorithms,
+            verifier,
+            fingerprint: FINGERPRINT_HASHER.hash_one(jwk),
+        })
     }
 }
 
-fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
+fn pem(file: &[u8]) -> Result<Vec<Unbound>, String> {
     if contains(file, b"PRIVATE KEY") {
         return Err(
             "this is a private key; tokens are verified with the public one, which \
@@ -151,42 +274,30 @@ fn pem(file: &[u8]) -> Result<Vec<Key>, String> {
     let verifier = DecodingKey::from_ed_pem(file)
         .or_else(|_| DecodingKey::from_ec_pem(file))
         .or_else(|_| DecodingKey::from_rsa_pem(file))
-        .map_err(|_| "no public key in PEM form, of RSA, P-256 or Ed25519".to_owned())?;
-    let algorithm = match verifier.family() {
-        AlgorithmFamily::Ed => Algorithm::EdDSA,
-        AlgorithmFamily::Rsa => Algorithm::RS256,
-        // A key on another curve than P-256 also gets ES256 here, but the check below refuses it.
-        _ => Algorithm::ES256,
-    };
-    key_check::check(&verifier)?;
-    Ok(vec![Key {
+        .map_err(|_| "no public key in PEM form, of RSA, P-256, P-384 or Ed25519".to_owned())?;
+    Ok(vec![Unbound {
         id: None,
-        algorithms: vec![algorithm],
+        algorithms: algorithms::of_public_key(&verifier)?.to_vec(),
         verifier,
         fingerprint: FINGERPRINT_HASHER.hash_one(file),
     }])
 }
 
-fn jwks(file: &[u8]) -> Result<Vec<Key>, String> {
+fn jwks(file: &[u8]) -> Result<Vec<Unbound>, String> {
     let set: JwkSet = serde_json::from_slice(file).map_err(|_| "no JSON Web Key Set (RFC 7517)")?;
     let mut keys = Vec::new();
     for (index, jwk) in set.keys.iter().enumerate() {
-        let Some(algorithm) = algorithm(jwk) else {
+        let algorithms = algorithms::of_jwk(jwk);
+        if algorithms.is_empty() {
             continue;
-        };
-        // The error of the library is not passed on, because it quotes a byte of the malformed value.
-        let verifier = DecodingKey::from_jwk(jwk).map_err(|_| MALFORMED_JWK.to_owned());
-        let checked = verifier.and_then(|key| key_check::check(&key).map(|()| key));
-        let id = jwk.common.key_id.clone();
-        keys.push(Key {
-            verifier: checked.map_err(|reason| unusable(index, id.as_deref(), &reason))?,
-            id,
-            algorithms: vec![algorithm],
-            fingerprint: FINGERPRINT_HASHER.hash_one(jwk),
-        });
+        }
+        let key = Unbound::of_jwk(jwk, algorithms);
+        let id = jwk.common.key_id.as_deref();
+        keys.push(key.map_err(|reason| unusable(index, id, &reason))?);
     }
     if keys.is_empty() {
-        return Err("no key in it is for EdDSA, ES256, RS256 or HS256".to_owned());
+        let all = algorithms::names(&algorithms::ALL);
+        return Err(format!("no key in it is for one of {all}"));
     }
     Ok(keys)
 }
@@ -198,27 +309,4 @@ const MALFORMED_JWK: &str = "it has a value that is not valid base64url";
 fn unusable(index: usize, id: Option<&str>, reason: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!(" (kid {id:?})"));
     format!("key {} of the set{id} cannot be used: {reason}", index + 1)
-}
-
-/// The only algorithm with which a key of a key set verifies tokens. `None`: the key is for encryption, its
-/// type or curve is not supported, or its `alg` names another algorithm. Because each key has only one
-/// algorithm, a public key is never used as a secret.
-fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
-    let of_kind = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            Algorithm::ES256
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            Algorithm::EdDSA
-        }
-        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
-        _ => return None,
-    };
-    let Jwk { common, .. } = jwk;
-    let is_for_encryption = matches!(common.public_key_use, Some(PublicKeyUse::Encryption));
-    let is_named = common
-        .key_algorithm
-        .is_none_or(|named| Algorithm::try_from(named).ok() == Some(of_kind));
-    (is_named && !is_for_encryption).then_some(of_kind)
 }

@@ -3,6 +3,8 @@
 //! reports when the key of a verified token is no longer trusted.
 
 mod access;
+mod algorithms;
+mod claims;
 mod invalid_token;
 mod issuer;
 mod key_check;
@@ -17,13 +19,14 @@ mod verifier;
 
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE},
+    algorithms::{ALL as ALGORITHMS, name as algorithm_name},
     mint::{Grants, MintError, Signer},
     revocation::Revocation,
     rules::TokenRules,
     verifier::TokenVerifier,
 };
 pub use self::{
-    issuer::{IssuerConfig, KeySource},
+    issuer::{Action, IssuerConfig, KeySource},
     keys::KeyError,
     verifier::check_issuers,
 };

@@ -5,6 +5,7 @@ mod details;
 mod keys;
 mod legacy;
 mod payloads;
+mod scopes;
 
 use std::path::PathBuf;
 
@@ -38,15 +39,12 @@ fn key_file(name: &str) -> PathBuf {
 }
 
 fn issuer(name: &str, key: KeySource) -> IssuerConfig {
-    IssuerConfig {
-        issuer: name.to_owned(),
-        key,
-    }
+    IssuerConfig::new(name.to_owned(), key)
 }
 
 fn pem(issuer_name: &str, key: &str) -> IssuerConfig {
     let path = key_file(&format!("{key}.pub.pem"));
-    issuer(issuer_name, KeySource::Pem(path))
+    issuer(issuer_name, KeySource::PemFile(path))
 }
 
 fn trusting(issuers: &[IssuerConfig]) -> TokenVerifier {
@@ -117,6 +115,7 @@ fn signing_key(name: &str) -> (Algorithm, EncodingKey) {
     match name {
         "ed25519" => (Algorithm::EdDSA, EncodingKey::from_ed_pem(&file).unwrap()),
         "rsa2048" => (Algorithm::RS256, EncodingKey::from_rsa_pem(&file).unwrap()),
+        "p384" => (Algorithm::ES384, EncodingKey::from_ec_pem(&file).unwrap()),
         _ => (Algorithm::ES256, EncodingKey::from_ec_pem(&file).unwrap()),
     }
 }
@@ -168,8 +167,8 @@ fn each_kind_of_key_verifies_its_own_algorithm() {
         ("EdDSA", "p256", "Signature"),
         ("HS256", "p256", "NoKey"),
         ("ES384", "p256", "NoKey"),
-        ("PS256", "rsa2048", "NoKey"),
-        ("RS512", "rsa2048", "NoKey"),
+        ("PS256", "rsa2048", "Signature"),
+        ("RS512", "rsa2048", "Signature"),
     ] {
         let token = sign(
             &json!({ "alg": algorithm, "typ": "at+jwt" }),
@@ -181,19 +180,6 @@ fn each_kind_of_key_verifies_its_own_algorithm() {
             expected,
             "{algorithm} {key}"
         );
-    }
-}
-
-#[test]
-fn an_rsa_key_verifies_only_rs256() {
-    let token_verifier = token_verifier();
-    let (_, key) = signing_key("rsa2048");
-
-    for (name, algorithm) in [("PS256", Algorithm::PS256), ("RS512", Algorithm::RS512)] {
-        let header = json!({ "alg": name, "typ": "at+jwt" }).to_string();
-        let key = (algorithm, key.clone());
-        let token = sign_bytes(header.as_bytes(), claims().to_string().as_bytes(), &key);
-        assert_eq!(verdict(&token_verifier, &token), "NoKey", "{name}");
     }
 }
 
@@ -262,7 +248,7 @@ fn a_public_key_is_never_used_as_a_secret() {
     let mixed = trusting(&[
         pem(ISSUER, "p256"),
         pem(ISSUER, "rsa2048"),
-        issuer(ISSUER, KeySource::Secret(secret)),
+        issuer(ISSUER, KeySource::SecretFile(secret)),
     ]);
     let header = json!({ "alg": "HS256", "typ": "at+jwt" });
 

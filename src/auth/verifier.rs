@@ -15,15 +15,16 @@ use jsonwebtoken::{
 };
 use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
-use serde::Deserialize;
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
     access::Access,
+    claims::{Claims, UnverifiedClaims},
     invalid_token::InvalidToken,
     issuer::IssuerConfig,
-    keys::{Issuer, KeyError},
+    keys::{self, Issuer, Key, KeyError, Scope},
     legacy::MercureClaim,
     revocation::{Fingerprints, Revocation},
     rules::{TOKEN_TYPE, TokenRules},
@@ -87,64 +88,35 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// The claims that are read after the signature is verified. The library also checks `iss` and `aud`. Any
-/// other claim is ignored.
-#[derive(Debug, Deserialize)]
-struct Claims {
-    exp: Option<f64>,
-    #[serde(default)]
-    sub: Option<Value>,
-    /// The time before which the token is not valid, in seconds since 1970. 0 if the token does not have this
-    /// claim.
-    #[serde(default)]
-    nbf: f64,
-    #[serde(default)]
-    authorization_details: Option<Value>,
-    #[serde(default)]
-    mercure: Option<Value>,
-    /// The claim `mercure` under the name that older versions of the protocol prefer. If a token has both,
-    /// this one is used.
-    #[serde(default, rename = "https://mercure.rocks/")]
-    namespaced: Option<Value>,
-}
-
-impl Claims {
-    fn subject(&self) -> Option<&str> {
-        self.sub.as_ref().and_then(Value::as_str)
-    }
-}
-
-/// The claims that are read before the signature is verified. They only select the issuer and the rules for
-/// the verification.
-#[derive(Debug, Deserialize)]
-struct UnverifiedClaims {
-    iss: Option<String>,
-    aud: Option<Value>,
-    authorization_details: Option<Value>,
-    mercure: Option<Value>,
-    #[serde(rename = "https://mercure.rocks/")]
-    namespaced: Option<Value>,
-}
-
-impl UnverifiedClaims {
-    /// Whether the token has the claim `mercure` or `https://mercure.rocks/` of an older protocol version,
-    /// and no authorization details. An empty list of details counts as none.
-    fn is_legacy(&self) -> bool {
-        let details = self.authorization_details.as_ref();
-        let is_empty = |details: &Value| details.as_array().is_some_and(Vec::is_empty);
-        (self.mercure.is_some() || self.namespaced.is_some()) && details.is_none_or(is_empty)
-    }
-}
-
-/// Checks the key files of these issuers by loading them, as the server does when it starts.
+/// Checks the key files of these issuers by loading them, as the server of the hub does when it starts. Keys
+/// behind a URL are not fetched.
 ///
 /// Returns the [`KeyError`] of the first issuer whose file cannot be used: it cannot be read, is not a
 /// regular file, is too long, contains no supported key of the configured kind, or contains a supported key
 /// that cannot be used.
-pub fn check_issuers(issuers: &[IssuerConfig]) -> Result<(), KeyError> {
-    issuers
-        .iter()
-        .try_for_each(|issuer| Issuer::load(issuer).map(drop))
+pub fn check_issuers(issuers: &[IssuerConfig], hub: &HubUrl) -> Result<(), KeyError> {
+    load(issuers, hub).map(drop)
+}
+
+/// Loads the keys of these issuers. The keys of an issuer that is listed several times are joined.
+fn load(issuers: &[IssuerConfig], hub: &HubUrl) -> Result<Vec<Issuer>, KeyError> {
+    let mut loaded: Vec<Issuer> = Vec::new();
+    for (table, config) in (1..).zip(issuers) {
+        let scope = Scope::of(config, hub)
+            .map_err(|err| KeyError::new(table, config, "topics".to_owned(), err.to_string()))?;
+        let keys = keys::load(config, &scope, table)?;
+        match loaded
+            .iter_mut()
+            .find(|issuer| issuer.name == config.issuer)
+        {
+            Some(issuer) => issuer.keys.extend(keys),
+            None => loaded.push(Issuer {
+                name: config.issuer.clone(),
+                keys,
+            }),
+        }
+    }
+    Ok(loaded)
 }
 
 impl TokenVerifier {
@@ -162,21 +134,15 @@ impl TokenVerifier {
     /// Loads the keys of these issuers, and from now on trusts only these issuers. If any key file cannot be
     /// used, the trusted issuers and keys do not change.
     pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
-        let mut loaded: Vec<Issuer> = Vec::new();
-        for config in issuers {
-            let Issuer { name, keys } = Issuer::load(config)?;
-            match loaded.iter_mut().find(|issuer| issuer.name == name) {
-                Some(issuer) => issuer.keys.extend(keys),
-                None => loaded.push(Issuer { name, keys }),
-            }
-        }
-        self.replace(loaded);
+        self.replace(load(issuers, self.compiler.hub())?);
         Ok(())
     }
 
     /// From now on, trusts only this issuer, and only tokens that are signed with this secret.
-    pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) {
-        self.replace(vec![Issuer::with_secret(issuer, secret)]);
+    pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) -> Result<(), String> {
+        let issuer = keys::of_secret(issuer, secret, self.compiler.hub())?;
+        self.replace(vec![issuer]);
+        Ok(())
     }
 
     fn replace(&self, issuers: Vec<Issuer>) {
@@ -273,7 +239,7 @@ impl TokenVerifier {
                 validation.set_required_spec_claims(&["aud"]);
             }
         }
-        let (claims, key) = claims(token, &header, issuer, &validation)?;
+        let (claims, key) = claims(token, &header, issuer, self.compiler.hub(), &validation)?;
         let publisher = publisher_hash(&issuer.name, claims.subject());
         let mut compiling = self.compiler.begin();
         let mut access = if is_legacy {
@@ -294,6 +260,7 @@ impl TokenVerifier {
             }
             Access::parse(details, &mut compiling, &self.rules)?
         };
+        access.limit_to(&key.scope);
         access.compiled = Some(compiling.finish());
         // Rounding down makes the token expire less than a second too early, which does no harm.
         access.expires_at = claims.exp.map(|end| end.max(0.0) as u64);
@@ -301,7 +268,7 @@ impl TokenVerifier {
         // in several ways, and each would count as another token.
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
         access.token = self.token_hasher.hash_one(signed);
-        access.key = key;
+        access.key = key.fingerprint;
         access.publisher = publisher;
         Ok((access, claims.nbf))
     }
@@ -310,7 +277,8 @@ impl TokenVerifier {
     /// `verify_at` checks it at each use of a token, also of a cached one.
     fn validation(&self, algorithm: Algorithm, issuer: &Issuer) -> Validation {
         let mut validation = Validation::new(algorithm);
-        validation.set_audience(&[self.compiler.hub().as_str()]);
+        let urls: Vec<_> = self.compiler.hub().all().map(HubUrl::as_str).collect();
+        validation.set_audience(&urls);
         validation.set_issuer(&[&issuer.name]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_exp = false;
@@ -327,15 +295,16 @@ fn legacy_claim(claim: Option<Value>) -> Result<MercureClaim, InvalidToken> {
     claim.map_err(|_| InvalidToken::LegacyClaim)
 }
 
-/// Returns the claims, and the fingerprint of the issuer's key that signed the token. Fails if no key of the
+/// Returns the claims, and the issuer's key that signed the token. Fails if no key of the
 /// issuer signed it. Also fails if the signed token has a wrong audience or issuer, lacks a required claim,
 /// or has a claim of a wrong type.
-fn claims(
+fn claims<'a>(
     token: &str,
     header: &Header,
-    issuer: &Issuer,
+    issuer: &'a Issuer,
+    hub: &HubUrl,
     validation: &Validation,
-) -> Result<(Claims, u64), InvalidToken> {
+) -> Result<(Claims, &'a Key), InvalidToken> {
     let mut result = Err(InvalidToken::NoKey);
     for key in &issuer.keys {
         // If the token names a key id (`kid`), keys with another id are skipped. A key without an id is not
@@ -348,11 +317,10 @@ fn claims(
             continue;
         }
         match decode::<Claims>(token, &key.verifier, validation) {
-            Ok(decoded) => return Ok((decoded.claims, key.fingerprint)),
+            Ok(decoded) => return Ok((decoded.claims, key)),
             Err(err) => match err.kind() {
                 ErrorKind::InvalidAudience => {
-                    let expected = validation.aud.iter().flatten().next().cloned();
-                    return Err(InvalidToken::Audience(expected.unwrap_or_default()));
+                    return Err(InvalidToken::Audience(hub.as_str().to_owned()));
                 }
                 ErrorKind::MissingRequiredClaim(name) => {
                     return Err(InvalidToken::Missing(name.clone()));

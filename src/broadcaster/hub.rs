@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
     actor::{Broadcaster, Drain, GiveUp, Inspect, Reconfigure},
-    client_registry::ClientRegistry,
+    client_registry::{ClientLimits, ClientRegistry},
     hub_settings::HubSettings,
     hub_state::HubState,
     live_settings::LiveSettings,
@@ -122,8 +122,12 @@ impl Hub {
         let presence = settings.subscriptions;
         let presence =
             presence.then(|| Presence::new(settings.url.clone(), settings.matcher_bytes));
-        let (max, max_with_token) = (settings.max_subscribers, settings.max_with_token);
-        let clients = ClientRegistry::new(state_sender, max, max_with_token, presence);
+        let limits = ClientLimits {
+            max: settings.max_subscribers,
+            max_with_token: settings.max_with_token,
+            at_token_limit: settings.at_token_limit,
+        };
+        let clients = ClientRegistry::new(state_sender, limits, presence);
         let broadcaster = Broadcaster::new(opened, clients, settings.live, metrics.clone(), alive);
         let hub = Self {
             broadcaster: Broadcaster::start_in_arbiter(&Arbiter::new().handle(), |_| broadcaster),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::live_settings::LiveSettings;
+use super::{client_registry::AtTokenLimit, live_settings::LiveSettings};
 use crate::{
     event::Topic,
     event_log::{PublishSettings, Retention, TickerSettings, ValueRetention},
@@ -21,8 +21,10 @@ pub struct HubSettings {
     pub publishing: PublishSettings,
     /// Maximum number of subscribers. Beyond it, new subscribers receive a `retry:` and are disconnected.
     pub max_subscribers: usize,
-    /// Maximum number of subscribers with the same access token. Beyond it, subscribing returns 429.
+    /// Maximum number of subscribers with the same access token.
     pub max_with_token: usize,
+    /// What happens when a token would have more subscribers than `max_with_token`.
+    pub at_token_limit: AtTokenLimit,
     /// Time that clients wait before they reconnect. Values above 1 h are reduced to 1 h. Each client
     /// receives a random time of 50 to 150 % of this value, so that they do not all reconnect together.
     pub retry: Duration,
@@ -62,6 +64,7 @@ impl Default for HubSettings {
             publishing: PublishSettings::default(),
             max_subscribers: 10_000,
             max_with_token: 1000,
+            at_token_limit: AtTokenLimit::default(),
             retry: Duration::from_secs(2),
             topic: Topic::parse("/ticker").expect("this is a topic"),
             subscriptions: false,

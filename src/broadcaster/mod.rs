@@ -15,6 +15,7 @@ mod subscribing;
 
 pub use self::{
     actor::{Broadcaster, Drain, Reconfigure},
+    client_registry::AtTokenLimit,
     hub::{BroadcasterGone, Gone, Hub},
     hub_settings::HubSettings,
     live_settings::LiveSettings,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
+use tokio::sync::oneshot;
 
 use super::{actor::Broadcaster, client_registry::ClientId, presence::Presence};
 use crate::{
@@ -29,6 +30,15 @@ pub(crate) struct Permit {
     broadcaster: Addr<Broadcaster>,
     metrics: Arc<Metrics>,
     client: ClientId,
+    replaced: Option<oneshot::Receiver<()>>,
+}
+
+impl Permit {
+    /// Resolves when a newer stream with the same token takes the place of this one. `None`: that cannot
+    /// happen, or this method was called before.
+    pub(crate) fn take_replaced(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.replaced.take()
+    }
 }
 
 impl Drop for Permit {
@@ -49,14 +59,15 @@ impl Handler<Subscribe> for Broadcaster {
         let is_log_full = self.appender.is_full();
         let access = access.as_deref();
         let registered = self.clients.register(&selection, access, is_log_full);
-        let (client, changes) = registered.inspect_err(|rejection| {
+        let registered = registered.inspect_err(|rejection| {
             self.metrics.count_rejection(*rejection);
         })?;
-        self.announce_all(changes);
+        self.announce_all(registered.changes);
         Ok(Permit {
             broadcaster: ctx.address(),
             metrics: self.metrics.clone(),
-            client,
+            client: registered.id,
+            replaced: registered.replaced,
         })
     }
 }

@@ -28,14 +28,15 @@ impl Config {
         self.hub_url_at(None)
     }
 
-    /// The hub's URL: `hub.url`, or else a URL made from the host in `server.bind` and `bound`, the port on
+    /// The hub's URL, with `hub.public_urls`: `hub.url`, or else a URL made from the host in `server.bind` and `bound`, the port on
     /// which the server listens. If `bound` is `None`, the URL has the port in `server.bind`.
     pub(crate) fn hub_url_at(&self, bound: Option<u16>) -> HubUrl {
-        self.hub.url.clone().unwrap_or_else(|| {
+        let url = self.hub.url.clone().unwrap_or_else(|| {
             let (_, port) = self.server.bind.rsplit_once(':').unwrap_or_default();
             let port = bound.unwrap_or_else(|| port.parse().unwrap_or(0));
             HubUrl::at(&self.server.bind, port)
-        })
+        });
+        url.also_known_as(&self.hub.public_urls)
     }
 
     /// The kind of the event log, with its settings.

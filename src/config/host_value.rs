@@ -5,11 +5,15 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::Value;
+use url::Url;
 
 use super::value::{refused, text_or_off};
 
 /// Maximum length of a host name, in bytes. DNS allows at most this length.
 const MAX_HOST_BYTES: usize = 253;
+
+/// Maximum length of a URL, in bytes.
+const MAX_URL_BYTES: usize = 4096;
 
 /// Maximum length of the scheme of an origin, in bytes. The HTTP library refuses a longer scheme.
 const MAX_SCHEME_BYTES: usize = 64;
@@ -82,16 +86,73 @@ pub(super) fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
                 refused(
                     origin,
                     "\"*\", \"null\" or an origin as browsers send it, such as \
-                     \"https://example.org\" or \"http://localhost:8080\": in lower case, without \
-                     a path, without port 80 of http or 443 of https",
+                     \"https://example.org\", \"https://*.example.org\" or \"http://localhost:8080\": in lower \
+                     case, without a path, without port 80 of http or 443 of https",
                 )
             })
     };
     origins.iter().map(origin).collect()
 }
 
+/// The word in `auth.publish_origins` for the origins in `cors.allowed_origins`.
+pub(crate) const CORS: &str = "cors";
+
+pub(super) fn publish_origins<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    let is_good = |text: &str| text == CORS || (text != "*" && text != "null" && is_origin(text));
+    let origin = |origin: &Value| {
+        origin
+            .as_str()
+            .filter(|text| is_good(text))
+            .map(str::to_owned)
+    };
+    let origins = found.as_array().filter(|list| list.len() <= MAX_ORIGINS);
+    let origins = origins.and_then(|list| list.iter().map(origin).collect::<Option<_>>());
+    origins.ok_or_else(|| {
+        refused(
+            &found,
+            format_args!(
+                "a list of at most {MAX_ORIGINS} items: \"{CORS}\", or an origin as browsers send it, such as \
+                 \"https://example.org\" or \"https://*.example.org\""
+            ),
+        )
+    })
+}
+
+/// Maximum number of URLs in `auth.authorization_servers`. A longer list is refused.
+const MAX_SERVERS: usize = 100;
+
+pub(super) fn authorization_servers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let found = Value::deserialize(deserializer)?;
+    let is_issuer = |url: &Url| {
+        let is_web = matches!(url.scheme(), "https" | "http");
+        is_web && url.query().is_none() && url.fragment().is_none()
+    };
+    let url = |url: &Value| {
+        let text = url.as_str().filter(|text| text.len() <= MAX_URL_BYTES)?;
+        Url::parse(text)
+            .is_ok_and(|url| is_issuer(&url))
+            .then(|| text.to_owned())
+    };
+    let servers = found.as_array().filter(|list| list.len() <= MAX_SERVERS);
+    let servers = servers.and_then(|list| list.iter().map(url).collect::<Option<_>>());
+    servers.ok_or_else(|| {
+        refused(
+            &found,
+            format_args!(
+                "a list of at most {MAX_SERVERS} URLs without query and fragment, such as \
+                 [\"https://login.example.org\"]"
+            ),
+        )
+    })
+}
+
 /// Whether the text is `*`, or a value that a browser can send in the header `Origin`: `null`, or a scheme
-/// and a host, with the port unless it is the default.
+/// and a host, with the port unless it is the default. The host may begin with `*.`.
 fn is_origin(text: &str) -> bool {
     let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let serialized = || {
@@ -108,6 +169,7 @@ fn is_origin(text: &str) -> bool {
                 .parse()
                 .is_ok_and(|ip: Ipv6Addr| ip.to_string() == text),
             None => {
+                let host = host.strip_prefix("*.").unwrap_or(host);
                 (1..=MAX_HOST_BYTES).contains(&host.len())
                     && host.bytes().all(|b| lower(b) || b"-_.".contains(&b))
             }
@@ -140,6 +202,8 @@ mod tests {
             "http://[2001:db8::1]",
             "https://xn--bcher-kva.example",
             "https://example.org:80",
+            "https://*.example.org",
+            "http://*.localhost:8080",
             "chrome-extension://abcdefghijklmnop",
         ] {
             assert!(is_origin(good), "{good}");
@@ -159,7 +223,12 @@ mod tests {
             "http://example.org:080",
             "http://example.org:65536",
             "https://user@example.org",
-            "https://*.example.org",
+            "https://*",
+            "https://*.",
+            "https://*example.org",
+            "https://a.*.example.org",
+            "https://*.*.example.org",
+            "*.example.org",
             "https://b\u{fc}cher.example",
             "https://a b",
             "https://a<b",
@@ -207,8 +276,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_cors_library_accepts_every_accepted_origin(
-            text in "[a-z][a-z0-9+.-]{0,70}://([a-z0-9._-]{0,12}|\\[[0-9a-f:]{1,8}\\])(:[0-9]{0,6})?",
+        fn every_accepted_origin_is_a_url(
+            text in "[a-z][a-z0-9+.-]{0,70}://([*]?[a-z0-9._-]{0,12}|\\[[0-9a-f:]{1,8}\\])(:[0-9]{0,6})?",
         ) {
             if is_origin(&text) {
                 let uri: Uri = text.parse().unwrap();

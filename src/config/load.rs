@@ -151,6 +151,12 @@ fn as_table(config: &Config) -> Table {
     Table::try_from(config).expect("every setting has a TOML form")
 }
 
+/// Parses a list in JSON. `None`: it is not one, or it contains `null`, which TOML does not have.
+fn json_list(text: &str) -> Option<Value> {
+    let list: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
+    Value::try_from(list).ok()
+}
+
 fn parse(settings: &Table) -> Result<Config, toml::de::Error> {
     Config::deserialize(Value::Table(settings.clone()))
 }
@@ -251,8 +257,8 @@ impl Layers {
         }
     }
 
-    /// Sets a key from the text of a variable or flag, which is parsed as the type of the key. Commas
-    /// separate the items of a list.
+    /// Sets a key from the text of a variable or flag, which is parsed as the type of the key. A list is
+    /// written in JSON, or with commas between its items.
     fn set_text(
         &mut self,
         section: &str,
@@ -266,6 +272,9 @@ impl Layers {
         let value = match self.known_key(section, key, &origin)? {
             Value::Boolean(_) => text.parse().map_or(as_text, Value::Boolean),
             Value::Integer(_) => text.parse().map_or(as_text, Value::Integer),
+            Value::Array(_) if text.trim_start().starts_with('[') => {
+                json_list(text).unwrap_or(as_text)
+            }
             Value::Array(_) => Value::Array(
                 text.split(',')
                     .map(str::trim)

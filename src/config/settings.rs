@@ -7,7 +7,8 @@ use actix_web::http::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    duration, host_value,
+    duration, host_value, issuers,
+    limits_config::LimitsConfig,
     log_config::LogConfig,
     logging_config::LoggingConfig,
     value::{self, Choice},
@@ -232,6 +233,9 @@ pub struct HubConfig {
     /// The hub's URL as its clients know it. `None`, written `"auto"`: a URL made from `server.bind`.
     #[serde(with = "value::optional_hub_url")]
     pub url: Option<HubUrl>,
+    /// Further URLs under which clients know the hub.
+    #[serde(with = "value::hub_urls")]
+    pub public_urls: Vec<HubUrl>,
     /// Whether the hub publishes events about active subscriptions and lists these subscriptions. Only a
     /// client whose token allows it receives these events and lists.
     #[serde(deserialize_with = "value::boolean")]
@@ -286,10 +290,18 @@ pub struct AuthConfig {
     /// ends.
     #[serde(with = "duration::expiring")]
     pub expiring: Duration,
-    /// The trusted issuers and their key files. Reloadable: each reload also reads the key files again.
+    /// The trusted issuers and the sources of their keys. Reloadable: each reload also reads the key files
+    /// again.
     /// Empty: at each start, the server creates a key and prints a token that is signed with it.
-    #[serde(with = "value::issuers")]
+    #[serde(with = "issuers")]
     pub issuers: Vec<IssuerConfig>,
+    /// Origins whose pages may publish with a cookie, besides the hub's own. `cors`: those in
+    /// `cors.allowed_origins`, except `*` and `null`.
+    #[serde(deserialize_with = "host_value::publish_origins")]
+    pub publish_origins: Vec<String>,
+    /// URLs of the authorization servers that issue tokens for the hub, for the metadata of the hub.
+    #[serde(deserialize_with = "host_value::authorization_servers")]
+    pub authorization_servers: Vec<String>,
 }
 
 /// Who may subscribe.
@@ -313,67 +325,8 @@ impl Default for AuthConfig {
             cookie: Some("__Secure-mercure_access_token".to_owned()),
             expiring: Duration::from_secs(10),
             issuers: Vec::new(),
-        }
-    }
-}
-
-/// Section `[limits]`: limits on what clients may request. Lengths are in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct LimitsConfig {
-    /// Maximum length of a request body. A longer body returns 413. For `QUERY`, it returns 400, and the
-    /// maximum is lower if `matchers` and `pattern` need less.
-    #[serde(deserialize_with = "value::number::<_, 1024, 67_108_864>")]
-    pub body: usize,
-    /// Maximum length of each field of an update (a publish request). A longer field returns 413. In `data`,
-    /// a line break counts as 7 bytes, because each further line is sent with the field name `data: `.
-    #[serde(deserialize_with = "value::number::<_, 256, 67_108_864>")]
-    pub field: usize,
-    /// Maximum number of topics of an update. More topics return 413.
-    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
-    pub topics: usize,
-    /// Maximum number of matchers (topics and patterns) that one subscriber may ask for. More return 400.
-    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
-    pub matchers: usize,
-    /// Memory for the matchers (topics and patterns) of all subscribers, in bytes. When it is exhausted, new
-    /// subscribers receive a `retry:` and are disconnected, or 503 for `QUERY`. Subscribers with only a few
-    /// topics are still accepted.
-    #[serde(deserialize_with = "value::number::<_, 65_536, 1_099_511_627_776>")]
-    pub matcher_bytes: usize,
-    /// Maximum length of each topic or pattern that a subscriber asks for or that a token contains. A longer
-    /// one returns 400, or 401 if it is in a token.
-    #[serde(deserialize_with = "value::number::<_, 16, 4096>")]
-    pub pattern: usize,
-    /// Maximum number of streams of one server that are open with the same token at the same time. One more
-    /// returns 429.
-    #[serde(deserialize_with = "value::number::<_, 1, 10_000_000>")]
-    pub subscriptions: usize,
-    /// Maximum length of a token. A longer token returns 401.
-    #[serde(deserialize_with = "value::number::<_, 256, 65_536>")]
-    pub token: usize,
-    /// Maximum number of authorization details for Mercure in a token. A token with more returns 401.
-    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
-    pub token_details: usize,
-    /// Maximum number of topics in each authorization detail for Mercure in a token, and in each list of its
-    /// older claim `mercure`. A token with more returns 401.
-    #[serde(deserialize_with = "value::number::<_, 1, 1000>")]
-    pub token_topics: usize,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            body: 1 << 20,
-            field: 1 << 20,
-            topics: 100,
-            matchers: 100,
-            matcher_bytes: 128 << 20,
-            pattern: 1024,
-            subscriptions: 1000,
-            token: 8192,
-            token_details: 20,
-            token_topics: 100,
+            publish_origins: vec![host_value::CORS.to_owned()],
+            authorization_servers: Vec::new(),
         }
     }
 }
@@ -383,8 +336,8 @@ impl Default for LimitsConfig {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CorsConfig {
-    /// Pages of these origins may use the server with credentials, such as the cookie of a user, and may also
-    /// publish with this cookie. `*`: pages of all origins may use the server, but without credentials.
+    /// Pages of these origins may use the server with credentials, such as the cookie of a user. A host that
+    /// begins with `*.` stands for all hosts below it. `*`: pages of all origins may use the server, but without credentials.
     /// Empty: only pages of the server's own origin.
     #[serde(deserialize_with = "host_value::origins")]
     pub allowed_origins: Vec<String>,

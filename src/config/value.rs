@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use toml::Value;
 
 use super::error::found as shown;
-use crate::{auth::IssuerConfig, event::Topic, event_log::RedisUrl, matching::HubUrl};
+use crate::{event::Topic, event_log::RedisUrl, matching::HubUrl};
 
 /// Maximum length of `ticker.message`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 65_536;
@@ -174,6 +174,39 @@ pub(super) mod optional_hub_url {
     }
 }
 
+/// Reads and writes a list of URLs of the hub.
+pub(super) mod hub_urls {
+    use super::*;
+
+    /// Maximum number of URLs. A longer list is refused.
+    const MAX_URLS: usize = 100;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<HubUrl>, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        let urls = found.as_array().filter(|list| list.len() <= MAX_URLS);
+        let url = |url: &Value| HubUrl::parse(url.as_str()?).ok();
+        let urls = urls.and_then(|list| list.iter().map(url).collect::<Option<_>>());
+        urls.ok_or_else(|| {
+            refused(
+                &found,
+                format_args!(
+                    "a list of at most {MAX_URLS} http or https URLs with a path, such as \
+                     [\"https://example.org/.well-known/mercure\"]"
+                ),
+            )
+        })
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        urls: &[HubUrl],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(urls.iter().map(HubUrl::as_str))
+    }
+}
+
 /// Reads and writes a setting whose value is a topic.
 pub(super) mod topic {
     use super::*;
@@ -267,42 +300,6 @@ pub(super) mod content_security_policy {
     ) -> Result<Option<String>, D::Error> {
         let allowed = "a Content-Security-Policy of at most 4096 visible ASCII characters";
         text_or_off(deserializer, is_policy, allowed)
-    }
-}
-
-/// Reads and writes a list of issuers, each with its key file.
-pub(super) mod issuers {
-    use super::*;
-
-    /// Maximum number of issuers in `auth.issuers`. A longer list is refused.
-    const MAX_ISSUERS: usize = 100;
-
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<IssuerConfig>, D::Error> {
-        let found = Value::deserialize(deserializer)?;
-        let issuer = |issuer: &Value| issuer.as_str()?.parse().ok();
-        found
-            .as_array()
-            .filter(|list| list.len() <= MAX_ISSUERS)
-            .and_then(|list| list.iter().map(issuer).collect::<Option<_>>())
-            .ok_or_else(|| {
-                refused(
-                    &found,
-                    format_args!(
-                        "a list of at most {MAX_ISSUERS} issuers with a key, \"<issuer> secret:<path>\", \
-                         pem:<path> or jwks:<path>, such as \
-                         [\"https://example.org pem:keys/example.pem\"]"
-                    ),
-                )
-            })
-    }
-
-    pub(in crate::config) fn serialize<S: Serializer>(
-        issuers: &[IssuerConfig],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(issuers.iter().map(ToString::to_string))
     }
 }
 

@@ -11,10 +11,11 @@ use actix_web::{
 use url::Url;
 
 use super::{
+    origins::Origins,
     policy::Policy,
     problem::{Challenge, Problem},
 };
-use crate::{auth::Access, broadcaster::Hub, transport::form};
+use crate::{auth::Access, broadcaster::Hub, matching::HubUrl, transport::form};
 
 const SCHEME: &str = "Bearer";
 
@@ -62,7 +63,7 @@ pub(super) fn access_to_change(
 ) -> Result<Arc<Access>, Problem> {
     let presented = of_request(request, hub, policy)?;
     if let Credentials::Cookie(_) = presented
-        && !comes_from_a_trusted_page(request.headers(), hub.url().url(), &policy.origins)
+        && !comes_from_a_trusted_page(request.headers(), hub.url(), &policy.publish_origins)
     {
         return Err(Problem::ForeignPage);
     }
@@ -172,14 +173,14 @@ fn cookie<'a>(header: &'a HeaderValue, name: &str) -> Option<&'a str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Returns whether the page that sent the request has the hub's own origin or one of the `trusted` origins.
-/// The hub's scheme with the host of the request is also its own origin. The origin of the page is in the
+/// Returns whether the page that sent the request has the origin of one of the hub's URLs or one of the
+/// `trusted` origins. The hub's scheme with the host of the request is also its own origin. The origin of the page is in the
 /// header `Origin`, or else in `Referer`. Without either header, or with the origin `null`, the page is not
 /// trusted.
 pub(crate) fn comes_from_a_trusted_page(
     headers: &HeaderMap,
-    hub: &Url,
-    trusted: &[String],
+    hub: &HubUrl,
+    trusted: &Origins,
 ) -> bool {
     let header = |name| headers.get(name)?.to_str().ok();
     let origin = match headers.get(ORIGIN).map(HeaderValue::to_str) {
@@ -197,7 +198,8 @@ pub(crate) fn comes_from_a_trusted_page(
     if origin == "null" {
         return false;
     }
-    origin == hub.origin().ascii_serialization()
-        || origin == format!("{}://{host}", hub.scheme())
+    let is_of = |hub: &HubUrl| origin == hub.url().origin().ascii_serialization();
+    hub.all().any(is_of)
+        || origin == format!("{}://{host}", hub.url().scheme())
         || trusted.contains(&origin)
 }

@@ -198,7 +198,7 @@ async fn query_body(
 }
 
 /// Returns the rights that the request's token grants, or `None` if it has no token. Fails if the token is
-/// invalid, or if there is none and the policy requires one.
+/// invalid, or if the policy requires one for subscribers and there is none.
 fn access(
     request: &HttpRequest,
     hub: &Hub,
@@ -207,6 +207,13 @@ fn access(
     let access = credentials::access(request, hub, policy)?;
     if access.is_none() && policy.subscribe == SubscribePolicy::Token {
         return Err(Challenge::NoToken.to(hub));
+    }
+    let is_only_for_publishing = |access: &Access| access.is_only_for_publishing;
+    if policy.subscribe == SubscribePolicy::Token
+        && access.as_deref().is_some_and(is_only_for_publishing)
+    {
+        let reason = "its issuer's tokens do not allow subscribing (actions in auth.issuers)";
+        return Err(Challenge::InsufficientScope.because(hub, Some(reason.to_owned())));
     }
     Ok(access)
 }

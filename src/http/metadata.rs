@@ -1,8 +1,13 @@
 //! Serves `GET /.well-known/oauth-protected-resource/…`, which says how clients present a token to this hub
 //! (RFC 9728; Mercure, chapter Protected Resource Metadata).
 
-use actix_web::{HttpResponse, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{HOST, HeaderMap},
+    web,
+};
 use serde_json::{Map, Value, json};
+use url::Position;
 
 use super::policy::Policy;
 use crate::{
@@ -13,6 +18,13 @@ use crate::{
 
 /// Prefix of the path of the metadata document. The path of the hub follows this prefix.
 const PREFIX: &str = "/.well-known/oauth-protected-resource";
+
+/// The URL of the hub under which the client knows it: the one with the host of the request, or else `hub.url`.
+pub(super) fn known_url<'a>(hub: &'a HubUrl, headers: &HeaderMap) -> &'a HubUrl {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let is_it = |url: &&HubUrl| host == Some(&url.url()[Position::BeforeHost..Position::AfterPort]);
+    hub.all().find(is_it).unwrap_or(hub)
+}
 
 /// Path of the metadata document on this server.
 pub(super) fn path(hub: &HubUrl) -> String {
@@ -26,10 +38,20 @@ pub(super) fn url(hub: &HubUrl) -> String {
     url.into()
 }
 
-pub(super) async fn metadata(hub: web::Data<Hub>, policy: web::Data<Policy>) -> HttpResponse {
+pub(super) async fn metadata(
+    request: HttpRequest,
+    hub: web::Data<Hub>,
+    policy: web::Data<Policy>,
+) -> HttpResponse {
     let mut metadata = Map::new();
     let mut put = |key: &str, value: Value| metadata.insert(key.to_owned(), value);
-    put("resource", json!(hub.url().as_str()));
+    put(
+        "resource",
+        json!(known_url(hub.url(), request.headers()).as_str()),
+    );
+    if !policy.authorization_servers.is_empty() {
+        put("authorization_servers", json!(policy.authorization_servers));
+    }
     put(
         "authorization_details_types_supported",
         json!([DETAIL_TYPE]),

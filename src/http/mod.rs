@@ -11,6 +11,7 @@ mod idempotency_key;
 mod metadata;
 mod metrics;
 mod openapi;
+mod origins;
 mod page;
 mod permitted;
 mod policy;
@@ -30,13 +31,14 @@ pub(crate) mod update;
 pub(crate) use self::{
     bulk::{Line, Lines},
     credentials::{Credentials, Malformed, comes_from_a_trusted_page, presented},
+    origins::Origins,
     topics::{StreamParameters, stream_parameters},
 };
 pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{
     page::Page,
     policy::Policy,
-    problem::explain_preflight,
+    problem::complete_errors,
     routes::{Resources, configure, cors},
     status::StartTime,
 };

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
+use super::origins::Origins;
 use crate::{
     auth::{TokenRules, TokenVerifier},
-    config::{AuthConfig, Config, LimitsConfig, SubscribePolicy},
+    config::{AuthConfig, CORS, Config, LimitsConfig, SubscribePolicy},
     matching::{HubUrl, MemoryBudget},
 };
 
@@ -41,8 +42,10 @@ pub(crate) struct Policy {
     pub(crate) lines: MemoryBudget,
     /// Memory of the answers of bulk requests that wait for their clients.
     pub(crate) answers: MemoryBudget,
-    /// Origins whose pages may authorize changes with a cookie, besides the hub's own origin.
-    pub(crate) origins: Vec<String>,
+    /// Origins whose pages may authorize changes with a cookie, besides the hub's own origins.
+    pub(crate) publish_origins: Origins,
+    /// URLs of the authorization servers that issue tokens for the hub.
+    pub(crate) authorization_servers: Vec<String>,
 }
 
 impl Policy {
@@ -77,7 +80,22 @@ impl Policy {
             updates: MemoryBudget::default(),
             lines: MemoryBudget::default(),
             answers: MemoryBudget::default(),
-            origins: config.cors.allowed_origins.clone(),
+            publish_origins: publish_origins(config),
+            authorization_servers: config.auth.authorization_servers.clone(),
         }
     }
+}
+
+/// The origins in `auth.publish_origins`, with those of `cors.allowed_origins` in place of `cors`.
+fn publish_origins(config: &Config) -> Origins {
+    let listed = &config.auth.publish_origins;
+    let is_own = |origin: &&String| **origin != CORS;
+    let of_cors = listed.iter().any(|origin| origin == CORS);
+    let of_cors = of_cors.then_some(&config.cors.allowed_origins);
+    Origins::new(
+        listed
+            .iter()
+            .filter(is_own)
+            .chain(of_cors.into_iter().flatten()),
+    )
 }

@@ -10,6 +10,7 @@ use actix_web::{
         header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE},
     },
     middleware::Next,
+    web,
 };
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -126,8 +127,6 @@ pub(crate) enum Problem {
     Since,
     #[error("There are more than {0} matchers (limits.matchers).")]
     TooManyMatchers(usize),
-    #[error("The maximum number of streams with this token is reached (limits.subscriptions).")]
-    TooManySubscriptions,
     #[error(
         "A token in a cookie is not accepted here: the page has another origin, or no known origin."
     )]
@@ -251,7 +250,6 @@ impl ResponseError for Problem {
             Self::KeyInProgress | Self::IdTaken => StatusCode::CONFLICT,
             Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManySubscriptions => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyFiles
             | Self::Draining
             | Self::BroadcasterSilent
@@ -285,13 +283,17 @@ pub(super) fn refuse_websocket(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Middleware that replaces the plain-text error of actix-cors for a refused preflight with a problem
-/// document.
-pub(crate) async fn explain_preflight(
+/// Middleware that completes errors. It replaces the plain-text error of actix-cors for a refused preflight with
+/// a problem document. And it writes the URL of the metadata in a challenge as the client knows it: a client
+/// that used another URL of the hub would refuse metadata about `hub.url` (RFC 9728, section 3.3).
+pub(crate) async fn complete_errors(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    if let Some(value) = known_challenge(&response) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
     let refusal = response.response().error();
     let refusal = refusal.and_then(|error| error.as_error::<CorsError>());
     Ok(match refusal.cloned() {
@@ -301,6 +303,20 @@ pub(crate) async fn explain_preflight(
             response.into_response(explained).map_into_right_body()
         }
     })
+}
+
+/// The challenge of a response, if the client knows the hub under another URL than `hub.url`.
+fn known_challenge(response: &ServiceResponse<impl MessageBody>) -> Option<HeaderValue> {
+    let challenge = response.headers().get(WWW_AUTHENTICATE)?;
+    let request = response.request();
+    let hub = request.app_data::<web::Data<Hub>>()?.url();
+    let known = metadata::known_url(hub, request.headers());
+    if known == hub {
+        return None;
+    }
+    let [usual, known] = [hub, known].map(metadata::url);
+    let challenge = challenge.to_str().ok()?.replace(&usual, &known);
+    HeaderValue::try_from(challenge).ok()
 }
 
 impl Problem {
@@ -351,8 +367,7 @@ impl Problem {
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
-            | Self::KeyInProgress
-            | Self::TooManySubscriptions => (RETRY_AFTER, ONE_SECOND),
+            | Self::KeyInProgress => (RETRY_AFTER, ONE_SECOND),
             _ => return None,
         })
     }

@@ -27,7 +27,8 @@ fn policy(hub: &Hub) -> web::Data<Policy> {
     let policy = Policy::new(&Config::default(), hub.url().clone());
     policy
         .token_verifier
-        .trust_secret(ISSUER.to_owned(), &SECRET);
+        .trust_secret(ISSUER.to_owned(), &SECRET)
+        .unwrap();
     web::Data::new(policy)
 }
 

@@ -4,7 +4,10 @@
 use actix_cors::Cors;
 use actix_web::{
     HttpResponse, Resource, Route,
-    http::{Method, header::ALLOW},
+    http::{
+        Method,
+        header::{ALLOW, HeaderValue},
+    },
     web,
 };
 
@@ -13,6 +16,7 @@ use super::{
     health, metadata,
     metrics::metrics,
     openapi,
+    origins::Origins,
     page::{self, Page},
     problem::Problem,
     publish, status, subscriptions, topics,
@@ -138,8 +142,9 @@ pub(crate) fn cors(allowed_origins: &[String], legacy: bool) -> Cors {
     if allowed_origins.iter().any(|origin| origin == "*") {
         return cors.allow_any_origin().send_wildcard();
     }
-    allowed_origins
-        .iter()
-        .fold(cors, |cors, origin| cors.allowed_origin(origin))
+    let origins = Origins::new(allowed_origins);
+    let is_allowed =
+        move |origin: &HeaderValue| origin.to_str().is_ok_and(|origin| origins.contains(origin));
+    cors.allowed_origin_fn(move |origin, _| is_allowed(origin))
         .supports_credentials()
 }

@@ -23,7 +23,7 @@ use crate::{
     event_log::{Cursor, ResumeLookup, ResumePoint},
     matching::Selection,
     metrics::Rejection,
-    transport::{Connection, Shared, body},
+    transport::{Connection, EarlyEnd, Shared, body},
 };
 
 pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -118,7 +118,7 @@ impl SubscriptionRequest {
         // new subscriptions, and the stream must include them.
         let lookup = self.look_up(hub);
         let next = hub.log().next();
-        let permit = match self.register(request, hub).await? {
+        let mut permit = match self.register(request, hub).await? {
             Ok(permit) => permit,
             Err(rejection) => {
                 log::debug!("rejected a subscriber: {rejection:?}");
@@ -140,7 +140,10 @@ impl SubscriptionRequest {
         }
         let mut head = event_stream();
         self.put_last_event_id(&mut head, start.gap.is_some());
-        let revocation = self.revocation.take();
+        let early_end = EarlyEnd {
+            revocation: self.revocation.take(),
+            replaced: permit.take_replaced(),
+        };
         let subscription = self.subscription(permit, (start, next), hub);
         let version = request.version();
         let Some((connection, token)) = connection.zip(token) else {
@@ -149,7 +152,7 @@ impl SubscriptionRequest {
         };
         let framing = framing(version, &mut head);
         let subscriber = Subscriber::new(hub.clone(), subscription, framing);
-        connection.begin_stream(subscriber, revocation, token);
+        connection.begin_stream(subscriber, early_end, token);
         // actix-http sends only the response head. The module `transport` then sends the stream, with its own
         // HTTP chunks if the framing is chunked.
         let nothing = stream::empty::<Result<web::Bytes, Infallible>>();
@@ -186,9 +189,8 @@ impl SubscriptionRequest {
     }
 
     /// Registers the subscriber. The inner error is a rejection that the client must learn from a `retry:` in
-    /// a stream. The outer error gives the response an error status. It is used if the token has too many
-    /// streams, the Broadcaster does not answer, or the method is QUERY and the memory for matchers is
-    /// exhausted.
+    /// a stream. The outer error gives the response an error status. It is used if the Broadcaster does not
+    /// answer, or if the method is QUERY and the memory for matchers is exhausted.
     async fn register(
         &self,
         request: &HttpRequest,
@@ -200,7 +202,6 @@ impl SubscriptionRequest {
         };
         let answer = hub.ask(subscribe).await;
         match answer.map_err(|_| Problem::BroadcasterSilent)? {
-            Err(Rejection::Token) => Err(Problem::TooManySubscriptions),
             Err(Rejection::Matchers) if *request.method() == topics::query() => {
                 Err(Problem::MatchersExhausted)
             }

@@ -21,6 +21,8 @@ struct Inner {
     url: Url,
     /// The path of `url` as [`comparable`] returns it, for comparisons with the paths of topics.
     path: String,
+    /// Further URLs of the hub.
+    others: Vec<HubUrl>,
 }
 
 /// Error: the text is not a valid [`HubUrl`] (see [`HubUrl::parse`]).
@@ -44,7 +46,30 @@ impl HubUrl {
         if !is_plain || path.len() < 2 || path.ends_with('/') {
             return Err(InvalidHubUrl);
         }
-        Ok(Self(Arc::new(Inner { url, path })))
+        Ok(Self(Arc::new(Inner {
+            url,
+            path,
+            others: Vec::new(),
+        })))
+    }
+
+    /// This URL, of a hub that clients also know under these URLs.
+    pub(crate) fn also_known_as(&self, others: &[Self]) -> Self {
+        Self(Arc::new(Inner {
+            url: self.0.url.clone(),
+            path: self.0.path.clone(),
+            others: others.to_vec(),
+        }))
+    }
+
+    /// The further URLs of the hub.
+    pub(crate) fn others(&self) -> &[Self] {
+        &self.0.others
+    }
+
+    /// All URLs of the hub, this one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.others())
     }
 
     /// The default URL of a server that listens on `address`, a host and a port as in `server.bind`. The URL
@@ -87,15 +112,17 @@ impl HubUrl {
         self.0.url.join(topic).ok()
     }
 
-    /// Whether a topic has the path of the hub or a path below it, with any scheme and host, and in any
-    /// spelling such as percent-encoding. Only the hub may publish on such topics.
+    /// Whether a topic has the path of one of the hub's URLs or a path below it, with any scheme and host, and
+    /// in any spelling such as percent-encoding. Only the hub may publish on such topics.
     pub(crate) fn reserves(&self, topic: &str) -> bool {
-        let Some(url) = self.resolve(topic) else {
-            return false;
-        };
-        comparable(url.path())
-            .strip_prefix(&self.0.path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.all().any(|hub| {
+            let Some(url) = hub.resolve(topic) else {
+                return false;
+            };
+            comparable(url.path())
+                .strip_prefix(&hub.0.path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Topic matchers, with which subscribers and tokens name sets of topics (Mercure, chapter Matcher Types).
-//! Two matchers are equal if their type and their text are equal.
+//! Two matchers are equal if their types, their texts and their limits are equal.
 
 use std::{
     cell::OnceCell,
@@ -120,6 +120,8 @@ impl MatcherText {
 pub(crate) struct Matcher {
     written: MatcherText,
     rule: MatchRule,
+    /// The matcher matches only topics that one of these matchers also matches. `None`: no limit.
+    limit: Option<Arc<[Matcher]>>,
 }
 
 #[derive(Debug, Clone)]
@@ -149,7 +151,11 @@ impl Matcher {
                 Err(NoTemplate::TooComplex) => return Err(InvalidMatcher::Template),
             },
         };
-        Ok(Self { written, rule })
+        Ok(Self {
+            written,
+            rule,
+            limit: None,
+        })
     }
 
     /// A matcher that matches only this topic.
@@ -160,7 +166,17 @@ impl Matcher {
                 text: topic.as_str().into(),
             },
             rule: MatchRule::Exact,
+            limit: None,
         }
+    }
+
+    /// From now on, matches only topics that one of these matchers also matches.
+    pub(crate) fn limit_to(&mut self, matchers: Arc<[Matcher]>) {
+        self.limit = Some(matchers);
+    }
+
+    fn limit(&self) -> impl Iterator<Item = &Matcher> {
+        self.limit.iter().flat_map(|limit| limit.iter())
     }
 
     pub(crate) fn written(&self) -> &MatcherText {
@@ -188,20 +204,26 @@ impl Matcher {
         // far less time. The estimate is also high because `bytes` counts a full match cache.
         const MAX_SIMPLE_BYTES: usize = 8 << 10;
         const BYTES_PER_UNIT: usize = 256;
-        match self.bytes() {
+        let own = match self.bytes() {
             ..=MAX_SIMPLE_BYTES => 1,
             bytes => bytes / BYTES_PER_UNIT,
-        }
+        };
+        own + self.limit().map(Self::match_cost).sum::<usize>()
     }
 
     /// Whether this matcher may match the topic of a presence event (an event about an active subscription).
     /// `false` is certain. `true` is not certain: the matcher may still match no such topic.
     pub(crate) fn may_match_presence(&self, hub: &HubUrl) -> bool {
         let topics = format!("{}{}/", hub.path(), SUBSCRIPTIONS_PATH);
+        if self.limit.is_some() && !self.limit().any(|it| it.may_match_presence(hub)) {
+            return false;
+        }
         match &self.rule {
             MatchRule::All => true,
             MatchRule::Exact => self.written.text.starts_with(&topics),
-            MatchRule::Pattern(pattern) => pattern.may_match_path_below(&topics, hub),
+            MatchRule::Pattern(pattern) => hub
+                .all()
+                .any(|hub| pattern.may_match_path_below(&topics, hub)),
             MatchRule::Template(_) => {
                 let literal = self.written.text.split('{').next().unwrap_or_default();
                 may_begin_both(literal, &topics)
@@ -216,11 +238,16 @@ impl Matcher {
     }
 
     pub(crate) fn matches(&self, topic: &Subject<'_>) -> bool {
+        self.matches_rule(topic)
+            && (self.limit.is_none() || self.limit().any(|it| it.matches(topic)))
+    }
+
+    fn matches_rule(&self, topic: &Subject<'_>) -> bool {
         let is_it = || &*self.written.text == topic.text;
         match &self.rule {
             MatchRule::All => true,
             MatchRule::Exact => is_it(),
-            MatchRule::Pattern(pattern) => topic.url().is_some_and(|url| pattern.matches(url)),
+            MatchRule::Pattern(pattern) => topic.has_url(|url| pattern.matches(url)),
             MatchRule::Template(template) => is_it() || template.matches(topic.text),
         }
     }
@@ -234,7 +261,7 @@ pub(crate) fn any_matches(matchers: &[Matcher], topic: &str, hub: &HubUrl) -> bo
 
 impl PartialEq for Matcher {
     fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
+        self.written == other.written && self.limit == other.limit
     }
 }
 
@@ -243,6 +270,7 @@ impl Eq for Matcher {}
 impl Hash for Matcher {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.written.hash(state);
+        self.limit.hash(state);
     }
 }
 
@@ -262,9 +290,15 @@ impl<'a> Subject<'a> {
         }
     }
 
-    fn url(&self) -> Option<&Url> {
-        self.url
-            .get_or_init(|| self.hub.resolve(self.text))
-            .as_ref()
+    /// Whether the topic has a URL for which `is_it` returns true. A relative topic has one for each URL of the
+    /// hub.
+    fn has_url(&self, is_it: impl Fn(&Url) -> bool) -> bool {
+        let url = self.url.get_or_init(|| self.hub.resolve(self.text));
+        if url.as_ref().is_some_and(&is_it) {
+            return true;
+        }
+        let mut others = self.hub.others().iter();
+        let mut others = others.by_ref().filter_map(|hub| hub.resolve(self.text));
+        others.any(|other| Some(&other) != url.as_ref() && is_it(&other))
     }
 }

@@ -195,8 +195,8 @@ impl Selections {
     }
 
     /// Returns the selection with these matchers and rights, and creates it if it does not exist. Order and
-    /// duplicates do not matter. `names_topics`: see [`Selection::names_topics`]. `granted` is the memory reservation for `authorized`, made when the token
-    /// was verified. Fails if a matcher is invalid, if the matchers together are too complex, or if the
+    /// duplicates do not matter. `names_topics`: see [`Selection::names_topics`]. `granted` is the memory
+    /// reservation for `authorized`, made when the token was verified. Fails if a matcher is invalid, if the matchers together are too complex, or if the
     /// memory for matchers is exhausted.
     pub(crate) async fn select(
         &self,

@@ -24,9 +24,12 @@ pub(crate) enum Close {
     /// (`stream.max_lifetime`).
     #[error("its access token has expired, or stream.max_lifetime is over")]
     Expired,
-    /// The key that signed the access token is no longer trusted.
-    #[error("the key that signed its access token is no longer trusted")]
+    /// The access token was revoked, or the key that signed it is no longer trusted.
+    #[error("its access token was revoked, or the key that signed it is no longer trusted")]
     Revoked,
+    /// A newer stream with the same token took its place (`limits.subscriptions_policy`).
+    #[error("a newer stream with the same access token took its place")]
+    Replaced,
     /// The client closed the connection, or its sending half. In an application that embeds the hub: the
     /// response ended before the stream, for any reason.
     #[error("the client closed it")]
@@ -48,11 +51,12 @@ pub(crate) enum Close {
 }
 
 impl Close {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Drained,
         Self::Polled,
         Self::Expired,
         Self::Revoked,
+        Self::Replaced,
         Self::Left,
         Self::Stalled,
         Self::Vanished,
@@ -66,6 +70,7 @@ impl Close {
             Self::Polled => "polled",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
             Self::Left => "left",
             Self::Stalled => "stalled",
             Self::Vanished => "vanished",

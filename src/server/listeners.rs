@@ -157,7 +157,7 @@ impl Services {
             .app_data(web::Data::from(self.shared.clone()))
             .app_data(web::Data::new(self.started))
             .wrap(http::cors(&self.allowed_origins, self.policy.legacy))
-            .wrap(from_fn(http::explain_preflight))
+            .wrap(from_fn(http::complete_errors))
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .wrap(from_fn(track_response))
             .configure(|app| http::configure(app, &resources, self.hub.url()));
@@ -209,14 +209,14 @@ where
         let NewStream {
             subscriber,
             head,
-            revocation,
+            early_end,
             ..
         } = &mut *begun;
         subscriber.begin_with(std::mem::take(head).freeze());
         let stream = Stream {
             socket,
             subscriber,
-            revocation: revocation.take(),
+            early_end: early_end.take(),
             write_timeout: shared.limits.write_timeout,
         };
         // Boxed, because otherwise the future of every connection would include the memory of a stream twice,

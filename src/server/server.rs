@@ -235,6 +235,7 @@ fn hub_settings(config: &Config, max_subscribers: usize, url: HubUrl) -> HubSett
         publishing: config.publish_settings(),
         max_subscribers,
         max_with_token: config.limits.subscriptions,
+        at_token_limit: config.limits.subscriptions_policy,
         retry: config.stream.retry,
         topic: config.ticker.topic.clone(),
         subscriptions: config.hub.subscriptions,
@@ -250,7 +251,8 @@ fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<S
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).context("the system provides no random bytes for a key")?;
     let issuer = hub.as_str().to_owned();
-    token_verifier.trust_secret(issuer.clone(), &secret);
+    let trusted = token_verifier.trust_secret(issuer.clone(), &secret);
+    trusted.map_err(|reason| anyhow!(reason))?;
     let all = || vec![MatcherText::wildcard()];
     let grants = Grants {
         publish: all(),

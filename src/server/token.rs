@@ -60,8 +60,8 @@ pub enum TokenError {
     /// No key was given, and the config has no secret.
     #[error(
         "there is no secret to sign with: create one with `openssl rand -base64 32 > hub.secret`, and \
-         set auth.issuers = [\"https://example.com secret:hub.secret\"] in the config; or name a \
-         key with --issuer and --key"
+         add a table [[auth.issuers]] with issuer = \"https://example.com\" and secret_file = \"hub.secret\" \
+         to the config; or name a key with --issuer and --key"
     )]
     NoKey,
     /// The key cannot be read or cannot sign.
@@ -113,12 +113,12 @@ fn configured(config: &Config) -> Option<SigningKey> {
         .auth
         .issuers
         .iter()
-        .find_map(|issuer| match &issuer.key {
-            KeySource::Secret(path) => Some(SigningKey {
+        .find_map(|issuer| match &issuer.keys {
+            KeySource::SecretFile(path) => Some(SigningKey {
                 issuer: issuer.issuer.clone(),
                 path: path.clone(),
             }),
-            KeySource::Pem(_) | KeySource::Jwks(_) => None,
+            _ => None,
         })
 }
 

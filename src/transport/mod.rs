@@ -6,6 +6,7 @@
 mod body;
 mod chunk_scan;
 mod connection;
+mod early_end;
 pub(crate) mod form;
 mod request_scan;
 mod stream;
@@ -15,5 +16,6 @@ pub(crate) use self::request_scan::{MAX_ID, RequestScan};
 pub(crate) use self::{
     body::body,
     connection::{ClientIo, Connection, ConnectionLimits, NewStream, Shared, track_response},
+    early_end::EarlyEnd,
     stream::Stream,
 };

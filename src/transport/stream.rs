@@ -19,9 +19,8 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::connection::MAX_STRAY;
+use super::{connection::MAX_STRAY, early_end::EarlyEnd};
 use crate::{
-    auth::Revocation,
     broadcaster::BroadcasterGone,
     delivery::{FanOut, Next, Subscriber},
     event::{Framing, LAST_CHUNK},
@@ -51,9 +50,8 @@ fn orphaned(_: BroadcasterGone) -> Close {
 pub(crate) struct Stream<'a> {
     pub(crate) socket: Rc<TcpStream>,
     pub(crate) subscriber: &'a mut Subscriber,
-    /// Resolves when the key that signed the access token is no longer trusted. The stream then ends. `None`
-    /// if there is no access token.
-    pub(crate) revocation: Option<Box<Revocation>>,
+    /// What can end the stream before it has sent everything. `None`: nothing.
+    pub(crate) early_end: Option<Box<EarlyEnd>>,
     /// The stream ends if its socket accepts nothing for this long.
     pub(crate) write_timeout: Duration,
 }
@@ -67,7 +65,7 @@ impl Stream<'_> {
         // At this time, the stream ends even if bytes are unsent. Otherwise a slow reader could keep an
         // expired stream open.
         let latest = self.subscriber.end().map(|end| end + GOODBYE_TIMEOUT);
-        let mut over = over(latest, self.revocation.take());
+        let mut over = over(latest, self.early_end.take());
         let end = tokio::select! {
             Err(end) = listen(&socket) => end,
             Some(end) = OptionFuture::from(over.as_mut()) => end,
@@ -142,20 +140,19 @@ impl Stream<'_> {
 }
 
 /// Returns a future that resolves to the reason when the stream must end even if bytes are unsent: at
-/// `latest`, or when the key that signed its token is no longer trusted. `None`: neither can happen. Boxed,
-/// because few streams need it.
+/// `latest`, or early. `None`: neither can happen. Boxed, because few streams need it.
 fn over(
     latest: Option<Instant>,
-    revocation: Option<Box<Revocation>>,
+    early_end: Option<Box<EarlyEnd>>,
 ) -> Option<Pin<Box<dyn Future<Output = Close>>>> {
-    let is_bounded = latest.is_some() || revocation.is_some();
+    let is_bounded = latest.is_some() || early_end.is_some();
     is_bounded.then(|| -> Pin<Box<dyn Future<Output = Close>>> {
         let expired = latest.map(|latest| sleep_until(latest.into()));
-        let revoked = revocation.map(|revocation| revocation.happens());
+        let early = early_end.map(|early_end| early_end.happens());
         Box::pin(async {
             tokio::select! {
                 Some(()) = OptionFuture::from(expired) => Close::Expired,
-                Some(()) = OptionFuture::from(revoked) => Close::Revoked,
+                Some(early) = OptionFuture::from(early) => early,
             }
         })
     })

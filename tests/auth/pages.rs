@@ -57,6 +57,70 @@ fn only_pages_of_the_hubs_origin_or_of_a_listed_origin_can_publish_with_a_cookie
 }
 
 #[test]
+fn the_origins_that_publish_can_differ_from_those_that_subscribe() {
+    let hub = |publish_origins: &[&str]| {
+        MercureHub::with(|config| {
+            let origins = publish_origins.iter().map(ToString::to_string);
+            config.auth.publish_origins = origins.collect();
+            config.cors.allowed_origins = vec!["https://app.example".to_owned(), "null".to_owned()];
+        })
+    };
+    let may = |hub: &MercureHub, origin: &str| {
+        post_with_cookie(hub, &format!("Origin: {origin}\r\n")).status() == 200
+    };
+    let app = "https://app.example";
+    let own = "https://hub.example.com";
+
+    let only_own = hub(&[]);
+    assert!(may(&only_own, own) && !may(&only_own, app));
+    let other = hub(&["https://*.admin.example"]);
+    assert!(may(&other, "https://a.b.admin.example") && !may(&other, app));
+    assert!(!may(&other, "https://evil-admin.example"));
+    let both = hub(&["cors", "https://admin.example"]);
+    assert!(may(&both, app) && may(&both, "https://admin.example") && may(&both, own));
+    assert!(!may(&both, "null") && !may(&both, "cors"));
+}
+
+#[test]
+fn all_hosts_below_a_listed_origin_can_subscribe_with_a_cookie() {
+    let hub = MercureHub::with(|config| {
+        config.cors.allowed_origins = vec!["https://*.example.com".to_owned()];
+    });
+    let answer = |origin: &str| {
+        let headers = format!("Origin: {origin}\r\nAccess-Control-Request-Method: GET\r\n");
+        hub.ask("OPTIONS", PATH, &headers, "")
+    };
+
+    for origin in ["https://app.example.com", "https://a.b.example.com"] {
+        let answer = answer(origin);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true")
+        );
+        assert!(
+            answer
+                .header("vary")
+                .unwrap()
+                .to_ascii_lowercase()
+                .contains("origin")
+        );
+    }
+    for origin in [
+        "https://evilexample.com",
+        "https://example.com",
+        "http://app.example.com",
+    ] {
+        let answer = answer(origin);
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{origin}"
+        );
+    }
+}
+
+#[test]
 fn with_a_wildcard_list_no_other_origin_can_publish_with_a_cookie() {
     let hub = MercureHub::start();
 

@@ -71,7 +71,7 @@ scenario("a page is told that its token expires, and loses nothing with a new to
   const folder = await mkdtemp(join(tmpdir(), "issuer-"));
   try {
     await writeFile(join(folder, "secret"), secret);
-    const server = await stage.start({ ...QUIET, auth: { issuers: [`https://issuer.example secret:${join(folder, "secret")}`] } });
+    const server = await stage.start({ ...QUIET, auth: { issuers: [{ issuer: "https://issuer.example", secret_file: join(folder, "secret") }] } });
     const playground = await stage.openPlayground(server, { withToken: false });
     const other = tokenOf(secret, server, 600);
     await playground.token.fill(tokenOf(secret, server, 4));

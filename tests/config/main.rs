@@ -67,6 +67,9 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("hub.url",
         &["'auto'", "'https://example.org/.well-known/mercure'", "'http://[::1]:3000/hub'"],
         &["'https://example.org'", "'https://example.org/hub?x'", "'ftp://x/y'", "'/hub'", "''", "1"]),
+    ("hub.public_urls",
+        &["[]", "['https://example.org/hub', 'http://localhost/.well-known/mercure']"],
+        &["'/hub'", "['https://example.org']", "[5]"]),
     ("hub.legacy",
         &["false", "true"], &["1", "'on'"]),
     ("hub.subscriptions",
@@ -84,9 +87,15 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("auth.expiring",
         &["'0s'", "'1h'"], &["'1h 1ns'", "10"]),
     ("auth.issuers",
-        &["[]", "['https://example.org pem:a b.pem']",
-          "['a secret:/run/secrets/key', 'https://b.example/ jwks:keys.json']"],
-        &["['https://example.org']", "['a key:x']", "['a pem:']", "[' pem:x']", "'a'", "[5]", "5"]),
+        &["[]", "[{ issuer = 'https://example.org', pem_file = 'a b.pem' }]",
+          "[{ issuer = 'a', secret_file = '/run/secrets/key' }, { issuer = 'https://b.example/', jwks_file = 'keys.json' }]"],
+        &["{ issuer = 'a' }", "{}"]),
+    ("auth.publish_origins",
+        &["['cors']", "[]", "['cors', 'https://a.example', 'https://*.b.example:8443']"],
+        &["'*'", "['null']", "['https://A.example']", "[5]"]),
+    ("auth.authorization_servers",
+        &["[]", "['https://login.example.org/tenant']"],
+        &["'login'", "['https://a.example?x']", "['ftp://a/b']", "[5]"]),
     ("limits.body", &["1024", "67_108_864"], &["1023", "67_108_865"]),
     ("limits.field", &["256", "67_108_864"], &["255", "67_108_865"]),
     ("limits.topics", &["1", "1000"], &["0", "1001"]),
@@ -95,11 +104,12 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["65_536", "1_099_511_627_776"], &["65_535", "1_099_511_627_777"]),
     ("limits.pattern", &["16", "4096"], &["15", "4097"]),
     ("limits.subscriptions", &["1", "10_000_000"], &["0", "10_000_001"]),
+    ("limits.subscriptions_policy", &["'oldest'", "'newest'"], &["'Oldest'", "''", "1"]),
     ("limits.token", &["256", "65_536"], &["255", "65_537"]),
     ("limits.token_details", &["1", "1000"], &["0", "1001"]),
     ("limits.token_topics", &["1", "1000"], &["0", "1001"]),
     ("cors.allowed_origins",
-        &["['*']", "[]", "['https://example.org', 'null']"],
+        &["['*']", "[]", "['https://example.org', 'null']", "['https://*.example.org']"],
         &["'https://example.org/'", "['https://example.org', 'other.org']", "[5]", "[['*']]"]),
     ("logging.level",
         &["'off'", "'error'", "'warn'", "'info'", "'debug'", "'trace'"],
@@ -152,6 +162,9 @@ fn variable(path: &str) -> String {
 fn bare(value: &str) -> String {
     match format!("x = {value}").parse::<Table>().unwrap()["x"].clone() {
         Value::String(text) => text,
+        Value::Array(items) if items.first().is_some_and(Value::is_table) => {
+            serde_json::to_string(&items).unwrap()
+        }
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(|item| item.as_str().unwrap()).collect();
             items.join(",")
@@ -230,7 +243,9 @@ fn the_history_is_ten_thousand_events_by_default() {
 #[test]
 fn the_default_file_sets_every_key_to_its_built_in_default() {
     let file: Table = shipped("default.toml").parse().unwrap();
-    let built_in: Table = Config::default().to_toml().parse().unwrap();
+    let mut built_in: Table = Config::default().to_toml().parse().unwrap();
+    // Tables can only be added where the key is not set already.
+    built_in["auth"].as_table_mut().unwrap().remove("issuers");
 
     assert_eq!(file, built_in);
 }
@@ -238,7 +253,8 @@ fn the_default_file_sets_every_key_to_its_built_in_default() {
 #[test]
 fn the_default_file_explains_every_key_with_its_range() {
     let text = shipped("default.toml");
-    for (path, _, bad) in VALUES {
+    let values = VALUES.iter().filter(|(path, ..)| *path != "auth.issuers");
+    for (path, _, bad) in values {
         let (section, key) = path.split_once('.').unwrap();
         let (_, section) = text.split_once(&format!("[{section}]\n")).unwrap();
         let (before, _) = section.split_once(&format!("\n{key} = ")).unwrap();

@@ -171,3 +171,111 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_error_for_an_issuer_names_the_table_and_the_key() {
+    const GOOD: &str = "{ issuer = 'https://a.example', pem_file = 'a.pem' }";
+    for (table, expected) in [
+        ("{ pem_file = 'b' }", "table 2: the key issuer is missing"),
+        (
+            "{ issuer = 'b' }",
+            "table 2 (\"b\"): the source of the keys is missing: secret_file, pem_file, jwks_file or jwks_url",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', secret_file = 'c' }",
+            "table 2 (\"b\"): there is more than one of secret_file, pem_file, jwks_file or jwks_url",
+        ),
+        (
+            "{ issuer = 'b', pem = 'b' }",
+            "table 2 (\"b\"): there is no key \"pem\"; allowed is one of: issuer, secret_file, ",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 5 }",
+            "table 2 (\"b\"): pem_file: found 5, allowed is a text of 1 to 4096 bytes",
+        ),
+        (
+            "{ issuer = '', pem_file = 'b' }",
+            "table 2 (\"\"): issuer: found \"\", allowed is a text",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', algorithms = ['ES256', 'none'] }",
+            "table 2 (\"b\"): algorithms: found \"none\", allowed is EdDSA, ES256, ES384, RS256, ",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', algorithms = [] }",
+            "table 2 (\"b\"): algorithms: found [], allowed is a list of 1 to 100 items",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', actions = ['read'] }",
+            "table 2 (\"b\"): actions: found \"read\", allowed is \"publish\" or \"subscribe\"",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', topics = ['/a'] }",
+            "table 2 (\"b\"): topics: found \"/a\", allowed is a table with the key match",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', topics = [{ match = '/(', match_type = 'urlpattern' }] }",
+            "; not a URL Pattern, or one that is too complex",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', topics = [{ match = '/a', match_type = 'regex' }] }",
+            "table 2 (\"b\"): topics: found { match = \"/a\", match_type = \"regex\" }",
+        ),
+        (
+            "{ issuer = 'b', pem_file = 'b', topics = [{ match = '/a', type = 'exact' }] }",
+            "table 2 (\"b\"): topics: ",
+        ),
+        (
+            "{ issuer = 'b', jwks_url = 'http://keys.example/jwks' }",
+            "table 2 (\"b\"): jwks_url: found \"http://keys.example/jwks\", allowed is an https URL, or an http URL of \
+             localhost",
+        ),
+        (
+            "{ issuer = 'b', jwks_url = 'https://me:secret@keys.example/' }",
+            "table 2 (\"b\"): jwks_url: ",
+        ),
+        (
+            "{ issuer = 'b', jwks_url = 'http://127.0.0.1.example/' }",
+            "jwks_url: ",
+        ),
+        (
+            "{ issuer = 'b', jwks_url = 'file:///etc/passwd' }",
+            "jwks_url: ",
+        ),
+        (
+            "'https://b.example pem:b.pem'",
+            "table 2: found \"https://b.example pem:b.pem\", the form of older versions; write a table \
+             [[auth.issuers]] with issuer = \"https://b.example\" and pem_file = \"b.pem\"",
+        ),
+        (
+            "'b'",
+            "table 2: found \"b\", allowed is a table [[auth.issuers]] with the keys issuer and ",
+        ),
+    ] {
+        let text = line("auth.issuers", &format!("[{GOOD}, {table}]"));
+        let err = from_file(&text).unwrap_err();
+        assert_says(&err, &["some.toml: auth.issuers: ", expected]);
+    }
+    for good in [
+        "{ issuer = 'b', jwks_url = 'https://keys.example/jwks?tenant=1' }",
+        "{ issuer = 'b', jwks_url = 'http://localhost:8080/jwks' }",
+        "{ issuer = 'b', jwks_url = 'http://127.1.2.3/jwks' }",
+        "{ issuer = 'b', jwks_url = 'http://[::1]:8080/jwks' }",
+    ] {
+        assert!(from_file(&line("auth.issuers", &format!("[{GOOD}, {good}]"))).is_ok());
+    }
+    let json = r#"[{"issuer":"a","pem_file":"a.pem"},{"issuer":"b","pem_file":5}]"#;
+    let err = from_variable(variable("auth.issuers"), json).unwrap_err();
+    assert_says(
+        &err,
+        &["BROADCASTER__AUTH__ISSUERS: auth.issuers: table 2 (\"b\"): pem_file: found 5, "],
+    );
+    let err = from_variable(variable("auth.issuers"), "https://a.example pem:a.pem").unwrap_err();
+    assert_says(
+        &err,
+        &["issuer = \"https://a.example\" and pem_file = \"a.pem\""],
+    );
+    let many = format!("[{}]", vec![GOOD; 101].join(", "));
+    let err = from_file(&line("auth.issuers", &many)).unwrap_err();
+    assert_says(&err, &["allowed is at most 100 tables [[auth.issuers]]"]);
+}

@@ -15,7 +15,7 @@ use crate::support::{
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use serde_json::Value;
 use sse_broadcaster::{
-    config::{Config, IssuerConfig, SubscribePolicy},
+    config::{Config, IssuerConfig, KeySource, SubscribePolicy},
     token::{TokenRequest, mint},
 };
 
@@ -26,10 +26,8 @@ fn with_issuer(folder: &Path) -> Config {
     let secret = folder.join("secret");
     fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
     let mut config = quiet();
-    let issuer: IssuerConfig = format!("https://issuer.example secret:{}", secret.display())
-        .parse()
-        .unwrap();
-    config.auth.issuers = vec![issuer];
+    let keys = KeySource::SecretFile(secret);
+    config.auth.issuers = vec![IssuerConfig::new("https://issuer.example".to_owned(), keys)];
     config.hub.url = Some("https://hub.example/.well-known/mercure".parse().unwrap());
     config
 }
@@ -341,16 +339,43 @@ fn subscribers_with_one_token_are_limited() {
 
     let first = subscribe(&server, "match=a", Some(&token));
     let second = request(server.addr, "GET", &target, &authorization);
+    let head = request(server.addr, "HEAD", &target, &authorization);
     let without = subscribe(&server, "match=a", None);
     drop(first);
 
-    assert_eq!(second.status(), 429);
-    assert!(second.header("retry-after").is_some());
-    assert_eq!(without.status(), 200);
+    assert_eq!(second.status(), 200);
+    assert!(second.body.starts_with("retry: "), "{}", second.body);
+    assert_eq!((head.status(), without.status()), (200, 200));
+    let metrics = get(server.addr, "/metrics").body;
+    assert!(metrics.contains("broadcaster_rejections_total{reason=\"token\"} 1\n"));
     eventually("room for another", || {
-        let stream = Stream::request(server.addr, &target, authorization.as_bytes());
-        (stream.status() == 200).then_some(())
+        let mut stream = Stream::request(server.addr, &target, authorization.as_bytes());
+        (stream.checkpoint().is_some()).then_some(())
     });
+}
+
+#[test]
+fn the_newest_streams_of_a_token_can_replace_the_oldest() {
+    let mut config = quiet();
+    config.limits.subscriptions = 2;
+    config.limits.subscriptions_policy = sse_broadcaster::AtTokenLimit::KeepNewest;
+    let server = TestServer::start(config);
+    let token = server.first_token.clone().unwrap();
+    let open = || subscribe(&server, "match=a", Some(&token));
+
+    let mut oldest = open();
+    let mut second = open();
+    let mut newest = open();
+    let rest = std::iter::from_fn(|| oldest.try_event().ok().flatten());
+    assert_eq!(rest.count(), 0, "the oldest stream ends");
+    publish(&server, &token, "topic=a&data=x");
+
+    for stream in [&mut second, &mut newest] {
+        assert_eq!(stream.event().unwrap().data, "x");
+    }
+    let metrics = get(server.addr, "/metrics").body;
+    assert!(metrics.contains("broadcaster_closes_total{reason=\"replaced\"} 1\n"));
+    assert!(metrics.contains("broadcaster_rejections_total{reason=\"token\"} 0\n"));
 }
 
 #[test]

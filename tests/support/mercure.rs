@@ -8,7 +8,10 @@ use std::{
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use sse_broadcaster::{HubUrl, config::Config};
+use sse_broadcaster::{
+    HubUrl,
+    config::{Config, IssuerConfig, KeySource},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -50,8 +53,8 @@ impl MercureHub {
         std::fs::write(&secret, SECRET).unwrap();
         let mut config = quiet();
         config.hub.url = Some(HubUrl::parse(HUB).unwrap());
-        let issuer = format!("{ISSUER} secret:{}", secret.display());
-        config.auth.issuers = vec![issuer.parse().unwrap()];
+        let keys = KeySource::SecretFile(secret);
+        config.auth.issuers = vec![IssuerConfig::new(ISSUER.to_owned(), keys)];
         change(&mut config);
         Self {
             server: TestServer::start(config),
@@ -233,7 +236,7 @@ impl HubProcess {
     pub fn start(more: &str) -> Self {
         let config = format!(
             "[ticker]\nenabled = false\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n{more}"
+             [auth]\nissuers = [{{ issuer = 'https://example.com', secret_file = 'secret' }}]\n{more}"
         );
         let folder = folder_with(&config);
         let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);

@@ -160,7 +160,7 @@ fn broadcaster(case: &Case, interval: Duration, paths: &Paths) -> Command {
     let mut command = shipped(paths);
     command.env("BROADCASTER__SERVER__BIND", "127.0.0.1:0");
     if case.scenario.publishes() {
-        let issuer = format!("{ISSUER} pem:{KEY}.pub.pem");
+        let issuer = format!(r#"[{{"issuer":"{ISSUER}","pem_file":"{KEY}.pub.pem"}}]"#);
         command
             .env("BROADCASTER__HUB__URL", HUB)
             .env("BROADCASTER__AUTH__ISSUERS", issuer);

@@ -30,8 +30,12 @@ fn refusal(contents: &[u8], source: fn(PathBuf) -> KeySource) -> String {
 
     let reason = refused.unwrap_err().to_string();
     assert!(!reason.contains(CANARY), "{reason}");
-    let start = format!("the key of {ISSUER} in {shown} (auth.issuers): ");
-    reason.strip_prefix(&start).unwrap().to_owned()
+    let start = format!("auth.issuers, table 1 ({ISSUER}): ");
+    let rest = reason.strip_prefix(&start).unwrap();
+    let (key, rest) = rest.split_once(" = ").unwrap();
+    assert!(["secret_file", "pem_file", "jwks_file"].contains(&key));
+    let rest = rest.strip_prefix(&format!("\"{shown}\": ")).unwrap();
+    rest.to_owned()
 }
 
 /// A public key as a JSON Web Key, with these additional members.
@@ -54,7 +58,7 @@ fn set(keys: &[Value]) -> Vec<u8> {
 /// A verifier that trusts the keys of a JSON Web Key Set.
 fn trusting_set(keys: &[Value]) -> TokenVerifier {
     let (_folder, path) = file(&set(keys));
-    trusting(&[issuer(ISSUER, KeySource::Jwks(path))])
+    trusting(&[issuer(ISSUER, KeySource::JwksFile(path))])
 }
 
 fn signed(members: Value, key: &str) -> String {
@@ -69,17 +73,17 @@ fn a_secret_needs_32_bytes_without_trailing_whitespace() {
         format!("{short}\n"),
         format!("{short}   \r\n"),
     ] {
-        let reason = refusal(contents.as_bytes(), KeySource::Secret);
+        let reason = refusal(contents.as_bytes(), KeySource::SecretFile);
         assert!(
             reason.starts_with("a secret must have at least 32 bytes, this has 31; "),
             "{reason}"
         );
     }
-    assert!(refusal(b"", KeySource::Secret).contains("this has 0"));
+    assert!(refusal(b"", KeySource::SecretFile).contains("this has 0"));
 
     for contents in [SECRET.to_owned(), format!("{SECRET}\n")] {
         let (_folder, path) = file(contents.as_bytes());
-        let token_verifier = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
+        let token_verifier = trusting(&[issuer(ISSUER, KeySource::SecretFile(path))]);
         let header = json!({ "alg": "HS256", "typ": "at+jwt" });
 
         let token = mac(&header, &claims(), SECRET.as_bytes());
@@ -90,27 +94,13 @@ fn a_secret_needs_32_bytes_without_trailing_whitespace() {
 }
 
 #[test]
-fn a_secret_verifies_only_hs256() {
-    let (_folder, path) = file(SECRET.as_bytes());
-    let token_verifier = trusting(&[issuer(ISSUER, KeySource::Secret(path))]);
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-
-    for (name, algorithm) in [("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
-        let header = json!({ "alg": name, "typ": "at+jwt" }).to_string();
-        let key = (algorithm, key.clone());
-        let token = sign_bytes(header.as_bytes(), claims().to_string().as_bytes(), &key);
-        assert_eq!(verdict(&token_verifier, &token), "NoKey", "{name}");
-    }
-}
-
-#[test]
 fn a_public_key_is_refused_as_a_secret() {
     let pem = std::fs::read(key_file("p256.pub.pem")).unwrap();
     let behind_text = [b"Bag Attributes: <No Attributes>\n", &*pem].concat();
     let jwks = set(&[jwk("p256", json!({}))]);
 
     for contents in [pem, behind_text, jwks] {
-        let reason = refusal(&contents, KeySource::Secret);
+        let reason = refusal(&contents, KeySource::SecretFile);
 
         assert!(reason.ends_with("and no secret"), "{reason}");
     }
@@ -122,7 +112,7 @@ fn a_private_key_is_refused() {
         let mut contents = std::fs::read(key_file(&format!("{name}.pem"))).unwrap();
         contents.extend(format!("{CANARY}\n").bytes());
 
-        let reason = refusal(&contents, KeySource::Pem);
+        let reason = refusal(&contents, KeySource::PemFile);
 
         assert!(reason.starts_with("this is a private key; "), "{reason}");
         assert!(reason.contains("openssl pkey"), "{reason}");
@@ -133,17 +123,17 @@ fn a_private_key_is_refused() {
 fn a_file_without_a_public_key_is_refused() {
     let public = std::fs::read_to_string(key_file("p256.pub.pem")).unwrap();
     let half = &public[..public.len() / 2];
-    let p384 = std::fs::read(key_file("p384.pub.pem")).unwrap();
+    let p521 = std::fs::read(key_file("p521.pub.pem")).unwrap();
 
     for contents in ["", CANARY, half, &set_text()] {
-        let reason = refusal(contents.as_bytes(), KeySource::Pem);
+        let reason = refusal(contents.as_bytes(), KeySource::PemFile);
         assert_eq!(
             reason,
-            "no public key in PEM form, of RSA, P-256 or Ed25519"
+            "no public key in PEM form, of RSA, P-256, P-384 or Ed25519"
         );
     }
-    let reason = refusal(&p384, KeySource::Pem);
-    assert_eq!(reason, "it is not a point on the curve P-256");
+    let reason = refusal(&p521, KeySource::PemFile);
+    assert!(reason.contains("P-256"), "{reason}");
 }
 
 fn set_text() -> String {
@@ -163,7 +153,7 @@ fn a_file_without_a_key_set_is_refused() {
         br#"{"keys":["c4n4ry"]}"#,
         jwk("p256", json!({ "kid": CANARY })).to_string().as_bytes(),
     ] {
-        let reason = refusal(contents, KeySource::Jwks);
+        let reason = refusal(contents, KeySource::JwksFile);
         assert_eq!(reason, "no JSON Web Key Set (RFC 7517)");
     }
 }
@@ -171,25 +161,23 @@ fn a_file_without_a_key_set_is_refused() {
 #[test]
 fn a_key_set_without_a_supported_key_is_refused() {
     let rsa = |members| jwk("rsa2048", members);
-    let p384 = json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) });
+    let p521 = json!({ "kty": "EC", "crv": "P-521", "x": "A".repeat(88), "y": "A".repeat(88) });
 
     for keys in [
         vec![],
         vec![jwk("p256", json!({ "use": "enc", "kid": CANARY }))],
         vec![jwk("p256", json!({ "alg": "ES384" }))],
-        vec![rsa(json!({ "alg": "RS512" }))],
-        vec![rsa(json!({ "alg": "PS256" }))],
         vec![rsa(json!({ "alg": "RSA-OAEP-256" }))],
         vec![rsa(json!({ "alg": "of the future" }))],
-        vec![p384],
+        vec![p521],
         vec![secret_jwk(SECRET, json!({ "alg": "RS256" }))],
         vec![json!({ "kty": "of the future", "kid": CANARY })],
         vec![json!({ "kid": CANARY })],
     ] {
-        let reason = refusal(&set(&keys), KeySource::Jwks);
-        assert_eq!(
-            reason, "no key in it is for EdDSA, ES256, RS256 or HS256",
-            "{keys:?}"
+        let reason = refusal(&set(&keys), KeySource::JwksFile);
+        assert!(
+            reason.starts_with("no key in it is for one of EdDSA, ES256, "),
+            "{keys:?}: {reason}"
         );
     }
 }
@@ -206,7 +194,7 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
         base64url(&modulus)
     };
     let no_rsa = "it is not a valid RSA public key of 2048 to 8192 bits";
-    let no_point = "it is not a point on the curve P-256";
+    let no_point = "it is not a point on the curve P-256 or P-384";
     let no_ed25519 = "it is not an Ed25519 public key, which has 32 bytes";
     let no_base64 = "it has a value that is not valid base64url";
 
@@ -235,12 +223,12 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
     ] {
         let named = with(key.clone(), json!({ "kid": "the bad one" }));
         let keys = set(&[jwk("p256", json!({})), named]);
-        let reason = refusal(&keys, KeySource::Jwks);
+        let reason = refusal(&keys, KeySource::JwksFile);
 
         let start = "key 2 of the set (kid \"the bad one\") cannot be used: ";
         let reason = reason.strip_prefix(start).unwrap();
         assert!(reason.starts_with(expected), "{key}: {reason}");
-        let nameless = refusal(&set(&[key]), KeySource::Jwks);
+        let nameless = refusal(&set(&[key]), KeySource::JwksFile);
         assert!(
             nameless.starts_with("key 1 of the set cannot be used: "),
             "{nameless}"
@@ -252,7 +240,7 @@ fn the_error_for_an_unusable_key_has_its_index_and_id() {
 fn the_error_for_a_malformed_secret_quotes_nothing_of_it() {
     let malformed = json!({ "kty": "oct", "k": format!("{CANARY}!") });
 
-    let reason = refusal(&set(&[malformed]), KeySource::Jwks);
+    let reason = refusal(&set(&[malformed]), KeySource::JwksFile);
 
     assert_eq!(
         reason,
@@ -264,7 +252,7 @@ fn the_error_for_a_malformed_secret_quotes_nothing_of_it() {
 fn an_rsa_key_in_pem_form_needs_at_least_2048_bits() {
     let small = std::fs::read(key_file("rsa1024.pub.pem")).unwrap();
 
-    let reason = refusal(&small, KeySource::Pem);
+    let reason = refusal(&small, KeySource::PemFile);
 
     assert_eq!(
         reason,
@@ -276,7 +264,7 @@ fn an_rsa_key_in_pem_form_needs_at_least_2048_bits() {
 fn unsupported_keys_in_a_set_are_ignored() {
     let token_verifier = trusting_set(&[
         json!({ "kty": "of the future", "kid": "a", "x": 1 }),
-        json!({ "kty": "EC", "crv": "P-384", "x": "A".repeat(64), "y": "A".repeat(64) }),
+        json!({ "kty": "EC", "crv": "P-521", "x": "A".repeat(88), "y": "A".repeat(88) }),
         jwk("p256-other", json!({ "use": "enc" })),
         jwk("rsa2048", json!({ "alg": "PS256" })),
         jwk("p256", json!({ "use": "sig", "alg": "ES256", "x5t": "a" })),
@@ -348,14 +336,14 @@ fn a_key_id_selects_which_keys_are_tried() {
 #[test]
 fn a_file_that_is_missing_or_too_long_is_refused() {
     let token_verifier = TokenVerifier::new(hub(), RULES);
-    let nowhere = issuer(ISSUER, KeySource::Pem("/nowhere/key.pem".into()));
+    let nowhere = issuer(ISSUER, KeySource::PemFile("/nowhere/key.pem".into()));
 
     let missing = token_verifier.trust(&[nowhere]).unwrap_err().to_string();
-    let long = refusal(CANARY.repeat(1 << 18).as_bytes(), KeySource::Secret);
+    let long = refusal(CANARY.repeat(1 << 18).as_bytes(), KeySource::SecretFile);
 
     assert!(
         missing.starts_with(&format!(
-            "the key of {ISSUER} in /nowhere/key.pem (auth.issuers): "
+            "auth.issuers, table 1 ({ISSUER}): pem_file = \"/nowhere/key.pem\": "
         )),
         "{missing}"
     );

@@ -67,7 +67,7 @@ enum Failure {
 
 /// Checks the files that the config names: the key files, and the path of a log file.
 fn check(config: &Config) -> Result<(), Failure> {
-    sse_broadcaster::check_issuers(&config.auth.issuers)
+    sse_broadcaster::check_issuers(&config.auth.issuers, &config.hub_url())
         .map_err(|err| Failure::Wrong(err.into()))?;
     let log = config.log_kind();
     log.check().map_err(|err| Failure::Wrong(err.into()))

@@ -12,8 +12,9 @@ use std::{
 use bytes::BytesMut;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::super::early_end::EarlyEnd;
 use super::super::request_scan::RequestScan;
-use crate::{auth::Revocation, delivery::Subscriber};
+use crate::delivery::Subscriber;
 
 /// Maximum bytes that a client may send where the server expects none: during an event stream, or after a
 /// request head whose body has no known end. If the client sends more, the connection is closed.
@@ -58,9 +59,9 @@ pub(crate) struct NewStream {
     pub(crate) subscriber: Subscriber,
     /// The response head. It is sent together with the first bytes of the stream.
     pub(crate) head: BytesMut,
-    /// Resolves when the key that signed the access token is no longer trusted. The stream then ends. `None`
-    /// if there is no access token. Boxed, because few streams have a token.
-    pub(crate) revocation: Option<Box<Revocation>>,
+    /// What can end the stream before it has sent everything. `None`: nothing. Boxed, because few streams have
+    /// a token.
+    pub(crate) early_end: Option<Box<EarlyEnd>>,
     /// Makes a drain wait until this token is dropped, which happens after the socket is closed.
     pub(crate) _token: TaskTrackerToken,
 }
@@ -77,13 +78,13 @@ impl Connection {
     pub(crate) fn begin_stream(
         &self,
         subscriber: Subscriber,
-        revocation: Option<Revocation>,
+        early_end: EarlyEnd,
         token: TaskTrackerToken,
     ) {
         self.0.stream.replace(Some(Box::new(NewStream {
             subscriber,
             head: BytesMut::new(),
-            revocation: revocation.map(Box::new),
+            early_end: early_end.is_possible().then(|| Box::new(early_end)),
             _token: token,
         })));
     }

@@ -76,6 +76,26 @@ fn without_a_file_the_defaults_are_built_in() {
     assert_eq!(checked.code, Some(0));
 }
 
+/// Issuers with every key that a table can have, as they are printed.
+fn issuers() -> Value {
+    let issuers = serde_json::json!([
+        {
+            "issuer": "https://a.example",
+            "pem_file": "a.pem",
+            "algorithms": ["ES256", "PS512"],
+            "actions": ["publish"],
+            "topics": [
+                { "match": "a", "match_type": "exact" },
+                { "match": "/:b", "match_type": "urlpattern" }
+            ]
+        },
+        { "issuer": "b", "jwks_file": "b", "actions": ["publish", "subscribe"] },
+        { "issuer": "c", "secret_file": "c", "actions": ["subscribe"] },
+        { "issuer": "d", "jwks_url": "https://d.example/keys", "actions": ["subscribe"] }
+    ]);
+    Value::try_from(issuers).unwrap()
+}
+
 #[test]
 fn every_printed_key_can_be_set_by_its_variable() {
     let elsewhere = tempdir().unwrap();
@@ -89,11 +109,18 @@ fn every_printed_key_can_be_set_by_its_variable() {
             let other = match default {
                 Value::Boolean(default) => Value::Boolean(!default),
                 Value::Integer(default) => Value::Integer((default + 1024) / 2),
-                Value::Array(_) if key == "issuers" => Value::Array(vec![
-                    "https://a.example pem:a.pem".into(),
-                    "b jwks:b".into(),
-                ]),
+                Value::Array(_) if key == "issuers" => issuers(),
+                Value::Array(_) if key == "public_urls" => {
+                    Value::Array(vec!["https://a.example/hub".into(), "http://b/c".into()])
+                }
+                Value::Array(_) if key == "publish_origins" => {
+                    Value::Array(vec!["https://a.example".into(), "cors".into()])
+                }
+                Value::Array(_) if key == "authorization_servers" => {
+                    Value::Array(vec!["https://a.example".into(), "https://b.example".into()])
+                }
                 Value::Array(_) => Value::Array(vec!["https://a.example".into(), "null".into()]),
+                Value::String(_) if key == "subscriptions_policy" => "newest".into(),
                 Value::String(_) if key == "level" => "debug".into(),
                 Value::String(_) if key == "kind" => "file".into(),
                 Value::String(_) if key == "sync" => "interval".into(),
@@ -112,6 +139,7 @@ fn every_printed_key_can_be_set_by_its_variable() {
             };
             let bare = match &other {
                 Value::String(text) => text.clone(),
+                Value::Array(items) if key == "issuers" => serde_json::to_string(items).unwrap(),
                 Value::Array(items) => {
                     let items: Vec<_> = items.iter().map(|item| item.as_str().unwrap()).collect();
                     items.join(", ")

@@ -36,7 +36,7 @@ fn folder(issuers: &str) -> TempDir {
 }
 
 fn with_secret() -> TempDir {
-    folder("\"https://example.com secret:hub.secret\"")
+    folder("{ issuer = 'https://example.com', secret_file = 'hub.secret' }")
 }
 
 /// Starts a server in this folder. Returns it with the URL of its hub.
@@ -224,7 +224,7 @@ fn a_token_is_signed_with_the_named_key() {
     let keys = ["ed25519", "p256", "rsa2048"];
     for key in keys {
         let folder = folder(&format!(
-            "\"https://other.example pem:{KEYS}/{key}.pub.pem\""
+            "{{ issuer = 'https://other.example', pem_file = '{KEYS}/{key}.pub.pem' }}"
         ));
         let (_server, hub) = server(folder.path());
         let private = format!("{KEYS}/{key}.pem");

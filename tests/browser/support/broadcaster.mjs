@@ -120,11 +120,23 @@ function environment() {
   return Object.fromEntries(kept);
 }
 
-/** Writes the settings as TOML. Strings, numbers, booleans and lists are written as in JSON. */
+/** Writes a value as TOML. Strings, numbers and booleans are written as in JSON. */
+function toTomlValue(value) {
+  if (Array.isArray(value)) {
+    return `[${value.map(toTomlValue).join(", ")}]`;
+  }
+  if (typeof value === "object") {
+    const pairs = Object.entries(value).map(([key, item]) => `${key} = ${toTomlValue(item)}`);
+    return `{ ${pairs.join(", ")} }`;
+  }
+  return JSON.stringify(value);
+}
+
+/** Writes the settings as TOML. */
 function toToml(settings) {
   const lines = Object.entries(settings).flatMap(([table, values]) => [
     `[${table}]`,
-    ...Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`),
+    ...Object.entries(values).map(([key, value]) => `${key} = ${toTomlValue(value)}`),
   ]);
   return `${lines.join("\n")}\n`;
 }

@@ -31,7 +31,7 @@ export class Hub {
       ...settings,
       ticker: { enabled: false },
       hub: { url: HUB_URL, ...settings.hub },
-      auth: { issuers: [`${ISSUER} secret:${secretFile}`] },
+      auth: { issuers: [{ issuer: ISSUER, secret_file: secretFile }] },
       log: { kind: "file", path: join(hub.#folder, "events.redb") },
     };
     hub.#broadcaster = await Broadcaster.start(hub.#settings);

@@ -37,7 +37,7 @@ impl Node {
         let port = free_port();
         let config = format!(
             "[server]\nbind = '127.0.0.1:{port}'\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [auth]\nissuers = [{{ issuer = 'https://example.com', secret_file = 'secret' }}]\n\
              [stream]\nhistory = 100000\nretry = '1ms'\n\
              [log]\nkind = 'file'\npath = '{path}'\n{more}"
         );

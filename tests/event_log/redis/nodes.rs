@@ -127,7 +127,7 @@ impl Node {
         let config = format!(
             "[server]\nbind = '127.0.0.1:{port}'\n\
              [hub]\nurl = '{HUB_URL}'\nsubscriptions = true\n\
-             [auth]\nissuers = ['https://example.com secret:secret']\n\
+             [auth]\nissuers = [{{ issuer = 'https://example.com', secret_file = 'secret' }}]\n\
              [log]\nkind = 'redis'\nurl = '{}'\n{more}",
             url(network.addr())
         );

@@ -14,7 +14,7 @@ fn issuers(list: &str) -> String {
 fn start() -> Reloading {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("secret"), "1".repeat(40)).unwrap();
-    let config = issuers("'https://one.example secret:secret'");
+    let config = issuers("{ issuer = 'https://one.example', secret_file = 'secret' }");
     fs::write(folder.path().join("config.toml"), config).unwrap();
     Reloading::run(
         folder,
@@ -84,7 +84,9 @@ fn a_reload_adds_and_removes_issuers() {
     let two = token(&server, "https://two.example", &"1".repeat(40));
     assert_eq!(publish(&server, &two).status(), 401);
 
-    server.save(&issuers("'https://two.example secret:secret'"));
+    server.save(&issuers(
+        "{ issuer = 'https://two.example', secret_file = 'secret' }",
+    ));
 
     wait_for(&server, &two, 200);
     assert_eq!(publish(&server, &one).status(), 401);
@@ -101,7 +103,7 @@ fn an_unreadable_key_changes_nothing_and_is_logged() {
 
     server
         .process
-        .wait_for_log("the key of https://one.example in secret");
+        .wait_for_log("auth.issuers, table 1 (https://one.example): secret_file = \"secret\"");
     assert!(
         !server.process.stderr().contains("c4n4ry"),
         "a secret in the log"
@@ -153,14 +155,16 @@ fn a_stream_ends_when_the_key_of_its_token_is_removed_and_other_streams_continue
 
     // Adding an issuer does not remove another one.
     server.save(&issuers(
-        "'https://one.example secret:secret', 'https://one.example secret:other'",
+        "{ issuer = 'https://one.example', secret_file = 'secret' }, { issuer = 'https://one.example', secret_file = 'other' }",
     ));
     wait_for(&server, &new, 200);
     tell("topic=a&data=both&private=on");
     until(&mut of_old, "both");
 
     let mut of_new = subscribe(&server, Some(&new));
-    server.save(&issuers("'https://one.example secret:other'"));
+    server.save(&issuers(
+        "{ issuer = 'https://one.example', secret_file = 'other' }",
+    ));
     let rest = std::iter::from_fn(|| of_old.try_event().ok().flatten());
     assert!(rest.map(|event| event.data).all(|data| data == "x"));
     wait_for(&server, &old, 401);
