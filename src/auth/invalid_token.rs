@@ -1,8 +1,10 @@
 //! Defines the reasons for which a token is refused, and which of them the client may learn.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
-use super::access::InvalidDetails;
+use super::{access::InvalidDetails, key_set::KeySet};
 use crate::matching::InvalidMatcher;
 
 /// Why a token is refused. The server logs every reason at level `debug`. The client receives only reasons
@@ -21,6 +23,9 @@ pub(crate) enum InvalidToken {
     Issuer,
     #[error("its issuer has no key for its algorithm")]
     NoKey,
+    /// A key that may have signed the token may be in one of these sets, which can be fetched again.
+    #[error("its issuer has no key with its id, or no key yet (jwks_url in auth.issuers)")]
+    UnknownKey(Vec<Arc<KeySet>>),
     #[error("its signature matches none of its issuer's keys")]
     Signature,
     #[error("the `typ` of its header is not at+jwt")]
@@ -63,8 +68,15 @@ impl InvalidToken {
                 | Self::Claims
                 | Self::Issuer
                 | Self::NoKey
+                | Self::UnknownKey(_)
                 | Self::Signature
         )
+    }
+
+    /// Whether the token is refused only because no key of its issuer was fetched yet.
+    pub(crate) fn lacks_all_keys(&self) -> bool {
+        let is_missing = |key_set: &Arc<KeySet>| key_set.latest().is_none();
+        matches!(self, Self::UnknownKey(key_sets) if key_sets.iter().any(is_missing))
     }
 
     /// Whether the token is refused only because the memory for the matchers of all tokens is exhausted. The

@@ -21,6 +21,7 @@ use super::{
     algorithms,
     issuer::{Action, IssuerConfig, KeySource},
     key_check,
+    key_set::KeySet,
 };
 use crate::matching::{HubUrl, InvalidMatcher, Matcher};
 
@@ -31,6 +32,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(super) struct Issuer {
     pub(super) name: String,
     pub(super) keys: Vec<Key>,
+    /// The key sets that are fetched for this issuer.
+    pub(super) key_sets: Vec<Arc<KeySet>>,
 }
 
 /// A key that verifies tokens.
@@ -123,7 +126,7 @@ pub(super) fn load(
             Ok(vec![Unbound::of_secret(secret)?])
         }),
         KeySource::PemFile(path) => read(path).and_then(|file| pem(&file)),
-        KeySource::JwksFile(path) => read(path).and_then(|file| jwks(&file)),
+        KeySource::JwksFile(path) => read(path).and_then(|file| jwks(&file, SetSource::File)),
         KeySource::JwksUrl(_) => return Ok(Vec::new()),
     };
     let keys = keys.and_then(|keys| bind(keys, config, scope));
@@ -131,6 +134,16 @@ pub(super) fn load(
         let key = format!("{} = \"{}\"", config.keys.key(), config.keys);
         KeyError::new(table, config, key, reason)
     })
+}
+
+/// The keys of an issuer in a key set that was fetched. Keys that are unsupported or cannot be used are skipped.
+/// Fails with the reason if no key is left.
+pub(super) fn of_set(
+    set: &[u8],
+    config: &IssuerConfig,
+    scope: &Arc<Scope>,
+) -> Result<Vec<Key>, String> {
+    bind(jwks(set, SetSource::Url)?, config, scope)
 }
 
 /// An issuer whose only key is this secret. No file is read.
@@ -141,6 +154,7 @@ pub(super) fn of_secret(issuer: String, secret: &[u8], hub: &HubUrl) -> Result<I
     Ok(Issuer {
         name: config.issuer,
         keys,
+        key_sets: Vec::new(),
     })
 }
 
@@ -283,17 +297,30 @@ fn pem(file: &[u8]) -> Result<Vec<Unbound>, String> {
     }])
 }
 
-fn jwks(file: &[u8]) -> Result<Vec<Unbound>, String> {
+/// Where a key set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SetSource {
+    /// A key that cannot be used is an error, because the operator can correct it.
+    File,
+    /// A key that cannot be used is skipped. So are secrets: everyone who can fetch them could sign tokens.
+    Url,
+}
+
+fn jwks(file: &[u8], source: SetSource) -> Result<Vec<Unbound>, String> {
     let set: JwkSet = serde_json::from_slice(file).map_err(|_| "no JSON Web Key Set (RFC 7517)")?;
     let mut keys = Vec::new();
     for (index, jwk) in set.keys.iter().enumerate() {
         let algorithms = algorithms::of_jwk(jwk);
-        if algorithms.is_empty() {
+        let is_secret = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
+        if algorithms.is_empty() || (is_secret && source == SetSource::Url) {
             continue;
         }
-        let key = Unbound::of_jwk(jwk, algorithms);
         let id = jwk.common.key_id.as_deref();
-        keys.push(key.map_err(|reason| unusable(index, id, &reason))?);
+        match Unbound::of_jwk(jwk, algorithms) {
+            Ok(key) => keys.push(key),
+            Err(reason) if source == SetSource::File => return Err(unusable(index, id, &reason)),
+            Err(reason) => log::debug!("{}", unusable(index, id, &reason)),
+        }
     }
     if keys.is_empty() {
         let all = algorithms::names(&algorithms::ALL);

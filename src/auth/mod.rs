@@ -5,9 +5,11 @@
 mod access;
 mod algorithms;
 mod claims;
+mod fetch;
 mod invalid_token;
 mod issuer;
 mod key_check;
+mod key_set;
 mod keys;
 mod legacy;
 mod mint;
@@ -15,11 +17,13 @@ mod revocation;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod verifier;
 
 pub(crate) use self::{
     access::{Access, DETAIL_TYPE},
     algorithms::{ALL as ALGORITHMS, name as algorithm_name},
+    key_set::KeySetStatus,
     mint::{Grants, MintError, Signer},
     revocation::Revocation,
     rules::TokenRules,
@@ -28,5 +32,5 @@ pub(crate) use self::{
 pub use self::{
     issuer::{Action, IssuerConfig, KeySource},
     keys::KeyError,
-    verifier::check_issuers,
+    trust::check_issuers,
 };

@@ -6,28 +6,30 @@ use std::{
     fmt,
     hash::BuildHasher as _,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::future::join_all;
 use jsonwebtoken::{
     Algorithm, Header, Validation, dangerous::insecure_decode_claims, decode, decode_header,
     errors::ErrorKind,
 };
-use parking_lot::RwLock;
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize as _;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{
     access::Access,
     claims::{Claims, UnverifiedClaims},
     invalid_token::InvalidToken,
     issuer::IssuerConfig,
-    keys::{self, Issuer, Key, KeyError, Scope},
+    key_set::KeySetStatus,
+    keys::{Issuer, Key, KeyError},
     legacy::MercureClaim,
-    revocation::{Fingerprints, Revocation},
+    revocation::Revocation,
     rules::{TOKEN_TYPE, TokenRules},
+    trust::{Trust, Trusted},
 };
 use crate::{
     event::publisher_hash,
@@ -47,22 +49,16 @@ const CACHE_BYTES: u64 = 16 << 20;
 /// the limits allow. A token that does not fit is not cached.
 const CACHE_TOKENS: usize = 256;
 
+/// How long a request may wait until the keys of its issuer have been fetched.
+const KEY_SET_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Verifies tokens. All threads share one verifier.
 pub(crate) struct TokenVerifier {
     compiler: Compiler,
     rules: TokenRules,
-    trusted: RwLock<Trusted>,
-    fingerprints: watch::Sender<Fingerprints>,
+    trust: Arc<Trust>,
     verified: Cache<Arc<str>, Verified, BySize>,
     token_hasher: RandomState,
-}
-
-#[derive(Clone, Default)]
-struct Trusted {
-    issuers: Arc<Vec<Issuer>>,
-    /// Incremented each time the issuers are loaded or replaced. A cached token that was verified in an
-    /// earlier generation is verified again.
-    generation: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -88,83 +84,63 @@ impl Weighter<Arc<str>, Verified> for BySize {
     }
 }
 
-/// Checks the key files of these issuers by loading them, as the server of the hub does when it starts. Keys
-/// behind a URL are not fetched.
-///
-/// Returns the [`KeyError`] of the first issuer whose file cannot be used: it cannot be read, is not a
-/// regular file, is too long, contains no supported key of the configured kind, or contains a supported key
-/// that cannot be used.
-pub fn check_issuers(issuers: &[IssuerConfig], hub: &HubUrl) -> Result<(), KeyError> {
-    load(issuers, hub).map(drop)
-}
-
-/// Loads the keys of these issuers. The keys of an issuer that is listed several times are joined.
-fn load(issuers: &[IssuerConfig], hub: &HubUrl) -> Result<Vec<Issuer>, KeyError> {
-    let mut loaded: Vec<Issuer> = Vec::new();
-    for (table, config) in (1..).zip(issuers) {
-        let scope = Scope::of(config, hub)
-            .map_err(|err| KeyError::new(table, config, "topics".to_owned(), err.to_string()))?;
-        let keys = keys::load(config, &scope, table)?;
-        match loaded
-            .iter_mut()
-            .find(|issuer| issuer.name == config.issuer)
-        {
-            Some(issuer) => issuer.keys.extend(keys),
-            None => loaded.push(Issuer {
-                name: config.issuer.clone(),
-                keys,
-            }),
-        }
-    }
-    Ok(loaded)
-}
-
 impl TokenVerifier {
     pub(crate) fn new(hub: HubUrl, rules: TokenRules) -> Self {
+        let trust = Trust::new(hub.clone());
         Self {
             compiler: Compiler::new(hub),
             rules,
-            trusted: RwLock::default(),
-            fingerprints: watch::Sender::default(),
+            trust,
             verified: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES, BySize),
             token_hasher: RandomState::new(),
         }
     }
 
-    /// Loads the keys of these issuers, and from now on trusts only these issuers. If any key file cannot be
-    /// used, the trusted issuers and keys do not change.
+    /// Loads the keys of these issuers, and from now on trusts only these issuers. Starts to fetch the keys
+    /// behind URLs, unless they are fetched already. If any key file cannot be used, the trusted issuers and
+    /// keys do not change.
     pub(crate) fn trust(&self, issuers: &[IssuerConfig]) -> Result<(), KeyError> {
-        self.replace(load(issuers, self.compiler.hub())?);
+        self.trust.trust(issuers)?;
+        self.verified.clear();
         Ok(())
     }
 
     /// From now on, trusts only this issuer, and only tokens that are signed with this secret.
     pub(crate) fn trust_secret(&self, issuer: String, secret: &[u8]) -> Result<(), String> {
-        let issuer = keys::of_secret(issuer, secret, self.compiler.hub())?;
-        self.replace(vec![issuer]);
-        Ok(())
+        self.trust.trust_secret(issuer, secret)
     }
 
-    fn replace(&self, issuers: Vec<Issuer>) {
-        let keys = issuers.iter().flat_map(|issuer| &issuer.keys);
-        let fingerprints = keys.map(|key| key.fingerprint).collect();
-        let mut trusted = self.trusted.write();
-        trusted.issuers = Arc::new(issuers);
-        trusted.generation += 1;
-        self.verified.clear();
-        self.fingerprints.send_replace(fingerprints);
+    /// How fetching goes, for each URL of keys.
+    pub(crate) fn key_sets(&self) -> Vec<KeySetStatus> {
+        self.trust.key_sets()
     }
 
     /// Returns a [`Revocation`], which reports when the key that signed a verified token is no longer
     /// trusted, even if the token has not expired.
     pub(crate) fn revocation(&self, access: &Access) -> Revocation {
-        Revocation::new(access.key, self.fingerprints.subscribe())
+        Revocation::new(access.key, self.trust.fingerprints())
     }
 
     /// Exhausts the memory budget for matchers until the reservation is dropped.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> crate::matching::Reservation {
         self.compiler.fill()
+    }
+
+    /// Verifies a token like [`Self::verify`]. If its issuer's keys are behind a URL and none is known that can
+    /// have signed it, fetches them first. They may have changed, or were never fetched.
+    pub(crate) async fn verify_with_new_keys(
+        &self,
+        token: &str,
+    ) -> Result<Arc<Access>, InvalidToken> {
+        match self.verify(token) {
+            Err(InvalidToken::UnknownKey(key_sets)) => {
+                let refreshed = join_all(key_sets.iter().map(|key_set| key_set.refresh()));
+                timeout(KEY_SET_TIMEOUT, refreshed).await.ok();
+                self.verify(token)
+            }
+            verified => verified,
+        }
     }
 
     /// Verifies a token at the current time, and returns what its bearer may do.
@@ -182,7 +158,7 @@ impl TokenVerifier {
         let Trusted {
             issuers,
             generation,
-        } = self.trusted.read().clone();
+        } = self.trust.trusted();
         let known = self.verified.get(token);
         let verified = match known.filter(|known| known.generation == generation) {
             Some(verified) => verified,
@@ -305,7 +281,14 @@ fn claims<'a>(
     hub: &HubUrl,
     validation: &Validation,
 ) -> Result<(Claims, &'a Key), InvalidToken> {
-    let mut result = Err(InvalidToken::NoKey);
+    let key_sets = &issuer.key_sets;
+    let is_known = |id: &String| issuer.keys.iter().any(|key| key.id.as_ref() == Some(id));
+    let may_be_new = issuer.keys.is_empty() || !header.kid.as_ref().is_none_or(is_known);
+    let mut result = Err(if !key_sets.is_empty() && may_be_new {
+        InvalidToken::UnknownKey(key_sets.clone())
+    } else {
+        InvalidToken::NoKey
+    });
     for key in &issuer.keys {
         // If the token names a key id (`kid`), keys with another id are skipped. A key without an id is not
         // skipped.
@@ -330,6 +313,7 @@ fn claims<'a>(
                 ErrorKind::Json(_) | ErrorKind::InvalidIssuer => {
                     return Err(InvalidToken::Invalid(err));
                 }
+                _ if matches!(result, Err(InvalidToken::UnknownKey(_))) => {}
                 _ => result = Err(InvalidToken::Signature),
             },
         }

@@ -44,19 +44,20 @@ pub(crate) enum Credentials<'a> {
 pub(crate) struct Malformed;
 
 /// Returns the rights that the request's token grants, or `None` if the request has no token. Fails if the
-/// token is malformed or invalid, or if the memory for its patterns is exhausted.
-pub(super) fn access(
+/// token is malformed or invalid, if the memory for its patterns is exhausted, or if the keys of its issuer
+/// could not be fetched yet.
+pub(super) async fn access(
     request: &HttpRequest,
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Option<Arc<Access>>, Problem> {
-    verified(&of_request(request, hub, policy)?, hub, policy)
+    verified(&of_request(request, hub, policy)?, hub, policy).await
 }
 
 /// Returns the rights that the token of a request grants, for requests that change something, such as
 /// publishing. They require a token. A token from a cookie is accepted only if the page that sent the request
 /// is trusted (Mercure, chapter Security Considerations).
-pub(super) fn access_to_change(
+pub(super) async fn access_to_change(
     request: &HttpRequest,
     hub: &Hub,
     policy: &Policy,
@@ -67,10 +68,11 @@ pub(super) fn access_to_change(
     {
         return Err(Problem::ForeignPage);
     }
-    verified(&presented, hub, policy)?.ok_or_else(|| Challenge::NoToken.to(hub))
+    let access = verified(&presented, hub, policy).await?;
+    access.ok_or_else(|| Challenge::NoToken.to(hub))
 }
 
-fn verified(
+async fn verified(
     presented: &Credentials<'_>,
     hub: &Hub,
     policy: &Policy,
@@ -80,12 +82,15 @@ fn verified(
         Credentials::Header(token) | Credentials::Cookie(token) => *token,
         Credentials::Query(token) => token,
     };
-    match policy.token_verifier.verify(token) {
+    match policy.token_verifier.verify_with_new_keys(token).await {
         Ok(access) => Ok(Some(access)),
         Err(reason) => {
             log::debug!("refused a token: {reason}");
             if reason.is_out_of_memory() {
                 return Err(Problem::MatchersExhausted);
+            }
+            if reason.lacks_all_keys() {
+                return Err(Problem::KeysUnavailable);
             }
             let reason = reason.is_signed().then(|| reason.to_string());
             Err(Challenge::InvalidToken.because(hub, reason))

@@ -29,7 +29,7 @@ use crate::{
     broadcaster::{Expiry, Hub},
     config::{LimitsConfig, SubscribePolicy},
     event::ResumeFrom,
-    matching::{InvalidMatcher, MemoryBudget},
+    matching::{InvalidMatcher, MemoryBudget, Selection},
     metrics::Rejection,
 };
 
@@ -82,52 +82,71 @@ async fn answer(
     }
     // Only `Server` registers a policy. Without one, an embedding application authorizes its clients itself.
     let policy = request.app_data::<web::Data<Policy>>();
-    let access = policy
-        .map(|policy| access(request, hub, policy))
-        .transpose()?;
-    let access = access.flatten();
-    let mut parameters = stream_parameters(request, payload, policy).await?;
-    let matchers = std::mem::take(&mut parameters.matchers);
-    let selection = match matchers.is_empty() {
-        true if !has_default_topic => return Err(Problem::NoMatcher),
-        true => {
-            hub.select_default(access.as_deref(), parameters.topics)
-                .await
-        }
-        false => {
-            hub.select(matchers, access.as_deref(), parameters.topics)
-                .await
-        }
+    let access = match policy {
+        Some(policy) => access(request, hub, policy).await,
+        None => Ok(None),
     };
-    let selection = selection.map_err(matcher_problem);
-    // When the memory for matchers is exhausted, a QUERY request receives 503. Any other request may come
-    // from an `EventSource`, which never reconnects after an error status. So its response is a stream with a
-    // `retry:`.
-    let must_wait = *request.method() != topics::query()
-        && matches!(selection, Err(Problem::MatchersExhausted));
+    let (access, mut rejection) = match access {
+        Ok(access) => (access, None),
+        Err(problem) => (None, Some(rejection(&problem, request).ok_or(problem)?)),
+    };
+    let parameters = stream_parameters(request, payload, policy).await?;
+    if parameters.matchers.is_empty() && !has_default_topic {
+        return Err(Problem::NoMatcher);
+    }
+    let mut selection = hub.default_selection();
+    if rejection.is_none() {
+        match select(hub, &parameters, access.as_deref()).await {
+            Ok(selected) => selection = selected,
+            Err(problem) => rejection = Some(self::rejection(&problem, request).ok_or(problem)?),
+        }
+    }
     let revocation = policy.zip(access.as_deref());
     let subscription = SubscriptionRequest {
         from: resume_from(request, &parameters),
         wants_snapshots: parameters.snapshot,
         is_poll: parameters.poll,
         legacy: policy.is_some_and(|policy| policy.legacy),
-        selection: if must_wait {
-            hub.default_selection()
-        } else {
-            selection?
-        },
+        selection,
         expiry: policy.and_then(|policy| expiry(access.as_deref(), policy)),
         revocation: revocation.map(|(policy, access)| policy.token_verifier.revocation(access)),
         access,
     };
-    if must_wait {
-        hub.metrics().count_rejection(Rejection::Matchers);
+    if let Some(rejection) = rejection {
+        hub.metrics().count_rejection(rejection);
         return Ok(subscription.reject(hub));
     }
     if request.method() == Method::HEAD {
         return Ok(subscription.head_only(hub).await);
     }
     subscription.open(request, hub).await
+}
+
+/// Why a request is rejected with a stream that only has a `retry:`, because the problem is temporary. Such a
+/// request may come from an `EventSource`, which never reconnects after an error status. `None`: the response
+/// has an error status. This is always so for QUERY, which no `EventSource` can send.
+fn rejection(problem: &Problem, request: &HttpRequest) -> Option<Rejection> {
+    let rejection = match problem {
+        Problem::MatchersExhausted => Rejection::Matchers,
+        Problem::KeysUnavailable => Rejection::Keys,
+        _ => return None,
+    };
+    (*request.method() != topics::query()).then_some(rejection)
+}
+
+/// Returns the selection of the topics that the request asks for, or of the default topic if it asks for none.
+async fn select(
+    hub: &Hub,
+    parameters: &StreamParameters,
+    access: Option<&Access>,
+) -> Result<Arc<Selection>, Problem> {
+    let matchers = parameters.matchers.clone();
+    let selection = if matchers.is_empty() {
+        hub.select_default(access, parameters.topics).await
+    } else {
+        hub.select(matchers, access, parameters.topics).await
+    };
+    selection.map_err(matcher_problem)
 }
 
 /// Reads the matchers and the last event id from the query of the URL and, if the method is QUERY, from the
@@ -199,12 +218,12 @@ async fn query_body(
 
 /// Returns the rights that the request's token grants, or `None` if it has no token. Fails if the token is
 /// invalid, or if the policy requires one for subscribers and there is none.
-fn access(
+async fn access(
     request: &HttpRequest,
     hub: &Hub,
     policy: &Policy,
 ) -> Result<Option<Arc<Access>>, Problem> {
-    let access = credentials::access(request, hub, policy)?;
+    let access = credentials::access(request, hub, policy).await?;
     if access.is_none() && policy.subscribe == SubscribePolicy::Token {
         return Err(Challenge::NoToken.to(hub));
     }

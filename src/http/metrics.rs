@@ -1,15 +1,18 @@
 //! Serves `GET /metrics`: all counters and gauges in the OpenMetrics text format, which Prometheus reads.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, HeaderValue},
     web,
 };
 use prometheus_client::{
     metrics::{
-        counter::ConstCounter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::{ConstGauge, Gauge},
         info::Info,
@@ -17,8 +20,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::health::inspect;
+use super::{health::inspect, policy::Policy};
 use crate::{
+    auth::KeySetStatus,
     broadcaster::{Hub, Inspection},
     event_log::Extent,
 };
@@ -30,7 +34,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 ///
 /// The numbers of subscribers and their maximum come from the Broadcaster. They are omitted if the
 /// Broadcaster has stopped or does not answer within a second.
-pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
+pub async fn metrics(request: HttpRequest, hub: web::Data<Hub>) -> HttpResponse {
     let inspection = inspect(&hub).await.ok();
     let present = present(
         inspection.as_ref(),
@@ -38,9 +42,16 @@ pub async fn metrics(hub: web::Data<Hub>) -> HttpResponse {
         hub.is_writable(),
         hub.idempotency_keys(),
     );
+    // Only `Server` registers a policy.
+    let policy = request.app_data::<web::Data<Policy>>();
+    let key_sets = policy.map(|policy| policy.token_verifier.key_sets());
     let text = hub
         .metrics()
-        .encode(&[&present, &process()])
+        .encode(&[
+            &present,
+            &of_key_sets(&key_sets.unwrap_or_default()),
+            &process(),
+        ])
         .expect("writing to a string cannot fail");
     let mut response = HttpResponse::Ok().content_type(CONTENT_TYPE).body(text);
     response
@@ -142,6 +153,42 @@ fn register_keys(registry: &mut Registry, (keys, oldest): (usize, Option<u64>)) 
         Unit::Seconds,
         ConstGauge::new(age),
     );
+}
+
+/// Builds the metrics of the key sets that are fetched (`jwks_url`). There are none without such a URL.
+fn of_key_sets(key_sets: &[KeySetStatus]) -> Registry {
+    let mut registry = Registry::with_prefix("broadcaster");
+    if key_sets.is_empty() {
+        return registry;
+    }
+    let fetches = Family::<[(&str, String); 2], Counter>::default();
+    let ages = Family::<[(&str, String); 1], Gauge<f64, AtomicU64>>::default();
+    for key_set in key_sets {
+        let url = || ("url", key_set.url.clone());
+        for (result, count) in [
+            ("success", key_set.successes),
+            ("failure", key_set.failures),
+        ] {
+            let labels = [url(), ("result", result.to_owned())];
+            fetches.get_or_create(&labels).inc_by(count);
+        }
+        if let Some(fetched) = key_set.fetched {
+            let age = fetched.elapsed().as_secs_f64();
+            ages.get_or_create(&[url()]).set(age);
+        }
+    }
+    registry.register(
+        "key_set_fetches",
+        "Fetches of key sets (jwks_url in auth.issuers)",
+        fetches,
+    );
+    registry.register_with_unit(
+        "key_set_age",
+        "Time since a key set was last fetched successfully",
+        Unit::Seconds,
+        ages,
+    );
+    registry
 }
 
 /// Builds the metrics of the process, under the standard names of the Prometheus client libraries. Values

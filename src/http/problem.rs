@@ -58,6 +58,8 @@ pub(crate) enum Problem {
     LogUnavailable,
     #[error("The memory for topics and patterns is exhausted (limits.matcher_bytes). Retry later.")]
     MatchersExhausted,
+    #[error("The keys of the token's issuer could not be fetched yet. Retry later.")]
+    KeysUnavailable,
     #[error(
         "The body must be a form: send Content-Type: application/x-www-form-urlencoded and fields such as \
          topic=a&data=b, with JSON as the value of data."
@@ -255,6 +257,7 @@ impl ResponseError for Problem {
             | Self::BroadcasterSilent
             | Self::Busy
             | Self::MatchersExhausted
+            | Self::KeysUnavailable
             | Self::LogUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token { challenge, .. } => challenge.status(),
         }
@@ -364,6 +367,7 @@ impl Problem {
             }
             Self::Busy
             | Self::MatchersExhausted
+            | Self::KeysUnavailable
             | Self::Draining
             | Self::BroadcasterSilent
             | Self::LogUnavailable
@@ -382,6 +386,7 @@ mod tests {
         for problem in [
             Problem::Busy,
             Problem::MatchersExhausted,
+            Problem::KeysUnavailable,
             Problem::Draining,
             Problem::BroadcasterSilent,
             Problem::LogUnavailable,

@@ -32,7 +32,7 @@ pub(super) async fn publish(
     policy: web::Data<Policy>,
 ) -> Result<HttpResponse, Problem> {
     refuse_websocket(&request)?;
-    let access = access_to_change(&request, &hub, &policy)?;
+    let access = access_to_change(&request, &hub, &policy).await?;
     if is_encoded(request.headers()) {
         return Err(Problem::ContentEncoding);
     }

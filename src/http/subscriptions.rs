@@ -32,7 +32,7 @@ pub(super) async fn subscriptions(
     hub: web::Data<Hub>,
     policy: web::Data<Policy>,
 ) -> Result<HttpResponse, Problem> {
-    let access = credentials::access(&request, &hub, &policy)?;
+    let access = credentials::access(&request, &hub, &policy).await?;
     let access = access.ok_or_else(|| Challenge::NoToken.to(&hub))?;
     // Checks the rights before the lookup: a client that may not read a path must not learn whether there is
     // a subscription at this path.

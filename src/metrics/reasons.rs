@@ -92,6 +92,8 @@ pub(crate) enum Rejection {
     Token,
     /// `limits.matcher_bytes` is exhausted, for matchers or for the documents about active subscriptions.
     Matchers,
+    /// The keys of the token's issuer could not be fetched yet.
+    Keys,
     /// The server is shutting down.
     Draining,
     /// The subscriber asked for events that are not in memory, and Redis cannot be read.
@@ -99,10 +101,11 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Full,
         Self::Token,
         Self::Matchers,
+        Self::Keys,
         Self::Draining,
         Self::Log,
     ];
@@ -112,6 +115,7 @@ impl Rejection {
             Self::Full => "full",
             Self::Token => "token",
             Self::Matchers => "matchers",
+            Self::Keys => "keys",
             Self::Draining => "draining",
             Self::Log => "log",
         };

@@ -7,6 +7,7 @@
 mod support;
 
 mod grants;
+mod key_sets;
 mod metadata;
 mod pages;
 
