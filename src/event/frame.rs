@@ -5,7 +5,7 @@ use std::{io::Write as _, ops::Range};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::topic::Topic;
+use super::{event_id::EventId, topic::Topic};
 
 /// A part of an event stream, such as one event, in encoded form. Subscribers that receive it share its
 /// bytes. It is stored inside an HTTP chunk (RFC 9112, section 7.1), because most subscribers receive it in
@@ -61,6 +61,17 @@ impl Frame {
             put_line(&mut text, "topic", format_args!("{topic}"));
         }
         text.extend_from_slice(event);
+        Self::new(&text)
+    }
+
+    /// This frame, which contains an event, with another id.
+    pub(crate) fn with_id(&self, id: EventId) -> Self {
+        let event = &self.chunk[self.range(Framing::Plain)];
+        // The id is in the first line.
+        let end_of_id = event.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let mut text = BytesMut::with_capacity(event.len() + 32);
+        put_line(&mut text, "id", format_args!("{id}"));
+        text.extend_from_slice(&event[end_of_id + 1..]);
         Self::new(&text)
     }
 

@@ -166,7 +166,10 @@ impl Values {
             Some((position, self.events.by_position.get(&position)?))
         };
         let private = value(current.private);
-        let private = private.filter(|(_, value)| selection.may_read(&value.audience));
+        // A private event on several topics may be for the subscriber because of another topic only.
+        let private = private.filter(|(_, value)| {
+            selection.may_read(&value.audience) && selection.names(topic, true)
+        });
         private.or_else(|| value(current.public))
     }
 

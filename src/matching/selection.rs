@@ -123,14 +123,24 @@ impl Selection {
         topics: impl IntoIterator<Item = &'a Topic>,
         is_private: bool,
     ) -> Vec<&'a Topic> {
-        let is_named = |topic: &&Topic| {
-            let subject = Subject::new(topic.as_str(), &self.hub);
-            let may_read = || !is_private || self.authorized.iter().any(|it| it.matches(&subject));
-            let mut matching = self.matchers.iter().filter(|it| it.matches(&subject));
-            let names = |matcher: &Matcher| matcher.names(topic.as_str()) || may_read();
-            matching.any(names)
-        };
-        topics.into_iter().filter(is_named).collect()
+        let is_named = |topic: &&Topic| self.names(topic.as_str(), is_private);
+        let mut named: Vec<&Topic> = Vec::new();
+        for topic in topics.into_iter().filter(is_named) {
+            // An event may name a topic twice.
+            if !named.contains(&topic) {
+                named.push(topic);
+            }
+        }
+        named
+    }
+
+    /// Whether a subscriber that receives an event learns that it receives it for this topic of the event: an
+    /// exact matcher names the topic, or another one matches it and the subscriber may read the topic.
+    pub(crate) fn names(&self, topic: &str, is_private: bool) -> bool {
+        let subject = Subject::new(topic, &self.hub);
+        let may_read = || !is_private || self.authorized.iter().any(|it| it.matches(&subject));
+        let mut matching = self.matchers.iter().filter(|it| it.matches(&subject));
+        matching.any(|matcher| matcher.names(topic) || may_read())
     }
 
     /// Whether this selection may select presence events (events about active subscriptions), which are

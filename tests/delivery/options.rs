@@ -1,13 +1,13 @@
 //! The options `topics=1`, `since` and `poll=1` of a subscription.
 
-use std::{thread::sleep, time::Duration};
+use std::{collections::BTreeMap, thread::sleep, time::Duration};
 
 use serde_json::json;
 use sse_broadcaster::config::{Config, LogKindName};
 
 use crate::support::{
     client::{Stream, connect_small},
-    mercure::{MercureHub, PATH, form, grant, query, token, until_marker},
+    mercure::{MARKER, MercureHub, PATH, form, grant, query, token, until_marker},
     server::wait_until_closed,
 };
 
@@ -42,6 +42,65 @@ fn events_name_the_topics_for_which_a_subscriber_receives_them() {
     // From the history too.
     let mut replayed = hub.subscribe(&format!("{exact}&last_event_id=earliest"));
     assert_eq!(replayed.event().unwrap().topics, ["/b", "/a"]);
+}
+
+#[test]
+fn the_topics_of_a_snapshot_are_those_of_the_live_stream() {
+    let hub = MercureHub::start();
+    let mut publisher = hub.publisher();
+    let reader = token(json!([grant("subscribe", &["/b"])]));
+    let [pattern, exact] = ["match=*&topics=1", "match=/a&match=/b&topics=1"];
+    let open = |query: &str| hub.subscribe_with(query, &reader);
+    let mut live = [open(pattern), open(exact)];
+    publisher.publish("topic=/a&data=public");
+    // The reader may read this event because of /b only, so a pattern learns nothing about /a from it.
+    publisher.publish("topic=/a&topic=/b&data=private&private=on");
+    publisher.publish("topic=/b&data=b&private=on");
+    publisher.mark();
+    let fold = |stream: &mut Stream| {
+        let mut state = BTreeMap::new();
+        loop {
+            let event = stream.event().unwrap();
+            if event.topics.iter().any(|topic| topic == MARKER) {
+                return state;
+            }
+            for topic in event.topics {
+                state.insert(topic, event.data.clone());
+            }
+        }
+    };
+    let expected = |of_a: &str| {
+        BTreeMap::from([("/a", of_a), ("/b", "b")].map(|(a, b)| (a.to_owned(), b.to_owned())))
+    };
+
+    // An exact subscriber does not ask for the marker, so it learns about it by another topic.
+    let [pattern_live, exact_live] = &mut live;
+    assert_eq!(fold(pattern_live), expected("public"));
+    let read =
+        |stream: &mut Stream| -> Vec<_> { (0..3).map(|_| stream.event().unwrap()).collect() };
+    let named: Vec<_> = read(exact_live)
+        .into_iter()
+        .map(|event| event.topics)
+        .collect();
+    assert_eq!(named, [vec!["/a"], vec!["/a", "/b"], vec!["/b"]]);
+    let snapshot = |query: &str| fold(&mut open(&format!("{query}&match={MARKER}&snapshot=1")));
+    assert_eq!(snapshot(pattern), expected("public"));
+    assert_eq!(snapshot(exact), expected("private"));
+
+    publisher.publish("topic=/a&topic=/b&data=&private=on");
+    publisher.mark();
+    let state = snapshot(pattern);
+    assert_eq!(state.get("/a").map(String::as_str), Some("public"));
+    assert_eq!(state.get("/b"), None);
+}
+
+#[test]
+fn a_topic_that_an_event_names_twice_is_named_once() {
+    let hub = MercureHub::start();
+    let mut stream = hub.subscribe("match=*&topics=1");
+    hub.publisher().publish("topic=/a&topic=/b&topic=/a&data=x");
+
+    assert_eq!(stream.event().unwrap().topics, ["/a", "/b"]);
 }
 
 #[test]

@@ -21,10 +21,11 @@ impl Subscriber {
         let until = self.position.cursor;
         let read = log.read_values(cursor, until, selection, portion, |value, topics| {
             let topics = (topics.iter().copied(), value.audience.private);
-            push_event(&mut batch, &value.frame, topics, selection);
-            if let Some(id) = value.own_id {
-                // A client that is cut off here must not resume after another event with the same id.
-                batch.push(&wire::checkpoint(id));
+            match value.own_id {
+                None => push_event(&mut batch, &value.frame, topics, selection),
+                // A client that is cut off after the value must not resume after another event with the id that
+                // its publisher chose.
+                Some(id) => push_event(&mut batch, &value.frame.with_id(id), topics, selection),
             }
             taken += 1;
         });

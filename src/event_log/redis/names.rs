@@ -43,7 +43,8 @@ impl Names {
     /// Key of a hash with the state of the log:
     /// - `format`: version of the format, and `process`: the `run_id` of Redis;
     /// - `epoch`: the current epoch, and `seq`: the seq of its last entry;
-    /// - `at`: when the newest event was appended, in milliseconds since 1970;
+    /// - `at`: when the newest event was appended, or when a loss was noticed if that is later, in milliseconds
+    ///   since 1970;
     /// - `others`: number of events of the current epoch that are not presence events (events about active
     ///   subscriptions);
     /// - `end:{epoch}`: the largest `seq` of an earlier epoch, even if its event was lost;

@@ -148,8 +148,8 @@ impl Reader {
             // Events may have been lost before the epoch began.
             Item::Begins(_, None) => Some(GapReason::Epoch),
             _ if is_oldest == 0 => None,
-            // The first event of the log has no event before it.
-            Item::Event { id, others, .. } if id.seq == 1 && others == Some(0) => None,
+            // The first event of the log has no event before it, and so no pause.
+            Item::Event { id, .. } if id.seq == 1 && first.pause.is_none() => None,
             // The events before the oldest one were evicted. The newest of them was appended at this time.
             _ => {
                 let before = first.pause.map(|pause| first.at.saturating_sub(pause));

@@ -161,6 +161,8 @@ fn if_the_values_are_lost_or_changed_snapshots_say_that_they_are_partial() {
         &["ZADD", ORDER, "1", "x"],
         &["SET", ORDER, "foreign"],
         &["HSET", ABOUT, "values", "1 2 many 4"],
+        &["HSET", ABOUT, "values", "0 3000000 0 50"],
+        &["HSET", ABOUT, "values", "2 60 9 50"],
     ] {
         cluster.redis.command(command);
         cluster.nodes[1].stop();
@@ -180,6 +182,26 @@ fn if_the_values_are_lost_or_changed_snapshots_say_that_they_are_partial() {
             "{command:?}"
         );
     }
+}
+
+#[test]
+fn wrong_bytes_of_the_values_never_stop_publishing() {
+    let cluster = cluster(1);
+    cluster.published(0, "topic=a&data=a");
+    cluster.published(0, "topic=b&data=b");
+    cluster
+        .redis
+        .command(&["HSET", ABOUT, "values", "2 99999999 0 50"]);
+
+    let mut stream = open(&cluster, 0, "match=a");
+    for data in ["c", "d"] {
+        cluster.published(0, &format!("topic=a&data={data}"));
+        assert_eq!(stream.event().unwrap().data, data);
+    }
+    assert_eq!(counters(&cluster)[0], 1);
+    eventually("a partial snapshot", || {
+        (!snapshot(&cluster, 0).1).then_some(())
+    });
 }
 
 #[test]
@@ -276,6 +298,45 @@ fn a_stream_begins_at_a_time() {
     eventually("the last event", || {
         (data(&mut stream) == "last").then_some(())
     });
+}
+
+#[test]
+fn a_gap_stays_when_the_start_of_an_epoch_is_evicted() {
+    let cluster = cluster(1);
+    let gap = |cluster: &Cluster| {
+        let mut stream = open(cluster, 0, "match=a&since=1h");
+        let event = stream.event_or_checkpoint();
+        (event.name.as_deref() == Some("gap")).then(|| event.gap()["reason"].to_string())
+    };
+    let keep_last = |cluster: &Cluster| {
+        cluster.redis.command(&["XTRIM", LOG, "MAXLEN", "1"]);
+    };
+    cluster.published(0, "topic=a&data=1");
+    // Only the start of the log is missing before its first event.
+    keep_last(&cluster);
+    assert_eq!(gap(&cluster), None);
+
+    // An epoch that loses nothing.
+    cluster
+        .redis
+        .command(&["HSET", ABOUT, "process", "another"]);
+    eventually("a new epoch", || {
+        let epoch = cluster.redis.command(&["HGET", ABOUT, "seq"]);
+        (epoch == "0").then_some(())
+    });
+    cluster.published(0, "topic=a&data=2");
+    keep_last(&cluster);
+    assert_eq!(gap(&cluster).as_deref(), Some("\"evicted\""));
+
+    // An epoch after a loss.
+    cluster.redis.command(&["DEL", LOG]);
+    eventually("a new epoch", || {
+        let epoch = cluster.redis.command(&["HGET", ABOUT, "seq"]);
+        (epoch == "0").then_some(())
+    });
+    cluster.published(0, "topic=a&data=3");
+    keep_last(&cluster);
+    assert_eq!(gap(&cluster).as_deref(), Some("\"evicted\""));
 }
 
 #[test]

@@ -146,8 +146,9 @@ if is_older or last ~= left or not is_counted or was[3] ~= process then
   if is_new then
     redis.call('HSET', about, 'values', '0 0 0 0')
   elseif is_older or last_before ~= left or not is_counted then
-    -- The values may lack events that were lost, or that were appended by a script that failed.
-    redis.call('HSET', about, 'values_lost_until', last)
+    -- The values may lack events that were lost, or that were appended by a script that failed. The next event
+    -- says in its field `p` how long ago the loss was.
+    redis.call('HSET', about, 'values_lost_until', last, 'at', text(now))
   end
 end
 local values = redis.call('HMGET', about, 'values', 'values_dropped', 'values_lost_until')

@@ -81,6 +81,7 @@ local function value_counters(to)
   local number, bytes, private, clock = string.match(to.log.values or '', '^(%d+) (%d+) (%d+) (%d+)$')
   local counters = {number = count(number), bytes = count(bytes), private = count(private), clock = count(clock)}
   local is_ours = counters.number and counters.bytes and counters.private and counters.clock
+    and counters.private <= counters.number and (counters.number > 0 or counters.bytes == 0)
   -- These commands fail if another program wrote to the name.
   if is_ours and redis.pcall('HLEN', to.values) == counters.number
     and redis.pcall('ZCARD', to.order) == counters.number then
@@ -121,6 +122,11 @@ local function drop_values(to, counters)
       return
     end
     local field = redis.call('ZRANGE', to.order, 0, 0)[1]
+    if not field then
+      -- Another program changed a value, so the bytes were wrong.
+      counters.bytes = 0
+      return
+    end
     redis.call('ZREM', to.order, field)
     count_value(counters, -1, field, redis.call('HSTRLEN', to.values, field))
     redis.call('HDEL', to.values, field)
