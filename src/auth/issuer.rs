@@ -49,6 +49,22 @@ pub enum Action {
     Subscribe,
 }
 
+impl Action {
+    /// The name of the action in the Mercure protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+        }
+    }
+
+    /// The action with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = [Self::Publish, Self::Subscribe].into_iter();
+        all.find(|action| action.name() == name)
+    }
+}
+
 impl IssuerConfig {
     /// An issuer whose tokens can grant everything, with each algorithm that its keys allow.
     pub fn new(issuer: String, keys: KeySource) -> Self {

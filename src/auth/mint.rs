@@ -5,21 +5,30 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header, encode};
-use serde_json::json;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, crypto, encode};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{access::DETAIL_TYPE, key_check::MIN_SECRET_BYTES, keys, rules::TOKEN_TYPE};
+use super::{
+    access::DETAIL_TYPE,
+    algorithms::{self, ALL},
+    issuer::Action,
+    key_check::MIN_SECRET_BYTES,
+    keys,
+    rules::TOKEN_TYPE,
+};
 use crate::{
     event::urn,
     matching::{HubUrl, MatcherText},
 };
 
-/// What a new token allows: the topics to publish on, and those whose private events may be read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Grants {
-    pub(crate) publish: Vec<MatcherText>,
-    pub(crate) subscribe: Vec<MatcherText>,
+/// An authorization detail of a new token.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) topics: Vec<MatcherText>,
+    /// Shown with the active subscriptions of the token's bearer to these topics.
+    pub(crate) payload: Option<Map<String, Value>>,
 }
 
 /// A signing key and the issuer that it signs for.
@@ -40,12 +49,20 @@ pub(crate) enum MintError {
         /// Why the file cannot be read.
         reason: String,
     },
-    /// The file contains neither a supported private key nor a secret that is long enough.
+    /// The source contains neither a supported private key nor a secret that is long enough.
     #[error(
-        "{0} contains neither a private key in PEM form (PKCS#8, of Ed25519, P-256 or RSA) nor a secret of \
-         at least {MIN_SECRET_BYTES} bytes"
+        "{0} contains neither a private key in PEM form (PKCS#8, of Ed25519, P-256, P-384 or RSA) nor a secret \
+         of at least {MIN_SECRET_BYTES} bytes"
     )]
     NoKey(String),
+    /// The key cannot sign with the algorithm.
+    #[error("the key cannot sign with {algorithm}; it can sign with {allowed}")]
+    Algorithm {
+        /// The algorithm.
+        algorithm: String,
+        /// The algorithms with which the key can sign.
+        allowed: String,
+    },
     /// Signing failed. For example, the key cannot be used with its algorithm, or the system has no
     /// randomness for the signature.
     #[error("cannot sign: {0}")]
@@ -62,28 +79,48 @@ impl Signer {
         }
     }
 
-    /// Creates a signer with the key in a file. If the file contains a PEM block, this must be a supported
-    /// private key. Otherwise the whole file is a secret, without whitespace at its end.
-    pub(crate) fn load(issuer: String, path: &Path) -> Result<Self, MintError> {
+    /// Creates a signer with the key in a file.
+    pub(crate) fn load(
+        issuer: String,
+        path: &Path,
+        algorithms: Option<&[Algorithm]>,
+    ) -> Result<Self, MintError> {
         let name = path.display().to_string();
         let file = keys::read(path).map_err(|reason| MintError::Unreadable {
             path: name.clone(),
             reason,
         })?;
-        if !keys::is_pem(&file) {
-            let secret = keys::secret(&file).map_err(|_| MintError::NoKey(name))?;
-            return Ok(Self::with_secret(issuer, secret));
-        }
-        let key = EncodingKey::from_ed_pem(&file)
-            .or_else(|_| EncodingKey::from_ec_pem(&file))
-            .or_else(|_| EncodingKey::from_rsa_pem(&file))
-            .map_err(|_| MintError::NoKey(name))?;
-        let algorithm = match key.family() {
-            AlgorithmFamily::Ed => Algorithm::EdDSA,
-            AlgorithmFamily::Ec => Algorithm::ES256,
-            AlgorithmFamily::Rsa => Algorithm::RS256,
-            AlgorithmFamily::Hmac => Algorithm::HS256,
+        Self::with_key(issuer, &file, name, algorithms)
+    }
+
+    /// Creates a signer with a key. If the text contains a PEM block, this must be a supported private key.
+    /// Otherwise the whole text is a secret, without whitespace at its end. Signs with the first algorithm that
+    /// the key allows, out of `algorithms` if there are any. `name` says in error texts where the key is from.
+    pub(crate) fn with_key(
+        issuer: String,
+        text: &[u8],
+        name: String,
+        algorithms: Option<&[Algorithm]>,
+    ) -> Result<Self, MintError> {
+        let (key, allowed) = if keys::is_pem(text) {
+            let key = EncodingKey::from_ed_pem(text)
+                .or_else(|_| EncodingKey::from_ec_pem(text))
+                .or_else(|_| EncodingKey::from_rsa_pem(text))
+                .map_err(|_| MintError::NoKey(name))?;
+            let can_sign = |algorithm: &Algorithm| crypto::sign(b"", &key, *algorithm).is_ok();
+            let allowed: Vec<_> = ALL.into_iter().filter(can_sign).collect();
+            (key, allowed)
+        } else {
+            let secret = keys::secret(text).map_err(|_| MintError::NoKey(name))?;
+            let allowed = algorithms::of_secret(secret.len());
+            (EncodingKey::from_secret(secret), allowed)
         };
+        let is_wanted = |algorithm: &&Algorithm| algorithms.is_none_or(|it| it.contains(algorithm));
+        let algorithm = allowed.iter().find(is_wanted).copied();
+        let algorithm = algorithm.ok_or_else(|| MintError::Algorithm {
+            algorithm: algorithms::names(algorithms.unwrap_or_default()),
+            allowed: algorithms::names(&allowed),
+        })?;
         Ok(Self {
             issuer,
             algorithm,
@@ -96,26 +133,27 @@ impl Signer {
     pub(crate) fn sign(
         &self,
         hub: &HubUrl,
-        grants: &Grants,
+        grants: &[Grant],
         lifetime: Duration,
     ) -> Result<String, MintError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let detail = |action: &str, topics: &[MatcherText]| {
-            let topic = |topic: &MatcherText| json!({ "match": &*topic.text, "match_type": topic.kind.name() });
-            (!topics.is_empty()).then(|| {
-                json!({
-                    "type": DETAIL_TYPE,
-                    "actions": [action],
-                    "topics": topics.iter().map(topic).collect::<Vec<_>>(),
-                })
-            })
+        let topic =
+            |topic: &MatcherText| json!({ "match": &*topic.text, "match_type": topic.kind.name() });
+        let detail = |grant: &Grant| {
+            let actions = grant.actions.iter().map(|action| action.name());
+            let mut detail = json!({
+                "type": DETAIL_TYPE,
+                "actions": actions.collect::<Vec<_>>(),
+                "topics": grant.topics.iter().map(topic).collect::<Vec<_>>(),
+            });
+            if let Some(payload) = &grant.payload {
+                detail["payload"] = Value::Object(payload.clone());
+            }
+            detail
         };
-        let details = [
-            detail("publish", &grants.publish),
-            detail("subscribe", &grants.subscribe),
-        ];
+        let details: Vec<_> = grants.iter().map(detail).collect();
         let claims = json!({
             "iss": self.issuer,
             "aud": hub.as_str(),
@@ -126,7 +164,7 @@ impl Signer {
             "iat": now,
             "exp": now + lifetime.as_secs(),
             "jti": urn::random(),
-            "authorization_details": details.into_iter().flatten().collect::<Vec<_>>(),
+            "authorization_details": details,
         });
         let mut header = Header::new(self.algorithm);
         header.typ = Some(TOKEN_TYPE.to_owned());

@@ -24,7 +24,7 @@ pub(crate) use self::{
     access::{Access, DETAIL_TYPE},
     algorithms::{ALL as ALGORITHMS, name as algorithm_name},
     key_set::KeySetStatus,
-    mint::{Grants, MintError, Signer},
+    mint::{Grant, MintError, Signer},
     revocation::Revocation,
     rules::TokenRules,
     verifier::TokenVerifier,

@@ -185,11 +185,8 @@ fn algorithm(found: &Value) -> Result<Algorithm, String> {
 }
 
 fn action(found: &Value) -> Result<Action, String> {
-    match found.as_str() {
-        Some("publish") => Ok(Action::Publish),
-        Some("subscribe") => Ok(Action::Subscribe),
-        _ => Err("\"publish\" or \"subscribe\"".to_owned()),
-    }
+    let action = found.as_str().and_then(Action::named);
+    action.ok_or_else(|| "\"publish\" or \"subscribe\"".to_owned())
 }
 
 /// Reads a matcher in the form that tokens have. Fails with what is allowed.
@@ -238,18 +235,11 @@ pub(super) fn serialize<S: Serializer>(
             issuer: issuer.issuer.clone(),
             source: Table::from_iter([(source.0.to_owned(), Value::String(source.1))]),
             algorithms: issuer.algorithms.as_ref().map(names),
-            actions: issuer.actions.iter().map(|action| name(*action)).collect(),
+            actions: issuer.actions.iter().map(|action| action.name()).collect(),
             topics: issuer.topics.as_ref().map(matchers),
         })?;
     }
     list.end()
-}
-
-fn name(action: Action) -> &'static str {
-    match action {
-        Action::Publish => "publish",
-        Action::Subscribe => "subscribe",
-    }
 }
 
 fn matcher(topic: &MatcherText) -> Table {

@@ -26,3 +26,4 @@ pub use self::{
     },
 };
 pub use crate::auth::{Action, IssuerConfig, KeySource};
+pub use jsonwebtoken::Algorithm;

@@ -14,7 +14,7 @@ use actix_web::{
 
 use super::{events, policy::Policy, publish, topics};
 use crate::{
-    auth::{Grants, Signer},
+    auth::{Action, Grant, Signer},
     broadcaster::{Hub, HubSettings},
     config::Config,
     matching::{MatcherText, MatcherType},
@@ -34,12 +34,13 @@ fn policy(hub: &Hub) -> web::Data<Policy> {
 
 /// A token that allows publishing on this topic or pattern.
 fn token(hub: &Hub, kind: MatcherType, text: &str) -> String {
-    let grants = Grants {
-        publish: vec![MatcherText::parse(kind, text, 100).unwrap()],
-        ..Grants::default()
+    let grant = Grant {
+        actions: vec![Action::Publish],
+        topics: vec![MatcherText::parse(kind, text, 100).unwrap()],
+        payload: None,
     };
     let signer = Signer::with_secret(ISSUER.to_owned(), &SECRET);
-    let token = signer.sign(hub.url(), &grants, Duration::from_secs(60));
+    let token = signer.sign(hub.url(), &[grant], Duration::from_secs(60));
     token.unwrap()
 }
 

@@ -20,7 +20,7 @@ use super::{
     listeners::{ADMIN_CONNECTIONS, admin_server, public_server},
 };
 use crate::{
-    auth::{Grants, Signer, TokenVerifier},
+    auth::{Action, Grant, Signer, TokenVerifier},
     broadcaster::{Gone, Hub, HubSettings},
     config::Config,
     http::Policy,
@@ -253,13 +253,13 @@ fn first_token(token_verifier: &TokenVerifier, hub: &HubUrl) -> anyhow::Result<S
     let issuer = hub.as_str().to_owned();
     let trusted = token_verifier.trust_secret(issuer.clone(), &secret);
     trusted.map_err(|reason| anyhow!(reason))?;
-    let all = || vec![MatcherText::wildcard()];
-    let grants = Grants {
-        publish: all(),
-        subscribe: all(),
+    let everything = Grant {
+        actions: vec![Action::Publish, Action::Subscribe],
+        topics: vec![MatcherText::wildcard()],
+        payload: None,
     };
     let signer = Signer::with_secret(issuer, &secret);
-    Ok(signer.sign(hub, &grants, LIFETIME)?)
+    Ok(signer.sign(hub, &[everything], LIFETIME)?)
 }
 
 fn broadcaster_died() -> anyhow::Error {

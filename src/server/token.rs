@@ -1,11 +1,12 @@
 //! Creates access tokens from a config, for `broadcaster token` and for other programs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
+use jsonwebtoken::Algorithm;
 use thiserror::Error;
 
 use crate::{
-    auth::{Grants, KeySource, MintError, Signer},
+    auth::{Action, Grant, KeySource, MintError, Signer},
     config::{Config, LimitsConfig},
     matching::{Compiler, Compiling, InvalidMatcher, MatcherText, MatcherType},
 };
@@ -21,10 +22,20 @@ pub struct TokenRequest {
     pub subscribe: Vec<String>,
     /// Patterns of topics whose private events the token may read.
     pub subscribe_patterns: Vec<String>,
+    /// Topics on which the token allows `actions`.
+    pub topics: Vec<String>,
+    /// Patterns of topics on which the token allows `actions`.
+    pub topic_patterns: Vec<String>,
+    /// What the token allows on `topics` and `topic_patterns`.
+    pub actions: Vec<Action>,
+    /// A JSON object that the hub shows with the active subscriptions of the token's bearer.
+    pub payload: Option<String>,
     /// Lifetime, 1 s to 10 years; fractions of a second are dropped.
     pub lifetime: Duration,
     /// The key that signs the token. `None`: the secret of the first issuer in the config that has a secret.
     pub key: Option<SigningKey>,
+    /// The algorithm of the signature. `None`: the first that the key allows, and the issuer in the config.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// A key that signs tokens.
@@ -32,8 +43,26 @@ pub struct TokenRequest {
 pub struct SigningKey {
     /// The issuer, which tokens name in the claim `iss`.
     pub issuer: String,
-    /// A file with a private key in PEM form (PKCS#8; Ed25519, P-256 or RSA), or with a secret.
-    pub path: PathBuf,
+    /// Where the key is: a private key in PEM form (PKCS#8; Ed25519, P-256, P-384 or RSA), or a secret.
+    pub source: SigningSource,
+}
+
+/// Where a signing key is.
+#[derive(Clone)]
+pub enum SigningSource {
+    /// In this file.
+    File(PathBuf),
+    /// This is its text.
+    Text(Vec<u8>),
+}
+
+impl fmt::Debug for SigningSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.fmt(f),
+            Self::Text(_) => f.write_str("Text"),
+        }
+    }
 }
 
 /// Why no token was created.
@@ -45,6 +74,14 @@ pub enum TokenError {
     /// The lifetime is shorter than 1 s or longer than 10 years.
     #[error("the lifetime of a token must be at least 1s and at most 10 years")]
     Lifetime,
+    /// The payload is not a JSON object.
+    #[error("the payload must be a JSON object, such as {{\"name\":\"Alice\"}}")]
+    Payload,
+    /// There is a payload, but no topic to subscribe to.
+    #[error(
+        "a payload is shown with active subscriptions, so the token must allow subscribing to a topic"
+    )]
+    PayloadWithoutTopic,
     /// A topic or pattern is not a valid matcher.
     #[error("{text}: {reason}")]
     Matcher {
@@ -87,19 +124,43 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     let limits = &config.limits;
     let mut matchers =
         |topics: &_, patterns: &_| matchers(limits, &mut compiling, topics, patterns);
-    let grants = Grants {
-        publish: matchers(&request.publish, &request.publish_patterns)?,
-        subscribe: matchers(&request.subscribe, &request.subscribe_patterns)?,
-    };
-    if grants.publish.is_empty() && grants.subscribe.is_empty() {
+    let payload = request.payload.as_deref().map(serde_json::from_str);
+    let payload = payload.transpose().map_err(|_| TokenError::Payload)?;
+    let mut grants = Vec::new();
+    for (actions, topics, patterns) in [
+        (
+            &[Action::Publish][..],
+            &request.publish,
+            &request.publish_patterns,
+        ),
+        (
+            &[Action::Subscribe],
+            &request.subscribe,
+            &request.subscribe_patterns,
+        ),
+        (&request.actions, &request.topics, &request.topic_patterns),
+    ] {
+        let topics = matchers(topics, patterns)?;
+        if !topics.is_empty() && !actions.is_empty() {
+            grants.push(Grant {
+                actions: actions.to_vec(),
+                payload: payload
+                    .clone()
+                    .filter(|_| actions.contains(&Action::Subscribe)),
+                topics,
+            });
+        }
+    }
+    if grants.is_empty() {
         return Err(TokenError::Nothing);
+    }
+    if payload.is_some() && grants.iter().all(|grant| grant.payload.is_none()) {
+        return Err(TokenError::PayloadWithoutTopic);
     }
     if !(Duration::from_secs(1)..=MAX_LIFETIME).contains(&request.lifetime) {
         return Err(TokenError::Lifetime);
     }
-    let key = request.key.clone().or_else(|| configured(config));
-    let SigningKey { issuer, path } = key.ok_or(TokenError::NoKey)?;
-    let signer = Signer::load(issuer, &path)?;
+    let signer = signer(config, request)?;
     let token = signer.sign(&hub, &grants, request.lifetime)?;
     if token.len() > limits.token {
         return Err(TokenError::TooLarge("limits.token"));
@@ -107,19 +168,31 @@ pub fn mint(config: &Config, request: &TokenRequest) -> Result<String, TokenErro
     Ok(token)
 }
 
-/// The signing key of the first issuer in the config that has a secret.
-fn configured(config: &Config) -> Option<SigningKey> {
-    config
+/// The key that the request names, or else the secret of the first issuer in the config that has one.
+fn signer(config: &Config, request: &TokenRequest) -> Result<Signer, TokenError> {
+    let wanted = request.algorithm.map(|algorithm| vec![algorithm]);
+    if let Some(SigningKey { issuer, source }) = request.key.clone() {
+        return Ok(match source {
+            SigningSource::File(path) => Signer::load(issuer, &path, wanted.as_deref())?,
+            SigningSource::Text(text) => Signer::with_key(
+                issuer,
+                &text,
+                "the given text".to_owned(),
+                wanted.as_deref(),
+            )?,
+        });
+    }
+    let with_secret = config
         .auth
         .issuers
         .iter()
         .find_map(|issuer| match &issuer.keys {
-            KeySource::SecretFile(path) => Some(SigningKey {
-                issuer: issuer.issuer.clone(),
-                path: path.clone(),
-            }),
+            KeySource::SecretFile(path) => Some((issuer, path)),
             _ => None,
-        })
+        });
+    let (issuer, path) = with_secret.ok_or(TokenError::NoKey)?;
+    let algorithms = wanted.as_deref().or(issuer.algorithms.as_deref());
+    Ok(Signer::load(issuer.issuer.clone(), path, algorithms)?)
 }
 
 fn matchers(

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use sse_broadcaster::config::{Flag, Sources};
+use sse_broadcaster::config::{Action, Algorithm, Flag, Sources};
 
 /// Pushes live updates to any number of browsers over plain HTTP (Server-Sent Events).
 ///
@@ -92,6 +92,22 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "PATTERN")]
     pub(crate) subscribe_pattern: Vec<String>,
 
+    /// Topic on which the token allows --actions (repeatable)
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+
+    /// URL Pattern of topics on which the token allows --actions (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) topic_pattern: Vec<String>,
+
+    /// What the token allows on each --topic and --topic-pattern
+    #[arg(long, value_name = "ACTIONS", value_delimiter = ',', default_value = "publish,subscribe", value_parser = action)]
+    pub(crate) actions: Vec<Action>,
+
+    /// JSON object that the hub shows with the active subscriptions of the token's bearer
+    #[arg(long, value_name = "JSON")]
+    pub(crate) payload: Option<String>,
+
     /// How long the token is valid, e.g. 15m
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
@@ -100,9 +116,24 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "ISSUER", requires = "key")]
     pub(crate) issuer: Option<String>,
 
-    /// File with the private key (PEM) or the secret of the issuer
+    /// File with the private key (PEM) or the secret of the issuer; - is standard input
     #[arg(long, value_name = "PATH", requires = "issuer")]
     pub(crate) key: Option<PathBuf>,
+
+    /// Algorithm of the signature, e.g. PS256 [default: the first that the key allows]
+    #[arg(long, value_name = "NAME", value_parser = algorithm)]
+    pub(crate) algorithm: Option<Algorithm>,
+}
+
+fn action(text: &str) -> Result<Action, &'static str> {
+    Action::named(text).ok_or("allowed is publish or subscribe")
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    text.parse().map_err(|_| {
+        "allowed is EdDSA, ES256, ES384, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384 or HS512"
+            .to_owned()
+    })
 }
 
 /// Publish an event, and print its id

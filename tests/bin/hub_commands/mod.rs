@@ -20,6 +20,8 @@ use jsonwebtoken::{Algorithm, dangerous::insecure_decode_claims, decode_header};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
+mod tokens;
+
 const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
 const TOPIC: &str = "https://example.com/books/1";
 
