@@ -186,6 +186,7 @@ pub fn token(bytes: &[u8]) {
         details: 20,
         topics: 100,
         pattern: 1024,
+        revocation_ttl: std::time::Duration::from_secs(3600),
     };
     let token_verifier = TokenVerifier::new(hub(), rules);
     token_verifier

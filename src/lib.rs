@@ -129,7 +129,7 @@ pub use self::broadcaster::{
     AtTokenLimit, Broadcaster, BroadcasterGone, Drain, Gone, Hub, HubSettings, LiveSettings,
     PublishError, Reconfigure,
 };
-pub use self::http::{metrics, subscribe};
+pub use self::http::{AdminTokenError, check_admin_token, metrics, subscribe};
 pub use self::matching::{HubUrl, InvalidHubUrl};
 pub use self::metrics::Totals;
 

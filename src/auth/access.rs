@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{issuer::Action, keys::Scope, rules::TokenRules};
+use super::{issuer::Action, keys::Scope, revoked::Identity, rules::TokenRules};
 use crate::{
     event::{Hash128, Topic},
     matching::{
@@ -28,6 +28,8 @@ pub(crate) struct Access {
     pub(crate) token: u64,
     /// The fingerprint (`Key::fingerprint`) of the key that signed the token.
     pub(super) key: u64,
+    /// What a revocation can name to revoke the token.
+    pub(super) identity: Identity,
     /// Whether the issuer's tokens can grant nothing for subscribers (`actions` of `auth.issuers`).
     pub(crate) is_only_for_publishing: bool,
     /// Identifies the publisher, for its idempotency keys.

@@ -10,6 +10,12 @@ pub(super) struct Claims {
     pub(super) exp: Option<f64>,
     #[serde(default)]
     pub(super) sub: Option<Value>,
+    /// When the token was issued. It is only used if it is a number.
+    #[serde(default)]
+    pub(super) iat: Option<Value>,
+    /// The id of the token. It is only used if it is a text.
+    #[serde(default)]
+    pub(super) jti: Option<Value>,
     /// The time before which the token is not valid, in seconds since 1970. 0 if the token does not have this
     /// claim.
     #[serde(default)]

@@ -52,6 +52,8 @@ pub(crate) enum InvalidToken {
     Expired,
     #[error("it is not valid yet")]
     NotYet,
+    #[error("it was revoked")]
+    Revoked,
     #[error("{0}")]
     Details(#[from] InvalidDetails),
 }

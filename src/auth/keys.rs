@@ -214,6 +214,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Reads the secret in a file, without whitespace at the end. Fails with the reason if the file cannot be read,
+/// or contains a key in another form or a secret that is too short.
+pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let file = read(path)?;
+    Ok(secret(&file)?.to_vec())
+}
+
 /// The content of a secret file without the whitespace at its end, such as the last line break.
 fn trimmed(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()

@@ -14,6 +14,7 @@ mod keys;
 mod legacy;
 mod mint;
 mod revocation;
+mod revoked;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,10 @@ pub(crate) use self::{
     access::{Access, DETAIL_TYPE},
     algorithms::{ALL as ALGORITHMS, name as algorithm_name},
     key_set::KeySetStatus,
+    keys::read_secret,
     mint::{Grant, MintError, Signer},
     revocation::Revocation,
+    revoked::RevokedTokens,
     rules::TokenRules,
     verifier::TokenVerifier,
 };

@@ -1,5 +1,7 @@
 //! Defines which kinds of tokens are accepted, and their limits.
 
+use std::time::Duration;
+
 /// The media type of access tokens, which is the `typ` in the header of a token. Tokens of older Mercure
 /// versions may have any `typ`.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
@@ -18,4 +20,6 @@ pub(crate) struct TokenRules {
     pub(crate) topics: usize,
     /// Maximum length of each topic or pattern in a token, in bytes.
     pub(crate) pattern: usize,
+    /// How long a revocation lasts.
+    pub(crate) revocation_ttl: Duration,
 }

@@ -7,7 +7,7 @@ mod legacy;
 mod payloads;
 mod scopes;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ const RULES: TokenRules = TokenRules {
     details: 3,
     topics: 3,
     pattern: 64,
+    revocation_ttl: Duration::from_secs(3600),
 };
 
 fn hub() -> HubUrl {

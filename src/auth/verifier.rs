@@ -17,7 +17,7 @@ use jsonwebtoken::{
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize as _;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     access::Access,
@@ -28,11 +28,13 @@ use super::{
     keys::{Issuer, Key, KeyError},
     legacy::MercureClaim,
     revocation::Revocation,
+    revoked::{Identity, Revoked},
     rules::{TOKEN_TYPE, TokenRules},
     trust::{Trust, Trusted},
 };
 use crate::{
     event::publisher_hash,
+    event_log::Revocations,
     matching::{Compiler, HubUrl},
 };
 
@@ -57,6 +59,7 @@ pub(crate) struct TokenVerifier {
     compiler: Compiler,
     rules: TokenRules,
     trust: Arc<Trust>,
+    revoked: Revoked,
     verified: Cache<Arc<str>, Verified, BySize>,
     token_hasher: RandomState,
 }
@@ -89,6 +92,7 @@ impl TokenVerifier {
         let trust = Trust::new(hub.clone());
         Self {
             compiler: Compiler::new(hub),
+            revoked: Revoked::new(rules.revocation_ttl),
             rules,
             trust,
             verified: Cache::with_weighter(CACHE_TOKENS, CACHE_BYTES, BySize),
@@ -115,10 +119,16 @@ impl TokenVerifier {
         self.trust.key_sets()
     }
 
-    /// Returns a [`Revocation`], which reports when the key that signed a verified token is no longer
-    /// trusted, even if the token has not expired.
-    pub(crate) fn revocation(&self, access: &Access) -> Revocation {
-        Revocation::new(access.key, self.trust.fingerprints())
+    /// Applies the newest list of revocations. Revoked tokens are refused, and their uses end.
+    pub(crate) fn set_revocations(&self, revocations: &watch::Receiver<Arc<Revocations>>) {
+        self.revoked.set(revocations);
+    }
+
+    /// Returns a [`Revocation`], which reports when a verified token that is in use is revoked, or when the key
+    /// that signed it is no longer trusted.
+    pub(crate) fn revocation(&self, access: &Arc<Access>) -> Revocation {
+        let token_use = self.revoked.begin_use(access);
+        Revocation::new(access.key, self.trust.fingerprints(), token_use)
     }
 
     /// Exhausts the memory budget for matchers until the reservation is dropped.
@@ -182,6 +192,11 @@ impl TokenVerifier {
         if not_before > now + NOT_BEFORE_LEEWAY {
             return Err(InvalidToken::NotYet);
         }
+        if self.revoked.is_revoked(&access.identity) {
+            return Err(InvalidToken::Revoked);
+        }
+        self.revoked
+            .warn_if_it_outlives(&access.identity, access.expires_at);
         Ok(access)
     }
 
@@ -246,6 +261,12 @@ impl TokenVerifier {
         access.token = self.token_hasher.hash_one(signed);
         access.key = key.fingerprint;
         access.publisher = publisher;
+        access.identity = Identity {
+            issuer: issuer.name.clone(),
+            subject: text(claims.sub),
+            id: text(claims.jti),
+            issued_at: claims.iat.as_ref().and_then(Value::as_f64),
+        };
         Ok((access, claims.nbf))
     }
 
@@ -260,6 +281,14 @@ impl TokenVerifier {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation
+    }
+}
+
+/// A claim that should be a text. `None`: it is missing, or is no text.
+fn text(claim: Option<Value>) -> Option<String> {
+    match claim {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
     }
 }
 

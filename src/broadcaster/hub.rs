@@ -24,7 +24,7 @@ use crate::{
     event::ResumeFrom,
     event_log::{
         self, Appender, Archive, KeysInProgress, Listener, LogError, LogKind, MemoryLog,
-        ResumeLookup,
+        ResumeLookup, RevocationChange, Revocations,
     },
     matching::{HubUrl, InvalidMatcher, Matcher, MatcherText, Selection, Selections},
     metrics::{Metrics, Totals},
@@ -179,6 +179,16 @@ impl Hub {
     /// 1970.
     pub(crate) fn idempotency_keys(&self) -> (usize, Option<u64>) {
         self.appender.remembered_keys()
+    }
+
+    /// The revoked tokens, and their changes.
+    pub(crate) fn revocations(&self) -> watch::Receiver<Arc<Revocations>> {
+        self.appender.revocations()
+    }
+
+    /// Changes the revoked tokens. If the log has ended, the request is dropped.
+    pub(crate) fn revoke(&self, change: RevocationChange) {
+        self.appender.revoke(change);
     }
 
     /// Whether the log accepts events, as far as is known without trying.

@@ -82,3 +82,4 @@ duration_between!(retry, "1ms", "1h");
 duration_between!(expiring, "0s", "1h");
 duration_between!(sync_interval, "1ms", "1m");
 duration_between!(idempotency_window, "1s", "7days");
+duration_between!(revocation_ttl, "1s", "3650days");

@@ -65,6 +65,10 @@ pub struct ServerConfig {
     /// at `bind`.
     #[serde(with = "host_value::optional_address")]
     pub admin_bind: Option<String>,
+    /// A file with the token that requests for `/revocations` at `admin_bind` must have. `None`, written `"off"`:
+    /// they need none.
+    #[serde(with = "value::optional_file")]
+    pub admin_token_file: Option<PathBuf>,
     /// Number of threads that serve connections. 0: one thread for each CPU core.
     #[serde(deserialize_with = "value::number::<_, 0, 512>")]
     pub workers: usize,
@@ -111,6 +115,7 @@ impl Default for ServerConfig {
         Self {
             bind: "127.0.0.1:3000".to_owned(),
             admin_bind: None,
+            admin_token_file: None,
             workers: 0,
             static_dir: "static".into(),
             static_csp: Some(STRICT_CSP.to_owned()),
@@ -295,6 +300,9 @@ pub struct AuthConfig {
     /// Empty: at each start, the server creates a key and prints a token that is signed with it.
     #[serde(with = "issuers")]
     pub issuers: Vec<IssuerConfig>,
+    /// How long a revocation of tokens lasts.
+    #[serde(with = "duration::revocation_ttl")]
+    pub revocation_ttl: Duration,
     /// Origins whose pages may publish with a cookie, besides the hub's own. `cors`: those in
     /// `cors.allowed_origins`, except `*` and `null`.
     #[serde(deserialize_with = "host_value::publish_origins")]
@@ -325,6 +333,7 @@ impl Default for AuthConfig {
             cookie: Some("__Secure-mercure_access_token".to_owned()),
             expiring: Duration::from_secs(10),
             issuers: Vec::new(),
+            revocation_ttl: Duration::from_secs(30 * 24 * 3600),
             publish_origins: vec![host_value::CORS.to_owned()],
             authorization_servers: Vec::new(),
         }

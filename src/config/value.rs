@@ -264,6 +264,31 @@ pub(super) fn write_choice<S: Serializer, C: Choice>(
     serializer.serialize_str(word.expect("every choice has a word").0)
 }
 
+/// Reads and writes a setting whose value is the path of a file, or `off`.
+pub(super) mod optional_file {
+    use super::*;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let is_path =
+            |path: &str| (1..=MAX_PATH_BYTES).contains(&path.len()) && !path.contains('\0');
+        let allowed = "the path of a file, at most 4096 bytes long";
+        let path = text_or_off(deserializer, is_path, allowed)?;
+        Ok(path.map(PathBuf::from))
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let path = path
+            .as_deref()
+            .map(|path| path.to_string_lossy().into_owned());
+        write_or_off(&path, serializer)
+    }
+}
+
 /// Reads and writes a setting whose value is the name of a cookie (RFC 6265, section 4.1.1), or `off`.
 pub(super) mod cookie {
     pub(in crate::config) use super::write_or_off as serialize;

@@ -6,7 +6,11 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    append::Append, archive::Archive, memory::MemoryLog, ticker::TickerSettings,
+    append::Append,
+    archive::Archive,
+    memory::MemoryLog,
+    revocations::{RevocationChange, Revocations},
+    ticker::TickerSettings,
     waiting::MAX_QUEUED_BYTES,
 };
 use crate::{event::PresenceChange, metrics::Metrics};
@@ -57,6 +61,12 @@ pub(crate) trait Appender: Send + Sync + fmt::Debug {
     /// Number of idempotency keys that are remembered, and when the oldest was first used, in milliseconds
     /// since 1970.
     fn remembered_keys(&self) -> (usize, Option<u64>);
+
+    /// The list of revoked tokens, of all servers that share the log, and its changes.
+    fn revocations(&self) -> watch::Receiver<Arc<Revocations>>;
+
+    /// Changes the list of revoked tokens. If the log's thread has ended, the request is dropped.
+    fn revoke(&self, change: RevocationChange);
 
     /// Resolves when every event that was appended before this call is refused, or stored as durably as the
     /// log kind allows. If a log file cannot be written, resolves without a sync. If the log's thread has

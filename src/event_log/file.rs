@@ -6,6 +6,7 @@ mod identity;
 mod keys;
 mod loss;
 mod metadata;
+mod revocations;
 mod values;
 
 use std::{
@@ -38,6 +39,7 @@ use super::{
     error::{LogError, damaged},
     file::acknowledged::{Acknowledged, AcknowledgedFile, Unknown},
     record::Record,
+    revocations::Revocations,
 };
 
 /// The version of the file format that this code reads and writes. A file with another version is refused,
@@ -278,6 +280,23 @@ impl FileStore {
     pub(super) fn values(&self) -> Result<StoredValues, redb::Error> {
         let txn = self.db.begin_read()?;
         values::read(&txn, self.about()?, |key| optional_number(&self.db, key))
+    }
+
+    /// The revoked tokens.
+    pub(super) fn revocations(&self) -> Result<Revocations, redb::Error> {
+        revocations::read(&self.db)
+    }
+
+    /// Changes the revoked tokens from `old` to `new`, on the disk too.
+    pub(super) fn change_revocations(
+        &mut self,
+        old: &Revocations,
+        new: &Revocations,
+    ) -> Result<(), redb::Error> {
+        self.identity.check(&self.path)?;
+        revocations::write(&self.db, old, new)?;
+        self.identity = Identity::of(&self.path)?;
+        Ok(())
     }
 
     /// Appends the events of the batch and removes evicted ones, in one transaction: all of it or nothing. If

@@ -35,6 +35,7 @@ mod redis_url;
 mod resume_lookup;
 mod resume_point;
 mod retained;
+mod revocations;
 mod stored_value;
 #[cfg(test)]
 mod tests;
@@ -64,5 +65,6 @@ pub(crate) use self::{
     read::{Entry, Extent, Portion, Read, ReadFrom, ValuesCursor, ValuesRead},
     resume_lookup::{Cursor, ResumeLookup, look_up},
     resume_point::ResumePoint,
+    revocations::{MAX_REVOCATIONS, RevocationChange, RevocationRefusal, Revocations},
     ticker::{Tick, Ticker},
 };

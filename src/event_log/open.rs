@@ -8,7 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     append::{Append, PublishSettings},
@@ -22,6 +22,7 @@ use super::{
     read::Retention,
     record::{age_of, millis_since_1970},
     redis,
+    revocations::{RevocationChange, RevocationList, Revocations},
     writer::{OpenFile, Stored, Writer},
 };
 use crate::event::{Event, EventId, Topic};
@@ -47,6 +48,7 @@ pub(crate) fn open(
                 log: memory.clone(),
                 listener,
                 duplicates: Mutex::new(duplicates),
+                revocations: Mutex::new(RevocationList::new(Revocations::new())),
             };
             Ok(Opened {
                 memory,
@@ -103,10 +105,12 @@ fn read_file(
     });
     let keys = KeyIndex::restored(publishing, keys.first, used);
     let duplicates = Duplicates::new(publishing, keys);
+    let revocations = store.revocations().map_err(damaged)?;
     let file = OpenFile {
         store,
         stored,
         duplicates,
+        revocations: RevocationList::new(revocations),
     };
     Ok((memory, file))
 }
@@ -192,6 +196,7 @@ struct MemoryAppender {
     listener: Listener,
     /// Locked while events are appended, so that of two equal updates only one is.
     duplicates: Mutex<Duplicates>,
+    revocations: Mutex<RevocationList>,
 }
 
 impl Appender for MemoryAppender {
@@ -224,6 +229,14 @@ impl Appender for MemoryAppender {
 
     fn remembered_keys(&self) -> (usize, Option<u64>) {
         self.duplicates.lock().keys.extent()
+    }
+
+    fn revocations(&self) -> watch::Receiver<Arc<Revocations>> {
+        self.revocations.lock().subscribe()
+    }
+
+    fn revoke(&self, change: RevocationChange) {
+        self.revocations.lock().change(change, |_| Ok(()));
     }
 
     fn flush(&self) -> oneshot::Receiver<()> {

@@ -2,7 +2,6 @@
 //! that arrive while the thread writes to the disk form the next batch, so they need only one more write.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     fmt,
     ops::Range,
@@ -16,11 +15,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 mod reopening;
+mod revoking;
+mod stored;
 mod sync_state;
 
+pub(super) use self::stored::Stored;
 use self::sync_state::{Goal, SyncState};
 
 use super::{
@@ -28,10 +30,11 @@ use super::{
     appender::{Appender, Listener, TICK_PAUSE},
     duplicates::Duplicates,
     error::LogUnavailable,
-    file::{Batch, FileMetadata, FileStore, KeyBatch, ValueBatch},
+    file::{Batch, FileStore, KeyBatch, ValueBatch},
     key_index::UsedKey,
     memory::MemoryLog,
     record::{Record, millis_since_1970},
+    revocations::{RevocationChange, RevocationList, Revocations},
     waiting::{Queue, in_turn},
 };
 use crate::event::Event;
@@ -60,6 +63,8 @@ enum Command {
     Append(Append),
     /// Sync all events of earlier commands, then reply. If the file cannot be written, reply without a sync.
     Flush(oneshot::Sender<()>),
+    /// Change the list of revoked tokens.
+    Revoke(RevocationChange),
 }
 
 /// Sends commands to the writer thread. When the last clone of this handle is dropped, the thread carries out
@@ -71,6 +76,7 @@ pub(crate) struct Writer {
     is_writable: Arc<AtomicBool>,
     /// [`Appender::remembered_keys`], as of the last commit.
     remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
+    revocations: RevocationList,
 }
 
 /// An open log file, and what is known of its content.
@@ -78,6 +84,7 @@ pub(super) struct OpenFile {
     pub(super) store: FileStore,
     pub(super) stored: Stored,
     pub(super) duplicates: Duplicates,
+    pub(super) revocations: RevocationList,
 }
 
 impl Writer {
@@ -98,6 +105,7 @@ impl Writer {
             store: Some(file.store),
             stored: file.stored,
             duplicates: file.duplicates,
+            revocations: file.revocations.clone(),
             remembered_keys: remembered_keys.clone(),
             memory,
             sync_interval,
@@ -118,6 +126,7 @@ impl Writer {
             queue: Queue::default(),
             is_writable,
             remembered_keys,
+            revocations: file.revocations,
         };
         Ok((writer, gone))
     }
@@ -149,6 +158,14 @@ impl Appender for Writer {
         self.is_writable.load(Ordering::Relaxed)
     }
 
+    fn revocations(&self) -> watch::Receiver<Arc<Revocations>> {
+        self.revocations.subscribe()
+    }
+
+    fn revoke(&self, change: RevocationChange) {
+        self.inbox.send(Command::Revoke(change)).ok();
+    }
+
     fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
         self.inbox.send(Command::Flush(done)).ok();
@@ -170,6 +187,7 @@ struct Thread {
     retry_at: Instant,
     stored: Stored,
     duplicates: Duplicates,
+    revocations: RevocationList,
     remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
     memory: Arc<MemoryLog>,
     sync_interval: Option<Duration>,
@@ -179,55 +197,6 @@ struct Thread {
     is_failing: bool,
     listener: Listener,
     is_writable: Arc<AtomicBool>,
-}
-
-/// Which events the file has, as far as needed to find the evicted events that must be removed from it.
-#[derive(Debug)]
-pub(super) struct Stored {
-    /// The file has no events before this number.
-    pub(super) from: u64,
-    /// The numbers of the presence events in the file, in ascending order.
-    pub(super) presence: VecDeque<u64>,
-    /// The file has no idempotency keys before this number.
-    pub(super) keys_from: u64,
-}
-
-impl Stored {
-    /// Numbers of the evicted presence events (those about active subscriptions) that a commit must list:
-    /// from `oldest` on, before `oldest_presence`. Earlier ones are not listed, because the commit removes
-    /// all events before `oldest`.
-    fn evicted_presence(&self, oldest: u64, oldest_presence: u64) -> Vec<u64> {
-        let numbers = self.presence.iter().copied();
-        numbers
-            .skip_while(|seq| *seq < oldest)
-            .take_while(|seq| *seq < oldest_presence)
-            .collect()
-    }
-
-    fn forget_before(&mut self, oldest: u64, oldest_presence: u64) {
-        self.from = oldest;
-        let evicted = |seq: &u64| *seq < oldest.max(oldest_presence);
-        while self.presence.front().is_some_and(evicted) {
-            self.presence.pop_front();
-        }
-    }
-
-    /// Notes that the event with the number `seq` is now in the file.
-    pub(super) fn add(&mut self, seq: u64, record: &Record) {
-        if record.is_presence() {
-            self.presence.push_back(seq);
-        }
-    }
-
-    /// Which events are in a file with this metadata and these records.
-    pub(super) fn of(about: FileMetadata, records: &[(u64, Record)]) -> Self {
-        let presence = records.iter().filter(|(_, record)| record.is_presence());
-        Self {
-            from: about.first,
-            presence: presence.map(|(seq, _)| *seq).collect(),
-            keys_from: 0,
-        }
-    }
 }
 
 impl Thread {
@@ -243,6 +212,7 @@ impl Thread {
             };
             let mut waiting = Vec::new();
             let mut flushed = Vec::new();
+            let mut revoked = Vec::new();
             let mut bytes = 0;
             let more = std::iter::from_fn(|| commands.try_recv().ok());
             for command in command.into_iter().chain(more) {
@@ -252,6 +222,7 @@ impl Thread {
                         waiting.push(append);
                     }
                     Command::Flush(done) => flushed.push(done),
+                    Command::Revoke(change) => revoked.push(change),
                 }
                 if waiting.len() >= BATCH_EVENTS || bytes >= BATCH_BYTES {
                     break;
@@ -272,6 +243,9 @@ impl Thread {
                 Goal::Append
             };
             self.commit(waiting, goal);
+            for change in revoked {
+                self.change_revocations(change);
+            }
             for done in flushed {
                 done.send(()).ok();
             }

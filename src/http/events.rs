@@ -101,7 +101,7 @@ async fn answer(
             Err(problem) => rejection = Some(self::rejection(&problem, request).ok_or(problem)?),
         }
     }
-    let revocation = policy.zip(access.as_deref());
+    let revocation = policy.zip(access.as_ref());
     let subscription = SubscriptionRequest {
         from: resume_from(request, &parameters),
         wants_snapshots: parameters.snapshot,

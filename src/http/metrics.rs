@@ -41,6 +41,7 @@ pub async fn metrics(request: HttpRequest, hub: web::Data<Hub>) -> HttpResponse 
         &hub.log().extent(),
         hub.is_writable(),
         hub.idempotency_keys(),
+        hub.revocations().borrow().len(),
     );
     // Only `Server` registers a policy.
     let policy = request.app_data::<web::Data<Policy>>();
@@ -66,6 +67,7 @@ fn present(
     extent: &Extent,
     is_writable: bool,
     keys: (usize, Option<u64>),
+    revocations: usize,
 ) -> Registry {
     let mut registry = Registry::with_prefix("broadcaster");
     if let Some(inspection) = inspection {
@@ -114,6 +116,11 @@ fn present(
     );
     register_values(&mut registry, extent);
     register_keys(&mut registry, keys);
+    registry.register(
+        "revocations",
+        "Revocations of tokens",
+        ConstGauge::new(revocations as u64),
+    );
     registry.register(
         "build",
         "Version of the server",

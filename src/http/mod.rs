@@ -2,8 +2,10 @@
 //! This folder also parses forms and updates, and renders errors as problem documents.
 
 mod accept;
+mod admin_token;
 mod body;
 mod bulk;
+mod challenge;
 mod credentials;
 mod events;
 mod health;
@@ -18,6 +20,7 @@ mod policy;
 mod problem;
 mod publish;
 mod publish_rights;
+mod revocations;
 #[cfg(test)]
 mod room_tests;
 mod routes;
@@ -27,6 +30,11 @@ mod subscriptions;
 mod topics;
 pub(crate) mod update;
 
+pub use self::{
+    admin_token::{AdminTokenError, check_admin_token},
+    events::subscribe,
+    metrics::metrics,
+};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{
     bulk::{Line, Lines},
@@ -34,7 +42,6 @@ pub(crate) use self::{
     origins::Origins,
     topics::{StreamParameters, stream_parameters},
 };
-pub use self::{events::subscribe, metrics::metrics};
 pub(crate) use self::{
     page::Page,
     policy::Policy,

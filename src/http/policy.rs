@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
-use super::origins::Origins;
+use super::{admin_token::AdminToken, origins::Origins};
 use crate::{
     auth::{TokenRules, TokenVerifier},
     config::{AuthConfig, CORS, Config, LimitsConfig, SubscribePolicy},
@@ -42,6 +42,10 @@ pub(crate) struct Policy {
     pub(crate) lines: MemoryBudget,
     /// Memory of the answers of bulk requests that wait for their clients.
     pub(crate) answers: MemoryBudget,
+    /// How long a revocation of tokens lasts.
+    pub(crate) revocation_ttl: Duration,
+    /// The token of operators.
+    pub(crate) admin_token: AdminToken,
     /// Origins whose pages may authorize changes with a cookie, besides the hub's own origins.
     pub(crate) publish_origins: Origins,
     /// URLs of the authorization servers that issue tokens for the hub.
@@ -65,6 +69,7 @@ impl Policy {
             details: limits.token_details,
             topics: limits.token_topics,
             pattern: limits.pattern,
+            revocation_ttl: config.auth.revocation_ttl,
         };
         Self {
             token_verifier: TokenVerifier::new(hub, tokens),
@@ -80,6 +85,8 @@ impl Policy {
             updates: MemoryBudget::default(),
             lines: MemoryBudget::default(),
             answers: MemoryBudget::default(),
+            revocation_ttl: config.auth.revocation_ttl,
+            admin_token: AdminToken::new(config.server.admin_token_file.clone()),
             publish_origins: publish_origins(config),
             authorization_servers: config.auth.authorization_servers.clone(),
         }

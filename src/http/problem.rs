@@ -15,9 +15,11 @@ use actix_web::{
 use serde_json::{Value, json};
 use thiserror::Error;
 
+pub(crate) use super::challenge::Challenge;
 use super::{metadata, update::InvalidUpdate};
 use crate::{
     broadcaster::{Hub, PublishError},
+    event_log::MAX_REVOCATIONS,
     matching::InvalidMatcher,
     transport::form::NotUtf8,
 };
@@ -133,6 +135,21 @@ pub(crate) enum Problem {
         "A token in a cookie is not accepted here: the page has another origin, or no known origin."
     )]
     ForeignPage,
+    #[error(
+        "The request must have the header Authorization: Bearer with the token in server.admin_token_file."
+    )]
+    NotAnOperator,
+    #[error(
+        "Name the tokens by their claims, as JSON (Content-Type: application/json) or, with DELETE, in the query: \
+         {{\"iss\":\"https://example.org\",\"sub\":\"alice\"}} for all tokens of a subject, or iss and jti for one."
+    )]
+    NotARevocation,
+    #[error("There is no such revocation.")]
+    NotRevoked,
+    #[error(
+        "There are {MAX_REVOCATIONS} revocations. Lift some, revoke a key instead, or lower auth.revocation_ttl."
+    )]
+    TooManyRevocations,
     #[error("{}{}", challenge.detail(), reason_sentence(reason.as_deref()))]
     Token {
         challenge: Challenge,
@@ -157,15 +174,6 @@ fn reason_sentence(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(" The reason: {reason}."))
 }
 
-/// What is wrong with the request's token (RFC 6750, section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Challenge {
-    NoToken,
-    InvalidRequest,
-    InvalidToken,
-    InsufficientScope,
-}
-
 impl Challenge {
     /// Returns the problem document for this challenge, without a reason.
     pub(super) fn to(self, hub: &Hub) -> Problem {
@@ -181,50 +189,14 @@ impl Challenge {
             metadata: metadata::url(hub.url()),
         }
     }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::InsufficientScope => StatusCode::FORBIDDEN,
-        }
-    }
-
-    fn code(self) -> Option<&'static str> {
-        match self {
-            Self::NoToken => None,
-            Self::InvalidRequest => Some("invalid_request"),
-            Self::InvalidToken => Some("invalid_token"),
-            Self::InsufficientScope => Some("insufficient_scope"),
-        }
-    }
-
-    fn detail(self) -> &'static str {
-        match self {
-            Self::NoToken => "This requires an access token.",
-            Self::InvalidRequest => {
-                "The access token is malformed, or there is more than one: send one header \
-                 Authorization: Bearer <token>."
-            }
-            Self::InvalidToken => "The access token is not valid.",
-            Self::InsufficientScope => "The access token does not allow this.",
-        }
-    }
-
-    /// The value of the header `WWW-Authenticate` for this challenge.
-    fn header(self, metadata: &str) -> String {
-        let metadata = format!("resource_metadata=\"{metadata}\"");
-        match self.code() {
-            None => format!("Bearer {metadata}"),
-            Some(code) => format!("Bearer error=\"{code}\", {metadata}"),
-        }
-    }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NotRevoked => StatusCode::NOT_FOUND,
+            Self::NotAnOperator => StatusCode::UNAUTHORIZED,
+            Self::TooManyRevocations => StatusCode::INSUFFICIENT_STORAGE,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -247,6 +219,7 @@ impl ResponseError for Problem {
             | Self::NoMatcher
             | Self::Flag(_)
             | Self::Since
+            | Self::NotARevocation
             | Self::TooManyMatchers(_) => StatusCode::BAD_REQUEST,
             Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::KeyInProgress | Self::IdTaken => StatusCode::CONFLICT,
@@ -357,6 +330,7 @@ impl Problem {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         Some(match self {
             Self::MethodNotAllowed(methods) => (ALLOW, HeaderValue::from_static(methods)),
+            Self::NotAnOperator => (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Token {
                 challenge,
                 metadata,

@@ -19,13 +19,15 @@ use super::{
     origins::Origins,
     page::{self, Page},
     problem::Problem,
-    publish, status, subscriptions, topics,
+    publish, revocations, status, subscriptions, topics,
 };
 use crate::matching::HubUrl;
 
-/// Values of the header `Allow`: for most resources, for `/events/sse`, and for the hub's path.
+/// Values of the header `Allow`: for most resources, for `/events/sse`, for `/revocations`, and for the hub's
+/// path.
 const READ: &str = "GET, HEAD, OPTIONS";
 const SUBSCRIBE: &str = "GET, HEAD, QUERY, OPTIONS";
+const REVOCATIONS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 const HUB: &str = "GET, HEAD, QUERY, POST, OPTIONS";
 
 /// The resources that a listener serves.
@@ -41,7 +43,8 @@ pub(crate) enum Resources {
         /// Whether the lists of active subscriptions are served.
         with_subscriptions: bool,
     },
-    /// Only `/healthz` and the resources for operators: `/metrics`, `/status` and `/readyz`.
+    /// Only `/healthz` and the resources for operators: `/metrics`, `/status` and `/readyz`, and `/revocations`,
+    /// which no other listener serves.
     Admin,
 }
 
@@ -49,6 +52,7 @@ pub(crate) enum Resources {
 ///
 /// - always `/healthz`;
 /// - for operators: `/metrics`, `/status` and `/readyz`;
+/// - on the listener for operators only: `/revocations`;
 /// - for clients: `/events/sse`, the hub's path, the hub's metadata
 ///   (`/.well-known/oauth-protected-resource` followed by the hub's path), and `/openapi.yaml`;
 /// - for clients, if `resources` includes them: the active subscriptions below the hub's path, and the static
@@ -66,6 +70,15 @@ pub(crate) fn configure(app: &mut web::ServiceConfig, resources: &Resources, hub
         app.service(read("/metrics", || web::to(metrics)))
             .service(read("/status", || web::to(status::status)))
             .service(read("/readyz", || web::to(health::readyz)));
+    }
+    if let Resources::Admin = resources {
+        app.service(
+            resource(revocations::PATH, REVOCATIONS, || {
+                web::to(revocations::list)
+            })
+            .route(web::post().to(revocations::revoke))
+            .route(web::delete().to(revocations::lift)),
+        );
     }
     if let Resources::Public {
         page,

@@ -155,6 +155,9 @@ impl Reloader {
             );
             return Ok(());
         }
+        if let Err(err) = self.target.policy.admin_token.load() {
+            log::error!("{cause}: the old token of operators stays: {err}");
+        }
         self.lacks_key = false;
         let changed = changed_keys(&self.current, &new);
         let unlike_started = changed_keys(&self.started, &new);

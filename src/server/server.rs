@@ -99,8 +99,18 @@ impl Server {
                 None
             }
         };
+        policy.admin_token.load()?;
         let settings = hub_settings(config, max_subscribers, url);
         let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
+        policy.token_verifier.set_revocations(&hub.revocations());
+        if let Some(addr) = admin_addr.filter(|addr| !addr.ip().is_loopback())
+            && !policy.admin_token.is_required()
+        {
+            log::warn!(
+                "everyone who can connect to {addr} (server.admin_bind) can revoke tokens: set \
+                 server.admin_token_file"
+            );
+        }
         let shared = Arc::new(Shared {
             limits: ConnectionLimits {
                 request_timeout: config.server.request_timeout,
@@ -170,6 +180,7 @@ impl Server {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             hub,
+            policy,
             mut gone,
             running,
             admin,
@@ -178,6 +189,8 @@ impl Server {
             ..
         } = self;
         let handle = running.handle();
+        let mut following = JoinSet::new();
+        following.spawn(follow_revocations(hub.clone(), policy));
         let mut serving = JoinSet::new();
         serving.spawn(running);
         // The listener for operators responds until the end, so that operators can see that the server
@@ -225,6 +238,15 @@ impl Server {
             left => log::warn!("shut down: {left} streams were cut off, their readers stalled"),
         }
         Ok(())
+    }
+}
+
+/// Applies the revocations that other servers make, and those that are lifted.
+async fn follow_revocations(hub: Hub, policy: Arc<Policy>) {
+    let mut revocations = hub.revocations();
+    while revocations.changed().await.is_ok() {
+        revocations.borrow_and_update();
+        policy.token_verifier.set_revocations(&revocations);
     }
 }
 

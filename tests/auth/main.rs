@@ -10,6 +10,7 @@ mod grants;
 mod key_sets;
 mod metadata;
 mod pages;
+mod revocations;
 
 use serde_json::json;
 use support::mercure::{

@@ -69,6 +69,9 @@ enum Failure {
 fn check(config: &Config) -> Result<(), Failure> {
     sse_broadcaster::check_issuers(&config.auth.issuers, &config.hub_url())
         .map_err(|err| Failure::Wrong(err.into()))?;
+    if let Some(file) = &config.server.admin_token_file {
+        sse_broadcaster::check_admin_token(file).map_err(|err| Failure::Wrong(err.into()))?;
+    }
     let log = config.log_kind();
     log.check().map_err(|err| Failure::Wrong(err.into()))
 }

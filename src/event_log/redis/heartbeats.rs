@@ -10,6 +10,7 @@ use super::{
     super::memory::MemoryLog,
     link::Link,
     log_writer::{Command, Task},
+    revocations::SharedRevocations,
     scripts::HeartbeatResponse,
     subscriptions::Subscriptions,
 };
@@ -30,6 +31,7 @@ pub(super) struct Heartbeats {
     pub(super) memory: Arc<MemoryLog>,
     pub(super) subscriptions: Rc<Subscriptions>,
     pub(super) commands: mpsc::WeakUnboundedSender<Command>,
+    pub(super) revocations: Rc<SharedRevocations>,
 }
 
 impl Heartbeats {
@@ -52,6 +54,11 @@ impl Heartbeats {
                     }
                 }
             };
+            // If this fails, the next heartbeat finds the same difference.
+            let followed =
+                self.revocations
+                    .follow(&self.link, Some(&self.memory), &heartbeat.revocations);
+            followed.await.ok();
             let Some(commands) = self.commands.upgrade() else {
                 return;
             };

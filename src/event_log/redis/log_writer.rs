@@ -7,10 +7,14 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{append::Append, appender::Listener, error::LogUnavailable, memory::MemoryLog},
+    super::{
+        append::Append, appender::Listener, error::LogUnavailable, memory::MemoryLog,
+        revocations::RevocationChange,
+    },
     error::Lost,
     link::Link,
     reader::Reader,
+    revocations::SharedRevocations,
     scripts,
     subscriptions::{Subscriptions, documents},
 };
@@ -50,6 +54,8 @@ pub(super) enum Task {
     /// Send the active subscriptions of all nodes, as paths and JSON documents. If they cannot be read, the
     /// sender is dropped without a value.
     List(oneshot::Sender<Vec<(String, String)>>),
+    /// Change the list of revoked tokens.
+    Revoke(RevocationChange),
     /// Send a signal when all events and changes that were queued before are appended or refused.
     Flush(oneshot::Sender<()>),
 }
@@ -62,6 +68,7 @@ pub(super) struct LogWriter {
     pub(super) listener: Arc<Listener>,
     /// The active subscriptions of this node.
     pub(super) subscriptions: Rc<Subscriptions>,
+    pub(super) revocations: Rc<SharedRevocations>,
 }
 
 impl LogWriter {
@@ -125,6 +132,10 @@ impl LogWriter {
                         done.send(all).ok();
                     }
                 });
+            }
+            Task::Revoke(change) => {
+                let changed = self.revocations.change(&self.link, &self.memory, change);
+                changed.await;
             }
             Task::Flush(done) => {
                 done.send(()).ok();

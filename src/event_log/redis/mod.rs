@@ -11,6 +11,7 @@ mod log_writer;
 mod names;
 mod process;
 mod reader;
+mod revocations;
 mod scripts;
 mod subscriptions;
 mod ticking;
@@ -48,10 +49,12 @@ use super::{
         link::Link,
         log_writer::{Command, LogWriter, Task},
         reader::Reader,
+        revocations::SharedRevocations,
         scripts::Scripts,
         subscriptions::Subscriptions as Own,
         ticking::Ticking,
     },
+    revocations::{RevocationChange, RevocationList, Revocations},
     waiting::Queue,
 };
 use crate::event::{PresenceChange, Topic, urn};
@@ -102,11 +105,16 @@ struct RedisLog {
     is_reading: Arc<AtomicBool>,
     /// [`Appender::remembered_keys`], as of the last heartbeat.
     remembered_keys: Arc<Mutex<(usize, Option<u64>)>>,
+    revocations: RevocationList,
 }
 
 impl RedisLog {
     /// Creates the handle, and the receiver of the commands that it sends.
-    fn new(link: &Link, is_reading: Arc<AtomicBool>) -> (Self, mpsc::UnboundedReceiver<Command>) {
+    fn new(
+        link: &Link,
+        revocations: &SharedRevocations,
+        is_reading: Arc<AtomicBool>,
+    ) -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (commands, received) = mpsc::unbounded_channel();
         let log = Self {
             commands,
@@ -114,6 +122,7 @@ impl RedisLog {
             is_writable: link.is_writable(),
             is_reading,
             remembered_keys: link.remembered_keys(),
+            revocations: revocations.list(),
         };
         (log, received)
     }
@@ -158,6 +167,14 @@ impl Appender for RedisLog {
         self.is_writable.load(Ordering::Relaxed) && self.is_reading.load(Ordering::Relaxed)
     }
 
+    fn revocations(&self) -> watch::Receiver<Arc<Revocations>> {
+        self.revocations.subscribe()
+    }
+
+    fn revoke(&self, change: RevocationChange) {
+        self.send(Command::Do(Task::Revoke(change)));
+    }
+
     fn flush(&self) -> oneshot::Receiver<()> {
         let (done, flushed) = oneshot::channel();
         self.send(Command::Do(Task::Flush(done)));
@@ -178,6 +195,15 @@ struct Node {
     topic: Topic,
     publishing: PublishSettings,
     listener: Arc<Listener>,
+}
+
+/// What a node has loaded from Redis.
+struct Loaded {
+    link: Link,
+    memory: MemoryLog,
+    /// The position of the last entry that was loaded.
+    last: Reached,
+    revocations: SharedRevocations,
 }
 
 impl Node {
@@ -201,7 +227,7 @@ impl Node {
         };
         LocalSet::new().block_on(&runtime, async {
             match self.begin().await {
-                Ok((link, memory, last)) => self.work(link, (memory, last), opened).await,
+                Ok(loaded) => self.work(loaded, opened).await,
                 Err(reason) => {
                     opened.send(Err(reason)).ok();
                 }
@@ -209,10 +235,9 @@ impl Node {
         });
     }
 
-    /// Connects to Redis and loads the newest part of the log into memory. Also returns the position of the
-    /// last entry that was loaded. After a failed attempt, pauses for [`HEARTBEAT_INTERVAL`] and tries again.
-    /// If an attempt fails after [`START_TIMEOUT`], returns its reason.
-    async fn begin(&self) -> Result<(Link, MemoryLog, Reached), String> {
+    /// Connects to Redis and loads the newest part of the log into memory. After a failed attempt, pauses for
+    /// [`HEARTBEAT_INTERVAL`] and tries again. If an attempt fails after [`START_TIMEOUT`], returns its reason.
+    async fn begin(&self) -> Result<Loaded, String> {
         let node = urn::random();
         let scripts = Scripts::new(&self.settings, self.publishing, self.retention, node);
         let finder = self
@@ -221,14 +246,26 @@ impl Node {
             .finder()
             .map_err(|err| error::reason(&err))?;
         let link = Link::new(self.settings.url.clone(), finder, scripts);
+        let revocations = SharedRevocations::new();
         let began = Instant::now();
         loop {
-            let loaded = match link.open(None).await {
-                Ok(heartbeat) => load(&link, self.retention, self.topic.clone(), &heartbeat).await,
-                Err(reason) => Err(reason),
+            let loaded = async {
+                let heartbeat = link.open(None).await?;
+                let followed = revocations
+                    .follow(&link, None, &heartbeat.revocations)
+                    .await;
+                followed.map_err(|_| "the connection was lost".to_owned())?;
+                load(&link, self.retention, self.topic.clone(), &heartbeat).await
             };
-            match loaded {
-                Ok((memory, last)) => return Ok((link, memory, last)),
+            match loaded.await {
+                Ok((memory, last)) => {
+                    return Ok(Loaded {
+                        link,
+                        memory,
+                        last,
+                        revocations,
+                    });
+                }
                 Err(reason) if began.elapsed() > START_TIMEOUT => return Err(reason),
                 Err(reason) => log::warn!("the log in {} cannot be used yet: {reason}", link.url()),
             }
@@ -238,18 +275,14 @@ impl Node {
 
     /// Runs the tasks of the node until the log is closed, that is, until all senders of commands are
     /// dropped.
-    async fn work(
-        self,
-        link: Link,
-        (memory, last): (MemoryLog, Reached),
-        opened: &std_mpsc::SyncSender<Result<Opened, String>>,
-    ) {
-        let (link, memory) = (Rc::new(link), Arc::new(memory));
+    async fn work(self, loaded: Loaded, opened: &std_mpsc::SyncSender<Result<Opened, String>>) {
+        let (link, memory) = (Rc::new(loaded.link), Arc::new(loaded.memory));
+        let revocations = Rc::new(loaded.revocations);
         let (archive, archive_requests) = Archive::new();
         let (ticking, ticker_settings) = watch::channel(None);
         let (_alive, gone) = oneshot::channel();
         let is_reading = Arc::new(AtomicBool::new(true));
-        let (log, received_commands) = RedisLog::new(&link, is_reading.clone());
+        let (log, received_commands) = RedisLog::new(&link, &revocations, is_reading.clone());
         let commands = log.commands.downgrade();
         let ready = Opened {
             memory: memory.clone(),
@@ -270,12 +303,13 @@ impl Node {
             memory: memory.clone(),
             listener: listener.clone(),
             subscriptions: subscriptions.clone(),
+            revocations: revocations.clone(),
         };
         let follower = Follower {
             link: link.clone(),
             memory: memory.clone(),
             listener: listener.clone(),
-            last,
+            last: loaded.last,
             is_reading,
         };
         let ticking = Ticking {
@@ -289,6 +323,7 @@ impl Node {
             memory,
             subscriptions,
             commands,
+            revocations,
         };
         let mut others = JoinSet::new();
         others.spawn_local(follower.run());

@@ -15,6 +15,7 @@ pub(super) struct Names {
     key_order: String,
     values: String,
     value_order: String,
+    revocations: String,
 }
 
 impl Names {
@@ -32,6 +33,7 @@ impl Names {
             key_order: name("key-order"),
             values: name("values"),
             value_order: name("value-order"),
+            revocations: name("revocations"),
         }
     }
 
@@ -53,6 +55,7 @@ impl Names {
     /// - `values_dropped`: 1 if values were dropped at a limit, otherwise absent;
     /// - `values_lost_until`: values of events up to this id may be missing or outdated, because of a loss.
     ///   Absent until something is lost;
+    /// - `revocations`: the version of [`revocations`](Self::revocations), which revoke.lua describes;
     /// - `ticks`: number of the ticker's next message;
     /// - `last_tick`: the ticker's last deadline, or when its schedule began if that is later, in µs since
     ///   1970.
@@ -116,5 +119,10 @@ impl Names {
     /// Key of a sorted set: the fields of [`values`](Self::values), by a number that grows with each update.
     pub(super) fn value_order(&self) -> &str {
         &self.value_order
+    }
+
+    /// Key of a sorted set: what is revoked, by the time in milliseconds since 1970.
+    pub(super) fn revocations(&self) -> &str {
+        &self.revocations
     }
 }

@@ -14,13 +14,16 @@ use super::{
         memory::MemoryLog,
         read::{Retention, ValueRetention},
         record::millis_since_1970,
+        revocations::MAX_REVOCATIONS,
         stored_value::ValueState,
         ticker::{MAX_LATENESS, TickerSettings},
     },
     entry::written,
     names::Names,
 };
-use crate::event::{Event, EventId, Hash128, KeyedUpdate, PresenceChange, Since, content_hash};
+use crate::event::{
+    Event, EventId, Hash128, KeyedUpdate, PresenceChange, Since, content_hash, urn,
+};
 
 /// Version of the format in which Redis stores the log. A log with another format is refused and not changed.
 const FORMAT: &str = "3";
@@ -59,6 +62,7 @@ pub(super) struct Scripts {
     announce: Script,
     heartbeat: Script,
     read: Script,
+    revoke: Script,
     since: Script,
     tick: Script,
 }
@@ -89,6 +93,8 @@ pub(super) struct HeartbeatResponse {
     /// When the oldest idempotency key was used, in milliseconds since 1970. `None`: there is no key.
     pub(super) oldest_key: Option<u64>,
     pub(super) value_state: ValueState,
+    /// The version of the list of revoked tokens. Empty if there is none.
+    pub(super) revocations: String,
     /// Nodes that are dead (they sent no heartbeat for [`NODE_TIMEOUT_MILLIS`]) and still have active
     /// subscriptions in Redis.
     pub(super) dead: Vec<String>,
@@ -132,6 +138,7 @@ impl Scripts {
             announce: common(include_str!("scripts/announce.lua")),
             heartbeat: common(include_str!("scripts/pulse.lua")),
             read: Script::new(include_str!("scripts/read.lua")),
+            revoke: Script::new(include_str!("scripts/revoke.lua")),
             since: Script::new(include_str!("scripts/since.lua")),
             tick: common(include_str!("scripts/tick.lua")),
         }
@@ -244,6 +251,25 @@ impl Scripts {
         call
     }
 
+    /// Prepares a call that changes the list of revoked tokens: what is revoked, and when, in milliseconds since
+    /// 1970 (`None`: its revocation is lifted). The script describes its response.
+    pub(super) fn revoke(
+        &self,
+        forget_before: u64,
+        changes: &[(&str, Option<u64>)],
+    ) -> ScriptInvocation<'_> {
+        let mut call = self.revoke.key(self.names.about());
+        call.key(self.names.revocations());
+        call.arg(urn::random())
+            .arg(forget_before)
+            .arg(MAX_REVOCATIONS);
+        for (tokens, at) in changes {
+            let at = at.map_or_else(String::new, |at| at.to_string());
+            call.arg(*tokens).arg(at);
+        }
+        call
+    }
+
     /// Prepares a call that finds the first entry since a time. The script describes its response.
     pub(super) fn since(&self, since: Since) -> ScriptInvocation<'_> {
         let mut call = self.since.key(self.names.log());
@@ -326,6 +352,7 @@ pub(super) fn value_state(dropped: &str, lost_until: &str) -> ValueState {
 
 impl HeartbeatResponse {
     pub(super) fn read(value: Value) -> Option<Self> {
+        type OfValues = (String, String);
         type Response = (
             u64,
             String,
@@ -334,10 +361,10 @@ impl HeartbeatResponse {
             Vec<String>,
             usize,
             u64,
-            String,
+            OfValues,
             String,
         );
-        let (epoch, last, subscriptions, now, dead, keys, oldest_key, dropped, lost_until) =
+        let (epoch, last, subscriptions, now, dead, keys, oldest_key, values, revocations) =
             redis::from_redis_value::<Response>(value).ok()?;
         Some(Self {
             epoch,
@@ -346,7 +373,8 @@ impl HeartbeatResponse {
             now,
             keys,
             oldest_key: (oldest_key > 0).then_some(oldest_key),
-            value_state: value_state(&dropped, &lost_until),
+            value_state: value_state(&values.0, &values.1),
+            revocations,
             dead,
         })
     }

@@ -20,6 +20,7 @@ mod nodes;
 mod older;
 mod refusals;
 mod retention;
+mod revocations;
 mod shared;
 mod subscriptions;
 mod values;

@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 pub const HUB: &str = "/.well-known/mercure";
-const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
+pub const HUB_URL: &str = "https://hub.example.com/.well-known/mercure";
 
 /// A config without numbered messages, for tests that count what they publish.
 pub const QUIET: &str = "[ticker]\nenabled = false\n";

@@ -9,9 +9,10 @@
 -- events to retain besides presence events, the maximum age of events in ms or 0 for any age, the prefix of
 -- the keys of subscriptions, the epoch that the node believes to be current or 0.
 -- Returns the epoch, the last id, the number of subscriptions of the node in Redis, the time in ms, and the
--- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, '1'
--- or '' for whether values were dropped, and the id up to which values may be lost, or ''; or an error: FORMAT if
--- the log has another format, otherwise that of a Redis command, such as ZADD.
+-- dead nodes that still have subscriptions, the number of idempotency keys, when the oldest was used in ms, a list
+-- of '1' or '' for whether values were dropped and the id up to which values may be lost or '', and the version of
+-- the revoked tokens (see revoke.lua) or ''; or an error: FORMAT if the log has another format, otherwise that of a Redis
+-- command, such as ZADD.
 local log, about, ids, presence, nodes, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local format, node, process, known, ticks = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local dead_after, keep, age, subscriptions = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
@@ -189,4 +190,4 @@ local oldest_key = redis.pcall('LINDEX', KEYS[8], 0)
 local value = type(oldest_key) == 'string' and redis.pcall('HGET', KEYS[7], oldest_key)
 local used = type(value) == 'string' and count(string.match(value, '^%x+ (%d+) ')) or 0
 return {epoch, last, redis.call('HLEN', subscriptions .. node), text(now), dead, number_of_keys, text(used),
-  values[2] or '', lost_until}
+  {values[2] or '', lost_until}, redis.call('HGET', about, 'revocations') or ''}
