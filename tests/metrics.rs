@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
+use serde_json::{Value, json};
+use sse_broadcaster::config::{IssuerConfig, KeySource};
 use support::{
     client::{Stream, connect, connect_small, get},
     eventually,
@@ -268,15 +270,44 @@ fn queries(dashboard: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Serves a set with one key. Returns its URL.
+fn key_server() -> String {
+    let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys/p256.pem");
+    let key = EncodingKey::from_ec_pem(&std::fs::read(pem).unwrap()).unwrap();
+    let jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
+    let set = json!({ "keys": [jwk] }).to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            socket.read_exact(&mut [0; 16]).unwrap();
+            let length = set.len();
+            write!(
+                socket,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{set}"
+            )
+            .unwrap();
+        }
+    });
+    url
+}
+
 #[test]
 fn the_dashboard_queries_existing_metrics_and_shows_all_of_them() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/grafana-dashboard.json");
     let dashboard = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let server = TestServer::quiet();
-    let exported: BTreeSet<String> = metrics(server.addr)
-        .into_keys()
-        .map(|sample| sample.split('{').next().unwrap().to_owned())
-        .collect();
+    let mut config = quiet();
+    let keys = KeySource::JwksUrl(key_server().parse().unwrap());
+    config.auth.issuers = vec![IssuerConfig::new("https://issuer.example".to_owned(), keys)];
+    let server = TestServer::start(config);
+    let exported: BTreeSet<String> = eventually("the age of the keys", || {
+        let samples = metrics(server.addr).into_keys();
+        let names = samples.map(|sample| sample.split('{').next().unwrap().to_owned());
+        let names: BTreeSet<_> = names.collect();
+        names
+            .contains("broadcaster_key_set_age_seconds")
+            .then_some(names)
+    });
 
     let mut found = Vec::new();
     queries(&dashboard, &mut found);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{issuer::Action, keys::Scope, revoked::Identity, rules::TokenRules};
+use super::{identity::Identity, issuer::Action, keys::Scope, rules::TokenRules};
 use crate::{
     event::{Hash128, Topic},
     matching::{

@@ -6,6 +6,7 @@ mod access;
 mod algorithms;
 mod claims;
 mod fetch;
+mod identity;
 mod invalid_token;
 mod issuer;
 mod key_check;

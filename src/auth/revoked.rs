@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use tokio::sync::{oneshot, watch};
 
-use super::access::Access;
+use super::{access::Access, identity::Identity};
 use crate::event_log::Revocations;
 
 /// Maximum length of an issuer, a subject or a token id that is revoked, in bytes.
@@ -53,16 +53,6 @@ impl RevokedTokens {
     pub(crate) fn named(name: &str) -> Option<Self> {
         serde_json::from_str(name).ok()
     }
-}
-
-/// Who a token is from and for: what a revocation can name, and when the token was issued.
-#[derive(Debug, Default)]
-pub(super) struct Identity {
-    pub(super) issuer: String,
-    pub(super) subject: Option<String>,
-    pub(super) id: Option<String>,
-    /// In seconds since 1970. `None`: the token does not say it.
-    pub(super) issued_at: Option<f64>,
 }
 
 /// The revoked tokens, and the uses of tokens.

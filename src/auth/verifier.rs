@@ -22,13 +22,14 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     access::Access,
     claims::{Claims, UnverifiedClaims},
+    identity::Identity,
     invalid_token::InvalidToken,
     issuer::IssuerConfig,
     key_set::KeySetStatus,
     keys::{Issuer, Key, KeyError},
     legacy::MercureClaim,
     revocation::Revocation,
-    revoked::{Identity, Revoked},
+    revoked::Revoked,
     rules::{TOKEN_TYPE, TokenRules},
     trust::{Trust, Trusted},
 };

@@ -19,6 +19,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("server.admin_bind",
         &["'off'", "'127.0.0.1:0'", "'[::]:9090'"],
         &["'0.0.0.0'", "'Off'", "''", "false", "9090"]),
+    ("server.admin_token_file",
+        &["'off'", "'/run/secrets/admin'"], &["''", "5", "'\\u0000'"]),
     ("server.workers",
         &["0", "512"], &["-1", "513", "1.0", "'one'", "''"]),
     ("server.static_dir",
@@ -90,6 +92,8 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["[]", "[{ issuer = 'https://example.org', pem_file = 'a b.pem' }]",
           "[{ issuer = 'a', secret_file = '/run/secrets/key' }, { issuer = 'https://b.example/', jwks_file = 'keys.json' }]"],
         &["{ issuer = 'a' }", "{}"]),
+    ("auth.revocation_ttl",
+        &["'1s'", "'3650days'"], &["'0s'", "'4000days'", "'off'", "5"]),
     ("auth.publish_origins",
         &["['cors']", "[]", "['cors', 'https://a.example', 'https://*.b.example:8443']"],
         &["'*'", "['null']", "['https://A.example']", "[5]"]),
@@ -332,6 +336,7 @@ fn every_wrong_variable_is_refused_with_its_name_and_the_allowed_values() {
                     matches!(
                         *path,
                         "server.static_dir"
+                            | "server.admin_token_file"
                             | "server.static_csp"
                             | "log.path"
                             | "log.prefix"

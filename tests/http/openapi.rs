@@ -44,6 +44,8 @@ fn paths(argument: &str) -> Vec<String> {
         "hub.path()" => PATH.to_owned(),
         "&metadata::path(hub)" => format!("/.well-known/oauth-protected-resource{PATH}"),
         "openapi::PATH" => "/openapi.yaml".to_owned(),
+        // Only operators use it, at another address. `docs/guide/revoking-access.md` describes it.
+        "revocations::PATH" => return Vec::new(),
         // All paths of active subscriptions.
         "&path" => {
             let below = [

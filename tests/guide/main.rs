@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod operators;
+mod tokens;
 
 use std::{
     fs,
@@ -22,9 +26,9 @@ use support::{
 };
 use tempfile::tempdir;
 
-const GETTING_STARTED: &str = include_str!("../docs/guide/getting-started.md");
-const PUBLISHING: &str = include_str!("../docs/guide/publishing.md");
-const LANGUAGES: &str = include_str!("../docs/guide/publishing-in-your-language.md");
+const GETTING_STARTED: &str = include_str!("../../docs/guide/getting-started.md");
+const PUBLISHING: &str = include_str!("../../docs/guide/publishing.md");
+const LANGUAGES: &str = include_str!("../../docs/guide/publishing-in-your-language.md");
 
 const TOPIC: &str = "https://example.com/books/1";
 
