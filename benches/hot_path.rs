@@ -1,7 +1,7 @@
 //! Measures the cost of single steps of a message in this server, with `cargo bench`. Only the benchmarks
 //! that say so make system calls.
 
-use std::{hint::black_box, time::Duration};
+use std::{hint::black_box, path::Path, time::Duration};
 
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
@@ -9,7 +9,8 @@ use criterion::{
 };
 use sse_broadcaster::{
     Event, Topic,
-    bench::{Counting, FanOut, History, encode},
+    bench::{Counting, FanOut, History, Token, encode},
+    config::{Algorithm, KeySource},
 };
 
 fn on(topic: &str) -> Event {
@@ -171,11 +172,54 @@ fn counting(c: &mut Criterion) {
     });
 }
 
+/// The cost of verifying a token, by algorithm.
+fn tokens(c: &mut Criterion) {
+    let mut group = c.benchmark_group("token");
+    let key = |name: &str| Path::new("tests/keys").join(name);
+    let secret = std::env::temp_dir().join("sse-broadcaster-bench.secret");
+    std::fs::write(&secret, [b's'; 64]).expect("the secret can be written");
+    for algorithm in [
+        Algorithm::EdDSA,
+        Algorithm::ES256,
+        Algorithm::ES384,
+        Algorithm::RS256,
+        Algorithm::RS384,
+        Algorithm::RS512,
+        Algorithm::PS256,
+        Algorithm::PS384,
+        Algorithm::PS512,
+        Algorithm::HS256,
+        Algorithm::HS384,
+        Algorithm::HS512,
+    ] {
+        let name = match algorithm {
+            Algorithm::EdDSA => "ed25519",
+            Algorithm::ES256 => "p256",
+            Algorithm::ES384 => "p384",
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => "",
+            _ => "rsa2048",
+        };
+        let token = if name.is_empty() {
+            Token::new(&secret, KeySource::SecretFile(secret.clone()), algorithm)
+        } else {
+            let public = KeySource::PemFile(key(&format!("{name}.pub.pem")));
+            Token::new(&key(&format!("{name}.pem")), public, algorithm)
+        };
+        group.bench_function(format!("{algorithm:?}"), |b| {
+            b.iter(|| assert!(token.verify()))
+        });
+        if algorithm == Algorithm::ES256 {
+            group.bench_function("seen before", |b| b.iter(|| assert!(token.verify_again())));
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = encoding, fan_out, topics, patterns, counting, catch_up, resume
+    targets = encoding, fan_out, topics, patterns, counting, catch_up, resume, tokens
 }
 criterion_main!(benches);

@@ -5,12 +5,16 @@ use std::{
     cell::Cell,
     io::{self, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use jsonwebtoken::Algorithm;
+
 use crate::{
+    auth::{Action, Grant, IssuerConfig, KeySource, Signer, TokenRules, TokenVerifier},
     delivery::{BATCH_BYTES, KeepAlive, Outlet, Part, Position, Registry},
     event::{Batch, Event, EventId, Framing, GivenId, ResumeFrom, Topic, wire},
     event_log::{MemoryLog, Portion, Read, ReadFrom, Retention, ValueRetention},
@@ -276,6 +280,55 @@ impl History {
     pub fn position(&self, seq: u64) -> u64 {
         let from = self.log.id(seq).into();
         self.log.resume(&from, &self.own).cursor
+    }
+}
+
+/// A token, and the verifier that trusts its issuer.
+pub struct Token {
+    verifier: TokenVerifier,
+    token: String,
+}
+
+impl Token {
+    /// Signs a token with the key in a file, and trusts its issuer. `keys` has the public key, or the secret.
+    ///
+    /// # Panics
+    ///
+    /// If a key cannot be used with this algorithm.
+    pub fn new(private_key: &Path, keys: KeySource, algorithm: Algorithm) -> Self {
+        const ISSUER: &str = "https://example.com";
+        let hub = HubUrl::parse("http://localhost/.well-known/mercure").expect("this is a URL");
+        let rules = TokenRules {
+            legacy: false,
+            bytes: 8192,
+            details: 20,
+            topics: 100,
+            pattern: 1024,
+            revocation_ttl: Duration::from_secs(3600),
+        };
+        let verifier = TokenVerifier::new(hub.clone(), rules);
+        let issuer = IssuerConfig::new(ISSUER.to_owned(), keys);
+        verifier.trust(&[issuer]).expect("the keys can be used");
+        let signer = Signer::load(ISSUER.to_owned(), private_key, Some(&[algorithm]));
+        let grant = Grant {
+            actions: vec![Action::Publish],
+            topics: vec![MatcherText::wildcard()],
+            payload: None,
+        };
+        let lifetime = Duration::from_secs(3600);
+        let token = signer.and_then(|signer| signer.sign(&hub, &[grant], lifetime));
+        let token = token.expect("the key can sign");
+        Self { verifier, token }
+    }
+
+    /// Verifies the token as if it was seen for the first time.
+    pub fn verify(&self) -> bool {
+        self.verifier.verify_uncached(&self.token)
+    }
+
+    /// Verifies the token as if it was seen before.
+    pub fn verify_again(&self) -> bool {
+        self.verifier.verify(&self.token).is_ok()
     }
 }
 
