@@ -175,6 +175,11 @@ impl Matcher {
         self.limit = Some(matchers);
     }
 
+    /// Whether the matcher matches only topics that other matchers also match.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     fn limit(&self) -> impl Iterator<Item = &Matcher> {
         self.limit.iter().flat_map(|limit| limit.iter())
     }

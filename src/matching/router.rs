@@ -169,6 +169,8 @@ mod tests {
             group: Group,
             matchers: Vec<Written>,
             authorized: Vec<Written>,
+            /// The limit of all authorized matchers. Empty: there is none.
+            limit: Vec<Written>,
         },
         Ask(Audience),
     }
@@ -176,14 +178,15 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         let matchers = prop::collection::vec(select(MATCHERS), 1..4);
         let authorized = prop::collection::vec(select(MATCHERS), 0..3);
-        let change =
-            (0..6_usize, matchers, authorized).prop_map(|(group, matchers, authorized)| {
-                Step::Change {
-                    group,
-                    matchers,
-                    authorized,
-                }
-            });
+        let limit = prop::collection::vec(select(MATCHERS), 0..3);
+        let change = (0..6_usize, matchers, authorized, limit).prop_map(
+            |(group, matchers, authorized, limit)| Step::Change {
+                group,
+                matchers,
+                authorized,
+                limit,
+            },
+        );
         let topics = prop::collection::vec(select(TOPICS).prop_map(Topic::of_hub), 1..4);
         let ask = (topics, any::<bool>())
             .prop_map(|(topics, private)| Step::Ask(Audience { topics, private }));
@@ -199,13 +202,18 @@ mod tests {
             let mut groups: BTreeMap<Group, Arc<Selection>> = BTreeMap::new();
             for step in steps {
                 match step {
-                    Step::Change { group, matchers, authorized } => {
+                    Step::Change { group, matchers, authorized, limit } => {
                         if let Some(selection) = groups.remove(&group) {
                             router.remove(group, &selection);
                             prop_assert_eq!(router.group_of(&selection), None);
                             continue;
                         }
-                        let [matchers, authorized] = [matchers, authorized].map(|it| compiled(&it));
+                        let [matchers, mut authorized] =
+                            [matchers, authorized].map(|it| compiled(&it));
+                        if !limit.is_empty() {
+                            let limit: Arc<[Matcher]> = compiled(&limit).into();
+                            authorized.iter_mut().for_each(|it| it.limit_to(limit.clone()));
+                        }
                         let selection = Arc::new(Selection::new(hub(), matchers, authorized));
                         router.add(group, &selection);
                         prop_assert_eq!(router.group_of(&selection), Some(group));

@@ -1,7 +1,8 @@
 //! Finds groups of subscribers by topic, without testing each group. The index does no I/O and reads no
 //! clock.
 //!
-//! Exact matchers are in a hash map. The patterns that match a topic are cached. When a topic is looked up
+//! Exact matchers are in a hash map. The patterns that match a topic are cached. A matcher with a limit is treated
+//! like a pattern. When a topic is looked up
 //! again, only the patterns that were added since the last lookup are matched.
 
 use std::{
@@ -13,7 +14,7 @@ use quick_cache::{Weighter, unsync::Cache};
 
 use super::{
     hub_url::HubUrl,
-    matcher::{MatchRule, Matcher, MatcherText, Subject},
+    matcher::{MatchRule, Matcher, Subject},
 };
 use crate::event::Audience;
 
@@ -40,12 +41,13 @@ pub(crate) struct TopicIndex {
     patterns: Patterns,
 }
 
+/// Patterns, and other matchers with a limit.
 #[derive(Debug)]
 struct Patterns {
     /// All patterns, by number. Each new pattern gets the number `next`, so no number is used twice.
     known: BTreeMap<u64, Pattern>,
-    /// The number of each pattern, by its type and text.
-    numbers: HashMap<MatcherText, u64>,
+    /// The number of each pattern.
+    numbers: HashMap<Matcher, u64>,
     next: u64,
     /// Sum of the [match costs](Matcher::match_cost) of all patterns.
     match_cost: usize,
@@ -97,6 +99,7 @@ impl TopicIndex {
     pub(crate) fn add(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
             match matcher.rule() {
+                _ if matcher.is_limited() => self.patterns.add(group, matcher),
                 MatchRule::All => self.all.push(group),
                 MatchRule::Exact => {
                     let topic = matcher.written().text.clone();
@@ -111,6 +114,7 @@ impl TopicIndex {
     pub(crate) fn remove(&mut self, group: Group, matchers: &[Matcher]) {
         for matcher in matchers {
             match matcher.rule() {
+                _ if matcher.is_limited() => self.patterns.remove(group, matcher),
                 MatchRule::All => forget(&mut self.all, group),
                 MatchRule::Exact => {
                     let topic = &matcher.written().text;
@@ -125,7 +129,7 @@ impl TopicIndex {
                     }
                 }
                 MatchRule::Pattern(_) | MatchRule::Template(_) => {
-                    self.patterns.remove(group, matcher.written())
+                    self.patterns.remove(group, matcher);
                 }
             }
         }
@@ -159,10 +163,7 @@ fn forget(groups: &mut Vec<Group>, group: Group) {
 
 impl Patterns {
     fn add(&mut self, group: Group, matcher: &Matcher) {
-        let number = *self
-            .numbers
-            .entry(matcher.written().clone())
-            .or_insert(self.next);
+        let number = *self.numbers.entry(matcher.clone()).or_insert(self.next);
         if number == self.next {
             self.next += 1;
             self.match_cost += matcher.match_cost();
@@ -177,8 +178,8 @@ impl Patterns {
         }
     }
 
-    fn remove(&mut self, group: Group, written: &MatcherText) {
-        let Some(number) = self.numbers.get(written).copied() else {
+    fn remove(&mut self, group: Group, matcher: &Matcher) {
+        let Some(number) = self.numbers.get(matcher).copied() else {
             return;
         };
         let Some(pattern) = self.known.get_mut(&number) else {
@@ -188,7 +189,7 @@ impl Patterns {
         if pattern.groups.is_empty() {
             self.match_cost -= pattern.matcher.match_cost();
             self.known.remove(&number);
-            self.numbers.remove(written);
+            self.numbers.remove(matcher);
         }
         if self.known.is_empty() {
             self.results = None;
@@ -233,7 +234,7 @@ impl Patterns {
 mod tests {
     use std::ops::Range;
 
-    use super::super::matcher::MatcherType;
+    use super::super::matcher::{MatcherText, MatcherType};
     use super::*;
     use crate::event::Topic;
 

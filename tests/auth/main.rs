@@ -11,6 +11,7 @@ mod key_sets;
 mod metadata;
 mod pages;
 mod revocations;
+mod scopes;
 
 use serde_json::json;
 use support::mercure::{
