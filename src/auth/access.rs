@@ -151,6 +151,16 @@ impl Access {
     /// Takes away what the tokens of the issuer cannot grant according to the config.
     pub(super) fn limit_to(&mut self, scope: &Scope) {
         self.is_only_for_publishing = !scope.allows(Action::Subscribe);
+        if self.is_only_for_publishing {
+            self.payloads.clear();
+        }
+        if let Some(topics) = scope.topics() {
+            let of_payloads = self
+                .payloads
+                .iter_mut()
+                .flat_map(|detail| &mut detail.topics);
+            of_payloads.for_each(|matcher| matcher.limit_to(topics.clone()));
+        }
         for (action, granted) in [
             (Action::Publish, &mut self.publish),
             (Action::Subscribe, &mut self.subscribe),
@@ -202,7 +212,9 @@ impl Access {
             .find(|detail| {
                 // A pattern may not match its own text. So a detail that contains exactly the text
                 // `subscribed` also applies.
-                let is_it = |matcher: &Matcher| &*matcher.written().text == subscribed;
+                let is_it = |matcher: &Matcher| {
+                    !matcher.is_limited() && &*matcher.written().text == subscribed
+                };
                 detail.topics.iter().any(is_it) || any_matches(&detail.topics, subscribed, hub)
             })
             .and_then(|detail| detail.payload.as_deref())

@@ -3,17 +3,17 @@
 
 use std::{
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ureq::{
-    Agent,
+    Agent, Proxy,
     http::{HeaderMap, header},
     tls::{RootCerts, TlsConfig, TlsProvider},
 };
 use url::Url;
 
-/// Maximum time of one request, from the connection to the last byte.
+/// Maximum time from the first connection to the last byte, with all redirects.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum length of the document, in bytes.
@@ -30,7 +30,13 @@ pub(super) struct Fetched {
     pub(super) lifetime: Option<Duration>,
 }
 
-static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+/// Sends requests over HTTPS, through the proxy in the environment variables if there is one.
+static AGENT: LazyLock<Agent> = LazyLock::new(|| agent(Proxy::try_from_env()));
+
+/// Sends requests over HTTP to this machine. They must not go through a proxy.
+static LOCAL_AGENT: LazyLock<Agent> = LazyLock::new(|| agent(None));
+
+fn agent(proxy: Option<Proxy>) -> Agent {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
@@ -44,19 +50,26 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
         .max_redirects_will_error(false)
         // A key server that moves to another address must be found again.
         .max_idle_connections(0)
-        .timeout_global(Some(TIMEOUT))
+        .proxy(proxy)
         .build()
         .new_agent()
-});
+}
 
 /// Fetches a document, and blocks meanwhile. Follows redirects only within the origin of the URL. Fails with
 /// the reason, which contains nothing of the document.
 pub(super) fn fetch(url: &Url) -> Result<Fetched, String> {
+    let deadline = Instant::now() + TIMEOUT;
+    let agent = match url.scheme() {
+        "http" => &LOCAL_AGENT,
+        _ => &AGENT,
+    };
     let mut target = url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let request = AGENT
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = agent
             .get(target.as_str())
             .header("Accept", "application/json");
+        let request = request.config().timeout_global(Some(left)).build();
         let mut response = request.call().map_err(|err| err.to_string())?;
         let status = response.status();
         if let Some(location) = location(response.headers()).filter(|_| status.is_redirection()) {
@@ -85,7 +98,9 @@ fn location(headers: &HeaderMap) -> Option<&str> {
 
 /// The URL to which a response redirects. Fails if it has another origin.
 fn redirected(from: &Url, location: &str) -> Result<Url, String> {
-    let to = from.join(location).map_err(|_| "the redirect has no URL")?;
+    let to = from
+        .join(location)
+        .map_err(|_| "the Location of the redirect is not a URL")?;
     if to.origin() != from.origin() {
         let to = to.origin().ascii_serialization();
         return Err(format!(

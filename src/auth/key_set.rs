@@ -31,8 +31,8 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(300);
 /// such a token.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Called with a set that differs from the one before. Fails with the reason if the set has no usable key. Then
-/// the last good set stays.
+/// Called with a set that differs from the one before. Returns the number of its usable keys, or fails with the
+/// reason if there is none. On failure, the last good set stays.
 pub(super) type Accept = Box<dyn Fn(&[u8]) -> Result<usize, String> + Send>;
 
 /// A key set behind a URL. Fetching ends when this is dropped.
@@ -77,15 +77,21 @@ impl Shared {
     }
 }
 
+/// The URL as it is shown: without its query, which may contain a secret.
+pub(super) fn named(url: &Url) -> String {
+    let mut named = url.clone();
+    named.set_query(None);
+    named.into()
+}
+
 impl KeySet {
     /// Starts the thread that fetches the set. Fails with the reason if no thread can be started.
     pub(super) fn start(url: Url, accept: Accept) -> Result<Arc<Self>, String> {
         let (wake, requests) = mpsc::sync_channel(1);
         let shared = Arc::<Shared>::default();
-        let mut named = url.clone();
-        named.set_query(None);
-        shared.state(|state| state.status.url = named.to_string());
+        shared.state(|state| state.status.url = named(&url));
         let fetcher = Fetcher {
+            name: named(&url),
             url: url.clone(),
             shared: Arc::downgrade(&shared),
             requests,
@@ -113,7 +119,8 @@ impl KeySet {
     }
 
     /// Requests a fetch, which begins at once unless another one began just before. Resolves when it has ended,
-    /// with or without success. If no set was fetched yet, an attempt in progress is enough.
+    /// with or without success. If no set was fetched yet, requests none, because the thread tries again anyway,
+    /// and waits at most for the first attempt.
     pub(super) async fn refresh(&self) {
         let (begun, has_set) = self
             .shared
@@ -135,6 +142,8 @@ impl KeySet {
 /// The thread that fetches a set.
 struct Fetcher {
     url: Url,
+    /// The URL in the log.
+    name: String,
     shared: Weak<Shared>,
     requests: mpsc::Receiver<()>,
     accept: Accept,
@@ -152,7 +161,7 @@ impl Fetcher {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            // The sleep above may have outlasted the set.
+            // The `KeySet` may have been dropped during the sleep.
             if self.shared.strong_count() == 0 {
                 return;
             }
@@ -174,7 +183,7 @@ impl Fetcher {
         let pause = match fetched {
             Ok(Fetched { lifetime, .. }) => {
                 if self.failures > 0 {
-                    log::info!("the keys at {} can be fetched again", self.url);
+                    log::info!("the keys at {} can be fetched again", self.name);
                 }
                 self.failures = 0;
                 shared.state(|State { status, .. }| {
@@ -192,12 +201,12 @@ impl Fetcher {
                 let outcome = if has_set {
                     "the last good keys stay trusted"
                 } else {
-                    "no token of this issuer can be verified until then"
+                    "no token of their issuers can be verified until they can"
                 };
                 log::log!(
                     once::level(self.failures == 0),
                     "the keys at {} cannot be fetched: {reason}; {outcome}",
-                    self.url
+                    self.name
                 );
                 let factor = 1 << self.failures.min(10);
                 self.failures += 1;
@@ -221,7 +230,7 @@ impl Fetcher {
         let accepted = (self.accept)(body);
         match accepted {
             Ok(keys) => {
-                log::info!("fetched {keys} keys from {}", self.url);
+                log::info!("fetched keys from {}: {keys} are trusted", self.name);
                 Ok(())
             }
             Err(reason) => {

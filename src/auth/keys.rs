@@ -1,4 +1,4 @@
-//! Loads the keys that verify tokens from files, at start and at each reload of the config. Each key is bound
+//! Loads the keys that verify tokens from files and from fetched key sets. Each key is bound
 //! to one issuer and verifies only tokens with its own algorithms (RFC 8725).
 
 use std::{
@@ -15,6 +15,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, Jwk, JwkSet},
 };
+use serde_json::Value;
 use thiserror::Error;
 
 use super::{
@@ -24,6 +25,9 @@ use super::{
     key_set::KeySet,
 };
 use crate::matching::{HubUrl, InvalidMatcher, Matcher};
+
+/// Maximum number of keys in a key set. A token without `kid` may be verified with each of them.
+const MAX_KEYS: usize = 100;
 
 /// Maximum length of a key file, in bytes. A longer file is refused, because no key file is that long.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -304,6 +308,18 @@ fn pem(file: &[u8]) -> Result<Vec<Unbound>, String> {
     }])
 }
 
+/// Parses a key set without the keys that cannot be parsed. `None`: it is not a key set.
+fn of_readable_keys(file: &[u8]) -> Option<JwkSet> {
+    let set: Value = serde_json::from_slice(file).ok()?;
+    let keys = set.get("keys")?.as_array()?;
+    let keys = keys
+        .iter()
+        .filter_map(|key| serde_json::from_value(key.clone()).ok());
+    Some(JwkSet {
+        keys: keys.collect(),
+    })
+}
+
 /// Where a key set comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SetSource {
@@ -314,7 +330,14 @@ enum SetSource {
 }
 
 fn jwks(file: &[u8], source: SetSource) -> Result<Vec<Unbound>, String> {
-    let set: JwkSet = serde_json::from_slice(file).map_err(|_| "no JSON Web Key Set (RFC 7517)")?;
+    let set = match source {
+        SetSource::File => serde_json::from_slice(file).ok(),
+        SetSource::Url => of_readable_keys(file),
+    };
+    let set: JwkSet = set.ok_or("no JSON Web Key Set (RFC 7517)")?;
+    if set.keys.len() > MAX_KEYS {
+        return Err(format!("it has more than {MAX_KEYS} keys"));
+    }
     let mut keys = Vec::new();
     for (index, jwk) in set.keys.iter().enumerate() {
         let algorithms = algorithms::of_jwk(jwk);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use tokio::sync::{oneshot, watch};
 
-use super::{access::Access, identity::Identity};
+use super::{access::Access, identity::Identity, rules::NOT_BEFORE_LEEWAY};
 use crate::event_log::Revocations;
 
 /// Maximum length of an issuer, a subject or a token id that is revoked, in bytes.
@@ -82,7 +82,7 @@ struct Use {
     end: Option<oneshot::Sender<()>>,
 }
 
-/// Resolves when a token is revoked. Dropping it ends the use.
+/// Resolves when a token is revoked. Dropping it unregisters the stream or request.
 #[derive(Debug)]
 pub(super) struct TokenUse {
     pub(super) revoked: oneshot::Receiver<()>,
@@ -145,7 +145,8 @@ impl Revoked {
         }
     }
 
-    /// Whether a token is revoked: it was issued before the revocation, or does not say when.
+    /// Whether a token is revoked: its id is, or its subject was after it was issued. A token that does not say
+    /// when it was issued, or says a time in the future, counts as issued before.
     pub(super) fn is_revoked(&self, token: &Identity) -> bool {
         let issuers = self.issuers.read();
         let Some(OfIssuer { subjects, ids }) = issuers.get(&token.issuer) else {
@@ -153,10 +154,11 @@ impl Revoked {
         };
         let subject = token.subject.as_ref().and_then(|sub| subjects.get(sub));
         let id = token.id.as_ref().and_then(|jti| ids.get(jti));
-        let forgotten = now() - self.ttl.as_secs_f64();
-        let is_before =
-            |at: f64| at >= forgotten && token.issued_at.is_none_or(|issued_at| issued_at < at);
-        subject.into_iter().chain(id).any(|at| is_before(*at))
+        let now = now();
+        let issued_at = token.issued_at.filter(|at| *at <= now + NOT_BEFORE_LEEWAY);
+        let is_lasting = |at: &f64| *at >= now - self.ttl.as_secs_f64();
+        let is_before = |at: &f64| issued_at.is_none_or(|issued_at| issued_at < *at);
+        id.is_some_and(is_lasting) || subject.is_some_and(|at| is_lasting(at) && is_before(at))
     }
 
     /// Registers a use of a token.

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// versions may have any `typ`.
 pub(super) const TOKEN_TYPE: &str = "at+jwt";
 
+/// Leeway for `nbf` (not before), in seconds: a token is accepted up to this long before its `nbf`, because
+/// clocks of machines differ. `exp` has no leeway.
+pub(super) const NOT_BEFORE_LEEWAY: f64 = 5.0;
+
 /// Which tokens are accepted, and their limits. A token that exceeds a limit is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenRules {

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     issuer::{IssuerConfig, KeySource},
-    key_set::{KeySet, KeySetStatus},
+    key_set::{KeySet, KeySetStatus, named},
     keys::{self, Issuer, Key, KeyError, Scope},
     revocation::Fingerprints,
 };
@@ -100,15 +100,17 @@ impl Trust {
                     Some(known) => known,
                     None => self.fetch(url.clone()).map_err(failed)?,
                 };
-                if let Some(set) = key_set.latest() {
-                    table.keys = keys::of_set(&set, config, &table.scope).map_err(failed)?;
-                }
+                // A set from the network never prevents a reload. If it has no key for this issuer, the next one
+                // may have one.
+                let set = key_set.latest();
+                let keys = set.map(|set| keys::of_set(&set, config, &table.scope));
+                table.keys = keys.and_then(Result::ok).unwrap_or_default();
                 table.key_set = Some(key_set);
             }
             loaded.push(table);
         }
         *tables = loaded;
-        self.publish(&tables);
+        self.apply(&tables);
         Ok(())
     }
 
@@ -125,39 +127,47 @@ impl Trust {
         let (trust, of) = (Arc::downgrade(self), url.clone());
         let accept = move |set: &[u8]| {
             let trust = Weak::upgrade(&trust);
-            trust.map_or(Ok(0), |trust| trust.accept(&of, set))
+            trust.map_or(Ok(0), |trust| trust.accept_fetched(&of, set))
         };
         KeySet::start(url, Box::new(accept))
     }
 
-    /// Trusts the keys of a set that was fetched, in place of the earlier ones. Returns their number. Fails if no
-    /// issuer with this URL can use any of them.
-    fn accept(&self, url: &Url, set: &[u8]) -> Result<usize, String> {
+    /// Trusts the keys of a set that was fetched, in place of the earlier ones. Returns their number. Fails, and
+    /// changes nothing, if no issuer with this URL can use any of them.
+    fn accept_fetched(&self, url: &Url, set: &[u8]) -> Result<usize, String> {
         let mut tables = self.tables.lock();
-        let (mut keys, mut refusal) = (0, None);
-        for table in tables.iter_mut() {
-            if !matches!(&table.config.keys, KeySource::JwksUrl(of) if of == url) {
-                continue;
-            }
-            match keys::of_set(set, &table.config, &table.scope) {
-                Ok(new) => {
-                    keys += new.len();
-                    table.keys = new;
-                }
-                Err(reason) => refusal = Some(reason),
-            }
+        let is_here = |table: &&mut Table| matches!(&table.config.keys, KeySource::JwksUrl(here) if here == url);
+        let here = tables.iter_mut().filter(is_here);
+        let found: Vec<_> = here
+            .map(|table| {
+                let keys = keys::of_set(set, &table.config, &table.scope);
+                (table, keys)
+            })
+            .collect();
+        if let Some((_, Err(reason))) = found.iter().find(|(_, keys)| keys.is_err())
+            && found.iter().all(|(_, keys)| keys.is_err())
+        {
+            return Err(reason.clone());
         }
-        match refusal {
-            Some(reason) if keys == 0 => Err(reason),
-            _ => {
-                self.publish(&tables);
-                Ok(keys)
-            }
+        let mut number = 0;
+        for (table, keys) in found {
+            // An issuer that can use none of these keys loses the keys that it had.
+            table.keys = keys.unwrap_or_else(|reason| {
+                log::warn!(
+                    "{} has no key at {}: {reason}",
+                    table.config.issuer,
+                    named(url)
+                );
+                Vec::new()
+            });
+            number += table.keys.len();
         }
+        self.apply(&tables);
+        Ok(number)
     }
 
     /// Joins the keys of issuers that are listed several times, and trusts them.
-    fn publish(&self, tables: &[Table]) {
+    fn apply(&self, tables: &[Table]) {
         let mut issuers: Vec<Issuer> = Vec::new();
         for table in tables {
             let keys = table.keys.iter().cloned();

@@ -30,7 +30,7 @@ use super::{
     legacy::MercureClaim,
     revocation::Revocation,
     revoked::Revoked,
-    rules::{TOKEN_TYPE, TokenRules},
+    rules::{NOT_BEFORE_LEEWAY, TOKEN_TYPE, TokenRules},
     trust::{Trust, Trusted},
 };
 use crate::{
@@ -38,10 +38,6 @@ use crate::{
     event_log::Revocations,
     matching::{Compiler, HubUrl},
 };
-
-/// Leeway for `nbf` (not before), in seconds: a token is accepted up to this long before its `nbf`, because
-/// clocks of machines differ. `exp` has no leeway.
-const NOT_BEFORE_LEEWAY: f64 = 5.0;
 
 /// Approximate maximum memory of the cache of verified tokens, in bytes. When it is exceeded, the cache
 /// evicts tokens. They are verified again at their next use.

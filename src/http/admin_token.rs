@@ -1,11 +1,11 @@
-//! The token that requests of operators must have, for what changes the server (`server.admin_token_file`).
+//! The token that requests for `/revocations` must have (`server.admin_token_file`).
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, ORIGIN};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::RwLock;
 use thiserror::Error;
@@ -61,10 +61,12 @@ impl AdminToken {
         self.file.is_some()
     }
 
-    /// Whether a request has the token, or none is required.
+    /// Whether a request has the token, or none is required and it does not come from a page in a browser.
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         if !self.is_required() {
-            return true;
+            // Browsers send `Origin` with every request of a page that changes something. Without a token, no page
+            // may do that: by DNS rebinding, any page can reach a loopback address.
+            return !headers.contains_key(ORIGIN);
         }
         let token = self.token.read();
         let mut presented = headers.get_all(AUTHORIZATION);

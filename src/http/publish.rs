@@ -54,6 +54,8 @@ pub(super) async fn publish(
     // From here on, the memory budget includes the event instead of the body, until this request ends.
     let _waiting = updates.reserve(event.bytes());
     drop(body);
+    // The body may have arrived slowly, and the token may have been revoked meanwhile.
+    let access = access_to_change(&request, &hub, &policy).await?;
     authorize(&access, &hub, &event)?;
     let key = key_of(request.headers(), key)?;
     let key = key.map(|key| KeyedUpdate::new(access.publisher, &key, &event));

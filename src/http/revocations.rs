@@ -59,12 +59,12 @@ pub(super) async fn revoke(
         return Err(Problem::NotARevocation);
     }
     let memory = MemoryBudget::default();
-    let body = body::read(payload, &memory, MAX_BODY, Problem::BodyTooLong).await?;
+    let body = body::read(payload, &memory, MAX_BODY, |_| Problem::NotARevocation).await?;
     let tokens = serde_json::from_slice(&body.bytes).map_err(|_| Problem::NotARevocation)?;
     let tokens = valid(tokens)?;
     let now = millis_since_1970();
     change(&hub, &policy, &tokens, Some(now)).await?;
-    log::info!("revoked the tokens {}", tokens.name());
+    log::info!("revoked the tokens {}", tokens.name().escape_debug());
     Ok(HttpResponse::Ok().json(document(&tokens, now, policy.revocation_ttl)))
 }
 
@@ -78,7 +78,10 @@ pub(super) async fn lift(
     let tokens = web::Query::<RevokedTokens>::from_query(request.query_string());
     let tokens = valid(tokens.map_err(|_| Problem::NotARevocation)?.into_inner())?;
     change(&hub, &policy, &tokens, None).await?;
-    log::info!("lifted the revocation of the tokens {}", tokens.name());
+    log::info!(
+        "lifted the revocation of the tokens {}",
+        tokens.name().escape_debug()
+    );
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -103,6 +103,9 @@ impl Server {
         let settings = hub_settings(config, max_subscribers, url);
         let (hub, gone) = Hub::start_with_log(settings, config.log_kind())?;
         policy.token_verifier.set_revocations(&hub.revocations());
+        if policy.admin_token.is_required() && admin_addr.is_none() {
+            log::warn!("server.admin_token_file has no effect without server.admin_bind");
+        }
         if let Some(addr) = admin_addr.filter(|addr| !addr.ip().is_loopback())
             && !policy.admin_token.is_required()
         {

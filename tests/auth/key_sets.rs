@@ -145,18 +145,25 @@ const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
 
 fn signing_key(name: &str) -> EncodingKey {
     let file = std::fs::read(format!("{KEYS}/{name}.pem")).unwrap();
-    EncodingKey::from_ec_pem(&file).unwrap()
+    let key = EncodingKey::from_ec_pem(&file);
+    key.or_else(|_| EncodingKey::from_rsa_pem(&file)).unwrap()
 }
 
-/// Answers with a set of these P-256 keys, each with its name as its id.
-fn set(keys: &[&str]) -> Behaviour {
-    let jwk = |name: &&str| {
-        let jwk = Jwk::from_encoding_key(&signing_key(name), Algorithm::ES256).unwrap();
-        let mut jwk = serde_json::to_value(jwk).unwrap();
-        jwk["kid"] = json!(name);
-        jwk
+/// A public key, with its name as its id.
+fn jwk(name: &str) -> Value {
+    let algorithm = match name {
+        "rsa2048" => Algorithm::RS256,
+        _ => Algorithm::ES256,
     };
-    let keys: Vec<Value> = keys.iter().map(jwk).collect();
+    let jwk = Jwk::from_encoding_key(&signing_key(name), algorithm).unwrap();
+    let mut jwk = serde_json::to_value(jwk).unwrap();
+    jwk["kid"] = json!(name);
+    jwk
+}
+
+/// Answers with a set of these keys, each with its name as its id.
+fn set(keys: &[&str]) -> Behaviour {
+    let keys: Vec<Value> = keys.iter().map(|name| jwk(name)).collect();
     ok(json!({ "keys": keys }).to_string().as_bytes())
 }
 
@@ -374,13 +381,73 @@ fn the_keys_are_fetched_over_https_and_an_untrusted_server_is_refused() {
     };
 
     let (trusting, _folder) = start(Some("redis-ca.pem"));
-    trusting.wait_for_log("fetched 1 keys from https://127.0.0.1");
+    trusting.wait_for_log("fetched keys from https://127.0.0.1");
     assert!(subscribe(&trusting).checkpoint().is_some());
     let (other, _folder) = start(None);
     other.wait_for_log("cannot be fetched: ");
     assert!(
         other
             .stderr()
-            .contains("no token of this issuer can be verified until then")
+            .contains("no token of their issuers can be verified until they can")
     );
+}
+
+#[test]
+fn an_issuer_whose_last_key_leaves_a_shared_set_trusts_it_no_longer() {
+    let server = KeyServer::start(set(&["p256", "rsa2048"]));
+    let keys = || KeySource::JwksUrl(server.url().parse().unwrap());
+    let hub = server.hub_with(|config| {
+        let mut rsa = IssuerConfig::new("https://rsa.example".to_owned(), keys());
+        rsa.algorithms = Some(vec![Algorithm::RS256]);
+        let mut ec = IssuerConfig::new(ISSUER.to_owned(), keys());
+        ec.algorithms = Some(vec![Algorithm::ES256]);
+        config.auth.issuers = vec![rsa, ec];
+    });
+    let old = token("p256");
+    assert_eq!(publish(&hub, &old).status(), 200);
+
+    server.now(set(&["rsa2048"]));
+    assert_eq!(publish(&hub, &token("p256-other")).status(), 401);
+
+    assert_eq!(publish(&hub, &old).status(), 401);
+}
+
+#[test]
+fn keys_that_cannot_be_read_are_skipped_and_their_number_is_limited() {
+    let bad = json!({ "kty": "EC", "crv": "P-256", "kid": 5, "x5c": "text" });
+    let good = jwk("p256");
+    let some = json!({ "keys": [bad, "no object", { "kty": "of the future" }, good] });
+    let server = KeyServer::start(ok(some.to_string().as_bytes()));
+    let hub = server.hub();
+    assert_eq!(publish(&hub, &token("p256")).status(), 200);
+
+    let many = json!({ "keys": vec![jwk("p256-other"); 101] });
+    server.now(ok(many.to_string().as_bytes()));
+    assert_eq!(publish(&hub, &token("p256-other")).status(), 401);
+    assert_eq!(publish(&hub, &token("p256")).status(), 200);
+}
+
+#[test]
+fn keys_on_this_machine_are_never_fetched_through_a_proxy() {
+    let server = KeyServer::start(set(&["p256"]));
+    let proxy = KeyServer::start(Behaviour::Close);
+    let config = format!(
+        "[ticker]\nenabled = false\n[[auth.issuers]]\nissuer = '{ISSUER}'\njwks_url = '{}?key=c4n4ry'\n",
+        server.url()
+    );
+    let folder = folder_with(&config);
+    let mut command = command(folder.path(), &["--bind", "127.0.0.1:0"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env(name, format!("http://{}", proxy.addr));
+    }
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
+    let process = Process::spawn(command);
+
+    process.wait_for_log(&format!(
+        "fetched keys from {}: 1 are trusted",
+        server.url()
+    ));
+
+    assert_eq!(proxy.requests(), 0);
+    assert!(!process.stderr().contains("c4n4ry"), "the query in the log");
 }

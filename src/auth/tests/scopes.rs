@@ -221,3 +221,35 @@ fn a_topic_is_granted_only_if_the_token_and_the_issuer_match_it() {
         assert_eq!(access.may_read(topic, &hub()), expected, "{topic}");
     }
 }
+
+#[test]
+fn the_payload_of_a_token_is_shown_only_where_its_issuer_can_grant() {
+    let shown = |change: fn(&mut IssuerConfig), subscribed: &str| {
+        let trusting = trusting_file(&public("p256"), KeySource::PemFile, change).unwrap();
+        let claims = with(
+            claims(),
+            json!({ "authorization_details": [{
+                "type": DETAIL_TYPE,
+                "actions": ["subscribe"],
+                "topics": [{ "match": "/a" }, { "match": "/b" }],
+                "payload": { "name": "admin" },
+            }] }),
+        );
+        let token = sign(&header(), &claims, "p256");
+        let access = trusting
+            .token_verifier
+            .verify_at(&token, NOW as f64)
+            .unwrap();
+        access.payload(subscribed, &hub()).is_some()
+    };
+
+    assert!(shown(|_| (), "/b"));
+    assert!(!shown(
+        |config| config.actions = vec![Action::Publish],
+        "/b"
+    ));
+    let only_a: fn(&mut IssuerConfig) = |config| {
+        config.topics = Some(vec![matcher(MatcherType::Exact, "/a")]);
+    };
+    assert!(shown(only_a, "/a") && !shown(only_a, "/b"));
+}

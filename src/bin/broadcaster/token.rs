@@ -48,8 +48,12 @@ fn signing_source(path: PathBuf) -> anyhow::Result<SigningSource> {
     let mut text = Vec::new();
     let read = io::stdin()
         .lock()
-        .take(MAX_KEY_BYTES)
+        .take(MAX_KEY_BYTES + 1)
         .read_to_end(&mut text);
     read.context("cannot read the key from standard input")?;
+    anyhow::ensure!(
+        text.len() as u64 <= MAX_KEY_BYTES,
+        "the key on standard input is longer than {MAX_KEY_BYTES} bytes"
+    );
     Ok(SigningSource::Text(text))
 }

@@ -22,26 +22,33 @@ pub(super) struct SharedRevocations {
     version: RefCell<Version>,
 }
 
-/// The version of the list: its name, and the number of changes since it got this name. Both are empty if there
-/// is no list.
+/// The version of the list, which revoke.lua describes. Empty if there is no list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Version {
     name: String,
     changes: u64,
+    /// The name of the last change.
+    last: String,
 }
 
 impl Version {
     fn parse(text: &str) -> Self {
-        let parsed = text.split_once(' ').and_then(|(name, changes)| {
-            let (name, changes) = (name.to_owned(), changes.parse().ok()?);
-            Some(Self { name, changes })
-        });
-        parsed.unwrap_or_default()
+        let mut parts = text.split(' ').map(str::to_owned);
+        let mut parsed = || {
+            Some(Self {
+                name: parts.next()?,
+                changes: parts.next()?.parse().ok()?,
+                last: parts.next()?,
+            })
+        };
+        parsed().unwrap_or_default()
     }
 
     /// Whether a list with this version has all changes that one with the version `known` has.
     fn continues(&self, known: &Self) -> bool {
-        known.name.is_empty() || (self.name == known.name && self.changes >= known.changes)
+        known.name.is_empty()
+            || self == known
+            || (self.name == known.name && self.changes > known.changes)
     }
 }
 
@@ -82,6 +89,7 @@ impl SharedRevocations {
                 .map(|(tokens, at)| (&**tokens, Some(*at)))
                 .collect();
             for chunk in lost.chunks(CHUNK) {
+                // 0: forget nothing. If there is no more room, newer revocations fill it.
                 let call = |_| link.scripts.revoke(0, chunk);
                 link.call(memory, call).await?;
             }
@@ -145,9 +153,10 @@ mod tests {
         let continues =
             |one: &str, other: &str| Version::parse(one).continues(&Version::parse(other));
 
-        assert!(continues("a 5", "") && continues("", "") && continues("x", "many"));
-        assert!(continues("a 5", "a 5") && continues("a 6", "a 5"));
-        assert!(!continues("a 4", "a 5") && !continues("b 9", "a 5") && !continues("", "a 5"));
-        assert!(!continues("a many", "a 5") && !continues("a -1", "a 5"));
+        assert!(continues("a 5 x", "") && continues("", "") && continues("x", "many"));
+        assert!(continues("a 5 x", "a 5 x") && continues("a 6 y", "a 5 x"));
+        assert!(!continues("a 5 y", "a 5 x") && !continues("a 4 x", "a 5 x"));
+        assert!(!continues("b 9 x", "a 5 x") && !continues("", "a 5 x"));
+        assert!(!continues("a many x", "a 5 x") && !continues("a -1 x", "a 5 x"));
     }
 }
