@@ -8,7 +8,7 @@ use jsonwebtoken::{
 
 use super::key_check::{self, Curve};
 
-/// All algorithms that keys can have here.
+/// All supported algorithms.
 pub(crate) const ALL: [Algorithm; 12] = [
     Algorithm::EdDSA,
     Algorithm::ES256,
@@ -67,6 +67,7 @@ pub(super) fn of_public_key(key: &DecodingKey) -> Result<&'static [Algorithm], S
             Curve::P256 => &[Algorithm::ES256],
             Curve::P384 => &[Algorithm::ES384],
         },
+        // A secret is not a public key.
         AlgorithmFamily::Hmac => &[],
     })
 }

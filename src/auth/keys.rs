@@ -117,7 +117,7 @@ impl KeyError {
 
 /// Loads the keys of an issuer from its file. In a key set, unsupported keys and keys for encryption are
 /// skipped. Returns no keys if the source is a URL. Fails if the file cannot be read, contains no key with one
-/// of the issuer's algorithms, or contains such a key that cannot be used. `table` is the number of the issuer
+/// of the issuer's algorithms, or if one of these keys cannot be used. `table` is the number of the issuer
 /// in the config, starting at 1.
 pub(super) fn load(
     config: &IssuerConfig,
@@ -127,7 +127,7 @@ pub(super) fn load(
     let keys = match &config.keys {
         KeySource::SecretFile(path) => read(path).and_then(|file| {
             let secret = secret(&file)?;
-            Ok(vec![Unbound::of_secret(secret)?])
+            Ok(vec![UnboundKey::of_secret(secret)?])
         }),
         KeySource::PemFile(path) => read(path).and_then(|file| pem(&file)),
         KeySource::JwksFile(path) => read(path).and_then(|file| jwks(&file, SetSource::File)),
@@ -154,7 +154,7 @@ pub(super) fn of_set(
 pub(super) fn of_secret(issuer: String, secret: &[u8], hub: &HubUrl) -> Result<Issuer, String> {
     let config = IssuerConfig::new(issuer, KeySource::SecretFile(Path::new("").into()));
     let scope = Scope::of(&config, hub).map_err(|err| err.to_string())?;
-    let keys = bind(vec![Unbound::of_secret(secret)?], &config, &scope)?;
+    let keys = bind(vec![UnboundKey::of_secret(secret)?], &config, &scope)?;
     Ok(Issuer {
         name: config.issuer,
         keys,
@@ -163,7 +163,7 @@ pub(super) fn of_secret(issuer: String, secret: &[u8], hub: &HubUrl) -> Result<I
 }
 
 /// A key that is not bound to an issuer yet.
-struct Unbound {
+struct UnboundKey {
     id: Option<String>,
     /// The algorithms that the key allows.
     algorithms: Vec<Algorithm>,
@@ -173,7 +173,11 @@ struct Unbound {
 
 /// Binds keys to an issuer, and leaves out those that allow none of the issuer's algorithms. Fails with the
 /// reason if none is left.
-fn bind(keys: Vec<Unbound>, config: &IssuerConfig, scope: &Arc<Scope>) -> Result<Vec<Key>, String> {
+fn bind(
+    keys: Vec<UnboundKey>,
+    config: &IssuerConfig,
+    scope: &Arc<Scope>,
+) -> Result<Vec<Key>, String> {
     let allowed: Vec<_> = keys.iter().flat_map(|key| key.algorithms.clone()).collect();
     let bound = keys.into_iter().filter_map(|mut key| {
         if let Some(wanted) = &config.algorithms {
@@ -251,7 +255,7 @@ pub(super) fn secret(file: &[u8]) -> Result<&[u8], String> {
     Ok(secret)
 }
 
-impl Unbound {
+impl UnboundKey {
     /// A key for HMAC. Fails with the reason if the secret is too short for each algorithm.
     fn of_secret(secret: &[u8]) -> Result<Self, String> {
         key_check::check_secret_length(secret.len())?;
@@ -288,7 +292,7 @@ impl Unbound {
     }
 }
 
-fn pem(file: &[u8]) -> Result<Vec<Unbound>, String> {
+fn pem(file: &[u8]) -> Result<Vec<UnboundKey>, String> {
     if contains(file, b"PRIVATE KEY") {
         return Err(
             "this is a private key; tokens are verified with the public one, which \
@@ -300,7 +304,7 @@ fn pem(file: &[u8]) -> Result<Vec<Unbound>, String> {
         .or_else(|_| DecodingKey::from_ec_pem(file))
         .or_else(|_| DecodingKey::from_rsa_pem(file))
         .map_err(|_| "no public key in PEM form, of RSA, P-256, P-384 or Ed25519".to_owned())?;
-    Ok(vec![Unbound {
+    Ok(vec![UnboundKey {
         id: None,
         algorithms: algorithms::of_public_key(&verifier)?.to_vec(),
         verifier,
@@ -329,7 +333,7 @@ enum SetSource {
     Url,
 }
 
-fn jwks(file: &[u8], source: SetSource) -> Result<Vec<Unbound>, String> {
+fn jwks(file: &[u8], source: SetSource) -> Result<Vec<UnboundKey>, String> {
     let set = match source {
         SetSource::File => serde_json::from_slice(file).ok(),
         SetSource::Url => of_readable_keys(file),
@@ -346,7 +350,7 @@ fn jwks(file: &[u8], source: SetSource) -> Result<Vec<Unbound>, String> {
             continue;
         }
         let id = jwk.common.key_id.as_deref();
-        match Unbound::of_jwk(jwk, algorithms) {
+        match UnboundKey::of_jwk(jwk, algorithms) {
             Ok(key) => keys.push(key),
             Err(reason) if source == SetSource::File => return Err(unusable(index, id, &reason)),
             Err(reason) => log::debug!("{}", unusable(index, id, &reason)),

@@ -28,10 +28,10 @@ struct Client {
 /// What happens when a token has its maximum number of streams and opens another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtTokenLimit {
-    /// The new stream is rejected.
+    /// The new stream is rejected. Written `oldest` in the config.
     #[default]
     KeepOldest,
-    /// The oldest stream ends.
+    /// The oldest stream ends. Written `newest` in the config.
     KeepNewest,
 }
 
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_are_limited_in_total_and_per_token_and_leaving_frees_a_permit() {
+    fn subscribers_are_limited_in_total_and_per_token_and_leaving_frees_a_place() {
         let mut registry = registry(AtTokenLimit::KeepOldest);
 
         let ids: Vec<_> = [Some(1), Some(1), Some(1), None, Some(2)]

@@ -14,14 +14,14 @@ use crate::{
 /// Maximum number of tables. More are refused.
 const MAX_ISSUERS: usize = 100;
 
-/// Maximum number of matchers in the key `topics` of a table.
-const MAX_TOPICS: usize = 100;
+/// Maximum number of items in a list of a table.
+const MAX_ITEMS: usize = 100;
 
 /// Maximum length of a path, a URL, the name of an issuer or a matcher, in bytes.
 const MAX_BYTES: usize = 4096;
 
 /// The keys of a table.
-const KEYS: [&str; 8] = [
+const TABLE_KEYS: [&str; 8] = [
     "issuer",
     "secret_file",
     "pem_file",
@@ -62,11 +62,11 @@ fn issuer(table: &Value) -> Result<IssuerConfig, String> {
         Value::Table(table) => table,
         other => return Err(format!("found {}, {}", shown(other), remedy(other))),
     };
-    if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&&***key)) {
+    if let Some(unknown) = table.keys().find(|key| !TABLE_KEYS.contains(&&***key)) {
         let unknown = shown(&Value::String(unknown.clone()));
         return Err(format!(
             "there is no key {unknown}; allowed is one of: {}",
-            KEYS.join(", ")
+            TABLE_KEYS.join(", ")
         ));
     }
     let issuer = text(table, "issuer")?.ok_or("the key issuer is missing")?;
@@ -117,7 +117,7 @@ fn text<'a>(table: &'a Table, key: &str) -> Result<Option<&'a str>, String> {
     text.map(Some).ok_or_else(|| refused(key, value, &allowed))
 }
 
-/// Reads the only key that names the source of the issuer's keys.
+/// Reads the one source of the issuer's signing keys. Fails if the table names none or several.
 fn source(table: &Table) -> Result<KeySource, String> {
     let mut sources = Vec::new();
     for (key, file) in [
@@ -153,9 +153,9 @@ fn is_url_of_keys(url: &Url) -> bool {
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
-    let is_private = url.scheme() == "https" || (url.scheme() == "http" && is_loopback());
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback());
     let is_plain = url.username().is_empty() && url.password().is_none();
-    is_private && is_plain && url.fragment().is_none()
+    is_safe && is_plain && url.fragment().is_none()
 }
 
 /// Reads a key whose value is a list of at least one item. `None`: the table has no such key.
@@ -168,9 +168,9 @@ fn list<T>(
         return Ok(None);
     };
     let items = value.as_array();
-    let items = items.filter(|items| (1..=MAX_TOPICS).contains(&items.len()));
+    let items = items.filter(|items| (1..=MAX_ITEMS).contains(&items.len()));
     let items =
-        items.ok_or_else(|| refused(key, value, &format!("a list of 1 to {MAX_TOPICS} items")))?;
+        items.ok_or_else(|| refused(key, value, &format!("a list of 1 to {MAX_ITEMS} items")))?;
     let items = items
         .iter()
         .map(|found| item(found).map_err(|allowed| refused(key, found, &allowed)));

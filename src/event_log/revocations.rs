@@ -81,7 +81,8 @@ impl RevocationList {
         Ok(list)
     }
 
-    /// Changes the list as `store` stores it, and answers the request.
+    /// Stores the changed list with `store`, then makes it current, and answers the request. If storing fails, the
+    /// list stays.
     pub(super) fn change(
         &self,
         change: RevocationChange,
@@ -90,7 +91,7 @@ impl RevocationList {
         let changed = self
             .changed(&change)
             .and_then(|list| store(&list).map(|()| list));
-        // Nobody may be waiting any more.
+        // The requester may be gone.
         change
             .done
             .send(changed.map(|list| self.replace(list)))

@@ -62,7 +62,7 @@ impl AdminToken {
     }
 
     /// Whether a request has the token, or none is required and it does not come from a page in a browser.
-    pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_authorized(&self, headers: &HeaderMap) -> bool {
         if !self.is_required() {
             // Browsers send `Origin` with every request of a page that changes something. Without a token, no page
             // may do that: by DNS rebinding, any page can reach a loopback address.

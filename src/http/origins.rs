@@ -1,7 +1,7 @@
 //! Lists of origins whose pages may use the server.
 
 /// Origins of pages, as the config lists them: an origin as browsers send it, or one whose host begins with
-/// `*.`, which stands for one or more labels.
+/// `*.`, which stands for one or more labels. An entry `*` is not a pattern here and matches no origin.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins(Vec<String>);
 
@@ -14,6 +14,7 @@ impl Origins {
     pub(crate) fn contains(&self, origin: &str) -> bool {
         self.0.iter().any(|listed| match listed.split_once("//*") {
             None => listed == origin,
+            // The domain begins with a dot.
             Some((scheme, domain)) => {
                 let rest = origin.strip_prefix(scheme);
                 let rest = rest.and_then(|rest| rest.strip_prefix("//"));

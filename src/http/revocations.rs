@@ -86,7 +86,7 @@ pub(super) async fn lift(
 }
 
 fn authorize(request: &HttpRequest, policy: &Policy) -> Result<(), Problem> {
-    let is_allowed = policy.admin_token.allows(request.headers());
+    let is_allowed = policy.admin_token.is_authorized(request.headers());
     is_allowed.then_some(()).ok_or(Problem::NotAnOperator)
 }
 

@@ -1,4 +1,4 @@
-//! What can end a stream before it has sent everything, besides the client and the socket.
+//! Ends a stream early: its token is no longer valid, or a newer stream replaces it.
 
 use futures_util::future::OptionFuture;
 use tokio::sync::oneshot;

@@ -93,6 +93,9 @@ impl KeyServer {
                     Behaviour::Answer(head, body) => serve(socket, &|stream| {
                         let mut request = [0; 4096];
                         let read = stream.read(&mut request).unwrap_or(0);
+                        if read == 0 {
+                            return;
+                        }
                         assert!(request[..read].starts_with(b"GET /keys"), "another request");
                         let length = body.len();
                         let head = format!(

@@ -199,3 +199,111 @@ fn a_token_of_one_issuer_is_not_one_of_another() {
         );
     }
 }
+
+/// What a token is used for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Use {
+    Publish,
+    Live,
+    Replay,
+    Snapshot,
+    SubscriptionList,
+    SubscriptionEvents,
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Outcome {
+    Allowed,
+    /// 401.
+    Invalid,
+    /// 403, or a stream without what the token does not allow.
+    Forbidden,
+}
+
+/// Uses a token. `free` is a token that allows everything.
+fn use_token(hub: &MercureHub, token: &str, free: &str, what: Use) -> Outcome {
+    let of_status = |status| match status {
+        200 => Outcome::Allowed,
+        401 => Outcome::Invalid,
+        403 => Outcome::Forbidden,
+        status => panic!("{status}"),
+    };
+    let query = match what {
+        Use::Publish => return of_status(publish(hub, token, "/a")),
+        Use::SubscriptionList => {
+            let list = format!("{PATH}/subscriptions");
+            return of_status(hub.ask("GET", &list, &bearer(token), "").status());
+        }
+        Use::Live | Use::SubscriptionEvents => "match=*",
+        Use::Replay => "match=*&last_event_id=earliest",
+        Use::Snapshot => "match=*&snapshot=1",
+    };
+    if what != Use::Live {
+        assert_eq!(publish(hub, free, "/a"), 200);
+    }
+    let target = format!("{PATH}?{query}");
+    let mut stream = Stream::request(hub.addr(), &target, bearer(token).as_bytes());
+    if stream.status() != 200 {
+        return of_status(stream.status());
+    }
+    if what == Use::Live {
+        assert_eq!(publish(hub, free, "/a"), 200);
+    }
+    let _subscriber = hub.subscribe("match=/seen");
+    mark(hub);
+    let sign = match what {
+        Use::SubscriptionEvents => "/seen",
+        _ => "/a",
+    };
+    let received = received(&mut stream);
+    match received.iter().any(|data| data.contains(sign)) {
+        true => Outcome::Allowed,
+        false => Outcome::Forbidden,
+    }
+}
+
+#[test]
+fn a_token_with_a_wrong_key_issuer_action_or_topic_is_of_no_use() {
+    use Outcome::{Allowed, Forbidden, Invalid};
+
+    let wrong_key = |token: String| {
+        // Another character in the signature.
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let other = if signature.starts_with('A') { "B" } else { "A" };
+        format!("{signed}.{other}{}", &signature[1..])
+    };
+    let subscribes = [
+        Use::Live,
+        Use::Replay,
+        Use::Snapshot,
+        Use::SubscriptionList,
+        Use::SubscriptionEvents,
+    ];
+    for (limits, uses, expected) in [
+        ("", &[Use::Publish][..], Allowed),
+        ("", &subscribes, Allowed),
+        ("actions = ['subscribe']", &[Use::Publish], Forbidden),
+        ("actions = ['subscribe']", &subscribes, Allowed),
+        ("actions = ['publish']", &[Use::Publish], Allowed),
+        ("actions = ['publish']", &subscribes, Forbidden),
+        ("topics = [{ match = '/b' }]", &[Use::Publish], Forbidden),
+        ("topics = [{ match = '/b' }]", &subscribes, Forbidden),
+        ("algorithms = ['HS384']", &[Use::Publish], Invalid),
+        ("algorithms = ['HS384']", &subscribes, Invalid),
+    ] {
+        for what in uses {
+            let free = token("free", &everything());
+            // A marker of an earlier use would be a value in a snapshot.
+            let outcome = |token: &str| use_token(&hub(limits, "anonymous"), token, &free, *what);
+            let limited = token("limited", &everything());
+
+            assert_eq!(outcome(&limited), expected, "{limits} {what:?}");
+            assert_eq!(outcome(&free), Allowed, "{limits} {what:?}");
+            assert_eq!(outcome(&wrong_key(free.clone())), Invalid, "{what:?}");
+            assert_eq!(outcome(&wrong_key(limited)), Invalid, "{what:?}");
+            let unknown = token("unknown", &everything());
+            assert_eq!(outcome(&unknown), Invalid, "{what:?}");
+        }
+    }
+}

@@ -77,18 +77,19 @@ impl SharedRevocations {
         if found == known {
             return Ok(());
         }
-        let lost = self.list.current();
-        if let Some(memory) = memory.filter(|_| !lost.is_empty() && !found.continues(&known)) {
+        let known_here = self.list.current();
+        if let Some(memory) = memory.filter(|_| !known_here.is_empty() && !found.continues(&known))
+        {
             log::warn!(
                 "the log in {} has lost revocations of tokens: writing the {} that this server knows",
                 link.url(),
-                lost.len()
+                known_here.len()
             );
-            let lost: Vec<_> = lost
+            let known_here: Vec<_> = known_here
                 .iter()
                 .map(|(tokens, at)| (&**tokens, Some(*at)))
                 .collect();
-            for chunk in lost.chunks(CHUNK) {
+            for chunk in known_here.chunks(CHUNK) {
                 // 0: forget nothing. If there is no more room, newer revocations fill it.
                 let call = |_| link.scripts.revoke(0, chunk);
                 link.call(memory, call).await?;
@@ -126,7 +127,7 @@ impl SharedRevocations {
             };
             self.list.replace(list);
         }
-        // Nobody may be waiting any more.
+        // The requester may be gone.
         change.done.send(stored).ok();
     }
 }
