@@ -152,26 +152,18 @@ impl Access {
     pub(super) fn limit_to(&mut self, scope: &Scope) {
         self.is_only_for_publishing = !scope.allows(Action::Subscribe);
         if self.is_only_for_publishing {
+            self.subscribe.clear();
             self.payloads.clear();
         }
-        if let Some(topics) = scope.topics() {
-            let of_payloads = self
-                .payloads
-                .iter_mut()
-                .flat_map(|detail| &mut detail.topics);
-            of_payloads.for_each(|matcher| matcher.limit_to(topics.clone()));
+        if !scope.allows(Action::Publish) {
+            self.publish.clear();
         }
-        for (action, granted) in [
-            (Action::Publish, &mut self.publish),
-            (Action::Subscribe, &mut self.subscribe),
-        ] {
-            if !scope.allows(action) {
-                granted.clear();
-            }
-            if let Some(topics) = scope.topics() {
-                for matcher in granted {
-                    matcher.limit_to(topics.clone());
-                }
+        if let Some(topics) = scope.topics() {
+            let granted = self.publish.iter_mut().chain(&mut self.subscribe);
+            let of_payloads = self.payloads.iter_mut();
+            let of_payloads = of_payloads.flat_map(|detail| &mut detail.topics);
+            for matcher in granted.chain(of_payloads) {
+                matcher.limit_to(topics.clone());
             }
         }
     }

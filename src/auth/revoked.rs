@@ -138,10 +138,7 @@ impl Revoked {
         }
         *self.issuers.write() = issuers;
         for (_, using) in &mut *self.uses.lock() {
-            if using.end.is_some() && self.is_revoked(&using.access.identity) {
-                // An error means that the use ends anyway.
-                using.end.take().map(|end| end.send(()));
-            }
+            self.end_if_revoked(using);
         }
     }
 
@@ -165,20 +162,25 @@ impl Revoked {
     pub(super) fn begin_use(&self, access: &Arc<Access>) -> TokenUse {
         let (end, revoked) = oneshot::channel();
         let mut uses = self.uses.lock();
-        let using = Use {
+        let mut using = Use {
             access: access.clone(),
             end: Some(end),
         };
-        let key = uses.insert(using);
         // A revocation that came before this is not told to this use any more.
-        if self.is_revoked(&access.identity) {
-            uses[key].end.take().map(|end| end.send(()));
-        }
+        self.end_if_revoked(&mut using);
+        let key = uses.insert(using);
         drop(uses);
         let uses = self.uses.clone();
         TokenUse {
             revoked,
             _guard: UseGuard { uses, key },
+        }
+    }
+
+    fn end_if_revoked(&self, using: &mut Use) {
+        if using.end.is_some() && self.is_revoked(&using.access.identity) {
+            // An error means that the use ends anyway.
+            using.end.take().map(|end| end.send(()));
         }
     }
 
